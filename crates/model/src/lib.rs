@@ -1,0 +1,26 @@
+//! The nouns of Cohort, one word for one thing, and nothing that acts.
+//!
+//! Every other crate speaks in these. What is here is also what the event log holds and what
+//! `--events` prints, so a change here is a change of a published format: bump [`FORMAT`].
+
+mod finding;
+mod id;
+mod log;
+mod sample;
+mod step;
+mod suite;
+
+pub use finding::{Finding, FindingKind, Measured};
+pub use id::{At, GroupId, InstanceId, TestId, ThreadId};
+pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
+pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
+pub use step::{
+    Allotment, Command, Decision, Isolation, KillReason, Observation, Policy, Reason, Specialty,
+};
+pub use suite::{
+    Estimate, Part, Quantiles, SuiteKind, TestCase, TestHistory, TestResult, ThreadEnd, Usage,
+    Verdict,
+};
+
+/// Version of the record format. A log of another version is refused, never guessed at.
+pub const FORMAT: u32 = 1;

@@ -1,0 +1,244 @@
+//! What goes into the orchestrator and what comes out: observations and decisions.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    FindingKind, InstanceId, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId,
+};
+
+/// What an instance may use now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Allotment {
+    /// Share of CPU under contention, 1 to 10,000, where 100 is an equal share (cgroup v2 `cpu.weight`).
+    pub cpu_weight: u32,
+    /// Most memory in bytes. A thread that needs more is held there, not killed, where the host can.
+    pub memory: u64,
+}
+
+/// What an instance is for at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Specialty {
+    /// Nothing is known yet.
+    General,
+    /// Computing tests.
+    Cpu,
+    /// Tests that need much memory.
+    Memory,
+    /// Tests that sleep or block.
+    Waiting,
+    /// Tests that are sensitive to timing: nothing crowds them.
+    Quiet,
+}
+
+/// Which private namespaces an instance gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Isolation {
+    /// Own mount table, with a private `/tmp`.
+    pub mount: bool,
+    /// Own process ids (implies `mount`, for its `/proc`).
+    pub pid: bool,
+    /// Own network with loopback only.
+    pub net: bool,
+}
+
+/// How instances are chosen and sized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// Follow what the tests are seen doing.
+    #[default]
+    Adaptive,
+    /// The plain baseline: as many equal instances as cores, tests in order.
+    Static,
+}
+
+/// Something the orchestrator is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "seen", rename_all = "snake_case")]
+pub enum Observation {
+    /// An instance can take work.
+    InstanceOpened {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// An instance ended unasked; its threads ended before this was reported.
+    InstanceLost {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// A thread runs.
+    ThreadStarted {
+        /// Which.
+        thread: ThreadId,
+    },
+    /// The body of a thread is done and its instance could be told its next test now, before this
+    /// thread's clean-up; if none is given in this step, the instance cleans up entirely.
+    ThreadYielded {
+        /// Which.
+        thread: ThreadId,
+    },
+    /// A thread ended.
+    ThreadEnded(ThreadEnd),
+    /// A thread's process tree is now in another instance.
+    ThreadMoved {
+        /// Which.
+        thread: ThreadId,
+        /// Where it is now.
+        target: InstanceId,
+    },
+    /// An instance reached its memory limit; its thread is held or slowed until there is more.
+    MemoryHeld {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// New telemetry.
+    Sampled(SampleBatch),
+    /// The campaign is to end now.
+    Interrupted,
+    /// Time passed.
+    Tick,
+}
+
+/// Why a thread is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KillReason {
+    /// Ran longer than the time limit.
+    Timeout,
+    /// Stood still longer than the stall limit.
+    Stalled,
+    /// Needs more memory than it may have.
+    Memory,
+    /// The campaign ends.
+    Interrupted,
+}
+
+/// Something the orchestrator wants done. Safe to repeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Make an instance.
+    OpenInstance {
+        /// Its id, never used before.
+        instance: InstanceId,
+        /// What it is for.
+        specialty: Specialty,
+        /// What it may use.
+        allotment: Allotment,
+    },
+    /// Change what an instance is for and may use, while it runs.
+    Specialize {
+        /// Which.
+        instance: InstanceId,
+        /// What it is for now.
+        specialty: Specialty,
+        /// What it may use now.
+        allotment: Allotment,
+    },
+    /// End an instance that runs nothing.
+    CloseInstance {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// Run a test.
+    StartThread {
+        /// The id of this execution, never used before.
+        thread: ThreadId,
+        /// Which test.
+        test: TestId,
+        /// Where.
+        instance: InstanceId,
+    },
+    /// Kill a thread and all it started.
+    KillThread {
+        /// Which.
+        thread: ThreadId,
+        /// Why.
+        why: KillReason,
+    },
+    /// Move a running thread's process tree into another instance.
+    HandOverThread {
+        /// Which.
+        thread: ThreadId,
+        /// From where.
+        source: InstanceId,
+        /// To where.
+        target: InstanceId,
+    },
+    /// This is the result of a test; nothing more will be tried.
+    Conclude(TestResult),
+    /// All is done.
+    Finish,
+}
+
+/// Why a command was given, in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Reason {
+    /// CPU is idle and memory allows one more.
+    Room {
+        /// Cores that the running threads leave, by what they are seen using.
+        free_cores: f64,
+        /// Memory that is not promised, bytes.
+        free_memory: u64,
+        /// Cores it is expected to use.
+        cores: f64,
+        /// Memory it is expected to use at most, bytes.
+        memory: u64,
+    },
+    /// No work or no room is left for it.
+    Idle,
+    /// A finding of the analyzer.
+    Found {
+        /// Which.
+        kind: FindingKind,
+        /// How sure.
+        confidence: f64,
+    },
+    /// It failed while more threads ran than there are cores; once more, quiet.
+    Crowded {
+        /// Most threads that ran at once beside it, itself included.
+        threads: u32,
+    },
+    /// It was killed for memory; once more on the largest allotment.
+    MemoryRetry,
+    /// It reached its memory limit, and there is more to give.
+    MemoryHeld {
+        /// Memory it had, bytes.
+        had: u64,
+    },
+    /// It reached its memory limit, and there is no more to give.
+    MemoryExhausted {
+        /// Memory it had, bytes.
+        had: u64,
+    },
+    /// Ran too long, or stood still too long.
+    Limit {
+        /// The limit, seconds.
+        seconds: f64,
+    },
+    /// The test is over.
+    Ended,
+    /// Ignored by the suite itself.
+    Ignored,
+    /// The user, or the end of the campaign.
+    Stopping,
+    /// The fixed rule of the static policy.
+    Static,
+}
+
+/// A command on record, with its reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Decision {
+    /// What is to be done.
+    #[serde(flatten)]
+    pub command: Command,
+    /// Why.
+    #[serde(flatten)]
+    pub reason: Reason,
+}
+
