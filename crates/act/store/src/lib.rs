@@ -1,1 +1,102 @@
-//! store
+//! Where a campaign is kept.
+//!
+//! ```text
+//! <project>/.cohort/
+//!   .gitignore            keeps all of this out of the project's own history
+//!   lock                  held while a campaign runs: one at a time in a project
+//!   history.redb          what is remembered of each test over campaigns
+//!   campaigns/<number>/
+//!     log                 the event log: the truth, append-only
+//!     output/t7.stdout    what a thread that did not pass wrote
+//! ```
+//!
+//! Nothing in here holds an absolute path of the project, so a renamed directory keeps everything.
+
+mod campaign;
+mod history;
+mod log;
+mod project;
+
+pub use campaign::{Campaign, Stream};
+pub use history::History;
+pub use log::{LogReader, LogWriter, Tail};
+pub use project::{Lock, Project};
+
+use std::io;
+use std::path::PathBuf;
+
+/// What can go wrong with the campaign directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system said no.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was tried (`create`, `write`).
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another Cohort holds the lock.
+    #[error(
+        "another cohort{} is running in {}; wait for it to end, or stop it",
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default(), path.display()
+    )]
+    Busy {
+        /// The project directory.
+        path: PathBuf,
+        /// The other process, when it said who it is.
+        pid: Option<u32>,
+    },
+    /// No campaign of that name.
+    #[error("no campaign {name:?} in {}; there {}", path.display(), known(have))]
+    NoCampaign {
+        /// The name asked for; empty for the latest.
+        name: String,
+        /// Where campaigns are.
+        path: PathBuf,
+        /// Those that exist, oldest first.
+        have: Vec<String>,
+    },
+    /// A record in the middle of a log is damaged: more stands behind it.
+    #[error(
+        "{} is damaged at byte {offset}, with {behind} more bytes behind it; what stands before is readable",
+        path.display()
+    )]
+    Damaged {
+        /// The log.
+        path: PathBuf,
+        /// First damaged byte.
+        offset: u64,
+        /// Bytes from there to the end.
+        behind: u64,
+    },
+    /// The history database cannot be used.
+    #[error("history in {}: {source}; delete the file to start anew", path.display())]
+    History {
+        /// The database.
+        path: PathBuf,
+        /// What it said.
+        source: Box<redb::Error>,
+    },
+}
+
+fn known(have: &[String]) -> String {
+    match have {
+        [] => "are none yet: `cohort run` makes one".to_owned(),
+        [one] => format!("is only {one}"),
+        [first, .., last] => format!("are {first} to {last}"),
+    }
+}
+
+/// For `map_err` at each file operation.
+fn at(action: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Io {
+        action,
+        path,
+        source,
+    }
+}

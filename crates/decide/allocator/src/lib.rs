@@ -1,1 +1,13 @@
-//! allocator
+//! Resource Allocator: what an instance is for, and what it may use. Pure.
+//!
+//! Two promises. The memory limits of all busy instances together never exceed the budget, so the
+//! host cannot run out through us. And `cores` threads always run while there are tests, whatever
+//! is measured, so adapting can be no worse than the fixed schedule in how much it keeps going.
+
+mod cpu;
+mod memory;
+mod specialty;
+
+pub use cpu::{CpuRoom, lanes_always};
+pub use memory::{MEMORY_FLOOR, Promises};
+pub use specialty::{allotment_weight, specialty_for, specialty_found};

@@ -1,1 +1,301 @@
-//! orchestrator
+//! Testing Orchestration Engine: which work goes to which instance next. Pure: a campaign replays
+//! to the same decisions from the same observations.
+//!
+//! ```text
+//!   observations ─▶ see ─▶ analyze ─▶ limits ─▶ memory ─▶ admit ─▶ settle ─▶ decisions
+//! ```
+//!
+//! Work is done in phases, each begun when nothing of the one before waits:
+//!
+//! 1. *main*: all tests, as many at once as CPU and memory allow;
+//! 2. *calm*: tests that are known to be sensitive to timing, never more at once than cores;
+//! 3. *largest*: tests that were killed for memory, alone, each with the whole memory;
+//! 4. *quiet*: tests that failed in a crowd, alone (or, when there are very many, no more at once
+//!    than cores, which is no crowd either).
+//!
+//! Promise: every test is concluded exactly once, unless the campaign is stopped.
+
+mod admit;
+mod end;
+mod memory;
+mod queue;
+mod see;
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use cohort_allocator::{CpuRoom, Promises, lanes_always};
+use cohort_analyzer::{Analyzer, CostModel, Settings};
+use cohort_model::{
+    At, Budget, Command, Decision, Finding, FindingKind, HostSample, InstanceId, KillReason,
+    Observation, Plan, Policy, Reason, Specialty, TestId, TestResult, ThreadId, Verdict,
+};
+
+use queue::Queue;
+use state::{Lane, Progress, Run};
+
+/// Instances that fail to open one after the other before the campaign is given up.
+const OPEN_FAILURES_MAX: u32 = 3;
+
+/// What a step came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// What the analyzer concluded.
+    pub findings: Vec<Finding>,
+    /// What is to be done, in this order.
+    pub decisions: Vec<Decision>,
+}
+
+impl Step {
+    fn decide(&mut self, command: Command, reason: Reason) {
+        self.decisions.push(Decision { command, reason });
+    }
+}
+
+/// The state that decisions rest on.
+#[derive(Debug)]
+pub struct Orchestrator {
+    budget: Budget,
+    policy: Policy,
+    plan: Plan,
+    analyzer: Analyzer,
+    costs: CostModel,
+    queue: Queue,
+    cpu: CpuRoom,
+    promises: Promises,
+    host: HostSample,
+    lanes: BTreeMap<InstanceId, Lane>,
+    threads: BTreeMap<ThreadId, Run>,
+    progress: Vec<Progress>,
+    unconcluded: usize,
+    locks: BTreeSet<u32>,
+    calm: VecDeque<TestId>,
+    largest: VecDeque<TestId>,
+    quiet: VecDeque<TestId>,
+    next_instance: u32,
+    next_thread: u32,
+    open_failures: u32,
+    started: bool,
+    stopping: bool,
+    finished: bool,
+}
+
+impl Orchestrator {
+    /// For the tests of `plan` that are not concluded yet. Ids of instances and threads start at
+    /// `first_id`, so that a resumed campaign does not use one twice.
+    #[must_use]
+    pub fn new(budget: Budget, policy: Policy, plan: Plan, first_id: u32) -> Self {
+        let costs = CostModel::new(&plan, budget.cores);
+        let mut progress = vec![Progress::default(); plan.tests.len()];
+        for result in &plan.concluded {
+            progress[result.test.index()].concluded = true;
+        }
+        let open: Vec<TestId> = (0..plan.tests.len())
+            .filter(|&index| !progress[index].concluded)
+            .map(|index| TestId(index as u32))
+            .collect();
+        let sensitive = |test: &TestId| {
+            policy == Policy::Adaptive
+                && plan
+                    .history
+                    .get(&test.0)
+                    .is_some_and(|known| known.load_sensitive > 0)
+        };
+        let to_run = |test: &&TestId| !plan.tests[test.index()].ignored;
+        let (calm, main): (Vec<TestId>, Vec<TestId>) = open
+            .iter()
+            .filter(to_run)
+            .partition(|&test| sensitive(test));
+        let queue = Queue::new(&plan, &main, &costs, (policy, budget.cores));
+        Self {
+            analyzer: Analyzer::new(Settings::new(budget.cores, plan.sticky)),
+            cpu: CpuRoom::new(budget.cores),
+            promises: Promises::new(budget.memory, budget.instances),
+            host: HostSample::default(),
+            lanes: BTreeMap::new(),
+            threads: BTreeMap::new(),
+            unconcluded: open.len(),
+            progress,
+            locks: BTreeSet::new(),
+            calm: calm.into(),
+            largest: VecDeque::new(),
+            quiet: VecDeque::new(),
+            next_instance: first_id,
+            next_thread: first_id,
+            open_failures: 0,
+            started: false,
+            stopping: false,
+            finished: false,
+            budget,
+            policy,
+            plan,
+            costs,
+            queue,
+        }
+    }
+
+    /// Takes in what was seen by `at` and says what is to be done. Each call is one step; time
+    /// never goes back between calls.
+    pub fn step(&mut self, at: At, observations: &[Observation]) -> Step {
+        let mut step = Step::default();
+        if !self.started {
+            self.started = true;
+            self.conclude_ignored(&mut step);
+        }
+        for observation in observations {
+            self.see(at, observation, &mut step);
+        }
+        if self.stopping {
+            self.kill_all(&mut step);
+        } else {
+            self.follow_findings(at, &mut step);
+            self.enforce_limits(at, &mut step);
+            self.relieve_memory(&mut step);
+            self.admit(at, &mut step);
+        }
+        self.settle(&mut step);
+        step
+    }
+
+    /// Whether the last step ended the campaign.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Tests without a result.
+    #[must_use]
+    pub fn unconcluded(&self) -> usize {
+        self.unconcluded
+    }
+
+    /// What `test` is expected to need now.
+    #[must_use]
+    pub fn estimate(&self, test: TestId) -> cohort_model::Estimate {
+        self.costs.test(test)
+    }
+
+    /// Tests that wait for a lane, in whatever phase.
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.calm.len() + self.largest.len() + self.quiet.len()
+    }
+
+    /// Threads that run and are not just cleaning up.
+    fn running(&self) -> u32 {
+        self.threads.values().filter(|run| !run.yielded).count() as u32
+    }
+
+    /// Threads that are no crowd: one a core.
+    fn calm_threads(&self) -> u32 {
+        lanes_always(self.budget.cores)
+    }
+
+    fn conclude_ignored(&mut self, step: &mut Step) {
+        for index in 0..self.plan.tests.len() {
+            if self.plan.tests[index].ignored && !self.progress[index].concluded {
+                self.progress[index].concluded = true;
+                self.unconcluded -= 1;
+                let result = TestResult {
+                    test: TestId(index as u32),
+                    verdict: Verdict::Skipped,
+                    threads: Vec::new(),
+                    load_sensitive: false,
+                    memory_retried: false,
+                };
+                step.decide(Command::Conclude(result), Reason::Ignored);
+            }
+        }
+    }
+
+    fn kill(&mut self, thread: ThreadId, why: KillReason, reason: Reason, step: &mut Step) {
+        let Some(run) = self.threads.get_mut(&thread) else {
+            return;
+        };
+        if run.killed.is_none() {
+            run.killed = Some(why);
+            step.decide(Command::KillThread { thread, why }, reason);
+        }
+    }
+
+    fn kill_all(&mut self, step: &mut Step) {
+        let all: Vec<ThreadId> = self.threads.keys().copied().collect();
+        for thread in all {
+            self.kill(thread, KillReason::Interrupted, Reason::Stopping, step);
+        }
+    }
+
+    /// Kills what runs or stands still too long.
+    fn enforce_limits(&mut self, at: At, step: &mut Step) {
+        let mut over = Vec::new();
+        for (&thread, run) in &self.threads {
+            let held = self.lanes.get(&run.place).is_some_and(|lane| lane.held);
+            if held || run.killed.is_some() {
+                continue;
+            }
+            if at.since(run.started) > self.budget.timeout_us {
+                over.push((thread, KillReason::Timeout, self.budget.timeout_us));
+            } else if at.since(run.started) > self.budget.stall_us
+                && self.analyzer.stalled_for_us(run.place, at) > self.budget.stall_us
+            {
+                over.push((thread, KillReason::Stalled, self.budget.stall_us));
+            }
+        }
+        for (thread, why, limit_us) in over {
+            let seconds = limit_us as f64 / 1e6;
+            self.kill(thread, why, Reason::Limit { seconds }, step);
+        }
+    }
+
+    /// Gives each instance the specialty that its thread is seen to need, and hands a thread that
+    /// computes in an instance for waiting ones over to one that is for computing.
+    fn follow_findings(&mut self, at: At, step: &mut Step) {
+        if self.policy == Policy::Static {
+            return;
+        }
+        for index in 0..step.findings.len() {
+            let (kind, instance, confidence) = {
+                let finding = &step.findings[index];
+                (finding.kind, finding.instance, finding.confidence)
+            };
+            let Some(lane) = self.lanes.get(&instance) else {
+                continue;
+            };
+            let (Some(thread), Some(specialty)) = (
+                lane.thread,
+                cohort_allocator::specialty_found(lane.specialty, kind),
+            ) else {
+                continue;
+            };
+            let reason = Reason::Found { kind, confidence };
+            let outgrown =
+                kind == FindingKind::CpuSaturation && lane.specialty == Specialty::Waiting;
+            if outgrown && self.budget.holds_memory && !self.plan.sticky {
+                self.hand_over(at, thread, reason, step);
+            } else {
+                self.set(instance, (specialty, None), (reason, step));
+            }
+        }
+    }
+
+    /// Ends the campaign when there is nothing left to wait for.
+    fn settle(&mut self, step: &mut Step) {
+        for lane in self.lanes.values_mut() {
+            // A lane that was given nothing in the step in which it yielded cleans up entirely.
+            lane.yielded = false;
+        }
+        let running = self.running();
+        for run in self.threads.values_mut() {
+            run.crowd_max = run.crowd_max.max(running);
+        }
+        let idle = self.threads.is_empty() && (self.stopping || self.waiting() == 0);
+        if idle && !self.finished {
+            self.finished = true;
+            let reason = if self.stopping {
+                Reason::Stopping
+            } else {
+                Reason::Ended
+            };
+            step.decide(Command::Finish, reason);
+        }
+    }
+}

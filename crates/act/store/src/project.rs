@@ -1,0 +1,174 @@
+//! The `.cohort` directory of a project, and the lock that makes a campaign the only one in it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::{Campaign, Error, History, at};
+
+/// Campaigns kept; the oldest beyond this are deleted when a new one starts.
+const CAMPAIGNS_KEPT: usize = 30;
+
+/// A project's `.cohort` directory.
+#[derive(Clone, Debug)]
+pub struct Project {
+    root: PathBuf,
+    home: PathBuf,
+}
+
+/// Held while a campaign runs. Freed by the system when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Project {
+    /// The project in the directory `root`; nothing is made yet.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            home: root.join(".cohort"),
+        }
+    }
+
+    /// Makes the project's directory when there is none, and takes its lock.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another Cohort holds it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        fs::create_dir_all(&self.home).map_err(at("create", &self.home))?;
+        let ignore = self.home.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").map_err(at("write", &ignore))?;
+        }
+        let path = self.home.join("lock");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(at("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                // Who holds it is told where it can be; the lock itself is what counts.
+                let _ = file.read_to_string(&mut owner);
+                return Err(Error::Busy {
+                    path: self.root.clone(),
+                    pid: owner.trim().parse().ok(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(at("lock", &path)(source)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(at("write to", &path))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// A new campaign. Call it with the lock held.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn create_campaign(&self) -> Result<Campaign, Error> {
+        let have = self.numbers()?;
+        for number in have.iter().rev().skip(CAMPAIGNS_KEPT - 1) {
+            let path = self.campaign_path(*number);
+            fs::remove_dir_all(&path).map_err(at("delete", &path))?;
+        }
+        let number = have.last().map_or(1, |last| last + 1);
+        Campaign::create(&self.campaign_path(number), number.to_string())
+    }
+
+    /// An existing campaign by name, or the latest.
+    ///
+    /// # Errors
+    /// [`Error::NoCampaign`] names those there are.
+    pub fn campaign(&self, name: Option<&str>) -> Result<Campaign, Error> {
+        let have = self.numbers()?;
+        let wanted = match name {
+            Some(name) => name.trim_start_matches('c').parse().ok(),
+            None => have.last().copied(),
+        };
+        match wanted {
+            Some(number) if have.contains(&number) => Ok(Campaign::at(
+                &self.campaign_path(number),
+                number.to_string(),
+            )),
+            _ => Err(Error::NoCampaign {
+                name: name.unwrap_or_default().to_owned(),
+                path: self.root.clone(),
+                have: have.iter().map(u64::to_string).collect(),
+            }),
+        }
+    }
+
+    /// The history over campaigns.
+    #[must_use]
+    pub fn history(&self) -> History {
+        History::at(self.home.join("history.redb"))
+    }
+
+    fn campaign_path(&self, number: u64) -> PathBuf {
+        self.home.join("campaigns").join(number.to_string())
+    }
+
+    fn numbers(&self) -> Result<Vec<u64>, Error> {
+        let path = self.home.join("campaigns");
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(at("list", &path)(error)),
+        };
+        let mut numbers: Vec<u64> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_the_first_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::new(folder.path());
+        let held = project.lock().unwrap();
+        let error = project.lock().unwrap_err();
+        assert!(
+            matches!(&error, Error::Busy { pid, .. } if *pid == Some(std::process::id())),
+            "{error}"
+        );
+        drop(held);
+        project.lock().unwrap();
+    }
+
+    #[test]
+    fn campaigns_are_numbered_found_and_kept_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::new(folder.path());
+        let _lock = project.lock().unwrap();
+        assert!(
+            project
+                .campaign(None)
+                .unwrap_err()
+                .to_string()
+                .contains("none yet")
+        );
+        for _ in 0..CAMPAIGNS_KEPT + 3 {
+            project.create_campaign().unwrap();
+        }
+        assert_eq!(project.numbers().unwrap().len(), CAMPAIGNS_KEPT);
+        assert_eq!(project.campaign(None).unwrap().name(), "33");
+        assert_eq!(project.campaign(Some("c30")).unwrap().name(), "30");
+        let error = project.campaign(Some("2")).unwrap_err().to_string();
+        assert!(error.contains("4 to 33"), "{error}");
+    }
+}

@@ -1,0 +1,353 @@
+//! Starting threads: as many as CPU and memory allow, each on an instance that fits it.
+
+use cohort_allocator::{allotment_weight, specialty_for};
+use cohort_model::{
+    Allotment, At, Command, Estimate, InstanceId, Policy, Reason, Specialty, TestId, ThreadId,
+};
+
+use crate::state::{Attempt, Lane, Run};
+use crate::{Orchestrator, Step};
+
+/// A thread is started when at least this part of the CPU it is expected to use is free: rather
+/// somewhat too many than an idle core.
+const FIT_PART: f64 = 0.5;
+/// With at most this many to try again, each is tried alone.
+const ALONE_MAX: usize = 16;
+
+/// What is there for one more thread.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    running: u32,
+    /// Threads that run whatever is measured.
+    always: u32,
+    free_cores: f64,
+    memory_available: u64,
+}
+
+/// A thread to be started.
+struct Start {
+    test: TestId,
+    attempt: Attempt,
+    specialty: Specialty,
+    /// Memory to promise, bytes.
+    memory: u64,
+    reason: Reason,
+}
+
+impl Orchestrator {
+    pub(crate) fn admit(&mut self, at: At, step: &mut Step) {
+        if self.lanes.values().any(|lane| lane.held) {
+            return;
+        }
+        while self.waiting() > 0 {
+            let room = self.room(at);
+            let most = self
+                .plan
+                .threads_max
+                .unwrap_or(u32::MAX)
+                .min(self.budget.instances);
+            if room.running >= most.max(1) {
+                return;
+            }
+            let started = if self.queue.len() > 0 {
+                self.start_main(at, room, step)
+            } else {
+                self.start_apart(at, room, step)
+            };
+            if !started {
+                return;
+            }
+        }
+    }
+
+    fn room(&self, at: At) -> Room {
+        let since = self.cpu.window_start();
+        let young: f64 = self
+            .threads
+            .values()
+            .filter(|run| !run.yielded && run.started > since)
+            .map(|run| {
+                let seen = self.analyzer.cores_used(run.place);
+                seen.unwrap_or(run.expected.cores.p50)
+            })
+            .sum();
+        let adaptive = self.policy == Policy::Adaptive && at.0 > 0;
+        let free = self.cpu.free_cores(young).filter(|_| adaptive);
+        Room {
+            running: self.running(),
+            always: self.calm_threads(),
+            free_cores: free.unwrap_or(0.0),
+            memory_available: self.host.memory_available,
+        }
+    }
+
+    /// Starts the next test of the main phase; false when none fits.
+    fn start_main(&mut self, at: At, room: Room, step: &mut Step) -> bool {
+        let at_hand = self.free_lane(None).filter(|_| self.plan.sticky);
+        let instance = at_hand.unwrap_or(InstanceId(self.next_instance));
+        let mut memory = 0;
+        let fits = {
+            let (promises, locks, tests) = (&self.promises, &self.locks, &self.plan.tests);
+            let own = promises.of(instance);
+            move |test: TestId, estimate: &Estimate, memory: &mut u64| {
+                let free_lock = tests[test.index()]
+                    .lock
+                    .is_none_or(|lock| !locks.contains(&lock));
+                let cores = room.running < room.always
+                    || room.free_cores >= estimate.cores.p50 * FIT_PART;
+                let need = estimate.memory.p90;
+                let there = room.memory_available == 0 || need <= room.memory_available as f64;
+                *memory = match promises.offer((need - own as f64).max(0.0)) {
+                    Some(offer) if there => (offer + own).min(promises.free() + own),
+                    _ if room.running == 0 => promises.free() + own,
+                    _ => return false,
+                };
+                free_lock && cores
+            }
+        };
+        let taken = self.queue.take(instance, &self.costs, |test, estimate| {
+            fits(test, estimate, &mut memory)
+        });
+        let Some(test) = taken else {
+            return false;
+        };
+        let estimate = self.costs.test(test);
+        let specialty = match self.policy {
+            Policy::Static => Specialty::General,
+            Policy::Adaptive => {
+                let informed = self.costs.is_informed(test);
+                specialty_for(&estimate, informed, false, self.budget.memory)
+            }
+        };
+        let lane = at_hand.or_else(|| self.free_lane(Some(specialty)));
+        let start = Start {
+            test,
+            attempt: Attempt::First,
+            specialty,
+            memory,
+            reason: self.reason(room, &estimate),
+        };
+        self.start(at, start, lane, step);
+        true
+    }
+
+    fn reason(&self, room: Room, estimate: &Estimate) -> Reason {
+        match self.policy {
+            Policy::Static => Reason::Static,
+            Policy::Adaptive => Reason::Room {
+                free_cores: room.free_cores,
+                free_memory: self.promises.free(),
+                cores: estimate.cores.p50,
+                memory: estimate.memory.p90 as u64,
+            },
+        }
+    }
+
+    /// Starts the next test of the phases after the main one; false when it is not time yet.
+    fn start_apart(&mut self, at: At, room: Room, step: &mut Step) -> bool {
+        let start = if self.calm.front().is_some() {
+            self.next_calm(room)
+        } else if self.largest.front().is_some() {
+            self.next_largest(room, step)
+        } else {
+            self.next_quiet(room, step)
+        };
+        let Some(start) = start else {
+            return false;
+        };
+        let lane = self.free_lane(Some(start.specialty));
+        self.start(at, start, lane, step);
+        true
+    }
+
+    fn next_calm(&mut self, room: Room) -> Option<Start> {
+        if room.running >= room.always {
+            return None;
+        }
+        let estimate = self.costs.test(*self.calm.front()?);
+        let all = (room.running == 0).then(|| self.promises.free());
+        let memory = self.promises.offer(estimate.memory.p90).or(all)?;
+        Some(Start {
+            test: self.calm.pop_front()?,
+            attempt: Attempt::First,
+            specialty: Specialty::Quiet,
+            memory,
+            reason: self.reason(room, &estimate),
+        })
+    }
+
+    fn next_largest(&mut self, room: Room, step: &mut Step) -> Option<Start> {
+        if room.running > 0 {
+            return None;
+        }
+        self.release_idle(step);
+        Some(Start {
+            test: self.largest.pop_front()?,
+            attempt: Attempt::Largest,
+            specialty: Specialty::Memory,
+            memory: self.promises.free(),
+            reason: Reason::MemoryRetry,
+        })
+    }
+
+    fn next_quiet(&mut self, room: Room, step: &mut Step) -> Option<Start> {
+        let quiet = |run: &&Run| run.attempt == Attempt::Quiet;
+        let beside = self.threads.values().filter(quiet).count() as u32;
+        let many = self.quiet.len() + beside as usize > ALONE_MAX;
+        let most = if many {
+            room.always
+        } else {
+            (room.always / 2).max(1)
+        };
+        if room.running >= most || room.running > beside {
+            return None;
+        }
+        let test = self.quiet.pop_front()?;
+        let need = self.costs.test(test).memory.p90;
+        let offer = self.promises.offer(need).or_else(|| {
+            self.release_idle(step);
+            self.promises.offer(need)
+        });
+        Some(Start {
+            test,
+            attempt: Attempt::Quiet,
+            specialty: Specialty::Quiet,
+            memory: offer.unwrap_or(self.promises.free()),
+            reason: Reason::Crowded {
+                threads: self.progress[test.index()].crowd,
+            },
+        })
+    }
+
+    /// An instance that can take a thread: one that has just yielded, one of that specialty, any.
+    fn free_lane(&self, specialty: Option<Specialty>) -> Option<InstanceId> {
+        let free = || self.lanes.iter().filter(|(_, lane)| lane.is_free());
+        free()
+            .find(|(_, lane)| lane.yielded)
+            .or_else(|| free().find(|(_, lane)| Some(lane.specialty) == specialty))
+            .or_else(|| free().next())
+            .map(|(&instance, _)| instance)
+    }
+
+    fn start(&mut self, at: At, start: Start, lane: Option<InstanceId>, step: &mut Step) {
+        let instance = match lane {
+            Some(instance) => {
+                self.prepare(instance, &start, step);
+                instance
+            }
+            None => self.open(at, start.specialty, start.memory, (&start.reason, step)),
+        };
+        let thread = ThreadId(self.next_thread);
+        self.next_thread += 1;
+        let case = &self.plan.tests[start.test.index()];
+        let expected = self.costs.test(start.test);
+        let run = Run {
+            test: start.test,
+            group: case.group,
+            attempt: start.attempt,
+            place: instance,
+            source: None,
+            started: at,
+            expected,
+            crowd_max: 1,
+            was_held: false,
+            yielded: false,
+            killed: None,
+            had_all: false,
+            lock: case.lock,
+        };
+        self.locks.extend(case.lock);
+        self.threads.insert(thread, run);
+        self.progress[start.test.index()].threads.push(thread);
+        if let Some(lane) = self.lanes.get_mut(&instance) {
+            lane.thread = Some(thread);
+            lane.yielded = false;
+        }
+        self.analyzer
+            .thread_started(at, instance, start.test, &expected);
+        let command = Command::StartThread {
+            thread,
+            test: start.test,
+            instance,
+        };
+        step.decide(command, start.reason);
+    }
+
+    /// Gives a lane that exists what its next thread needs, when that differs from what it has.
+    fn prepare(&mut self, instance: InstanceId, start: &Start, step: &mut Step) {
+        let Some(lane) = self.lanes.get(&instance) else {
+            return;
+        };
+        let (has, residue) = (lane.allotment.memory, lane.residue);
+        let wanted = start.memory + residue;
+        let need = (self.costs.test(start.test).memory.p90 as u64).min(wanted) + residue;
+        // Keep the limit as it is when it serves: each change costs a write.
+        let keep = start.attempt == Attempt::First && has <= wanted && has >= need.max(wanted / 4);
+        let memory = self.promises.promise(instance, if keep { has } else { wanted });
+        if memory != has || lane.specialty != start.specialty {
+            let to = (start.specialty, Some(memory));
+            self.set(instance, to, (start.reason.clone(), step));
+        }
+    }
+
+    /// Opens an instance with `memory` bytes promised to it.
+    pub(crate) fn open(
+        &mut self,
+        at: At,
+        specialty: Specialty,
+        memory: u64,
+        (reason, step): (&Reason, &mut Step),
+    ) -> InstanceId {
+        let instance = InstanceId(self.next_instance);
+        self.next_instance += 1;
+        let allotment = Allotment {
+            cpu_weight: allotment_weight(specialty),
+            memory: self.promises.promise(instance, memory),
+        };
+        self.lanes.insert(
+            instance,
+            Lane {
+                specialty,
+                allotment,
+                thread: None,
+                yielded: false,
+                held: false,
+                residue: 0,
+            },
+        );
+        self.analyzer
+            .instance_opened(at, instance, allotment.memory);
+        let command = Command::OpenInstance {
+            instance,
+            specialty,
+            allotment,
+        };
+        step.decide(command, reason.clone());
+        instance
+    }
+
+    /// Changes what an instance is for and, with `memory`, what it was promised already.
+    pub(crate) fn set(
+        &mut self,
+        instance: InstanceId,
+        (specialty, memory): (Specialty, Option<u64>),
+        (reason, step): (Reason, &mut Step),
+    ) {
+        let Some(lane) = self.lanes.get_mut(&instance) else {
+            return;
+        };
+        lane.specialty = specialty;
+        lane.allotment = Allotment {
+            cpu_weight: allotment_weight(specialty),
+            memory: memory.unwrap_or(lane.allotment.memory),
+        };
+        self.analyzer
+            .limit_changed(instance, lane.allotment.memory);
+        let command = Command::Specialize {
+            instance,
+            specialty,
+            allotment: lane.allotment,
+        };
+        step.decide(command, reason);
+    }
+}

@@ -1,0 +1,116 @@
+//! What comes of a thread that ended: a result, or one more try.
+//!
+//! Only two kinds of failure are tried again, each once: what was killed for memory (on the largest
+//! allotment), and what failed in a crowd (quietly). No other failure ever is, and none is hidden.
+
+use cohort_model::{
+    At, Command, InstanceId, KillReason, Reason, TestResult, ThreadEnd, ThreadId, Verdict,
+};
+
+use crate::state::{Attempt, Run};
+use crate::{Orchestrator, Step};
+
+impl Orchestrator {
+    pub(crate) fn thread_ended(&mut self, at: At, end: &ThreadEnd, step: &mut Step) {
+        let Some(run) = self.threads.remove(&end.thread) else {
+            return;
+        };
+        if let Some(lock) = run.lock {
+            self.locks.remove(&lock);
+        }
+        let verdict = verdict(&run, end);
+        self.vacate(at, end.thread, &run, verdict.is_failure());
+        let cores = f64::from(end.usage.cpu_milli()) / 1000.0;
+        self.cpu.thread_ended(at, cores);
+        if verdict == Verdict::Passed {
+            self.costs.learn(run.test, &end.usage);
+            self.queue.learned(run.group, &self.costs);
+        }
+        self.judge(end.thread, &run, verdict, step);
+    }
+
+    fn vacate(&mut self, at: At, thread: ThreadId, run: &Run, failed: bool) {
+        let Some(lane) = self.lanes.get_mut(&run.place) else {
+            return;
+        };
+        if lane.thread == Some(thread) {
+            lane.thread = None;
+            lane.yielded = false;
+            lane.held = false;
+            self.analyzer.thread_ended(at, run.place, failed);
+            self.free_memory(run.place);
+        }
+        if let Some(source) = run.source {
+            let Some(lane) = self.lanes.get_mut(&source) else {
+                return;
+            };
+            lane.residue = 0;
+            if lane.thread.is_none() {
+                self.promises.release(source);
+            }
+        }
+    }
+
+    /// An instance that runs nothing needs no memory, unless it keeps a warm worker.
+    fn free_memory(&mut self, instance: InstanceId) {
+        if !self.plan.sticky {
+            self.promises.release(instance);
+            return;
+        }
+        let used = self.analyzer.memory_anon(instance).unwrap_or(0);
+        if let Some(less) = self.promises.shrink(instance, used) {
+            self.promises.promise(instance, less);
+        }
+    }
+
+    fn judge(&mut self, thread: ThreadId, run: &Run, verdict: Verdict, step: &mut Step) {
+        let crowded = run.was_held || run.crowd_max > self.calm_threads();
+        let test = run.test;
+        let progress = &mut self.progress[test.index()];
+        match verdict {
+            Verdict::Aborted if self.stopping => return,
+            // It never ran: its instance could not be opened.
+            Verdict::Aborted if run.killed.is_none() && run.attempt != Attempt::Quiet => {
+                self.calm.push_back(test);
+                return;
+            }
+            Verdict::OutOfMemory
+                if run.attempt != Attempt::Largest && !progress.memory_retried && !run.had_all =>
+            {
+                progress.memory_retried = true;
+                self.largest.push_back(test);
+                return;
+            }
+            Verdict::Failed | Verdict::Crashed | Verdict::TimedOut
+                if crowded && run.attempt == Attempt::First =>
+            {
+                progress.crowd = run.crowd_max;
+                self.quiet.push_back(test);
+                return;
+            }
+            _ => {}
+        }
+        debug_assert_eq!(progress.threads.last(), Some(&thread));
+        let result = TestResult {
+            test,
+            verdict,
+            threads: progress.threads.clone(),
+            load_sensitive: progress.crowd > 0 && !verdict.is_failure(),
+            memory_retried: progress.memory_retried,
+        };
+        progress.concluded = true;
+        self.unconcluded -= 1;
+        step.decide(Command::Conclude(result), Reason::Ended);
+    }
+}
+
+fn verdict(run: &Run, end: &ThreadEnd) -> Verdict {
+    match run.killed {
+        // It may have ended by itself just before the order to kill it arrived.
+        Some(_) if end.verdict == Verdict::Passed || end.verdict == Verdict::Skipped => end.verdict,
+        Some(KillReason::Timeout | KillReason::Stalled) => Verdict::TimedOut,
+        Some(KillReason::Memory) => Verdict::OutOfMemory,
+        Some(KillReason::Interrupted) => Verdict::Aborted,
+        None => end.verdict,
+    }
+}

@@ -1,0 +1,100 @@
+//! Taking in what was seen.
+
+use cohort_model::{At, InstanceId, Observation, SampleBatch, ThreadId};
+
+use crate::{OPEN_FAILURES_MAX, Orchestrator, Step};
+
+/// A held instance whose memory fell below this part of its limit is no longer held.
+const HELD_PART: f64 = 0.9;
+
+impl Orchestrator {
+    pub(crate) fn see(&mut self, at: At, observation: &Observation, step: &mut Step) {
+        match observation {
+            Observation::InstanceOpened { .. } => self.open_failures = 0,
+            Observation::InstanceLost { instance, .. } => self.instance_lost(*instance),
+            Observation::ThreadStarted { thread } => self.thread_started(at, *thread),
+            Observation::ThreadYielded { thread } => self.thread_yielded(*thread),
+            Observation::ThreadEnded(end) => self.thread_ended(at, end, step),
+            Observation::ThreadMoved { thread, target } => self.thread_moved(at, *thread, *target),
+            Observation::MemoryHeld { instance } => self.memory_held(*instance),
+            Observation::Sampled(batch) => self.sampled(batch, step),
+            Observation::Interrupted => self.stopping = true,
+            Observation::Tick => {}
+        }
+    }
+
+    fn instance_lost(&mut self, instance: InstanceId) {
+        self.lanes.remove(&instance);
+        self.promises.release(instance);
+        self.analyzer.instance_closed(instance);
+        self.queue.leave(instance);
+        self.open_failures += 1;
+        if self.open_failures >= OPEN_FAILURES_MAX {
+            self.stopping = true;
+        }
+    }
+
+    fn thread_started(&mut self, at: At, thread: ThreadId) {
+        if let Some(run) = self.threads.get_mut(&thread) {
+            run.started = at;
+            self.analyzer
+                .thread_started(at, run.place, run.test, &run.expected);
+        }
+    }
+
+    fn thread_yielded(&mut self, thread: ThreadId) {
+        if let Some(run) = self.threads.get_mut(&thread) {
+            run.yielded = true;
+            if let Some(lane) = self.lanes.get_mut(&run.place)
+                && lane.thread == Some(thread)
+            {
+                lane.yielded = true;
+            }
+        }
+    }
+
+    fn thread_moved(&mut self, at: At, thread: ThreadId, target: InstanceId) {
+        let Some(run) = self.threads.get_mut(&thread) else {
+            return;
+        };
+        let source = std::mem::replace(&mut run.place, target);
+        run.source = Some(source);
+        let residue = self.analyzer.memory_anon(source).unwrap_or(0);
+        self.analyzer.thread_moved(at, source, target);
+        if let Some(lane) = self.lanes.get_mut(&source)
+            && lane.thread == Some(thread)
+        {
+            lane.thread = None;
+            lane.residue = residue;
+            self.promises.promise(source, residue);
+        }
+    }
+
+    fn memory_held(&mut self, instance: InstanceId) {
+        if let Some(lane) = self.lanes.get_mut(&instance) {
+            lane.held = true;
+            if let Some(run) = lane.thread.and_then(|thread| self.threads.get_mut(&thread)) {
+                run.was_held = true;
+            }
+        }
+    }
+
+    fn sampled(&mut self, batch: &SampleBatch, step: &mut Step) {
+        self.host = batch.host;
+        self.cpu.observe(batch.at, batch.host);
+        for sample in &batch.instances {
+            if let Some(lane) = self.lanes.get_mut(&sample.instance) {
+                let limit = lane.allotment.memory as f64 * HELD_PART;
+                lane.held &= sample.memory as f64 >= limit;
+            }
+        }
+        step.findings.extend(self.analyzer.observe(batch));
+        for sample in &batch.instances {
+            let thread = self.lanes.get(&sample.instance).and_then(|lane| lane.thread);
+            let run = thread.and_then(|thread| self.threads.get(&thread));
+            if let (Some(run), Some(cores)) = (run, self.analyzer.cores_used(sample.instance)) {
+                self.costs.observe_running(run.group, cores, 1.0);
+            }
+        }
+    }
+}

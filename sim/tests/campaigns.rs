@@ -1,0 +1,183 @@
+//! Rules that every campaign keeps, tried on random suites and hosts.
+
+use cohort_model::{Budget, Plan, Policy, Verdict};
+use cohort_orchestrator::Orchestrator;
+use cohort_sim::{Needs, Outcome, Random, plan, run};
+use proptest::prelude::*;
+
+const MIB: u64 = 1 << 20;
+
+fn budget(cores: f64, memory_mib: u64) -> Budget {
+    Budget {
+        cores,
+        memory: memory_mib * MIB,
+        instances: 64,
+        timeout_us: 3_600_000_000,
+        stall_us: 3_600_000_000,
+        holds_memory: true,
+    }
+}
+
+fn same(needs: Needs, count: usize) -> Vec<Needs> {
+    vec![needs; count]
+}
+
+fn failures(outcome: &Outcome) -> usize {
+    outcome
+        .results
+        .iter()
+        .filter(|result| result.verdict.is_failure())
+        .count()
+}
+
+#[test]
+fn waiting_tests_run_many_at_once_without_any_history() {
+    let needs = same(
+        Needs {
+            cpu_us: 5_000,
+            wait_us: 500_000,
+            ..Needs::default()
+        },
+        300,
+    );
+    let adaptive = run(budget(2.0, 8192), Policy::Adaptive, &plan(300, 3, false), &needs, false);
+    let fixed = run(budget(2.0, 8192), Policy::Static, &plan(300, 3, false), &needs, false);
+    let best_of_32 = 300 / 32 * 505_000;
+    assert_eq!(failures(&adaptive), 0);
+    assert!(adaptive.wall_us * 10 < fixed.wall_us, "{} against {}", adaptive.wall_us, fixed.wall_us);
+    assert!(adaptive.wall_us < best_of_32, "{} us", adaptive.wall_us);
+}
+
+#[test]
+fn computing_tests_are_not_crowded() {
+    let needs = same(
+        Needs {
+            cpu_us: 300_000,
+            ..Needs::default()
+        },
+        60,
+    );
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &plan(60, 2, false), &needs, false);
+    assert!(outcome.threads_max <= 3, "{} threads", outcome.threads_max);
+    assert!(outcome.wall_us < 60 * 300_000 / 2 * 104 / 100, "{} us", outcome.wall_us);
+}
+
+#[test]
+fn what_fails_in_a_crowd_and_passes_alone_counts_as_passed_and_is_named() {
+    let waits = Needs {
+        cpu_us: 2_000,
+        wait_us: 300_000,
+        ..Needs::default()
+    };
+    let mut needs = same(waits, 100);
+    needs[70].sensitive = true;
+    needs[71].fails = true;
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &plan(100, 1, false), &needs, false);
+    assert_eq!(failures(&outcome), 1);
+    let sensitive: Vec<_> = outcome.results.iter().filter(|result| result.load_sensitive).collect();
+    assert_eq!(sensitive.len(), 1);
+    assert_eq!((sensitive[0].test.0, sensitive[0].threads.len()), (70, 2));
+}
+
+#[test]
+fn memory_hungry_tests_are_held_and_finish_within_the_budget() {
+    let needs = same(
+        Needs {
+            cpu_us: 400_000,
+            memory: 700 * MIB,
+            ..Needs::default()
+        },
+        12,
+    );
+    let outcome = run(budget(2.0, 1000), Policy::Adaptive, &plan(12, 1, false), &needs, false);
+    assert_eq!(failures(&outcome), 0);
+    assert!(outcome.promised_max <= 1000 * MIB);
+}
+
+#[test]
+fn a_test_that_needs_more_than_there_is_is_blamed_once_it_had_all() {
+    let mut needs = same(Needs::default(), 20);
+    needs[3].memory = 2000 * MIB;
+    needs[3].cpu_us = 50_000;
+    let outcome = run(budget(2.0, 1000), Policy::Adaptive, &plan(20, 1, false), &needs, false);
+    let failed: Vec<_> = outcome.results.iter().filter(|result| result.verdict.is_failure()).collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((failed[0].test.0, failed[0].verdict), (3, Verdict::OutOfMemory));
+}
+
+#[test]
+fn the_longest_test_starts_early_once_its_group_is_known() {
+    let mut needs = same(
+        Needs {
+            cpu_us: 100_000,
+            ..Needs::default()
+        },
+        60,
+    );
+    needs[59].cpu_us = 3_000_000;
+    let mut suite = plan(60, 2, false);
+    let usage = |index: usize| cohort_model::Usage {
+        wall_us: needs[index].cpu_us,
+        user_us: needs[index].cpu_us,
+        memory_peak: 4 * MIB,
+        ..cohort_model::Usage::default()
+    };
+    for index in 0..60 {
+        let known = cohort_model::TestHistory {
+            usage: vec![usage(index)],
+            runs: 1,
+            ..cohort_model::TestHistory::default()
+        };
+        suite.history.insert(index as u32, known);
+    }
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &suite, &needs, false);
+    let bound = (59 * 100_000 + 3_000_000) / 2;
+    assert!(outcome.wall_us <= bound * 105 / 100, "{} against {bound}", outcome.wall_us);
+}
+
+fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
+    let shape = (1usize..60, 1usize..6, any::<bool>(), 1u32..9, 200u64..4000, any::<u64>());
+    shape.prop_map(|(tests, groups, sticky, half_cores, memory_mib, seed)| {
+        let mut random = Random(seed);
+        let needs = (0..tests)
+            .map(|_| Needs {
+                cpu_us: random.below(200) * 1_000,
+                wait_us: random.below(3) * random.below(400) * 1_000,
+                memory: (4 << random.below(10)) * MIB,
+                fails: random.below(10) == 0,
+                sensitive: random.below(8) == 0,
+            })
+            .collect();
+        (plan(tests, groups, sticky), needs, budget(f64::from(half_cores) / 2.0, memory_mib))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn every_test_is_concluded_once_and_truthfully((plan, needs, budget) in suites()) {
+        let outcome = run(budget, Policy::Adaptive, &plan, &needs, true);
+        let mut tests: Vec<u32> = outcome.results.iter().map(|result| result.test.0).collect();
+        tests.sort_unstable();
+        prop_assert_eq!(tests, (0..plan.tests.len() as u32).collect::<Vec<_>>());
+        prop_assert!(outcome.promised_max <= budget.memory);
+        for result in &outcome.results {
+            let needs = needs[result.test.index()];
+            // A test that is over within a tick never comes to hold its memory.
+            let too_big = needs.memory > budget.memory && needs.cpu_us > 2_000;
+            prop_assert!(result.threads.len() <= 3);
+            prop_assert_eq!(result.verdict == Verdict::OutOfMemory, too_big && result.verdict != Verdict::Failed, "{:?}", result);
+            prop_assert_eq!(result.verdict == Verdict::Failed, needs.fails && !too_big, "{:?}", result);
+        }
+    }
+
+    #[test]
+    fn the_same_observations_give_the_same_decisions((plan, needs, budget) in suites()) {
+        let outcome = run(budget, Policy::Adaptive, &plan, &needs, true);
+        let mut again = Orchestrator::new(budget, Policy::Adaptive, plan, 0);
+        for (at, seen, step) in &outcome.steps {
+            prop_assert_eq!(&again.step(*at, seen), step);
+        }
+    }
+}
