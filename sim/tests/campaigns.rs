@@ -141,7 +141,8 @@ fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
         let mut random = Random(seed);
         let needs = (0..tests)
             .map(|_| Needs {
-                cpu_us: random.below(200) * 1_000,
+                // Long enough that every test comes to hold its memory.
+                cpu_us: 5_000 + random.below(200) * 1_000,
                 wait_us: random.below(3) * random.below(400) * 1_000,
                 memory: (4 << random.below(10)) * MIB,
                 fails: random.below(10) == 0,
@@ -153,7 +154,7 @@ fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn every_test_is_concluded_once_and_truthfully((plan, needs, budget) in suites()) {
@@ -164,8 +165,7 @@ proptest! {
         prop_assert!(outcome.promised_max <= budget.memory);
         for result in &outcome.results {
             let needs = needs[result.test.index()];
-            // A test that is over within a tick never comes to hold its memory.
-            let too_big = needs.memory > budget.memory && needs.cpu_us > 2_000;
+            let too_big = needs.memory > budget.memory;
             prop_assert!(result.threads.len() <= 3);
             prop_assert_eq!(result.verdict == Verdict::OutOfMemory, too_big && result.verdict != Verdict::Failed, "{:?}", result);
             prop_assert_eq!(result.verdict == Verdict::Failed, needs.fails && !too_big, "{:?}", result);

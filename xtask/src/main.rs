@@ -1,2 +1,52 @@
-//! Every developer task.
-fn main() {}
+//! Every developer task, one module each. `cargo xtask` without arguments lists them.
+
+mod bench;
+mod check;
+mod error;
+mod floors;
+mod licences;
+mod links;
+mod metadata;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use error::Error;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  check [--no-tests]           everything CI does: format, clippy, floors, licences, links, schema, tests
+  test [ARGS FOR CARGO TEST]   installs what only tests need, then cargo test --workspace
+  bench suite [--json] [--rows A,B] [--runs N] [--list]
+                               side by side with cargo-nextest and pytest-xdist
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        ["check"] => check::check(check::Tests::Run),
+        ["check", "--no-tests"] => check::check(check::Tests::LeaveOut),
+        ["test", rest @ ..] => test::test(rest),
+        ["bench", "suite", rest @ ..] => bench::suite(rest),
+        other => Err(Error::Usage(other.join(" "))),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            eprintln!("  because: {cause}");
+            source = cause.source();
+        }
+        if matches!(error, Error::Usage(_)) {
+            eprint!("\n{USAGE}");
+        }
+        ExitCode::from(2)
+    })
+}

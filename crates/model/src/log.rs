@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     At, Decision, Finding, Isolation, Observation, Policy, SuiteKind, TestCase, TestHistory,
@@ -63,7 +64,7 @@ pub struct Plan {
     /// All tests, by [`crate::TestId`].
     pub tests: Vec<TestCase>,
     /// What is known of them from earlier campaigns, by test id. Absent: never seen.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "numbered", skip_serializing_if = "BTreeMap::is_empty")]
     pub history: BTreeMap<u32, TestHistory>,
     /// Results that already stand, from before an interruption.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -73,6 +74,17 @@ pub struct Plan {
     /// Most threads at once that the user's own arguments allow (`--test-threads`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads_max: Option<u32>,
+}
+
+/// Reads numbers back that JSON wrote as the names of an object; within a tagged enum serde takes them
+/// for text.
+fn numbered<'de, D>(input: D) -> Result<BTreeMap<u32, TestHistory>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let named = BTreeMap::<String, TestHistory>::deserialize(input)?;
+    let number = |(name, history): (String, _)| Ok((name.parse().map_err(Error::custom)?, history));
+    named.into_iter().map(number).collect()
 }
 
 /// How a campaign ended.

@@ -1,1 +1,213 @@
-//! workload
+//! Suites behind one interface: which suite is it, what are its tests, how is one run, how did it go.
+//!
+//! ```text
+//! Request --recognize--> Suite --discover--> Discovered { plan, launches }
+//!                                              launches.launch(test) -> what to execute
+//!                                              launches.judge(test, exit) -> verdict, message, parts
+//! ```
+//!
+//! Nothing here runs a test: a [`Launch`] says how, whoever holds the instance does it. Verdict, exit
+//! code and output are what the suite's own runner would give.
+
+pub mod cargo;
+pub mod environment;
+mod error;
+pub mod exec;
+pub mod pytest;
+mod recognize;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cohort_model::{Part, Plan, SuiteKind, TestId, Verdict};
+
+pub use error::Error;
+pub use recognize::recognize;
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Directory of the project; absolute.
+    pub root: PathBuf,
+    /// The suite's command as given after `--`; empty when none was given.
+    pub command: Vec<String>,
+    /// The `[suite]` table of the project's `cohort.toml`.
+    pub config: SuiteConfig,
+}
+
+/// The `[suite]` table of `cohort.toml`, checked for unknown keys by who read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SuiteConfig {
+    /// The suite's command, used when none is given on the command line.
+    pub command: Vec<String>,
+    /// Shell command that prints the names of the tests.
+    pub list: Option<String>,
+    /// Shell command that runs one test; `{test}` stands for its name.
+    pub run: Option<String>,
+    /// Variables added to the environment of everything the suite runs.
+    pub env: BTreeMap<String, String>,
+}
+
+/// A recognized suite.
+#[derive(Clone, Debug)]
+pub enum Suite {
+    /// `cargo test`.
+    Cargo(cargo::Cargo),
+    /// One command lists the tests, another runs one.
+    Exec(exec::Exec),
+}
+
+impl Suite {
+    /// Which adapter.
+    #[must_use]
+    pub fn kind(&self) -> SuiteKind {
+        match self {
+            Suite::Cargo(_) => SuiteKind::Cargo,
+            Suite::Exec(_) => SuiteKind::Exec,
+        }
+    }
+
+    /// The suite's command, as it would be typed without Cohort.
+    #[must_use]
+    pub fn command(&self) -> Vec<String> {
+        match self {
+            Suite::Cargo(cargo) => cargo.command(),
+            Suite::Exec(exec) => exec.command(),
+        }
+    }
+
+    /// Builds what has to be built and finds the tests. Blocks; what the suite's own tools say of it
+    /// goes to this process's stderr.
+    ///
+    /// # Errors
+    /// When the suite cannot be built or listed; see [`Error`].
+    pub fn discover(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Discovered, Error> {
+        match self {
+            Suite::Cargo(cargo) => cargo.discover(progress),
+            Suite::Exec(exec) => exec.discover(progress),
+        }
+    }
+}
+
+/// How far discovery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The suite's build tool works (and speaks for itself on stderr).
+    Building,
+    /// Tests are being listed.
+    Listing {
+        /// Programs that have answered.
+        done: usize,
+        /// Programs that are asked.
+        of: usize,
+    },
+}
+
+/// Which output the user's own arguments ask to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Show {
+    /// That of failed tests.
+    #[default]
+    Failed,
+    /// That of every test, once it ended (`--show-output`).
+    All,
+    /// That of every test, while it runs (`--nocapture`).
+    Live,
+}
+
+/// The tests of a suite and how to run them.
+#[derive(Debug)]
+pub struct Discovered {
+    /// Groups and tests; history and concluded results are left empty.
+    pub plan: Plan,
+    /// How to run each.
+    pub launches: Launches,
+    /// Which output is to be shown.
+    pub show: Show,
+    /// What the user should know of how this suite is run, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// How to run each test of a plan, and what its end means.
+#[derive(Debug)]
+pub enum Launches {
+    /// Of a cargo suite.
+    Cargo(cargo::Launches),
+    /// Of an exec suite.
+    Exec(exec::Launches),
+}
+
+impl Launches {
+    /// What to execute for `test`.
+    ///
+    /// # Panics
+    /// When `test` is not in the plan these launches came with.
+    #[must_use]
+    pub fn launch(&self, test: TestId) -> Launch {
+        match self {
+            Launches::Cargo(launches) => launches.launch(test),
+            Launches::Exec(launches) => launches.launch(test),
+        }
+    }
+
+    /// What the end of an execution of `test` means.
+    ///
+    /// # Panics
+    /// When `test` is not in the plan these launches came with.
+    #[must_use]
+    pub fn judge(&self, test: TestId, exit: &Exit<'_>) -> Judged {
+        match self {
+            Launches::Cargo(launches) => launches.judge(test, exit),
+            Launches::Exec(launches) => launches.judge(test, exit),
+        }
+    }
+}
+
+/// A process to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Absolute, or a name to be found along `PATH`.
+    pub program: PathBuf,
+    /// Without the program's own name.
+    pub args: Vec<OsString>,
+    /// The whole environment: nothing is inherited beyond it. The instance sets `TMPDIR`.
+    pub env: Arc<[(OsString, OsString)]>,
+    /// Working directory.
+    pub cwd: PathBuf,
+}
+
+/// How a process ended, with the output that was kept (of long output at least its end).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exit<'a> {
+    /// Exit code, when it exited.
+    pub code: Option<i32>,
+    /// Signal number, when one ended it.
+    pub signal: Option<i32>,
+    /// Standard output.
+    pub stdout: &'a [u8],
+    /// Standard error.
+    pub stderr: &'a [u8],
+}
+
+/// What the end of a process means for its test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// Passed, failed, skipped or crashed.
+    pub verdict: Verdict,
+    /// One line that says why it failed, when there is one.
+    pub message: Option<String>,
+    /// Tests within it, when it ran whole.
+    pub parts: Vec<Part>,
+}
+
+impl Judged {
+    fn new(verdict: Verdict, message: Option<String>) -> Self {
+        Judged {
+            verdict,
+            message,
+            parts: Vec::new(),
+        }
+    }
+}

@@ -49,7 +49,7 @@ impl Orchestrator {
             .max_by_key(|(thread, run)| (run.started, **thread))
             .map(|(&thread, _)| thread);
         if let Some(thread) = youngest {
-            let alone = self.threads.len() == 1;
+            let alone = self.promises.of(first) == self.promises.budget();
             let had = self.lanes.get(&first).map_or(0, |lane| lane.allotment.memory);
             if let Some(run) = self.threads.get_mut(&thread) {
                 run.had_all = alone;

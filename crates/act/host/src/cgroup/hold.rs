@@ -1,0 +1,138 @@
+//! A file descriptor that becomes readable when an instance reaches its memory allotment, and the
+//! answer whether it stands there.
+//!
+//! ```text
+//! v1  eventfd <- memory.oom_control             \
+//!     eventfd <- memory.usage_in_bytes >= limit  > epoll   (cgroup.event_control)
+//! v2  inotify <- memory.events is modified
+//! ```
+//!
+//! The signal is a hint and may come for nothing (page cache that can simply be dropped counts
+//! too); [`Hold::is_held`] judges by what the group holds.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use super::memory::MemoryReader;
+use super::place::{Place, Version};
+use super::{Error, write};
+use crate::kernel_file::{Buffer, KernelFile};
+
+/// A group that holds more than this part of its memory as page cache that the kernel can drop is
+/// not held: it reclaims, and goes on.
+const RECLAIMABLE_PART: u64 = 8;
+
+/// Watches the allotment of one instance.
+#[derive(Debug)]
+pub(super) struct Hold {
+    place: Place,
+    memory: MemoryReader,
+    allotment: u64,
+    signal: Signal,
+    buffer: Buffer,
+}
+
+#[derive(Debug)]
+enum Signal {
+    V1 { epoll: Epoll, oom: EventFd, threshold: Option<EventFd> },
+    V2 { inotify: Inotify, highs: u64 },
+}
+
+impl Hold {
+    pub(super) fn open(place: &Place) -> Result<Option<Self>, Error> {
+        let Some(memory) = MemoryReader::open_at(place) else {
+            return Ok(None);
+        };
+        let signal = match place.version {
+            Version::V1 => {
+                let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|error| watch(place, error.into()))?;
+                let path = place.file("memory.oom_control");
+                let control = KernelFile::open(&path).map_err(|error| watch(place, error))?;
+                let oom = register(place, &epoll, &control, "")?;
+                Signal::V1 { epoll, oom, threshold: None }
+            }
+            Version::V2 => {
+                let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
+                let inotify = Inotify::init(flags).map_err(|error| watch(place, error.into()))?;
+                inotify
+                    .add_watch(&place.file("memory.events"), AddWatchFlags::IN_MODIFY)
+                    .map_err(|error| watch(place, error.into()))?;
+                Signal::V2 { inotify, highs: 0 }
+            }
+        };
+        Ok(Some(Self {
+            place: place.clone(),
+            memory,
+            allotment: u64::MAX,
+            signal,
+            buffer: Buffer::default(),
+        }))
+    }
+
+    /// The descriptor to poll, for reading. It is another one at each call, of the same signal.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        match &self.signal {
+            Signal::V1 { epoll, .. } => epoll.0.as_fd().try_clone_to_owned(),
+            Signal::V2 { inotify, .. } => inotify.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// The allotment is another one now.
+    pub(super) fn set(&mut self, allotment: u64) -> Result<(), Error> {
+        self.allotment = allotment;
+        if let Signal::V1 { epoll, threshold, .. } = &mut self.signal {
+            if let Some(old) = threshold.take() {
+                // The kernel forgets a threshold when its eventfd is closed.
+                let _ = epoll.delete(&old);
+            }
+            let argument = format!(" {allotment}");
+            *threshold = Some(register(&self.place, epoll, self.memory.current_file(), &argument)?);
+        }
+        Ok(())
+    }
+
+    /// Clears the signal, and tells whether the instance is at its allotment with nothing to drop.
+    pub(super) fn is_held(&mut self) -> bool {
+        let buffer = &mut self.buffer;
+        let reached = match &mut self.signal {
+            Signal::V1 { oom, threshold, .. } => {
+                let _ = oom.read();
+                let _ = threshold.as_ref().map(EventFd::read);
+                if self.memory.event(buffer, "under_oom") > 0 {
+                    return true;
+                }
+                false
+            }
+            Signal::V2 { inotify, highs } => {
+                let _ = inotify.read_events();
+                let now = self.memory.event(buffer, "high");
+                let grew = now > *highs;
+                *highs = now;
+                grew
+            }
+        };
+        let current = self.memory.current(buffer);
+        let reclaimable = self.memory.parts(buffer).reclaimable;
+        (reached || current >= self.allotment) && reclaimable < current / RECLAIMABLE_PART
+    }
+}
+
+/// Has `file` of the group signal a new eventfd. The kernel holds on to the group, not to `file`.
+fn register(place: &Place, epoll: &Epoll, file: &KernelFile, argument: &str) -> Result<EventFd, Error> {
+    let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+        .map_err(|error| watch(place, error.into()))?;
+    epoll
+        .add(&event, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+        .map_err(|error| watch(place, error.into()))?;
+    let order = format!("{} {}{argument}", event.as_fd().as_raw_fd(), file.as_fd().as_raw_fd());
+    write(&place.file("cgroup.event_control"), &order)?;
+    Ok(event)
+}
+
+fn watch(place: &Place, source: io::Error) -> Error {
+    Error::Watch { path: place.folder.clone(), source }
+}

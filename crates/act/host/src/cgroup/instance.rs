@@ -1,0 +1,159 @@
+//! The groups of one instance.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use cohort_model::{Allotment, InstanceId};
+
+use super::hold::Hold;
+use super::memory::{self, Peak};
+use super::place::{Controller, Places};
+use super::reader::GroupReader;
+use super::{Error, cpu};
+use crate::InstanceReader;
+use crate::kernel_file::Buffer;
+
+/// One instance's groups. It outlives this value: [`InstanceGroup::remove`] ends it, or the end of
+/// its campaign does.
+#[derive(Debug)]
+pub struct InstanceGroup {
+    id: InstanceId,
+    root: PathBuf,
+    places: Places,
+    hold: Option<Hold>,
+    peak: Option<Peak>,
+    buffer: Buffer,
+}
+
+impl InstanceGroup {
+    pub(super) fn create(root: &Path, campaign: &Places, id: InstanceId) -> Result<Self, Error> {
+        let places = campaign.make_child(&id.to_string())?;
+        let memory = places.serving(Controller::Memory);
+        let holds = memory.filter(|place| memory::prepare(place));
+        let hold = match holds.map(Hold::open) {
+            None => None,
+            Some(Ok(hold)) => hold,
+            Some(Err(error)) => {
+                let _ = places.remove();
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            id,
+            root: root.to_owned(),
+            peak: memory.and_then(Peak::open),
+            hold,
+            places,
+            buffer: Buffer::default(),
+        })
+    }
+
+    /// Which instance.
+    #[must_use]
+    pub fn id(&self) -> InstanceId {
+        self.id
+    }
+
+    /// Writing `0` into each of these moves the writer into the instance. Two to six of them.
+    #[must_use]
+    pub fn procs_files(&self) -> Vec<PathBuf> {
+        self.places.procs_files()
+    }
+
+    /// Moves a process in, with all its threads.
+    ///
+    /// # Errors
+    /// When it is gone, or may not be moved.
+    pub fn enter(&self, pid: i32) -> Result<(), Error> {
+        self.places.enter(pid)
+    }
+
+    /// Its processes, each once, in no order that means anything.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        self.places.pids()
+    }
+
+    /// Moves every process but `spare` to `target`, children that are forked meanwhile included,
+    /// and returns how many. What they have been charged for memory stays here until they free it.
+    ///
+    /// # Errors
+    /// When `target` is gone, or processes appear faster than they can be moved.
+    pub fn move_into(&self, target: &InstanceGroup, spare: &[i32]) -> Result<u32, Error> {
+        self.places.move_into(&target.places, spare)
+    }
+
+    /// Kills every process but `spare` and waits until they are gone, ten seconds at most; held
+    /// ones die too. Returns how many.
+    #[expect(clippy::must_use_candidate, reason = "the count is for the report only")]
+    pub fn kill_all(&self, spare: &[i32]) -> u32 {
+        self.places.kill_all(spare)
+    }
+
+    /// Sets share and memory. Returns what is in force: an instance that holds more memory than it
+    /// is given keeps that until it frees it.
+    ///
+    /// # Errors
+    /// When the instance is gone.
+    pub fn set(&mut self, allotment: &Allotment) -> Result<Allotment, Error> {
+        cpu::set_weight(&self.places, allotment.cpu_weight)?;
+        let mut in_force = *allotment;
+        if let Some(place) = self.places.serving(Controller::Memory) {
+            in_force.memory = memory::set_allotment(place, allotment.memory)?;
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.set(in_force.memory)?;
+        }
+        Ok(in_force)
+    }
+
+    /// A descriptor that becomes readable when the memory allotment is reached; then ask
+    /// [`InstanceGroup::is_held`], which clears it. `None` where the host cannot hold.
+    ///
+    /// # Errors
+    /// When no more files may be opened.
+    pub fn hold_signal(&self) -> io::Result<Option<OwnedFd>> {
+        self.hold.as_ref().map(Hold::descriptor).transpose()
+    }
+
+    /// Whether it has reached its memory allotment with nothing to drop, and is slowed down there
+    /// (version 2), or is held or about to be (version 1). Clears the signal.
+    pub fn is_held(&mut self) -> bool {
+        self.hold.as_mut().is_some_and(Hold::is_held)
+    }
+
+    /// How often it ran into a memory limit so far. If that grew while a test failed, memory may be
+    /// to blame: at the limit of version 1 some system calls fail instead of being held.
+    #[must_use]
+    pub fn limit_hits(&self) -> u64 {
+        self.places.serving(Controller::Memory).map_or(0, memory::limit_hits)
+    }
+
+    /// Largest memory since [`InstanceGroup::reset_memory_peak`], bytes; 0 where the host cannot tell.
+    pub fn memory_peak(&mut self) -> u64 {
+        self.peak.as_ref().map_or(0, |peak| peak.bytes(&mut self.buffer))
+    }
+
+    /// Starts the peak anew from what is held now; `false` where the kernel keeps it for ever.
+    pub fn reset_memory_peak(&mut self) -> bool {
+        self.peak.as_mut().is_some_and(Peak::reset)
+    }
+
+    /// Its telemetry. Good until it is removed.
+    ///
+    /// # Errors
+    /// When it is gone, or no more files may be opened.
+    pub fn reader(&self) -> io::Result<InstanceReader> {
+        GroupReader::open(&self.root, &self.places).map(|reader| InstanceReader::Group(Box::new(reader)))
+    }
+
+    /// Removes its groups. Kill what is in it first.
+    ///
+    /// # Errors
+    /// When something is still in it.
+    pub fn remove(self) -> Result<(), Error> {
+        drop(self.hold);
+        self.places.remove()
+    }
+}

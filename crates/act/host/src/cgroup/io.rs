@@ -1,0 +1,84 @@
+//! Storage IO: bytes and operations.
+//!
+//! Version 1 sees reads, and writes that go past the page cache; buffered writes are written later
+//! by the kernel in no one's name. Version 2 sees all, where the file system supports it.
+
+use cohort_model::InstanceSample;
+
+use super::place::{Controller, Places, Version};
+use crate::kernel_file::{Buffer, KernelFile, lines, number, word};
+
+/// Reads what was read and written.
+#[derive(Debug)]
+pub(super) enum IoReader {
+    None,
+    V1 { bytes: KernelFile, operations: Option<KernelFile> },
+    V2(KernelFile),
+}
+
+impl IoReader {
+    pub(super) fn open(places: &Places) -> Self {
+        let Some(place) = places.serving(Controller::Io) else {
+            return Self::None;
+        };
+        let open = |name: &str| KernelFile::open_if_there(&place.file(name));
+        let opened = match place.version {
+            Version::V2 => open("io.stat").map(Self::V2),
+            Version::V1 => open("blkio.throttle.io_service_bytes_recursive").map(|bytes| Self::V1 {
+                bytes,
+                operations: open("blkio.throttle.io_serviced_recursive"),
+            }),
+        };
+        opened.unwrap_or(Self::None)
+    }
+
+    pub(super) fn read(&self, buffer: &mut Buffer, sample: &mut InstanceSample) {
+        match self {
+            Self::None => {}
+            Self::V1 { bytes, operations } => {
+                if let Ok(text) = bytes.read(buffer) {
+                    (sample.io_read, sample.io_written) = v1_totals(text);
+                }
+                if let Some(text) = operations.as_ref().and_then(|file| file.read(buffer).ok()) {
+                    let (reads, writes) = v1_totals(text);
+                    sample.io_operations = reads + writes;
+                }
+            }
+            Self::V2(file) => {
+                if let Ok(text) = file.read(buffer) {
+                    let sum = |key| lines(text).filter_map(|line| word(line, key)).sum::<u64>();
+                    sample.io_read = sum("rbytes");
+                    sample.io_written = sum("wbytes");
+                    sample.io_operations = sum("rios") + sum("wios");
+                }
+            }
+        }
+    }
+}
+
+/// Reads and writes over all devices, of `8:0 Read 4096` lines.
+fn v1_totals(text: &[u8]) -> (u64, u64) {
+    let mut totals = (0, 0);
+    for line in lines(text) {
+        let mut words = line.split(|byte| *byte == b' ').skip(1);
+        let (kind, value) = (words.next(), words.next().and_then(number).unwrap_or(0));
+        match kind {
+            Some(b"Read") => totals.0 += value,
+            Some(b"Write") => totals.1 += value,
+            _ => {}
+        }
+    }
+    totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v1_sums_devices_and_leaves_out_kinds_that_overlap() {
+        let text = b"8:0 Read 4096\n8:0 Write 100\n8:0 Sync 4196\n8:0 Async 0\n8:0 Total 4196\n\
+            254:1 Read 4\n254:1 Write 1\n254:1 Discard 7\nTotal 4201\n";
+        assert_eq!(v1_totals(text), (4100, 101));
+    }
+}

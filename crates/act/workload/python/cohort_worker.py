@@ -1,0 +1,868 @@
+"""Cohort within pytest: collect once, fork warm workers, run one named test at a time.
+
+    collector   pytest up to the end of collection -> hello, collected -> fork server
+    worker      forked by the collector, or launched anew (it then collects for itself)
+
+    hub                     worker
+     | run{thread, id} ----> | set-up, call
+     | <--- yielded{thread}  | before the clean-up: which test is next?
+     | next{thread, id} ---> | clean-up of all that the next test does not share
+     | <----- ended{thread}  |
+
+Each message is one JSON object on one line of a Unix socket: {"kind": {fields}}.
+
+Promises: exactly one `yielded` comes before each `ended`. What is shared between tests is set up
+and torn down as in one pytest process that runs the same tests in the same order. A test that
+replaces functions, streams, the clock or the environment, closes files or forks does not reach
+the socket: whatever is needed while tests run is kept in `_Kept`, out of reach of patching by
+module attribute. Loaded with `-p cohort_worker`; does nothing when COHORT_SOCKET is not set.
+
+Needs Python 3.8 and pytest 6, and nothing else.
+"""
+
+import _socket
+import atexit
+import fcntl
+import gc
+import hashlib
+import json
+import os
+import pathlib
+import resource
+import select
+import signal
+import stat
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+import weakref
+
+import pytest
+
+# Most characters kept of a failure's text, and of each captured section.
+TEXT_CHARS_MAX = 256 * 1024
+SECTION_CHARS_MAX = 1024 * 1024
+# Descriptors are moved up here, where a test that closes "all" of the usual ones rarely looks.
+DESCRIPTOR_MIN = 960
+EXIT_BROKEN = 70
+
+# What stands in the way of running tests one by one in many processes: option -> (value, note).
+OPTIONS_UNSET = {
+    "numprocesses": (None, "-n of pytest-xdist is left out: Cohort decides how many tests run at once"),
+    "dist": ("no", None),
+    "distload": (False, None),
+    "tx": ([], None),
+    "maxprocesses": (None, None),
+    "looponfail": (False, None),
+    "cov_source": ([], "--cov of pytest-cov is left out: coverage is not measured"),
+    "maxfail": (0, "-x and --maxfail are left to Cohort"),
+    "usepdb": (False, "--pdb is left out: no terminal is attached"),
+    "trace": (False, "--trace is left out: no terminal is attached"),
+    "xmlpath": (None, "--junit-xml of pytest is left out: use --junit of Cohort"),
+    "htmlpath": (None, "--html of pytest-html is left out"),
+    "report_log": (None, "--report-log is left out: use --events of Cohort"),
+    "json_report": (False, "--json-report is left out: use --events of Cohort"),
+    "pastebin": (None, None),
+}
+
+
+class _Kept:
+    """Functions needed while tests run, as they were before any test code was loaded."""
+
+    read, write, close, open, fork = os.read, os.write, os.close, os.open, os.fork
+    getpid, getpgrp, kill, killpg, exit = os.getpid, os.getpgrp, os.kill, os.killpg, os._exit
+    rusage, clock_ns, socket = resource.getrusage, time.perf_counter_ns, _socket.socket
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    decode = json.JSONDecoder().decode
+
+
+class _WatchedEnviron(type(os.environ)):
+    """`os.environ` while tests are collected: notices who asks which xdist worker this is.
+
+    Such tests derive names of databases or ports from it, so each worker must load them anew.
+    """
+
+    asked = False
+
+    def _notice(self, key):
+        if isinstance(key, str) and key.startswith("PYTEST_XDIST_WORKER"):
+            frame = sys._getframe(2)
+            while frame and frame.f_code.co_filename.endswith(("os.py", "_collections_abc.py")):
+                frame = frame.f_back
+            if frame and "site-packages" not in frame.f_code.co_filename:
+                _WatchedEnviron.asked = True
+
+    def __getitem__(self, key):
+        self._notice(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key):
+        self._notice(key)
+        return super().__contains__(key)
+
+
+class Start:
+    """What the hub said in the environment, which is removed at once: tests do not see it."""
+
+    def __init__(self):
+        take = os.environ.pop
+        self.socket = take("COHORT_SOCKET", None)
+        self.token = take("COHORT_TOKEN", "")
+        worker = take("COHORT_WORKER", None)
+        self.worker = None if worker is None else int(worker)
+        self.seed = take("COHORT_SEED", "") or None
+        self.basetemp = take("COHORT_BASETEMP", None)
+        self.tmpdir = take("COHORT_TMPDIR", None)
+        self.descriptors = _descriptors()
+        # Same in all processes of the campaign, other in each campaign.
+        self.run = hashlib.sha256((self.socket or "").encode()).hexdigest()[:32]
+        _path_remove(os.path.dirname(os.path.abspath(__file__)))
+        if self.socket and self.worker is None:
+            os.environ.__class__ = _WatchedEnviron
+        elif self.socket:
+            os.environ.update(self.xdist_environ(self.worker, self.worker + 1))
+
+    def xdist_environ(self, worker, workers):
+        """The environment by which suites written for pytest-xdist tell their processes apart."""
+        return {
+            "PYTEST_XDIST_WORKER": "gw%d" % worker,
+            "PYTEST_XDIST_WORKER_COUNT": str(workers),
+            "PYTEST_XDIST_TESTRUNUID": self.run,
+        }
+
+
+def _path_remove(here):
+    """Takes the directory of this file out of PYTHONPATH and sys.path; the module stays loaded."""
+    paths = os.environ.get("PYTHONPATH", "")
+    if paths == here:
+        del os.environ["PYTHONPATH"]
+    elif paths.startswith(here + os.pathsep):
+        os.environ["PYTHONPATH"] = paths[len(here + os.pathsep) :]
+    sys.path[:] = [part for part in sys.path if part != here]
+
+
+def _descriptors():
+    """Open descriptors -> (what kind, inode)."""
+    found = {}
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        try:
+            status = os.fstat(int(name))
+        except OSError:
+            continue
+        found[int(name)] = (stat.S_IFMT(status.st_mode), status.st_dev, status.st_ino, status.st_nlink)
+    return found
+
+
+def _high(descriptor):
+    """The same open file at a high number, closed on exec."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    floor = DESCRIPTOR_MIN if limit > DESCRIPTOR_MIN + 32 or limit < 0 else max(limit - 32, 3)
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, floor)
+    _Kept.close(descriptor)
+    return high
+
+
+class Channel:
+    """The socket to the hub. When it is gone, so is the reason to run: the process ends itself."""
+
+    def __init__(self, path):
+        kept = _Kept.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        kept.connect(path)
+        self.descriptor = _high(kept.detach())
+        self.owner = _Kept.getpid()
+        self.rest = b""
+        self.on_lost = _end_group
+
+    def close(self):
+        try:
+            _Kept.close(self.descriptor)
+        except OSError:
+            pass
+        self.descriptor = -1
+
+    def is_mine(self):
+        """False in a process that a test forked: it must not speak here."""
+        return _Kept.getpid() == self.owner
+
+    def send(self, kind, **fields):
+        data = _Kept.encode({kind: fields}).encode("ascii") + b"\n"
+        try:
+            while data:
+                data = data[_Kept.write(self.descriptor, data) :]
+        except OSError:
+            self.on_lost()
+
+    def has_line(self):
+        return b"\n" in self.rest
+
+    def receive(self):
+        """The next message as (kind, fields)."""
+        while not self.has_line():
+            try:
+                data = _Kept.read(self.descriptor, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                self.on_lost()
+            self.rest += data
+        line, self.rest = self.rest.split(b"\n", 1)
+        ((kind, fields),) = _Kept.decode(line.decode("utf-8")).items()
+        return kind, fields
+
+
+def _end_group():
+    """Ends this process and, when it leads one, its process group."""
+    if _Kept.getpgrp() == _Kept.getpid():
+        _Kept.killpg(0, signal.SIGKILL)
+    _Kept.exit(EXIT_BROKEN)
+
+
+class Meter:
+    """What one test uses: this process and the children it waited for."""
+
+    def __init__(self):
+        try:
+            self.reset = _high(_Kept.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            self.reset = None
+
+    def start(self):
+        try:
+            # 5: the peak of resident memory counts anew from now (proc(5), clear_refs).
+            _Kept.write(self.reset, b"5")
+        except (OSError, TypeError):
+            self.reset = None
+        self.own = _Kept.rusage(resource.RUSAGE_SELF)
+        self.children = _Kept.rusage(resource.RUSAGE_CHILDREN)
+        self.start_ns = _Kept.clock_ns()
+
+    def stop(self, paused_ns):
+        """The usage since `start`, without `paused_ns` in which the hub was waited for."""
+        wall_ns = _Kept.clock_ns() - self.start_ns - paused_ns
+        own = _Kept.rusage(resource.RUSAGE_SELF)
+        children = _Kept.rusage(resource.RUSAGE_CHILDREN)
+
+        def used(field):
+            before = getattr(self.own, field) + getattr(self.children, field)
+            return getattr(own, field) + getattr(children, field) - before
+
+        # KiB; without a reset it is the peak of all tests so far. Children have a peak over all
+        # of them only, which is this test's when it grew.
+        peak = own.ru_maxrss
+        if children.ru_maxrss > self.children.ru_maxrss:
+            peak += children.ru_maxrss
+        return {
+            "wall_us": wall_ns // 1000,
+            "user_us": int(used("ru_utime") * 1e6),
+            "system_us": int(used("ru_stime") * 1e6),
+            "memory_peak": peak * 1024,
+            "waits": used("ru_nvcsw"),
+            "preemptions": used("ru_nivcsw"),
+            # Blocks of 512 bytes, from the same accounts as /proc/self/io.
+            "io_read": used("ru_inblock") * 512,
+            "io_written": used("ru_oublock") * 512,
+        }
+
+
+class Next:
+    """Stands for the test after this one, which is asked for only when someone looks."""
+
+    def __init__(self, worker, thread):
+        self._cohort = worker, thread
+        self._asked = False
+        self._known = False
+        self._item = None
+        self._paused_ns = 0
+
+    def _resolve(self):
+        worker, thread = self._cohort
+        if not self._known and worker.channel.is_mine():
+            start_ns = _Kept.clock_ns()
+            if not self._asked:
+                self._asked = True
+                worker.channel.send("yielded", thread=thread)
+            kind, fields = worker.channel.receive()
+            while kind != "next" or fields["thread"] != thread:
+                kind, fields = worker.channel.receive()
+            self._known = True
+            self._item = worker.items.get(fields.get("id"))
+            self._paused_ns = _Kept.clock_ns() - start_ns
+        return self._item
+
+    def listchain(self):
+        item = self._resolve()
+        return item.listchain() if item is not None else []
+
+    def __bool__(self):
+        return self._resolve() is not None
+
+    def __getattr__(self, name):
+        return getattr(self._resolve(), name)
+
+    def __eq__(self, other):
+        return self._resolve() == other
+
+    def __hash__(self):
+        return hash(self._resolve())
+
+    @property
+    def __class__(self):
+        return type(self._resolve())
+
+
+class Silent:
+    """In place of pytest's terminal reporter: answers plugins that ask for it, reports nothing."""
+
+    def __init__(self, reporter):
+        self._reporter = reporter
+
+    def __getattr__(self, name):
+        return getattr(self._reporter, name)
+
+    def __dir__(self):
+        return []
+
+
+def _silence(config):
+    manager = config.pluginmanager
+    reporter = manager.getplugin("terminalreporter")
+    if reporter is not None and not isinstance(reporter, Silent):
+        reporter._tw._file = open(os.devnull, "w")
+        manager.unregister(reporter)
+        manager.register(Silent(reporter), "terminalreporter")
+
+
+def _clean(text):
+    """`text` as Unicode that every reader accepts (no lone surrogates)."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _cut(text, chars_max):
+    """`text` and how many characters were cut out of its middle."""
+    dropped = len(text) - chars_max
+    if dropped <= 0:
+        return _clean(text), 0
+    half = chars_max // 2
+    return _clean(text[:half] + "\n... %d characters left out ...\n" % dropped + text[-half:]), dropped
+
+
+def _named(items):
+    """Items by unique name: the node id, with a number behind it when it occurs again."""
+    named = {}
+    for item in items:
+        base = name = _clean(item.nodeid)
+        count = 1
+        while name in named:
+            count += 1
+            name = "%s #%d" % (base, count)
+        named[name] = item
+    return named
+
+
+def _hash(names):
+    return hashlib.sha256("\0".join(sorted(names)).encode()).hexdigest()
+
+
+# ---- why a process cannot be forked -------------------------------------------------------------
+
+
+def _unforkable(start):
+    """Why workers must be launched anew, or None when forking this process is safe.
+
+    Whatever was opened while tests were collected would be shared by all forked workers.
+    """
+    if _WatchedEnviron.asked:
+        return "the tests ask for PYTEST_XDIST_WORKER while they are collected"
+    others = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
+    if others:
+        return "threads were started while collecting: " + ", ".join(others)
+    if start.tmpdir and os.listdir(start.tmpdir):
+        return "files were made in the temporary directory while collecting: " + ", ".join(
+            sorted(os.listdir(start.tmpdir))[:3]
+        )
+    opened = _opened(start.descriptors)
+    if opened:
+        return "files or sockets were opened while collecting: " + ", ".join(opened[:3])
+    if _has_children():
+        return "processes were started while collecting"
+    if _has_native_threads():
+        return "a native library runs threads that would not survive a fork"
+    return None
+
+
+def _opened(before):
+    """What is open now and was not at start, leaving out copies, devices and deleted files."""
+    known = {value[:3] for value in before.values()}
+    opened = []
+    for descriptor, (kind, device, inode, links) in _descriptors().items():
+        if (kind, device, inode) in known or kind in (stat.S_IFCHR, stat.S_IFDIR):
+            continue
+        if kind == stat.S_IFREG and links == 0:
+            continue
+        try:
+            opened.append(os.readlink("/proc/self/fd/%d" % descriptor))
+        except OSError:
+            continue
+    return opened
+
+
+def _has_children():
+    try:
+        with open("/proc/self/task/%d/children" % os.getpid()) as file:
+            return bool(file.read().strip())
+    except OSError:
+        return False
+
+
+def _has_native_threads():
+    """Whether threads outlive a trial fork.
+
+    A library that knows how to fork ends its threads before and starts them again on demand
+    (OpenBLAS registers such a handler with pthread_atfork). One that does not keeps them.
+    """
+    if len(os.listdir("/proc/self/task")) == 1:
+        return False
+    child = _fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    deadline = time.monotonic() + 0.2
+    while len(os.listdir("/proc/self/task")) > 1:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def _fork():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _Kept.fork()
+
+
+# ---- collector -----------------------------------------------------------------------------------
+
+
+class Collector:
+    """Tells the hub what there is to run, then forks a worker whenever it is told to."""
+
+    def __init__(self, start, notes, options):
+        self.start = start
+        self.notes = notes
+        self.options = options
+        self.errors = []
+        self.skipped = []
+        self.children = {}
+
+    def announce(self, session):
+        """Sends `collected`; true when there is something to run."""
+        os.environ.__class__ = _WatchedEnviron.__mro__[1]
+        self.items = _named(session.items)
+        stopped = bool(session.testsfailed) and not session.config.option.continue_on_collection_errors
+        why_not = _unforkable(self.start)
+        seed = getattr(session.config.option, "randomly_seed", None)
+        self.channel = Channel(self.start.socket)
+        self.channel.on_lost = self.end
+        self.channel.send("hello", role="collector", token=self.start.token, pid=os.getpid())
+        self.channel.send(
+            "collected",
+            tests=[{"id": name, "group": name.split("::", 1)[0]} for name in self.items],
+            hash=_hash(self.items),
+            errors=self.errors,
+            stopped=stopped,
+            skipped=self.skipped,
+            forkable=why_not is None,
+            why_not=why_not,
+            notes=self.notes,
+            maxfail=self.options.get("maxfail") or 0,
+            seed=None if seed is None else str(seed),
+        )
+        return bool(self.items) and not stopped
+
+    def serve(self, session):
+        """Forks until told to end. Returns in each forked child, as a worker."""
+        gc.collect()
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        before = signal.signal(signal.SIGCHLD, lambda *_: None)
+        wakeup = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(wake_read, select.POLLIN)
+        poll.register(self.channel.descriptor, select.POLLIN)
+        while True:
+            if not self.channel.has_line():
+                ready = dict(poll.poll())
+                self._drain(wake_read)
+                self._reap()
+                if self.channel.descriptor not in ready:
+                    continue
+            kind, order = self.channel.receive()
+            if kind == "finish":
+                self.end()
+            if kind != "fork":
+                continue
+            # What exists now is never looked at again by the garbage collector, so that its
+            # pages stay shared.
+            gc.freeze()
+            child = _fork()
+            if child:
+                self.children[child] = order["worker"]
+                continue
+            signal.set_wakeup_fd(wakeup)
+            signal.signal(signal.SIGCHLD, before)
+            os.close(wake_read)
+            os.close(wake_write)
+            self.channel.close()
+            return order
+
+    @staticmethod
+    def _drain(descriptor):
+        try:
+            while os.read(descriptor, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _reap(self):
+        for child in list(self.children):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                worker = self.children.pop(child)
+                code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+                number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+                self.channel.send("worker_exited", worker=worker, code=code, signal=number)
+
+    def end(self):
+        """Ends every worker and this process, without pytest's closing words."""
+        for child in self.children:
+            for kill in (os.killpg, os.kill):
+                try:
+                    kill(child, signal.SIGKILL)
+                except OSError:
+                    pass
+        os._exit(0)
+
+
+def _settle(start, order):
+    """Makes a forked child a process of its own: session, cgroups, environment, output, exit."""
+    os.setsid()
+    for path in order.get("procs_files", ()):
+        with open(path, "w") as file:
+            file.write("0")
+    for name, value in order.get("env", {}).items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    os.environ.update(start.xdist_environ(order["worker"], order.get("workers") or order["worker"] + 1))
+    tempfile.tempdir = None
+    outputs = {1: order.get("stdout"), 2: order.get("stderr")}
+    _redirect({number: path for number, path in outputs.items() if path})
+    _own_exit()
+
+
+def _redirect(outputs):
+    """Points standard output and error, and every copy of them (pytest keeps some), to files."""
+    for number in sorted(outputs, reverse=True):
+        target = os.open(outputs[number], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        now = _descriptors()
+        original = now[number][:3]
+        for descriptor, value in now.items():
+            standard = descriptor in (0, 1, 2)
+            if value[:3] == original and value[0] != stat.S_IFCHR and not standard or descriptor == number:
+                os.dup2(target, descriptor, inheritable=standard)
+        os.close(target)
+
+
+def _own_exit():
+    """What the collector registered for its exit is not for its children to do."""
+    atexit._clear()
+    # Registered first, so run last: skips taking modules apart, whose objects were the collector's.
+    atexit.register(_exit_now)
+    for finalizer in list(weakref.finalize._registry):
+        finalizer.atexit = False
+    atexit.register(weakref.finalize._exitfunc)
+    if "multiprocessing.util" in sys.modules:
+        atexit.register(sys.modules["multiprocessing.util"]._exit_function)
+
+
+def _exit_now():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass
+    _Kept.exit(0)
+
+
+# ---- worker --------------------------------------------------------------------------------------
+
+
+class Worker:
+    """Runs the tests it is told to, one at a time."""
+
+    def __init__(self, start, number, token):
+        self.number = number
+        self.reports = None
+        self.items = {}
+        # The test for which fixtures were kept.
+        self.kept_for = None
+        self.channel = Channel(start.socket)
+        self.channel.send("hello", role="worker", worker=number, token=token, pid=os.getpid())
+        self.meter = Meter()
+        # A process that a test forks lets go of the socket, so that it ends when this one does.
+        os.register_at_fork(after_in_child=self.channel.close)
+
+    def serve(self, session):
+        while True:
+            kind, order = self.channel.receive()
+            if kind == "finish":
+                return
+            if kind == "run" and not self._run(session, order["thread"], order["id"]):
+                return
+
+    def _run(self, session, thread, name):
+        """Runs one test; false when the session cannot go on after it."""
+        item = self.items.get(name)
+        following = Next(self, thread)
+        self.reports, stop, text = [], None, ""
+        self.meter.start()
+        if item is None:
+            following._resolve()
+            self._send_ended(thread, following, _missing(name))
+            return True
+        try:
+            self._tear_down_stale(session, item)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            stop = "%s: %s" % (type(error).__name__, error)
+        except BaseException as error:  # a plugin broke: pytest calls this an internal error
+            stop = "INTERNALERROR: %s: %s" % (type(error).__name__, error)
+            text = traceback.format_exc()
+        if not self.channel.is_mine():
+            _Kept.exit(1)
+        if not following._known:
+            following._resolve()
+            text += self._tear_down(session, item, following)
+        result = judge(item.config, self.reports)
+        if stop or text:
+            result["outcome"] = "failed" if result["outcome"] != "error" else "error"
+            result["message"] = result["message"] or _clean(stop or text.strip().rpartition("\n")[2])
+            result["text"] = _cut(result["text"] + text, TEXT_CHARS_MAX)[0]
+        result["last"] = stop is not None
+        result["stop"] = _clean(stop or str(session.shouldstop)) if stop or session.shouldstop else None
+        session.shouldstop = session.shouldfail = False
+        self.kept_for = following._item
+        self._send_ended(thread, following, result)
+        return stop is None
+
+    def _tear_down_stale(self, session, item):
+        """Undoes what was kept for a test that was announced and then not run."""
+        if self.kept_for is not None and self.kept_for is not item:
+            self._tear_down(session, self.kept_for, None)
+
+    @staticmethod
+    def _tear_down(session, item, following):
+        """Clean-up that no plugin did; the traceback when it fails."""
+        state = session._setupstate
+        try:
+            if "item" in state.teardown_exact.__code__.co_varnames[:2]:  # pytest 6
+                state.teardown_exact(item, following)
+            else:
+                state.teardown_exact(following)
+        except BaseException:
+            return traceback.format_exc()
+        return ""
+
+    def _send_ended(self, thread, following, result):
+        self.reports = None
+        usage = self.meter.stop(following._paused_ns)
+        self.channel.send("ended", thread=thread, usage=usage, **result)
+
+
+def _missing(name):
+    text = "test list changed: %s was collected at the start and is not in this worker's list" % name
+    return {"outcome": "failed", "message": text, "text": text}
+
+
+# An outcome earlier in this list outweighs those after it.
+OUTCOMES = ("failed", "error", "xpassed", "xfailed", "passed", "skipped")
+
+
+def judge(config, reports):
+    """The one outcome of a test from its reports, its texts and its captured output.
+
+    Of a test that a plugin ran again, the last attempt counts.
+    """
+    starts = [at for at, report in enumerate(reports) if report.when == "setup"]
+    reports = reports[starts[-1] :] if starts else reports
+    seen, message, texts = [], None, []
+    for report in reports:
+        category = config.hook.pytest_report_teststatus(report=report, config=config)[0]
+        if report.failed and category not in ("failed", "error"):
+            category = "failed"
+        if category in OUTCOMES:
+            seen.append(category)
+        if report.failed:
+            message = message or _message(report)
+            heading = "ERROR at %s of %s\n" % (report.when, report.nodeid) if report.when != "call" else ""
+            texts.append(heading + report.longreprtext)
+        elif report.skipped and not message:
+            message = _reason(report)
+    outcome = next((one for one in OUTCOMES if one in seen), "skipped")
+    text, dropped = _cut("\n".join(texts), TEXT_CHARS_MAX)
+    sections = []
+    for title, content in reports[-1].sections if reports else ():
+        content, cut = _cut(content, SECTION_CHARS_MAX)
+        sections.append([_clean(title), content])
+        dropped += cut
+    return {
+        "outcome": outcome,
+        "message": _clean(message) if message and outcome != "passed" else None,
+        "text": text,
+        "sections": sections,
+        "dropped": dropped,
+        "duration": sum(report.duration for report in reports),
+    }
+
+
+def _message(report):
+    """The line pytest's short summary shows."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash is not None else report.longreprtext
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None
+    return lines[0] if crash is not None else lines[-1]
+
+
+def _reason(report):
+    if hasattr(report, "wasxfail"):
+        reason = report.wasxfail
+        return reason[len("reason: ") :] if reason.startswith("reason: ") else reason
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2]
+    return None
+
+
+def _become_worker(config, number, basetemp):
+    """What pytest-xdist's own workers have, by which plugins and suites know one from another."""
+    _silence(config)
+    config.workerinput = {
+        "workerid": "gw%d" % number,
+        "workercount": int(os.environ["PYTEST_XDIST_WORKER_COUNT"]),
+        "testrunuid": _start.run,
+        "mainargv": sys.argv,
+        "randomly_seed": getattr(config.option, "randomly_seed", None),
+    }
+    config.workeroutput = {}
+    factory = getattr(config, "_tmp_path_factory", None)
+    given = getattr(config.option, "basetemp", None)
+    if given:
+        basetemp = os.path.join(os.path.abspath(given), "popen-gw%d" % number)
+    if factory is not None and basetemp:
+        os.makedirs(os.path.dirname(basetemp), exist_ok=True)
+        factory._basetemp = None
+        factory._given_basetemp = pathlib.Path(basetemp)
+
+
+# ---- hooks ---------------------------------------------------------------------------------------
+
+_start = Start()
+_notes = []
+_options = {}
+_collector = _worker = None
+if _start.socket:
+    _collector = Collector(_start, _notes, _options)
+
+
+def _unset(option):
+    for name, (value, note) in OPTIONS_UNSET.items():
+        given = getattr(option, name, value)
+        if given != value and given:
+            _options[name] = given
+            if note and note not in _notes:
+                _notes.append(note)
+        if hasattr(option, name):
+            setattr(option, name, value)
+    if _start.seed is not None and hasattr(option, "randomly_seed"):
+        option.randomly_seed = int(_start.seed)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_load_initial_conftests(early_config):
+    if _start.socket:
+        _unset(early_config.known_args_namespace)
+    yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_cmdline_main(config):
+    if _start.socket:
+        _unset(config.option)
+        if "pytest_rerunfailures" in sys.modules:
+            # Its account of crashed workers is a server thread, for pytest-xdist's sake only.
+            sys.modules["pytest_rerunfailures"].HAS_PYTEST_HANDLECRASHITEM = False
+    yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    if _start.socket and _start.worker is not None:
+        _become_worker(session.config, _start.worker, _start.basetemp)
+
+
+def pytest_collectreport(report):
+    if _collector is None or report.passed:
+        return
+    found = _collector.errors if report.failed else _collector.skipped
+    text = report.longreprtext if report.failed else _reason(report) or ""
+    found.append({"id": _clean(report.nodeid), "text": _cut(text, TEXT_CHARS_MAX)[0]})
+
+
+def pytest_runtest_logreport(report):
+    if _worker is not None and _worker.reports is not None:
+        _worker.reports.append(report)
+
+
+def pytest_internalerror(excrepr):
+    if _start.socket:
+        _Kept.write(2, ("INTERNALERROR> %s\n" % excrepr).encode("utf-8", "backslashreplace"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    global _worker
+    if not _start.socket or session.config.option.collectonly:
+        return None
+    if _start.worker is not None:
+        _worker = Worker(_start, _start.worker, _start.token)
+        _worker.items = _named(session.items)
+        _worker.channel.send("ready", worker=_worker.number, count=len(_worker.items), hash=_hash(_worker.items))
+    else:
+        if not _collector.announce(session):
+            # pytest goes on as it would: "Interrupted: 1 error during collection", or no tests.
+            _collector.channel.close()
+            return None
+        _worker = _fork_worker(session)
+    session.testsfailed = 0
+    _worker.serve(session)
+    return True
+
+
+def _fork_worker(session):
+    """Serves as fork server; returns in each forked child only."""
+    order = _collector.serve(session)
+    try:
+        _settle(_start, order)
+        _become_worker(session.config, order["worker"], order.get("basetemp"))
+        worker = Worker(_start, order["worker"], order.get("token") or _start.token)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(EXIT_BROKEN)
+    worker.items = _collector.items
+    worker.channel.send("ready", worker=worker.number, count=len(worker.items), hash=_hash(worker.items))
+    return worker

@@ -1,0 +1,258 @@
+//! What the user's arguments to `cargo test` mean here: cargo's own before `--`, the harness's after.
+
+use std::ffi::{OsStr, OsString};
+
+use crate::{Error, Show};
+
+/// Options of cargo itself that are followed by a value and may stand before the subcommand.
+const VALUED: [&str; 4] = ["--color", "--config", "-C", "-Z"];
+
+/// A `cargo test` command, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Arguments {
+    /// `cargo` and what stands before its subcommand (`+nightly`, `--locked`).
+    pub(super) cargo: Vec<String>,
+    /// Between the subcommand and `--`.
+    pub(super) build: Vec<String>,
+    /// After `--`.
+    pub(super) harness: Vec<String>,
+}
+
+impl Arguments {
+    /// Takes `command` apart and refuses what cannot work.
+    pub(super) fn parse(command: &[String]) -> Result<Self, Error> {
+        let wrong = |hint| Error::CargoSubcommand {
+            command: shell_words::join(command),
+            hint,
+        };
+        let mut at = 1;
+        while command
+            .get(at)
+            .is_some_and(|word| word.starts_with(['+', '-']))
+        {
+            at += if VALUED.contains(&command[at].as_str()) {
+                2
+            } else {
+                1
+            };
+        }
+        match command.get(at).map(String::as_str) {
+            Some("test" | "t") => {}
+            Some("nextest") => {
+                return Err(wrong(
+                    " (it runs each test in a process of its own, as nextest does; \
+                     filters are those of `cargo test`)",
+                ));
+            }
+            Some("bench") => return Err(wrong(" (benchmarks are not run as tests)")),
+            _ => return Err(wrong("")),
+        }
+        let (cargo, rest) = command.split_at(at);
+        let rest = &rest[1..];
+        let split = rest
+            .iter()
+            .position(|word| word == "--")
+            .unwrap_or(rest.len());
+        let arguments = Arguments {
+            cargo: cargo.to_vec(),
+            build: rest[..split].to_vec(),
+            harness: rest[split..].iter().skip(1).cloned().collect(),
+        };
+        arguments
+            .build
+            .iter()
+            .try_for_each(|word| refuse_build_option(word))?;
+        Harness::parse(arguments.harness.iter().map(OsStr::new))?;
+        Ok(arguments)
+    }
+
+    /// The values of `--target`.
+    pub(super) fn targets(&self) -> Vec<String> {
+        let mut targets = Vec::new();
+        let mut words = self.build.iter();
+        while let Some(word) = words.next() {
+            if word == "--target" {
+                targets.extend(words.next().cloned());
+            } else if let Some(target) = word.strip_prefix("--target=") {
+                targets.push(target.to_owned());
+            }
+        }
+        targets
+    }
+}
+
+fn refuse_build_option(word: &str) -> Result<(), Error> {
+    let name = word.split('=').next().unwrap_or(word);
+    let instead = match name {
+        "--no-run" => {
+            "nothing would run; use it with plain `cargo test`, or ask `cohort run --dry-run`"
+        }
+        "--message-format" => {
+            "Cohort reads cargo's messages itself; results come from `--events` and `--junit`"
+        }
+        "-h" | "--help" => "ask plain `cargo test --help`",
+        _ => return Ok(()),
+    };
+    Err(Error::Option {
+        option: name.to_owned(),
+        instead,
+    })
+}
+
+/// Which of the ignored tests are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Ignored {
+    /// None.
+    #[default]
+    Skipped,
+    /// Only they (`--ignored`).
+    Only,
+    /// They too (`--include-ignored`).
+    Included,
+}
+
+/// Arguments of a test binary, as libtest reads them (`rustc --test`, "CLI arguments").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Harness {
+    /// What selects tests: names, `--skip`, `--exact`.
+    pub(super) selection: Vec<OsString>,
+    pub(super) ignored: Ignored,
+    pub(super) threads_max: Option<u32>,
+    pub(super) show: Show,
+    /// An option that libtest does not have: only the harness itself knows what it means.
+    pub(super) unknown: Option<String>,
+}
+
+impl Harness {
+    /// Reads `words` and refuses what would keep Cohort from reading the harness's answers.
+    pub(super) fn parse<'a>(words: impl Iterator<Item = &'a OsStr>) -> Result<Self, Error> {
+        let mut read = Harness::default();
+        let mut words = words;
+        while let Some(word) = words.next() {
+            let text = word.to_string_lossy();
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+                _ => (&*text, None),
+            };
+            let mut value_of = || {
+                let next = value
+                    .clone()
+                    .or_else(|| words.next().map(|next| next.to_string_lossy().into_owned()));
+                next.ok_or_else(|| Error::Option {
+                    option: name.to_owned(),
+                    instead: "it needs a value",
+                })
+            };
+            match name {
+                "--ignored" => read.ignored = Ignored::Only,
+                "--include-ignored" => read.ignored = Ignored::Included,
+                "--skip" => {
+                    let value = value_of()?;
+                    read.selection.extend(["--skip".into(), value.into()]);
+                }
+                "--exact" => read.selection.push(word.to_owned()),
+                "--test-threads" => read.threads_max = Some(threads(&value_of()?)?),
+                "--color" => drop(value_of()?),
+                "--nocapture" | "--no-capture" => read.show = read.show.max(Show::Live),
+                "--show-output" => read.show = read.show.max(Show::All),
+                "-q" | "--quiet" | "--test" => {}
+                _ if name.starts_with('-') && name.len() > 1 => {
+                    refuse_harness_option(name)?;
+                    read.unknown.get_or_insert_with(|| name.to_owned());
+                }
+                _ => read.selection.push(word.to_owned()),
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn threads(value: &str) -> Result<u32, Error> {
+    value
+        .parse()
+        .ok()
+        .filter(|threads| *threads > 0)
+        .ok_or_else(|| Error::Option {
+            option: format!("--test-threads {value}"),
+            instead: "expected a whole number above 0",
+        })
+}
+
+fn refuse_harness_option(name: &str) -> Result<(), Error> {
+    let instead = match name {
+        "--list" => "it lists and runs nothing; ask `cohort run --dry-run`",
+        "--format" | "--logfile" => "results come from `--junit FILE` and `--events FILE`",
+        "-h" | "--help" => "ask the test binary itself: `cargo test -- --help`",
+        _ if name.starts_with("-Z") => {
+            "unstable options of the test harness change what it prints; leave it out"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Option {
+        option: name.to_owned(),
+        instead,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(command: &str) -> Result<Arguments, Error> {
+        Arguments::parse(&shell_words::split(command).unwrap())
+    }
+
+    fn harness(words: &str) -> Harness {
+        let words = shell_words::split(words).unwrap();
+        Harness::parse(words.iter().map(OsStr::new)).unwrap()
+    }
+
+    #[test]
+    fn a_command_is_taken_apart() {
+        let read =
+            parse("cargo +nightly --config a=1 t -p x --target=t1 --target t2 name -- --skip b c")
+                .unwrap();
+        assert_eq!(read.cargo, ["cargo", "+nightly", "--config", "a=1"]);
+        assert_eq!(
+            read.build,
+            ["-p", "x", "--target=t1", "--target", "t2", "name"]
+        );
+        assert_eq!(read.harness, ["--skip", "b", "c"]);
+        assert_eq!(read.targets(), ["t1", "t2"]);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_name() {
+        for (command, named) in [
+            ("cargo nextest run", "as nextest does"),
+            ("cargo build", "`cargo build` does not run"),
+            ("cargo", "`cargo` does not run"),
+            ("cargo test --no-run", "`--no-run`"),
+            ("cargo test --message-format=json", "`--message-format`"),
+            ("cargo test -- --list", "--dry-run"),
+            ("cargo test -- --format=json", "`--format`"),
+            ("cargo test -- --logfile x", "`--logfile`"),
+            ("cargo test -- -Zunstable-options", "`-Zunstable-options`"),
+            ("cargo test -- --test-threads 0", "above 0"),
+            ("cargo test -- --skip", "needs a value"),
+        ] {
+            let said = parse(command).unwrap_err().to_string();
+            assert!(said.contains(named), "{command}: {said}");
+        }
+    }
+
+    #[test]
+    fn harness_arguments_are_read_as_libtest_reads_them() {
+        let read = harness(
+            "a --skip=b --exact --include-ignored --test-threads=3 --show-output -q --color never c",
+        );
+        assert_eq!(read.selection, ["a", "--skip", "b", "--exact", "c"]);
+        assert_eq!(read.ignored, Ignored::Included);
+        assert_eq!(
+            (read.threads_max, read.show, read.unknown),
+            (Some(3), Show::All, None)
+        );
+        assert_eq!(harness("--nocapture --show-output").show, Show::Live);
+        assert_eq!(harness("--bench x").unknown.as_deref(), Some("--bench"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Runs cargo and reads which target each test program was built from.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::recorder::Recorder;
+use super::settings::Settings;
+use super::{Cargo, RUSTDOC};
+use crate::Error;
+use crate::environment::Variables;
+
+/// Exit code when cargo was ended by a signal: what a shell would say of SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Test programs and the targets they were built from.
+pub(super) type Targets = HashMap<PathBuf, Target>;
+
+/// A target of a package, as cargo's messages name it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+impl Target {
+    /// Name of the tests of this target: readable, typeable, and the same everywhere.
+    pub(super) fn label(&self, package: &str) -> String {
+        match self.kind.first().map(String::as_str) {
+            Some("test") => format!("{package}::{}", self.name),
+            Some(kind @ ("bin" | "example" | "bench")) => {
+                format!("{package}::{kind}/{}", self.name)
+            }
+            _ => package.to_owned(),
+        }
+    }
+}
+
+/// One line of `--message-format json` (the Cargo Book, "External tools").
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+    profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+/// Builds the suite and lets `recorder` see what cargo would run.
+pub(super) fn run(
+    cargo: &Cargo,
+    settings: &Settings,
+    env: &Variables,
+    recorder: &Recorder,
+) -> Result<Targets, Error> {
+    let program = &cargo.arguments.cargo[0];
+    let start = |source| Error::Start {
+        program: program.clone(),
+        source,
+    };
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(env)
+        .current_dir(&cargo.root)
+        .stdin(Stdio::null());
+    command.args(&cargo.arguments.cargo[1..]);
+    command.args(["test", "--message-format", "json-render-diagnostics"]);
+    for triple in triples(cargo, settings, env)? {
+        command.args(["--config", &recorder.setting(&triple)]);
+    }
+    command.args(&cargo.arguments.build);
+    if !cargo.arguments.harness.is_empty() {
+        command.arg("--").args(&cargo.arguments.harness);
+    }
+    let mut child = command
+        .env(RUSTDOC, recorder.rustdoc())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(start)?;
+    let stdout = child.stdout.take().expect("stdout was just piped");
+    let targets = targets(stdout);
+    let status = child.wait().map_err(start)?;
+    if status.success() {
+        return Ok(targets);
+    }
+    Err(Error::Build {
+        code: status.code().unwrap_or(INTERRUPTED),
+    })
+}
+
+fn targets(messages: impl Read) -> Targets {
+    let lines = BufReader::new(messages).split(b'\n').map_while(Result::ok);
+    let built = lines.filter_map(|line| {
+        let message: Message = serde_json::from_slice(&line).ok()?;
+        let is_test = message.reason == "compiler-artifact" && message.profile?.test;
+        is_test.then_some((message.executable?, message.target?))
+    });
+    built.collect()
+}
+
+/// All targets that cargo may build for: the host, and those that were named.
+fn triples(cargo: &Cargo, settings: &Settings, env: &Variables) -> Result<BTreeSet<String>, Error> {
+    let host = host(cargo, env)?;
+    let mut named = cargo.arguments.targets();
+    if named.is_empty() {
+        named = settings.targets(env);
+    }
+    let triples = named
+        .into_iter()
+        .map(|target| match target.strip_suffix(".json") {
+            // cargo knows a target described by a file by the file's name.
+            Some(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+            None => target,
+        });
+    Ok(triples
+        .chain([host])
+        .filter(|triple| triple != "host-tuple")
+        .collect())
+}
+
+fn host(cargo: &Cargo, env: &Variables) -> Result<String, Error> {
+    let program = &cargo.arguments.cargo[0];
+    let toolchain = cargo
+        .arguments
+        .cargo
+        .get(1)
+        .filter(|word| word.starts_with('+'));
+    let output = Command::new(program)
+        .args(toolchain)
+        .arg("-vV")
+        .env_clear()
+        .envs(env)
+        .current_dir(&cargo.root)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| Error::Start {
+            program: program.clone(),
+            source,
+        })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or(Error::Build {
+        code: output.status.code().unwrap_or(INTERRUPTED),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_test_programs_are_read_from_the_messages() {
+        let messages = br#"
+not json
+{"reason":"compiler-artifact","target":{"name":"a","kind":["lib"]},"profile":{"test":false},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"a","kind":["bin"]},"profile":{"test":false},"executable":"/a"}
+{"reason":"compiler-artifact","target":{"name":"a","kind":["lib"]},"profile":{"test":true},"executable":"/t/a"}
+{"reason":"compiler-artifact","target":{"name":"api","kind":["test"]},"profile":{"test":true},"executable":"/t/api"}
+{"reason":"compiler-artifact","target":{"name":"x","kind":["bin"]},"profile":{"test":true},"executable":"/t/x"}
+{"reason":"build-finished","success":true}
+"#;
+        let targets = targets(&messages[..]);
+        let mut labels: Vec<String> = targets.values().map(|target| target.label("p")).collect();
+        labels.sort();
+        assert_eq!(labels, ["p", "p::api", "p::bin/x"]);
+    }
+}

@@ -1,0 +1,417 @@
+//! `cargo test`, one process per test.
+//!
+//! ```text
+//! cargo test, with a runner that only records   (recorder)  -> every program cargo would run, and how
+//! each program --list                           (listing)   -> its tests, or none to be had
+//! PROGRAM NAME --exact --nocapture              one test
+//! PROGRAM <arguments as cargo gave them>        a program that cannot list, or rustdoc --test: whole
+//! ```
+//!
+//! Which programs there are, and each one's arguments, environment and working directory, are what
+//! cargo itself said. Doc tests run by rustdoc directly, so they take no lock of cargo's.
+
+mod arguments;
+mod build;
+mod judge;
+mod listing;
+mod recorder;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+
+use cohort_model::{GroupId, Plan, TestCase, TestId};
+
+use self::arguments::{Arguments, Harness, Ignored};
+use self::build::Targets;
+use self::listing::{Entry, Listed};
+use self::recorder::{Call, Called, Recorder};
+use self::settings::Settings;
+use crate::environment::{self, Variables};
+use crate::{Discovered, Error, Exit, Judged, Launch, Progress};
+
+/// Name of the variable that says which rustdoc cargo runs.
+const RUSTDOC: &str = "RUSTDOC";
+
+/// A cargo suite.
+#[derive(Clone, Debug)]
+pub struct Cargo {
+    root: PathBuf,
+    command: Vec<String>,
+    arguments: Arguments,
+    env: BTreeMap<String, String>,
+}
+
+/// A program that cargo would run.
+#[derive(Debug)]
+struct Program {
+    /// `package`, `package::test`, `package::bin/name`, `package::doc`, ...
+    label: String,
+    /// How to start it; its arguments are those before the harness's own.
+    start: Called,
+    /// The harness's arguments as cargo gave them.
+    given: Vec<OsString>,
+    is_doc: bool,
+}
+
+impl Cargo {
+    /// Reads `command`, which begins with `cargo` (or a path to it).
+    ///
+    /// # Errors
+    /// When it is not `cargo test`, or has an option that makes no sense under Cohort.
+    pub(crate) fn new(
+        root: PathBuf,
+        command: &[String],
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, Error> {
+        let arguments = Arguments::parse(command)?;
+        Ok(Cargo {
+            root,
+            command: command.to_vec(),
+            arguments,
+            env: env.clone(),
+        })
+    }
+
+    /// The command as given.
+    #[must_use]
+    pub fn command(&self) -> Vec<String> {
+        self.command.clone()
+    }
+
+    /// Builds the test programs and lists their tests.
+    ///
+    /// # Errors
+    /// When cargo cannot be started or the suite does not build.
+    pub fn discover(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Discovered, Error> {
+        progress(Progress::Building);
+        let mut env = environment::own();
+        env.extend(
+            self.env
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        let settings = Settings::read(&self.root, &env);
+        let recorder = Recorder::prepare()?;
+        let targets = build::run(self, &settings, &env, &recorder)?;
+        let programs = programs(recorder.calls()?, &targets, &settings, &env);
+        let harness = |program: &Program| Harness::parse(program.given.iter().map(|word| &**word));
+        let harnesses = programs
+            .iter()
+            .map(harness)
+            .collect::<Result<Vec<_>, Error>>()?;
+        let listed = list_all(&programs, &harnesses, progress);
+        let mut found = plan(programs, &harnesses, listed);
+        let own = Harness::parse(self.arguments.harness.iter().map(OsStr::new))?;
+        let variable = env.get(OsStr::new("RUST_TEST_THREADS"));
+        let variable = variable.and_then(|value| value.to_str()?.parse().ok());
+        found.plan.threads_max = own.threads_max.or(variable);
+        found.show = own.show;
+        if let Some(file) = settings.conditional_runner() {
+            found.notes.push(format!(
+                "{} sets a runner under target.'cfg(...)', which is not used: set it under target.<triple>",
+                file.display()
+            ));
+        }
+        Ok(found)
+    }
+}
+
+/// The programs behind `calls`, by label.
+fn programs(
+    calls: Vec<Call>,
+    targets: &Targets,
+    settings: &Settings,
+    env: &Variables,
+) -> Vec<Program> {
+    let mut programs: Vec<Program> = calls
+        .into_iter()
+        .map(|call| match call {
+            Call::Binary(triple, called) => binary(&triple, called, targets, settings, env),
+            Call::Doc(called) => doc(called, settings, env),
+        })
+        .collect();
+    programs.sort_by(|a, b| {
+        (&a.label, &a.start.args, &a.given).cmp(&(&b.label, &b.start.args, &b.given))
+    });
+    // The same target built for two triples, or two packages of one name.
+    let mut times: BTreeMap<String, u32> = BTreeMap::new();
+    for program in &mut programs {
+        let times = times.entry(program.label.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            program.label = format!("{}#{times}", program.label);
+        }
+    }
+    programs
+}
+
+fn binary(
+    triple: &str,
+    mut called: Called,
+    targets: &Targets,
+    settings: &Settings,
+    env: &Variables,
+) -> Program {
+    restore_rustdoc(&mut called.env, env);
+    let label = match targets.get(&called.program) {
+        Some(target) => target.label(&package(&called)),
+        None => called
+            .program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let mut given = std::mem::take(&mut called.args);
+    // What `cargo test --quiet` adds: it only makes the output harder to read.
+    given.retain(|word| word != "--quiet");
+    if let Some(runner) = settings
+        .runner(triple, env)
+        .filter(|words| !words.is_empty())
+    {
+        let program = std::mem::replace(&mut called.program, PathBuf::from(&runner[0]));
+        called.args = runner[1..]
+            .iter()
+            .map(OsString::from)
+            .chain([program.into()])
+            .collect();
+    }
+    Program {
+        label,
+        start: called,
+        given,
+        is_doc: false,
+    }
+}
+
+/// `rustdoc --test` as cargo would call it, without the recording runner and with the user's own.
+fn doc(mut called: Called, settings: &Settings, env: &Variables) -> Program {
+    restore_rustdoc(&mut called.env, env);
+    let beside = called
+        .env
+        .get(OsStr::new("CARGO"))
+        .map(|cargo| Path::new(cargo).with_file_name("rustdoc"));
+    let own = env
+        .get(OsStr::new(RUSTDOC))
+        .map(PathBuf::from)
+        .or_else(|| settings.rustdoc());
+    called.program = own
+        .or_else(|| beside.filter(|path| path.is_file()))
+        .unwrap_or_else(|| "rustdoc".into());
+    let mut kept = Vec::new();
+    let mut runner = Vec::new();
+    let mut words = std::mem::take(&mut called.args).into_iter();
+    while let Some(word) = words.next() {
+        if word == "--test-runtool" || word == "--test-runtool-arg" {
+            runner.extend(words.next());
+        } else if word == "--test-args" {
+            let value = words.next().unwrap_or_default();
+            if value != "--quiet" {
+                kept.extend([word, value]);
+            }
+        } else {
+            kept.push(word);
+        }
+    }
+    // The recording runner was `/bin/sh <dir>/record <triple>`.
+    let triple = runner
+        .get(2)
+        .map(|triple| triple.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let runner = settings.runner(&triple, env).unwrap_or_default();
+    for (place, word) in runner.iter().enumerate() {
+        let option = if place == 0 {
+            "--test-runtool"
+        } else {
+            "--test-runtool-arg"
+        };
+        kept.extend([option.into(), word.into()]);
+    }
+    called.args = kept;
+    Program {
+        label: format!("{}::doc", package(&called)),
+        start: called,
+        given: Vec::new(),
+        is_doc: true,
+    }
+}
+
+fn package(called: &Called) -> String {
+    let name = called.env.get(OsStr::new("CARGO_PKG_NAME"));
+    name.map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Undoes, in what cargo passed on, that the recorder stood in for rustdoc.
+fn restore_rustdoc(called: &mut Variables, env: &Variables) {
+    match env.get(OsStr::new(RUSTDOC)) {
+        Some(own) => called.insert(RUSTDOC.into(), own.clone()),
+        None => called.remove(OsStr::new(RUSTDOC)),
+    };
+}
+
+/// Lists all programs, several at once. Doc tests are not listed: rustdoc would have to build them.
+fn list_all(
+    programs: &[Program],
+    harnesses: &[Harness],
+    progress: &mut dyn FnMut(Progress),
+) -> Vec<Listed> {
+    let next = AtomicUsize::new(0);
+    let (answer, answers) = mpsc::channel();
+    let workers = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .min(programs.len());
+    let mut listed = vec![Listed::Whole(String::new()); programs.len()];
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let answer = answer.clone();
+            let next = &next;
+            scope.spawn(move || {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(program) = programs.get(at) else {
+                        return;
+                    };
+                    if !program.is_doc {
+                        let list = listing::list(&program.start, &harnesses[at], listing::LIMIT);
+                        let _ = answer.send((at, list));
+                    }
+                }
+            });
+        }
+        drop(answer);
+        let of = programs.iter().filter(|program| !program.is_doc).count();
+        for (done, (at, list)) in answers.iter().enumerate() {
+            listed[at] = list;
+            progress(Progress::Listing { done: done + 1, of });
+        }
+    });
+    listed
+}
+
+fn plan(programs: Vec<Program>, harnesses: &[Harness], listed: Vec<Listed>) -> Discovered {
+    let mut plan = Plan::default();
+    let mut runs = Vec::new();
+    let mut notes = Vec::new();
+    for (at, (program, listed)) in programs.iter().zip(listed).enumerate() {
+        let group =
+            GroupId(u32::try_from(plan.groups.len()).expect("fewer than 2^32 test programs"));
+        let case = |name: String| TestCase {
+            name,
+            group,
+            ignored: false,
+            lock: None,
+            whole: false,
+        };
+        match listed {
+            Listed::Tests(tests) if tests.is_empty() => continue,
+            Listed::Tests(tests) => {
+                for entry in tests {
+                    let ignored = entry.marked && harnesses[at].ignored == Ignored::Skipped;
+                    let name = format!("{} {}", program.label, entry.name);
+                    plan.tests.push(TestCase {
+                        ignored,
+                        ..case(name)
+                    });
+                    runs.push(Run {
+                        program: at,
+                        one: Some(entry),
+                    });
+                }
+            }
+            Listed::Whole(why) => {
+                if !program.is_doc {
+                    notes.push(format!("{} {why}, so it runs whole", program.label));
+                }
+                plan.tests.push(TestCase {
+                    whole: true,
+                    ..case(program.label.clone())
+                });
+                runs.push(Run {
+                    program: at,
+                    one: None,
+                });
+            }
+        }
+        plan.groups.push(program.label.clone());
+    }
+    let programs = programs.into_iter().map(Started::from).collect();
+    let launches = crate::Launches::Cargo(Launches { programs, runs });
+    Discovered {
+        plan,
+        launches,
+        show: crate::Show::default(),
+        notes,
+    }
+}
+
+/// How to run each test of a cargo suite.
+#[derive(Debug)]
+pub struct Launches {
+    programs: Vec<Started>,
+    /// By test.
+    runs: Vec<Run>,
+}
+
+#[derive(Debug)]
+struct Run {
+    program: usize,
+    /// Absent: the whole program.
+    one: Option<Entry>,
+}
+
+/// A [`Program`] whose environment is shared by all its launches.
+#[derive(Debug)]
+struct Started {
+    program: PathBuf,
+    args: Vec<OsString>,
+    given: Vec<OsString>,
+    env: Arc<[(OsString, OsString)]>,
+    cwd: PathBuf,
+}
+
+impl From<Program> for Started {
+    fn from(program: Program) -> Self {
+        let Called {
+            program: path,
+            args,
+            env,
+            cwd,
+        } = program.start;
+        Started {
+            program: path,
+            args,
+            given: program.given,
+            env: env.into_iter().collect(),
+            cwd,
+        }
+    }
+}
+
+impl Launches {
+    pub(crate) fn launch(&self, test: TestId) -> Launch {
+        let run = &self.runs[test.index()];
+        let program = &self.programs[run.program];
+        let own = run
+            .one
+            .as_ref()
+            .map_or_else(|| program.given.clone(), Entry::args);
+        Launch {
+            program: program.program.clone(),
+            args: program.args.iter().cloned().chain(own).collect(),
+            env: Arc::clone(&program.env),
+            cwd: program.cwd.clone(),
+        }
+    }
+
+    pub(crate) fn judge(&self, test: TestId, exit: &Exit<'_>) -> Judged {
+        match &self.runs[test.index()].one {
+            Some(entry) => judge::one(&entry.name, exit),
+            None => judge::whole(exit),
+        }
+    }
+}

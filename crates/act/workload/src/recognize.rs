@@ -1,0 +1,286 @@
+//! Which suite a request means: by its command, else by `cohort.toml`, else by its directory.
+
+use std::fs;
+use std::path::Path;
+
+use crate::cargo::Cargo;
+use crate::exec::Exec;
+use crate::{Error, Request, Suite};
+
+const LOOKED_FOR: &str = "Cargo.toml; pytest.ini, conftest.py, tests/test_*.py, or pytest's settings in \
+                          pyproject.toml, tox.ini or setup.cfg; [suite] in cohort.toml";
+/// Programs that run another command in an environment they keep: `uv run pytest`.
+const PYTHON_RUNNERS: [&str; 5] = ["hatch", "pdm", "pipenv", "poetry", "uv"];
+
+/// Which adapter a request means, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Meant {
+    Cargo(Vec<String>),
+    Pytest(Vec<String>),
+    Exec { list: String, run: String },
+}
+
+/// The suite that `request` means.
+///
+/// # Errors
+/// When the command is none that is known, when there is none and the directory says nothing or more
+/// than one thing, and when the arguments make no sense under Cohort.
+pub fn recognize(request: &Request) -> Result<Suite, Error> {
+    let root = request.root.clone();
+    let env = &request.config.env;
+    match meant(request)? {
+        Meant::Cargo(command) => Ok(Suite::Cargo(Cargo::new(root, &command, env)?)),
+        Meant::Pytest(command) => Err(Error::UnknownCommand {
+            command: shell_words::join(command),
+        }),
+        Meant::Exec { list, run } => Ok(Suite::Exec(Exec::new(root, list, run, env.clone()))),
+    }
+}
+
+fn meant(request: &Request) -> Result<Meant, Error> {
+    let config = &request.config;
+    let given = [&request.command, &config.command]
+        .into_iter()
+        .find(|command| !command.is_empty());
+    if let Some(command) = given {
+        return by_command(command);
+    }
+    match (&config.list, &config.run) {
+        (Some(list), Some(run)) => Ok(Meant::Exec {
+            list: list.clone(),
+            run: run.clone(),
+        }),
+        (Some(_), None) => Err(Error::HalfExec {
+            present: "list",
+            missing: "run",
+        }),
+        (None, Some(_)) => Err(Error::HalfExec {
+            present: "run",
+            missing: "list",
+        }),
+        (None, None) => by_directory(&request.root),
+    }
+}
+
+fn by_command(command: &[String]) -> Result<Meant, Error> {
+    let words = command.to_vec();
+    match file_name(&command[0]) {
+        "cargo" => Ok(Meant::Cargo(words)),
+        _ if is_pytest(command) => Ok(Meant::Pytest(words)),
+        _ => Err(Error::UnknownCommand {
+            command: shell_words::join(command),
+        }),
+    }
+}
+
+fn by_directory(root: &Path) -> Result<Meant, Error> {
+    let has_cargo = root.join("Cargo.toml").is_file();
+    match (has_cargo, has_pytest(root)) {
+        (true, false) => Ok(Meant::Cargo(vec!["cargo".to_owned(), "test".to_owned()])),
+        (false, true) => Ok(Meant::Pytest(vec!["pytest".to_owned()])),
+        (true, true) => Err(Error::TwoSuites {
+            root: root.to_owned(),
+        }),
+        (false, false) => Err(Error::NoSuite {
+            root: root.to_owned(),
+            looked_for: LOOKED_FOR,
+        }),
+    }
+}
+
+/// `pytest`, `py.test`, `python -m pytest`, or one of these after a runner such as `uv run --with x`.
+fn is_pytest(command: &[String]) -> bool {
+    let program = file_name(&command[0]);
+    if is_pytest_program(program) {
+        return true;
+    }
+    if PYTHON_RUNNERS.contains(&program) {
+        let is_run = command.get(1).is_some_and(|word| word == "run");
+        let inner = command.iter().position(|word| {
+            let name = file_name(word);
+            is_pytest_program(name) || is_python(name)
+        });
+        return is_run && inner.is_some_and(|at| at > 1 && is_pytest(&command[at..]));
+    }
+    // Options of the interpreter may stand before `-m`.
+    is_python(program)
+        && command[1..]
+            .windows(2)
+            .take_while(|words| words[0].starts_with('-'))
+            .any(|words| words[0] == "-m" && is_pytest_program(&words[1]))
+}
+
+fn is_pytest_program(name: &str) -> bool {
+    matches!(name, "pytest" | "py.test")
+}
+
+/// `python`, `python3`, `python3.12`, `pypy3`.
+fn is_python(name: &str) -> bool {
+    let version = name
+        .strip_prefix("python")
+        .or_else(|| name.strip_prefix("pypy"));
+    version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
+}
+
+fn file_name(program: &str) -> &str {
+    Path::new(program)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or(program)
+}
+
+/// Whether pytest would find something to do in `root`, by its own settings or by its conventions.
+fn has_pytest(root: &Path) -> bool {
+    let has_line = |file: &str, starts: &[&str]| {
+        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+        text.lines().any(|line| {
+            starts
+                .iter()
+                .any(|start| line.trim_start().starts_with(start))
+        })
+    };
+    root.join("pytest.ini").is_file()
+        || root.join("conftest.py").is_file()
+        || root.join("tests/conftest.py").is_file()
+        || has_line("pyproject.toml", &["[tool.pytest"])
+        || has_line("tox.ini", &["[pytest]"])
+        || has_line("setup.cfg", &["[tool:pytest]"])
+        || has_test_file(&root.join("tests"))
+}
+
+fn has_test_file(directory: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.ends_with("_test.py") || (name.starts_with("test_") && name.ends_with(".py"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SuiteConfig;
+
+    fn words(command: &str) -> Vec<String> {
+        shell_words::split(command).unwrap()
+    }
+
+    fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn a_command_says_which_suite() {
+        for command in ["cargo test", "cargo +nightly t -p x", "/opt/bin/cargo test"] {
+            assert_eq!(
+                by_command(&words(command)).unwrap(),
+                Meant::Cargo(words(command))
+            );
+        }
+        for command in [
+            "pytest",
+            "py.test -k x",
+            ".venv/bin/pytest tests",
+            "python -m pytest -q",
+            "python3.12 -X dev -m pytest",
+            "uv run pytest",
+            "uv run --with a -m python3 -m pytest",
+            "poetry run python -m pytest tests",
+        ] {
+            assert_eq!(
+                by_command(&words(command)).unwrap(),
+                Meant::Pytest(words(command))
+            );
+        }
+        for command in [
+            "ls",
+            "python test.py",
+            "python -m unittest",
+            "uv pytest",
+            "pytset",
+            "python x -m pytest",
+        ] {
+            let said = by_command(&words(command)).unwrap_err().to_string();
+            assert!(
+                said.starts_with(&format!("`{command}` is no test suite")),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_nearer_word_wins() {
+        let root = directory(&[("Cargo.toml", "")]);
+        let mut request = Request {
+            root: root.path().to_owned(),
+            ..Request::default()
+        };
+        assert_eq!(meant(&request).unwrap(), Meant::Cargo(words("cargo test")));
+        request.config = SuiteConfig {
+            list: Some("l".to_owned()),
+            ..SuiteConfig::default()
+        };
+        assert!(
+            meant(&request)
+                .unwrap_err()
+                .to_string()
+                .contains("no `run`")
+        );
+        request.config.run = Some("r".to_owned());
+        assert_eq!(
+            meant(&request).unwrap(),
+            Meant::Exec {
+                list: "l".to_owned(),
+                run: "r".to_owned()
+            }
+        );
+        request.config.command = words("pytest -x");
+        assert_eq!(meant(&request).unwrap(), Meant::Pytest(words("pytest -x")));
+        request.command = words("cargo test a");
+        assert_eq!(
+            meant(&request).unwrap(),
+            Meant::Cargo(words("cargo test a"))
+        );
+    }
+
+    #[test]
+    fn a_directory_says_which_suite() {
+        for file in [
+            ("pytest.ini", ""),
+            ("tests/conftest.py", ""),
+            ("tests/test_a.py", ""),
+            ("tests/a_test.py", ""),
+            ("pyproject.toml", "[tool.pytest.ini_options]\n"),
+            ("tox.ini", "[tox]\n[pytest]\n"),
+            ("setup.cfg", "[tool:pytest]\n"),
+        ] {
+            let root = directory(&[file]);
+            assert_eq!(
+                by_directory(root.path()).unwrap(),
+                Meant::Pytest(words("pytest")),
+                "{file:?}"
+            );
+        }
+        let both = directory(&[("Cargo.toml", ""), ("tests/test_a.py", "")]);
+        let said = by_directory(both.path()).unwrap_err().to_string();
+        assert!(
+            said.contains("cohort run -- cargo test\n  cohort run -- pytest"),
+            "{said}"
+        );
+        let none = directory(&[("pyproject.toml", "[project]\n"), ("tests/a.rs", "")]);
+        let said = by_directory(none.path()).unwrap_err().to_string();
+        assert!(
+            said.contains("looked for Cargo.toml") && said.contains("{test}"),
+            "{said}"
+        );
+    }
+}

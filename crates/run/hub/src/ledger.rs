@@ -1,0 +1,90 @@
+//! The one order of everything: each record goes to the log and to every face, in that order.
+
+use std::collections::BTreeMap;
+
+use cohort_model::{Command, Observation, Record, TestResult, ThreadEnd, ThreadId};
+use cohort_store::{Error, LogWriter};
+
+/// Something that shows a campaign. It is told records and time, and decides nothing.
+pub trait Face {
+    /// A record was added.
+    fn see(&mut self, record: &Record);
+    /// Some time passed (about ten times a second).
+    fn tick(&mut self) {}
+}
+
+/// Log and faces, and what history will need at the end.
+pub(crate) struct Ledger {
+    log: LogWriter,
+    faces: Vec<Box<dyn Face>>,
+    pub(crate) results: Vec<TestResult>,
+    pub(crate) ends: BTreeMap<ThreadId, ThreadEnd>,
+    /// Added, and not told to the faces yet.
+    untold: Vec<Record>,
+    broken: bool,
+}
+
+impl Ledger {
+    pub(crate) fn new(log: LogWriter, faces: Vec<Box<dyn Face>>) -> Self {
+        Self {
+            log,
+            faces,
+            results: Vec::new(),
+            ends: BTreeMap::new(),
+            untold: Vec::new(),
+            broken: false,
+        }
+    }
+
+    pub(crate) fn add(&mut self, record: Record) {
+        if !self.broken {
+            self.log.append(&record);
+        }
+        self.remember(&record);
+        self.untold.push(record);
+    }
+
+    /// Hands the log to the system, and only then tells the faces: what was shown is never lost.
+    /// After the first failure nothing more is written, so that what stands in the log stays whole;
+    /// the faces are still told.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        let flushed = if self.broken {
+            Ok(())
+        } else {
+            self.log.flush()
+        };
+        self.broken |= flushed.is_err();
+        for record in self.untold.drain(..) {
+            for face in &mut self.faces {
+                face.see(&record);
+            }
+        }
+        flushed
+    }
+
+    pub(crate) fn tick(&mut self) {
+        for face in &mut self.faces {
+            face.tick();
+        }
+    }
+
+    fn remember(&mut self, record: &Record) {
+        match record {
+            Record::Seen { observations, .. } => {
+                for observation in observations {
+                    if let Observation::ThreadEnded(end) = observation {
+                        self.ends.insert(end.thread, end.clone());
+                    }
+                }
+            }
+            Record::Decided { decisions, .. } => {
+                for decision in decisions {
+                    if let Command::Conclude(result) = &decision.command {
+                        self.results.push(result.clone());
+                    }
+                }
+            }
+            Record::Started(_) | Record::Planned(_) | Record::Ended(_) => {}
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! What can be typed after `cohort`, and how it is explained.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use cohort_model::Policy;
+
+use crate::config::units;
+use crate::exit;
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  cohort run                              the suite of this project, recognized or as cohort.toml says
+  cohort run -- cargo test --workspace    a cargo suite, with its own arguments
+  cohort run --junit out.xml -- pytest -x tests/unit
+  cohort run --memory 2GiB --cpus 1.5 --isolate mount,pid -- cargo test
+  cohort run --dry-run                    what would be run, and what is expected of it";
+
+/// Runs a test suite in test instances that adapt to what the tests are seen doing.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cohort",
+    version,
+    after_help = "Start with: cohort run -- cargo test",
+    after_long_help = exit::help(),
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Arguments {
+    /// Work as if started in DIR
+    #[arg(short = 'C', long, value_name = "DIR", global = true)]
+    pub(crate) directory: Option<PathBuf>,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
+    pub(crate) color: When,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a test suite
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunFlags>),
+    /// Finish an interrupted campaign, without running a finished test again
+    Resume {
+        #[command(flatten)]
+        campaign: Campaign,
+        #[command(flatten)]
+        faces: Faces,
+    },
+    /// Decide a campaign again from its record, and say whether the decisions are the same
+    Replay {
+        #[command(flatten)]
+        campaign: Campaign,
+    },
+    /// Show the summary of a campaign again
+    Show {
+        #[command(flatten)]
+        campaign: Campaign,
+        /// Also write it as JUnit XML
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
+    },
+    /// Say what this host can do for Cohort, what each is needed for, and how to enable it
+    Doctor,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the JSON schema of the lines that --events writes
+    Schema,
+    /// First process of an instance; started by Cohort itself.
+    #[command(hide = true)]
+    InstanceInit {
+        /// From Cohort to itself.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Which campaign.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Campaign {
+    /// Name of the campaign [default: the latest of this project]
+    #[arg(value_name = "CAMPAIGN")]
+    pub(crate) name: Option<String>,
+}
+
+/// Where a campaign is seen.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Faces {
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write every event as a line of JSON (see `cohort schema`)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// What to show while tests run: `auto` is live in a terminal and plain elsewhere
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    pub(crate) progress: Progress,
+}
+
+/// Flags of `cohort run`; each wins over the key of the same name in `cohort.toml`.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RunFlags {
+    #[command(flatten)]
+    pub(crate) faces: Faces,
+    /// Print what would be run and what is expected of it, and run nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Fail when a test is load-sensitive: failed on a crowded instance, passed on a quiet one
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Cores to use, such as 1.5 [default: all that this process may use]
+    #[arg(
+        long,
+        value_name = "CORES",
+        help_heading = "Budget",
+        allow_negative_numbers = true
+    )]
+    pub(crate) cpus: Option<f64>,
+    /// Memory to use, such as 2GiB [default: what is free, with headroom]
+    #[arg(long, value_name = "SIZE", help_heading = "Budget", value_parser = units::bytes)]
+    pub(crate) memory: Option<u64>,
+    /// Most instances at once [default: 64]
+    #[arg(long, value_name = "COUNT", help_heading = "Budget")]
+    pub(crate) instances: Option<u32>,
+    /// Kill a test that runs longer [default: 1h]
+    #[arg(long, value_name = "TIME", help_heading = "Budget", value_parser = units::time_us)]
+    pub(crate) timeout: Option<u64>,
+    /// Kill a test that stands still longer: no CPU, no IO [default: 10m]
+    #[arg(long, value_name = "TIME", help_heading = "Budget", value_parser = units::time_us)]
+    pub(crate) stall: Option<u64>,
+    /// `adaptive` follows what the tests do; `static` is the baseline: one test per core, in order
+    #[arg(long, value_name = "POLICY", help_heading = "Instances", value_parser = policy)]
+    pub(crate) policy: Option<Policy>,
+    /// Private namespaces of each instance: mount, pid, net, separated by commas, or none
+    #[arg(
+        long,
+        value_name = "KINDS",
+        help_heading = "Instances",
+        value_enum,
+        value_delimiter = ','
+    )]
+    pub(crate) isolate: Vec<Namespace>,
+    /// The suite's command with its own arguments [default: recognized from the directory]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// In a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What is shown while tests run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// Live in a terminal, plain elsewhere
+    #[default]
+    Auto,
+    /// What each instance is for and does now
+    Live,
+    /// A line for each failure, and now and then how far it is
+    Plain,
+    /// Only the summary
+    None,
+}
+
+/// A private namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Namespace {
+    /// Own mount table with a private /tmp
+    Mount,
+    /// Own process ids
+    Pid,
+    /// Own network with loopback only
+    Net,
+    /// No private namespace, whatever cohort.toml says
+    None,
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    match text {
+        "adaptive" => Ok(Policy::Adaptive),
+        "static" => Ok(Policy::Static),
+        _ => Err("expected adaptive or static".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn run(words: &[&str]) -> RunFlags {
+        let arguments = Arguments::try_parse_from([&["cohort", "run"], words].concat());
+        match arguments
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+            .command
+        {
+            Command::Run(flags) => *flags,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(words: &[&str]) -> String {
+        let error = Arguments::try_parse_from(words).expect_err("must be refused");
+        assert_eq!(error.exit_code(), i32::from(exit::Exit::Usage.code()));
+        error.to_string()
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_may_stand_with_and_without_dashes() {
+        let plain = ["cargo", "test", "--release", "--", "--ignored", "a b"];
+        assert_eq!(run(&plain).command, plain);
+        assert_eq!(run(&[&["--"], &plain[..]].concat()).command, plain);
+        let flags = run(&[
+            "--strict", "--memory", "2GiB", "--", "pytest", "--junit", "x",
+        ]);
+        assert_eq!(flags.command, ["pytest", "--junit", "x"]);
+        assert_eq!(
+            (flags.strict, flags.memory, flags.faces.junit),
+            (true, Some(2 << 30), None)
+        );
+        let flags = run(&["--junit", "out.xml", "pytest", "-x", "--strict"]);
+        assert_eq!(flags.command, ["pytest", "-x", "--strict"]);
+        assert!(
+            !flags.strict,
+            "flags after the command are the command's own"
+        );
+        assert_eq!(run(&[]).command, [""; 0]);
+    }
+
+    #[test]
+    fn flags_have_units() {
+        let flags = run(&["--timeout", "1h30m", "--stall", "90s", "--cpus", "1.5"]);
+        assert_eq!(flags.timeout, Some(5_400_000_000));
+        assert_eq!(flags.stall, Some(90_000_000));
+        assert_eq!(flags.cpus, Some(1.5));
+        assert!(refused(&["cohort", "run", "--timeout", "90"]).contains("\"90s\""));
+        assert!(refused(&["cohort", "run", "--memory", "2"]).contains("\"2GiB\""));
+        assert!(refused(&["cohort", "run", "--policy", "fast"]).contains("adaptive or static"));
+    }
+
+    #[test]
+    fn namespaces_are_a_list() {
+        let flags = run(&["--isolate", "mount,net"]);
+        assert_eq!(flags.isolate, [Namespace::Mount, Namespace::Net]);
+        assert!(refused(&["cohort", "run", "--isolate", "disk"]).contains("mount, pid, net, none"));
+    }
+
+    #[test]
+    fn a_mistyped_flag_is_not_taken_for_a_command() {
+        assert!(refused(&["cohort", "run", "--memroy", "2GiB"]).contains("'--memory'"));
+        assert!(refused(&["cohort", "resmue"]).contains("'resume'"));
+        assert!(refused(&["cohort"]).contains("cohort run -- cargo test"));
+    }
+
+    #[test]
+    fn help_shows_examples_and_codes() {
+        let mut command = Arguments::command();
+        let help = command.render_long_help().to_string();
+        assert!(
+            help.contains("Exit codes:\n    0  all tests passed"),
+            "{help}"
+        );
+        assert!(!help.contains("instance-init"), "{help}");
+        let run = command
+            .find_subcommand_mut("run")
+            .unwrap()
+            .render_help()
+            .to_string();
+        assert!(
+            run.contains("cohort run -- cargo test --workspace"),
+            "{run}"
+        );
+    }
+
+    #[test]
+    fn the_other_commands() {
+        let parse = |words: &[&str]| Arguments::try_parse_from(words).unwrap();
+        let resume = parse(&["cohort", "resume", "--progress", "plain", "-C", "/x"]);
+        assert_eq!(resume.directory, Some(PathBuf::from("/x")));
+        assert!(matches!(resume.command, Command::Resume { campaign, faces }
+            if campaign.name.is_none() && faces.progress == Progress::Plain));
+        let show = parse(&["cohort", "--color", "never", "show", "monday"]);
+        assert_eq!(show.color, When::Never);
+        assert!(matches!(show.command, Command::Show { campaign, .. }
+            if campaign.name.as_deref() == Some("monday")));
+        let init = parse(&["cohort", "instance-init", "--fd", "3"]);
+        assert!(matches!(init.command, Command::InstanceInit { arguments }
+            if arguments == ["--fd", "3"]));
+    }
+}

@@ -1,0 +1,378 @@
+//! What is written in `cohort.toml`, no more and no less.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use cohort_model::Policy;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use toml::Spanned;
+
+use super::{Error, Place, units};
+
+/// Name of the file.
+const NAME: &str = "cohort.toml";
+
+/// Known keys that are less alike than this are not suggested (Jaro-Winkler similarity).
+const ALIKE_MIN: f64 = 0.75;
+
+/// A `cohort.toml` that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Its text.
+    pub(crate) text: String,
+    /// What it says.
+    pub(crate) raw: Raw,
+}
+
+impl File {
+    /// The place of a value.
+    pub(crate) fn place<T>(&self, value: &Spanned<T>) -> Place {
+        Place::in_file(&self.path, &self.text, value.span().start)
+    }
+
+    /// The directory it is in: the root of the project.
+    pub(crate) fn root(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Raw {
+    pub(crate) suite: RawSuite,
+    pub(crate) budget: RawBudget,
+    pub(crate) policy: RawPolicy,
+    pub(crate) telemetry: RawTelemetry,
+    pub(crate) isolation: RawIsolation,
+    pub(crate) report: RawReport,
+}
+
+/// `[suite]`: what to run when no command is given.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawSuite {
+    pub(crate) command: Option<Words>,
+    pub(crate) list: Option<Spanned<String>>,
+    pub(crate) run: Option<Spanned<String>>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// `[budget]`: what a campaign may use.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawBudget {
+    pub(crate) cpus: Option<Spanned<f64>>,
+    pub(crate) memory: Option<Spanned<Size>>,
+    pub(crate) instances: Option<Spanned<u32>>,
+    pub(crate) timeout: Option<Spanned<Time>>,
+    pub(crate) stall: Option<Spanned<Time>>,
+}
+
+/// `[policy]`: how it decides.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawPolicy {
+    pub(crate) kind: Option<Policy>,
+    pub(crate) strict: Option<bool>,
+}
+
+/// `[telemetry]`: how often it looks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawTelemetry {
+    pub(crate) hz: Option<Spanned<f64>>,
+}
+
+/// `[isolation]`: private namespaces.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawIsolation {
+    pub(crate) mount: Option<bool>,
+    pub(crate) pid: Option<bool>,
+    pub(crate) net: Option<bool>,
+}
+
+/// `[report]`: files to write, relative to the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawReport {
+    pub(crate) junit: Option<PathBuf>,
+    pub(crate) events: Option<PathBuf>,
+}
+
+/// Bytes, written with their unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+/// Microseconds, written with their unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) u64);
+
+/// A command, written as one text or as its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Words(pub(crate) Vec<String>);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Size, D::Error> {
+        input
+            .deserialize_any(Measure("a size with its unit, such as \"2GiB\""))
+            .and_then(|text| units::bytes(&text).map(Size).map_err(D::Error::custom))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Time, D::Error> {
+        input
+            .deserialize_any(Measure("a time with its unit, such as \"90s\""))
+            .and_then(|text| units::time_us(&text).map(Time).map_err(D::Error::custom))
+    }
+}
+
+/// Takes numbers as text too, so that the message can say which unit is missing.
+struct Measure(&'static str);
+
+impl Visitor<'_> for Measure {
+    type Value = String;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.0)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<String, E> {
+        Ok(number.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Words, D::Error> {
+        input.deserialize_any(WordsVisitor).map(Words)
+    }
+}
+
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Vec<String>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a command, such as \"cargo test\" or [\"cargo\", \"test\"]")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+        let words = shell_words::split(text)
+            .map_err(|error| E::custom(format!("{text:?} is no command: {error}")))?;
+        if words.is_empty() {
+            return Err(E::invalid_length(0, &self));
+        }
+        Ok(words)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
+        let mut words = Vec::new();
+        while let Some(word) = items.next_element()? {
+            words.push(word);
+        }
+        if words.is_empty() {
+            return Err(A::Error::invalid_length(0, &self));
+        }
+        Ok(words)
+    }
+}
+
+/// The nearest `cohort.toml` in `directory` or above it.
+pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
+    directory
+        .ancestors()
+        .map(|above| above.join(NAME))
+        .find(|path| path.is_file())
+}
+
+/// Reads `text`, the content of `path`.
+///
+/// # Errors
+/// With the place, when it is not TOML, or has keys or values that make no sense.
+pub(crate) fn parse(path: PathBuf, text: String) -> Result<File, Error> {
+    match toml::from_str(&text) {
+        Ok(raw) => Ok(File { path, text, raw }),
+        Err(error) => {
+            let offset = error.span().map_or(0, |span| span.start);
+            let place = Place::in_file(&path, &text, offset);
+            Err(explain(place, error.message()))
+        }
+    }
+}
+
+/// Serde says ``unknown field `a`, expected one of `b`, `c` ``: the nearest known name is what helps.
+fn explain(place: Place, message: &str) -> Error {
+    let unknown = message
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split_once("`, expected "));
+    let Some((key, known)) = unknown else {
+        return Error::Wrong {
+            place,
+            what: message.trim().replace('\n', "; "),
+        };
+    };
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    let alike = |name: &&str| strsim::jaro_winkler(&key.to_lowercase(), name);
+    let nearest = known
+        .iter()
+        .copied()
+        .max_by(|a, b| alike(a).total_cmp(&alike(b)))
+        .filter(|name| alike(name) >= ALIKE_MIN);
+    let hint = match nearest {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    Error::UnknownKey {
+        place,
+        key: key.to_owned(),
+        hint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Raw {
+        parse("cohort.toml".into(), text.to_owned())
+            .unwrap_or_else(|error| panic!("{error}"))
+            .raw
+    }
+
+    fn refused(text: &str) -> String {
+        match parse("cohort.toml".into(), text.to_owned()) {
+            Ok(file) => panic!("{:?}", file.raw),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn every_key() {
+        let raw = read(
+            r#"
+            [suite]
+            command = "cargo test -- 'a b'"
+            list = "ls tests"
+            run = "tests/{test}"
+            env = { A = "b" }
+            [budget]
+            cpus = 2
+            memory = "2GiB"
+            instances = 64
+            timeout = "1h"
+            stall = "10m"
+            [policy]
+            kind = "static"
+            strict = true
+            [telemetry]
+            hz = 10
+            [isolation]
+            mount = true
+            pid = false
+            net = true
+            [report]
+            junit = "out/junit.xml"
+            events = "out/events.jsonl"
+            "#,
+        );
+        assert_eq!(raw.suite.command.unwrap().0, ["cargo", "test", "--", "a b"]);
+        assert_eq!(raw.budget.memory.unwrap().into_inner(), Size(2 << 30));
+        assert_eq!(raw.budget.stall.unwrap().into_inner(), Time(600_000_000));
+        assert_eq!(raw.policy.kind, Some(Policy::Static));
+        assert_eq!(raw.isolation.net, Some(true));
+        assert_eq!(
+            read("suite.command = ['a', 'b c']")
+                .suite
+                .command
+                .unwrap()
+                .0,
+            ["a", "b c"]
+        );
+        assert!(read("").suite.command.is_none());
+    }
+
+    #[test]
+    fn an_unknown_key_gets_the_nearest_known_one() {
+        assert_eq!(
+            refused("[budget]\nmemroy = '2GiB'\n"),
+            "cohort.toml:2:1: unknown key `memroy`; did you mean `memory`?"
+        );
+        assert_eq!(
+            refused("[budgets]\ncpus = 1\n"),
+            "cohort.toml:1:2: unknown key `budgets`; did you mean `budget`?"
+        );
+        assert_eq!(
+            refused("[isolation]\nmount = true\n  Disk = true"),
+            "cohort.toml:3:3: unknown key `Disk`; known here: mount, pid, net"
+        );
+        assert_eq!(
+            refused("[telemetry]\nHz = 1"),
+            "cohort.toml:2:1: unknown key `Hz`; did you mean `hz`?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_place() {
+        assert_eq!(
+            refused("[budget]\nmemory = 512\n"),
+            "cohort.toml:2:10: \"512\" has no unit; write for example \"512GiB\""
+        );
+        assert_eq!(
+            refused("[budget]\ntimeout = true\n"),
+            "cohort.toml:2:11: invalid type: boolean `true`, expected a time with its unit, such as \"90s\""
+        );
+        assert_eq!(
+            refused("[policy]\nkind = 'fast'"),
+            "cohort.toml:2:8: unknown variant `fast`, expected `adaptive` or `static`"
+        );
+        assert_eq!(
+            refused("[suite]\ncommand = []"),
+            "cohort.toml:2:11: invalid length 0, expected a command, such as \"cargo test\" or [\"cargo\", \"test\"]"
+        );
+        assert_eq!(
+            refused("[suite]\ncommand = \"a 'b\""),
+            "cohort.toml:2:11: \"a 'b\" is no command: missing closing quote"
+        );
+        assert!(refused("[budget\ncpus = 1").starts_with("cohort.toml:1:8: "));
+    }
+
+    #[test]
+    fn it_is_found_upward() {
+        let root = std::env::temp_dir().join(format!("cohort-config-{}", std::process::id()));
+        let deep = root.join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(root.join(NAME), "").unwrap();
+        assert_eq!(find(&deep), Some(root.join(NAME)));
+        std::fs::write(deep.join(NAME), "").unwrap();
+        assert_eq!(find(&deep), Some(deep.join(NAME)));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_on_one_line(text in any::<String>(), key in "[a-z\"'`=\\[\\]. \n]{0,20}") {
+            for text in [text, format!("[budget]\n{key} = 1")] {
+                if let Err(error) = parse("c".into(), text) {
+                    prop_assert_eq!(error.to_string().lines().count(), 1);
+                }
+            }
+        }
+    }
+}

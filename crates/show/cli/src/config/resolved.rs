@@ -1,0 +1,466 @@
+//! What a campaign is run with: checked, complete, in base units. A flag wins over the file, the file
+//! over the default, and nothing may exceed what this host has.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use cohort_model::{Budget, Isolation, Policy};
+use toml::Spanned;
+
+use super::raw::{Raw, Size, Time};
+use super::{Error, File, Place, units};
+use crate::arguments::{Namespace, RunFlags};
+
+const CORES: RangeInclusive<f64> = 0.1..=4096.0;
+const MEMORY_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 50;
+const INSTANCES: RangeInclusive<u32> = 1..=4096;
+const TIMEOUT_US: RangeInclusive<u64> = 1_000_000..=30 * 86_400_000_000;
+const HZ: RangeInclusive<f64> = 0.1..=100.0;
+
+const INSTANCES_DEFAULT: u32 = 64;
+const TIMEOUT_DEFAULT_US: u64 = 3_600_000_000;
+const STALL_DEFAULT_US: u64 = 600_000_000;
+const HZ_DEFAULT: f64 = 10.0;
+
+/// What this process may use of this host, headroom taken off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Means {
+    /// Cores.
+    pub(crate) cores: f64,
+    /// Bytes.
+    pub(crate) memory: u64,
+    /// Whether a thread that reaches its memory limit can be held.
+    pub(crate) holds_memory: bool,
+}
+
+/// Which suite.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Suite {
+    /// Its command: the one given, else that of the file; empty when it is to be recognized.
+    pub(crate) command: Vec<String>,
+    /// Whether the command was given on the command line, so that it wins over `list` and `run`.
+    pub(crate) given: bool,
+    /// Shell command that lists the tests.
+    pub(crate) list: Option<String>,
+    /// Shell command that runs one.
+    pub(crate) run: Option<String>,
+    /// Environment of both.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// All that a campaign is run with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Resolved {
+    /// Which suite.
+    pub(crate) suite: Suite,
+    /// What it may use.
+    pub(crate) budget: Budget,
+    /// How it decides.
+    pub(crate) policy: Policy,
+    /// Private namespaces.
+    pub(crate) isolation: Isolation,
+    /// A load-sensitive test fails the campaign.
+    pub(crate) strict: bool,
+    /// Samples a second.
+    pub(crate) hz: f64,
+    /// Where the JUnit report goes.
+    pub(crate) junit: Option<PathBuf>,
+    /// Where the event stream goes.
+    pub(crate) events: Option<PathBuf>,
+    /// What was cut down to this host, one sentence each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Joins what was written, what was typed and what there is.
+///
+/// # Errors
+/// With the place and the allowed range, when a value makes no sense.
+pub(crate) fn resolve(
+    file: Option<&File>,
+    flags: &RunFlags,
+    means: &Means,
+) -> Result<Resolved, Error> {
+    let nothing = Raw::default();
+    let raw = file.map_or(&nothing, |file| &file.raw);
+    let mut notes = Vec::new();
+    let in_root = |path: &PathBuf| file.map_or_else(|| path.clone(), |file| file.root().join(path));
+    let hz = Setting {
+        key: "telemetry.hz",
+        flag: None::<f64>,
+        flag_name: "",
+        file,
+    };
+    Ok(Resolved {
+        suite: suite(file, raw, flags)?,
+        budget: budget(file, raw, flags, means, &mut notes)?,
+        policy: flags.policy.or(raw.policy.kind).unwrap_or_default(),
+        isolation: isolation(raw, flags),
+        strict: flags.strict || raw.policy.strict.unwrap_or(false),
+        hz: hz
+            .take(
+                raw.telemetry.hz.as_ref(),
+                |hz| *hz,
+                &HZ,
+                ToString::to_string,
+            )?
+            .unwrap_or(HZ_DEFAULT),
+        junit: flags
+            .faces
+            .junit
+            .clone()
+            .or_else(|| raw.report.junit.as_ref().map(in_root)),
+        events: flags
+            .faces
+            .events
+            .clone()
+            .or_else(|| raw.report.events.as_ref().map(in_root)),
+        notes,
+    })
+}
+
+fn suite(file: Option<&File>, raw: &Raw, flags: &RunFlags) -> Result<Suite, Error> {
+    let written = &raw.suite;
+    if let Some(file) = file {
+        let half = |value: &Spanned<String>, given, absent| {
+            Err(Error::Half {
+                place: file.place(value),
+                given,
+                absent,
+            })
+        };
+        match (&written.list, &written.run) {
+            (Some(list), None) => return half(list, "list", "run"),
+            (None, Some(run)) => return half(run, "run", "list"),
+            _ => {}
+        }
+    }
+    let given = !flags.command.is_empty();
+    let from_file = || {
+        written
+            .command
+            .as_ref()
+            .map(|words| words.0.clone())
+            .unwrap_or_default()
+    };
+    let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.get_ref().clone());
+    Ok(Suite {
+        command: if given {
+            flags.command.clone()
+        } else {
+            from_file()
+        },
+        given,
+        list: text(&written.list),
+        run: text(&written.run),
+        env: written.env.clone(),
+    })
+}
+
+fn budget(
+    file: Option<&File>,
+    raw: &Raw,
+    flags: &RunFlags,
+    means: &Means,
+    notes: &mut Vec<String>,
+) -> Result<Budget, Error> {
+    let written = &raw.budget;
+    let cores = Setting {
+        key: "budget.cpus",
+        flag: flags.cpus,
+        flag_name: "--cpus",
+        file,
+    }
+    .take(
+        written.cpus.as_ref(),
+        |cores| *cores,
+        &CORES,
+        ToString::to_string,
+    )?
+    .unwrap_or(means.cores);
+    let memory = Setting {
+        key: "budget.memory",
+        flag: flags.memory,
+        flag_name: "--memory",
+        file,
+    }
+    .take(
+        written.memory.as_ref(),
+        |Size(size)| *size,
+        &MEMORY_BYTES,
+        |size| units::write_bytes(*size),
+    )?
+    .unwrap_or(means.memory);
+    let instances = Setting {
+        key: "budget.instances",
+        flag: flags.instances,
+        flag_name: "--instances",
+        file,
+    }
+    .take(
+        written.instances.as_ref(),
+        |count| *count,
+        &INSTANCES,
+        ToString::to_string,
+    )?
+    .unwrap_or(INSTANCES_DEFAULT);
+    let time = |key, flag, flag_name, value: &Option<Spanned<Time>>| {
+        let setting = Setting {
+            key,
+            flag,
+            flag_name,
+            file,
+        };
+        setting.take(
+            value.as_ref(),
+            |Time(us)| *us,
+            &TIMEOUT_US,
+            |us| units::write_time(*us),
+        )
+    };
+    let timeout = time(
+        "budget.timeout",
+        flags.timeout,
+        "--timeout",
+        &written.timeout,
+    )?;
+    let stall = time("budget.stall", flags.stall, "--stall", &written.stall)?;
+    if cores > means.cores {
+        notes.push(format!(
+            "{cores} cores are asked for; this process may use {}",
+            means.cores
+        ));
+    }
+    if memory > means.memory {
+        let (asked, there) = (units::write_bytes(memory), means.memory >> 20);
+        notes.push(format!(
+            "{asked} of memory are asked for; {there}MiB can be had"
+        ));
+    }
+    Ok(Budget {
+        cores: cores.min(means.cores),
+        memory: memory.min(means.memory),
+        instances,
+        timeout_us: timeout.unwrap_or(TIMEOUT_DEFAULT_US),
+        stall_us: stall.unwrap_or(STALL_DEFAULT_US),
+        holds_memory: means.holds_memory,
+    })
+}
+
+/// `--isolate` replaces the whole table.
+fn isolation(raw: &Raw, flags: &RunFlags) -> Isolation {
+    let written = &raw.isolation;
+    let asked = |namespace| flags.isolate.contains(&namespace);
+    let mut isolation = if flags.isolate.is_empty() {
+        let on = |value: Option<bool>| value.unwrap_or(false);
+        Isolation {
+            mount: on(written.mount),
+            pid: on(written.pid),
+            net: on(written.net),
+        }
+    } else {
+        let (mount, pid) = (asked(Namespace::Mount), asked(Namespace::Pid));
+        Isolation {
+            mount,
+            pid,
+            net: asked(Namespace::Net),
+        }
+    };
+    if asked(Namespace::None) {
+        isolation = Isolation::default();
+    }
+    // Its own /proc has to be mounted somewhere.
+    isolation.mount |= isolation.pid;
+    isolation
+}
+
+/// One value that has a range, a flag and a key.
+struct Setting<'a, T> {
+    key: &'static str,
+    flag: Option<T>,
+    flag_name: &'static str,
+    file: Option<&'a File>,
+}
+
+impl<T: PartialOrd + Copy + Display> Setting<'_, T> {
+    /// The flag, else what is written, if it lies within `range`.
+    fn take<R>(
+        self,
+        written: Option<&Spanned<R>>,
+        read: fn(&R) -> T,
+        range: &RangeInclusive<T>,
+        write: fn(&T) -> String,
+    ) -> Result<Option<T>, Error> {
+        let given = match (self.flag, written, self.file) {
+            (Some(value), _, _) => Some((value, Place::Flag(self.flag_name))),
+            (None, Some(value), Some(file)) => Some((read(value.get_ref()), file.place(value))),
+            _ => None,
+        };
+        match given {
+            Some((value, place)) if !range.contains(&value) => Err(Error::OutOfRange {
+                place,
+                key: self.key,
+                value: write(&value),
+                range: format!("{} to {}", write(range.start()), write(range.end())),
+            }),
+            given => Ok(given.map(|(value, _)| value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    const MEANS: Means = Means {
+        cores: 2.0,
+        memory: 3 << 30,
+        holds_memory: true,
+    };
+
+    fn with(text: &str, flags: &RunFlags) -> Result<Resolved, String> {
+        let file = parse("/p/cohort.toml".into(), text.to_owned()).map_err(|e| e.to_string())?;
+        resolve(Some(&file), flags, &MEANS).map_err(|error| error.to_string())
+    }
+
+    fn refused(text: &str) -> String {
+        with(text, &RunFlags::default()).expect_err("must be refused")
+    }
+
+    #[test]
+    fn without_anything_the_host_decides() {
+        let resolved = resolve(None, &RunFlags::default(), &MEANS).unwrap();
+        let budget = Budget {
+            cores: 2.0,
+            memory: 3 << 30,
+            instances: 64,
+            timeout_us: 3_600_000_000,
+            stall_us: 600_000_000,
+            holds_memory: true,
+        };
+        assert_eq!(resolved.budget, budget);
+        assert_eq!(resolved.policy, Policy::Adaptive);
+        assert_eq!(resolved.isolation, Isolation::default());
+        assert_eq!((resolved.strict, resolved.hz), (false, 10.0));
+        assert_eq!(resolved.suite, Suite::default());
+        assert!(resolved.notes.is_empty());
+    }
+
+    #[test]
+    fn the_file_wins_over_defaults_and_flags_over_the_file() {
+        let text = "[budget]\ncpus = 1.5\nmemory = '1GiB'\ntimeout = '5m'\n[suite]\ncommand = 'pytest'\n\
+                    [report]\njunit = 'out.xml'\nevents = '/abs'\n[isolation]\nnet = true\n\
+                    [policy]\nkind = 'static'\nstrict = true\n[telemetry]\nhz = 20";
+        let resolved = with(text, &RunFlags::default()).unwrap();
+        assert_eq!(
+            (resolved.budget.cores, resolved.budget.memory),
+            (1.5, 1 << 30)
+        );
+        assert_eq!(resolved.budget.timeout_us, 300_000_000);
+        assert_eq!(resolved.suite.command, ["pytest"]);
+        assert_eq!(resolved.junit, Some("/p/out.xml".into()));
+        assert_eq!(resolved.events, Some("/abs".into()));
+        assert!(resolved.isolation.net && resolved.strict);
+        assert_eq!((resolved.policy, resolved.hz), (Policy::Static, 20.0));
+        let flags = RunFlags {
+            cpus: Some(0.5),
+            timeout: Some(7_000_000),
+            policy: Some(Policy::Adaptive),
+            isolate: vec![Namespace::Pid],
+            command: vec!["cargo".to_owned(), "test".to_owned()],
+            ..RunFlags::default()
+        };
+        let resolved = with(text, &flags).unwrap();
+        assert_eq!(
+            (resolved.budget.cores, resolved.budget.timeout_us),
+            (0.5, 7_000_000)
+        );
+        assert_eq!(resolved.policy, Policy::Adaptive);
+        assert_eq!(
+            resolved.isolation,
+            Isolation {
+                mount: true,
+                pid: true,
+                net: false
+            }
+        );
+        assert_eq!(resolved.suite.command, ["cargo", "test"]);
+        assert!(resolved.suite.given);
+    }
+
+    #[test]
+    fn absurd_values_name_the_range() {
+        assert_eq!(
+            refused("[budget]\ncpus = 0"),
+            "/p/cohort.toml:2:8: budget.cpus is 0; expected 0.1 to 4096"
+        );
+        assert_eq!(
+            refused("[telemetry]\nhz = 1000"),
+            "/p/cohort.toml:2:6: telemetry.hz is 1000; expected 0.1 to 100"
+        );
+        assert_eq!(
+            refused("[budget]\nmemory = '1KiB'"),
+            "/p/cohort.toml:2:10: budget.memory is 1KiB; expected 16MiB to 1024TiB"
+        );
+        assert_eq!(
+            refused("[budget]\nstall = '1ms'"),
+            "/p/cohort.toml:2:9: budget.stall is 1ms; expected 1s to 30d"
+        );
+        assert!(refused("[budget]\ncpus = nan").contains("budget.cpus is NaN"));
+        assert!(refused("[budget]\ninstances = 0").contains("expected 1 to 4096"));
+        let flags = RunFlags {
+            cpus: Some(-1.0),
+            ..RunFlags::default()
+        };
+        let error = resolve(None, &flags, &MEANS).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--cpus: budget.cpus is -1; expected 0.1 to 4096"
+        );
+    }
+
+    #[test]
+    fn half_a_suite_is_refused() {
+        assert_eq!(
+            refused("[suite]\nlist = 'ls'"),
+            "/p/cohort.toml:2:8: suite.list needs suite.run beside it: one lists the tests, the other runs one"
+        );
+    }
+
+    #[test]
+    fn more_than_the_host_has_is_cut_and_said() {
+        let resolved = with(
+            "[budget]\ncpus = 64\nmemory = '64GiB'",
+            &RunFlags::default(),
+        )
+        .unwrap();
+        assert_eq!(
+            (resolved.budget.cores, resolved.budget.memory),
+            (2.0, 3 << 30)
+        );
+        assert_eq!(
+            resolved.notes,
+            [
+                "64 cores are asked for; this process may use 2",
+                "64GiB of memory are asked for; 3072MiB can be had",
+            ]
+        );
+    }
+
+    #[test]
+    fn none_switches_namespaces_off() {
+        let flags = RunFlags {
+            isolate: vec![Namespace::None],
+            ..RunFlags::default()
+        };
+        let resolved = with("[isolation]\npid = true", &flags).unwrap();
+        assert_eq!(resolved.isolation, Isolation::default());
+        let resolved = with("[isolation]\npid = true", &RunFlags::default()).unwrap();
+        assert!(
+            resolved.isolation.mount,
+            "a /proc of its own needs a mount table of its own"
+        );
+    }
+}

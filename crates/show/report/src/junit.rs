@@ -1,0 +1,317 @@
+//! The JUnit XML report: one test suite per group, one test case per test.
+//!
+//! A test that ran whole and named the tests within it is reported as those; it appears itself only
+//! when it failed in a way that none of them accounts for. A test that passed at the second try is a
+//! `flakyFailure` of a passed test case, as Maven Surefire writes it, with a property that says why.
+
+use std::io::Write;
+use std::time::Duration;
+
+use cohort_model::{GroupId, Part, TestCase, TestId, TestResult, ThreadEnd, ThreadId, Verdict};
+use quick_junit::{
+    NonSuccessKind, Property, Report, SerializeError, TestCase as Case, TestCaseStatus, TestRerun,
+    TestSuite, XmlString,
+};
+
+use crate::view::View;
+use crate::{Outputs, sentence};
+
+/// Why no report was written.
+#[derive(Debug, thiserror::Error)]
+#[error("write the JUnit report")]
+pub struct Error(#[from] SerializeError);
+
+/// Writes the report. Kept output stands with tests that did not pass.
+///
+/// # Errors
+/// What the writer reports.
+pub fn write(view: &View, outputs: Outputs<'_>, out: &mut dyn Write) -> Result<(), Error> {
+    let name = view
+        .start
+        .as_ref()
+        .map_or("cohort", |start| start.campaign.as_str());
+    let mut report = Report::new(text(name));
+    report.set_time(Duration::from_micros(view.elapsed_us(view.at())));
+    for suite in suites(view, outputs) {
+        report.add_test_suite(suite);
+    }
+    report.serialize(out)?;
+    Ok(())
+}
+
+fn suites(view: &View, outputs: Outputs<'_>) -> Vec<TestSuite> {
+    let names = (0..).map(GroupId).take(view.plan.groups.len());
+    let mut suites: Vec<(TestSuite, Duration)> = names
+        .map(|group| (TestSuite::new(text(view.group_name(group))), Duration::ZERO))
+        .collect();
+    for (id, test) in (0..).map(TestId).zip(&view.plan.tests) {
+        let Some((suite, time)) = suites.get_mut(test.group.index()) else {
+            continue;
+        };
+        let Some(result) = view.result(id) else {
+            suite.add_test_case(not_run(suite.name.clone(), test));
+            continue;
+        };
+        let reporter = Reporter {
+            view,
+            outputs,
+            test,
+            result,
+        };
+        suite.add_test_cases(reporter.cases());
+        *time += reporter.time().unwrap_or_default();
+    }
+    suites.retain(|(suite, _)| suite.tests > 0);
+    suites
+        .into_iter()
+        .map(|(mut suite, time)| {
+            suite.set_time(time);
+            suite
+        })
+        .collect()
+}
+
+fn not_run(suite: XmlString, test: &TestCase) -> Case {
+    let mut case = Case::new(text(&test.name), TestCaseStatus::skipped());
+    case.set_classname(suite);
+    case.status
+        .set_message("not run: the campaign ended before");
+    case
+}
+
+/// Writes one result.
+struct Reporter<'a> {
+    view: &'a View,
+    outputs: Outputs<'a>,
+    test: &'a TestCase,
+    result: &'a TestResult,
+}
+
+impl Reporter<'_> {
+    fn end(&self) -> Option<&ThreadEnd> {
+        self.view.deciding_end(self.result)
+    }
+
+    fn time(&self) -> Option<Duration> {
+        self.end()
+            .map(|end| Duration::from_micros(end.usage.wall_us))
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let parts = self.end().map_or(&[][..], |end| &end.parts);
+        let mut cases: Vec<Case> = parts.iter().map(|part| self.part(part)).collect();
+        let accounted = parts.iter().any(|part| part.verdict.is_failure());
+        if parts.is_empty() || self.result.verdict.is_failure() && !accounted {
+            cases.push(self.whole());
+        }
+        cases
+    }
+
+    fn part(&self, part: &Part) -> Case {
+        let mut case = Case::new(text(&part.name), status(part.verdict));
+        case.set_classname(text(self.view.group_name(self.test.group)));
+        if part.verdict.is_failure() {
+            let verdict = sentence::verdict(part.verdict);
+            case.status
+                .set_message(text(&format!("{verdict} in {}", self.test.name)));
+            self.add_output(&mut case);
+        }
+        case
+    }
+
+    fn whole(&self) -> Case {
+        let mut case = Case::new(text(&self.test.name), status(self.result.verdict));
+        case.set_classname(text(self.view.group_name(self.test.group)));
+        if let Some(time) = self.time() {
+            case.set_time(time);
+        }
+        if self.result.verdict != Verdict::Passed
+            && let Some(end) = self.end()
+        {
+            case.status.set_type(sentence::verdict(end.verdict));
+            case.status.set_message(text(&message(end)));
+            self.add_output(&mut case);
+        }
+        for thread in self.earlier() {
+            if let Some(end) = self.view.thread_end(*thread) {
+                case.status.add_rerun(self.rerun(end));
+            }
+        }
+        if self.result.load_sensitive {
+            let why = sentence::load_sensitive(self.view, self.result);
+            case.add_property(Property::new("load_sensitive", why));
+        }
+        if self.result.memory_retried {
+            case.add_property(Property::new("memory_retried", "true"));
+        }
+        case
+    }
+
+    /// Executions before the one that decided.
+    fn earlier(&self) -> &[ThreadId] {
+        self.result
+            .threads
+            .split_last()
+            .map_or(&[], |(_, earlier)| earlier)
+    }
+
+    fn rerun(&self, end: &ThreadEnd) -> TestRerun {
+        let mut rerun = TestRerun::new(non_success(end.verdict));
+        rerun.set_time(Duration::from_micros(end.usage.wall_us));
+        rerun.set_type(sentence::verdict(end.verdict));
+        rerun.set_message(text(&message(end)));
+        if let Some(output) = (self.outputs)(end.thread) {
+            if !output.stdout.is_empty() {
+                rerun.set_system_out(text(&output.stdout));
+            }
+            if !output.stderr.is_empty() {
+                rerun.set_system_err(text(&output.stderr));
+            }
+        }
+        rerun
+    }
+
+    fn add_output(&self, case: &mut Case) {
+        let Some(output) = self.end().and_then(|end| (self.outputs)(end.thread)) else {
+            return;
+        };
+        if !output.stdout.is_empty() {
+            case.set_system_out(text(&output.stdout));
+        }
+        if !output.stderr.is_empty() {
+            case.set_system_err(text(&output.stderr));
+        }
+    }
+}
+
+/// What XML 1.0 can hold of `text` (its section 2.2 knows two characters less than `XmlString`).
+fn text(text: &str) -> XmlString {
+    XmlString::new(text.replace(['\u{fffe}', '\u{ffff}'], ""))
+}
+
+fn message(end: &ThreadEnd) -> String {
+    end.message.clone().unwrap_or_else(|| sentence::how(end))
+}
+
+fn status(verdict: Verdict) -> TestCaseStatus {
+    match verdict {
+        Verdict::Passed => TestCaseStatus::success(),
+        Verdict::Skipped => TestCaseStatus::skipped(),
+        other => TestCaseStatus::non_success(non_success(other)),
+    }
+}
+
+/// A failure is what the test itself reported; an error is what happened to it.
+fn non_success(verdict: Verdict) -> NonSuccessKind {
+    match verdict {
+        Verdict::Failed => NonSuccessKind::Failure,
+        _ => NonSuccessKind::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Output;
+    use crate::scenario::{self, Scenario};
+
+    fn xml(view: &View) -> String {
+        let outputs = |thread: ThreadId| {
+            (thread != ThreadId(99)).then(|| Output {
+                stdout: format!("\u{1b}[31mout of {thread}\u{1b}[0m\u{0}\u{ffff} ]]> <&"),
+                stderr: String::new(),
+            })
+        };
+        let mut out = Vec::new();
+        write(view, &outputs, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_mixed_campaign() {
+        let xml = xml(&scenario::view(&scenario::mixed()));
+        let lines: Vec<&str> = xml.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                r#"<?xml version="1.0" encoding="UTF-8"?>"#,
+                r#"<testsuites name="2026-01-01-a" tests="7" skipped="2" failures="1" errors="1" time="11.000">"#,
+                r#"    <testsuite name="demo" tests="7" skipped="2" errors="1" failures="1" time="9.000">"#,
+                r#"        <testcase name="parse::ok" classname="demo" time="1.000"/>"#,
+                r#"        <testcase name="parse::bad" classname="demo" time="2.000">"#,
+                r#"            <failure message="assertion failed: 1 == 2" type="failed"/>"#,
+                "            <system-out>out of t1 ]]&gt; &lt;&amp;</system-out>",
+                "        </testcase>",
+                r#"        <testcase name="net::crowded" classname="demo" time="1.000">"#,
+                "            <properties>",
+                r#"                <property name="load_sensitive" value="failed with 5 threads beside it, passed alone"/>"#,
+                "            </properties>",
+                r#"            <flakyFailure time="1.000" message="assertion failed: 1 == 2" type="failed">"#,
+                "                <system-out>out of t3 ]]&gt; &lt;&amp;</system-out>",
+                "            </flakyFailure>",
+                "        </testcase>",
+                r#"        <testcase name="net::crash" classname="demo" time="1.000">"#,
+                r#"            <error message="SIGSEGV (signal 11), 1.00 s" type="crashed"/>"#,
+                "            <system-out>out of t2 ]]&gt; &lt;&amp;</system-out>",
+                "        </testcase>",
+                r#"        <testcase name="big" classname="demo" time="4.000">"#,
+                "            <properties>",
+                r#"                <property name="memory_retried" value="true"/>"#,
+                "            </properties>",
+                r#"            <flakyError time="1.000" message="killed at 256 MiB, 1.00 s" type="out of memory">"#,
+                "                <system-out>out of t5 ]]&gt; &lt;&amp;</system-out>",
+                "            </flakyError>",
+                "        </testcase>",
+                r#"        <testcase name="later" classname="demo">"#,
+                "            <skipped/>",
+                "        </testcase>",
+                r#"        <testcase name="never" classname="demo">"#,
+                r#"            <skipped message="not run: the campaign ended before"/>"#,
+                "        </testcase>",
+                "    </testsuite>",
+                "</testsuites>",
+            ]
+        );
+    }
+
+    #[test]
+    fn parts_stand_for_the_test_that_ran_them() {
+        let parts = [
+            ("a (line 1)", Verdict::Passed),
+            ("b (line 9)", Verdict::Failed),
+        ];
+        let xml = xml(&Scenario::new(&["doc tests"])
+            .whole(0, Verdict::Failed, &parts)
+            .view());
+        assert!(
+            xml.contains(r#"tests="2" skipped="0" errors="0" failures="1""#),
+            "{xml}"
+        );
+        assert!(xml.contains(r#"message="failed in doc tests""#), "{xml}");
+        assert!(!xml.contains(r#"name="doc tests""#), "{xml}");
+    }
+
+    #[test]
+    fn a_whole_test_that_fails_beyond_its_parts_is_reported_itself() {
+        let parts = [("a (line 1)", Verdict::Passed)];
+        let xml = xml(&Scenario::new(&["doc tests"])
+            .whole(0, Verdict::Crashed, &parts)
+            .view());
+        assert!(
+            xml.contains(r#"tests="2" skipped="0" errors="1" failures="0""#),
+            "{xml}"
+        );
+        assert!(xml.contains(r#"name="doc tests""#), "{xml}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_gives_xml_that_can_be_read(name in any::<String>()) {
+            let xml = xml(&Scenario::new(&[&name]).run(0, Verdict::Failed, 1).view());
+            let report = Report::deserialize_from_str(&xml);
+            prop_assert!(report.is_ok(), "{xml}");
+        }
+    }
+}

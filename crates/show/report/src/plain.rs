@@ -1,0 +1,200 @@
+//! Lines for a log that someone reads later: failures at once, and now and then a sign of life.
+
+use std::collections::HashSet;
+
+use cohort_model::{At, Command, Record, ThreadId};
+
+use crate::line::Line;
+use crate::sentence;
+use crate::view::View;
+use crate::words;
+
+/// Without any other line, a sign of life comes this often.
+const SILENCE_US_MAX: u64 = 30_000_000;
+
+/// A suite that is quicker than this gives no signs of life on its way.
+const SILENCE_US_MIN: u64 = 2_000_000;
+
+/// A test that runs longer is named.
+const LONG_US: u64 = 30_000_000;
+
+/// Running tests named in one line.
+const NAMED_MAX: usize = 5;
+
+/// Lines for a name alone.
+const NAME_COLUMNS: usize = 100;
+
+/// What was said so far.
+#[derive(Clone, Debug, Default)]
+pub struct Plain {
+    color: bool,
+    said_at: At,
+    said_tenth: usize,
+    named: HashSet<ThreadId>,
+}
+
+impl Plain {
+    /// Nothing was said yet.
+    #[must_use]
+    pub fn new(color: bool) -> Plain {
+        Plain {
+            color,
+            ..Plain::default()
+        }
+    }
+
+    /// The lines to print for `record`, which `view` has taken in already.
+    pub fn after(&mut self, view: &View, record: &Record) -> Vec<String> {
+        match record {
+            Record::Planned(_) => vec![planned(view)],
+            Record::Decided { at, decisions, .. } => {
+                let mut lines: Vec<Line> = Vec::new();
+                for decision in decisions {
+                    if let Command::Conclude(result) = &decision.command {
+                        lines.extend(sentence::conclusion(view, result, usize::MAX));
+                    }
+                }
+                let mut lines: Vec<String> = lines
+                    .iter()
+                    .map(|line| line.render(usize::MAX, self.color))
+                    .collect();
+                lines.extend(self.sign_of_life(view, *at));
+                lines
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn sign_of_life(&mut self, view: &View, at: At) -> Option<String> {
+        if at < self.said_at {
+            self.said_at = At(0);
+        }
+        let silence_us = at.since(self.said_at);
+        let tenth = view.counts.concluded() * 10 / view.total().max(1);
+        let step = tenth > self.said_tenth && tenth < 10 && silence_us >= SILENCE_US_MIN;
+        if !step && silence_us < SILENCE_US_MAX || view.not_run() == 0 {
+            return None;
+        }
+        self.said_at = at;
+        self.said_tenth = tenth;
+        let mut line = format!(
+            "{} of {} done, {} failed, {} running, {}",
+            words::number(view.counts.concluded() as u64),
+            words::number(view.total() as u64),
+            words::number(view.counts.failures() as u64),
+            words::number(view.running.len() as u64),
+            words::duration(view.elapsed_us(at)),
+        );
+        if let Some(left_us) = view.left_us(at) {
+            line.push_str(&format!(", about {} left", words::duration(left_us)));
+        }
+        if let Some(long) = self.long(view, at) {
+            line.push_str(&long);
+        }
+        Some(line)
+    }
+
+    /// Tests that have run long and were not named before.
+    fn long(&mut self, view: &View, at: At) -> Option<String> {
+        self.named.retain(|thread| view.running.contains(thread));
+        let mut long: Vec<(u64, ThreadId)> = view
+            .running
+            .iter()
+            .filter(|thread| !self.named.contains(thread))
+            .filter_map(|thread| Some((at.since(view.thread(*thread)?.started), *thread)))
+            .filter(|(ran_us, _)| *ran_us >= LONG_US)
+            .collect();
+        long.sort_unstable_by(|a, b| b.cmp(a));
+        long.truncate(NAMED_MAX);
+        self.named.extend(long.iter().map(|(_, thread)| *thread));
+        let names: Vec<String> = long
+            .iter()
+            .filter_map(|(ran_us, thread)| {
+                let name = words::shorten(view.test_name(view.thread(*thread)?.test), NAME_COLUMNS);
+                Some(format!("{name} ({})", words::duration(*ran_us)))
+            })
+            .collect();
+        (!names.is_empty()).then(|| format!("; long-running: {}", names.join(", ")))
+    }
+}
+
+fn planned(view: &View) -> String {
+    let tests = words::counted(view.total() as u64, "test");
+    let groups = words::counted(view.plan.groups.len() as u64, "group");
+    let cores = view.start.as_ref().map_or(0.0, |start| start.budget.cores);
+    let concluded = view.counts.concluded();
+    let before = match concluded {
+        0 => String::new(),
+        _ => format!(", {} of them done before", words::number(concluded as u64)),
+    };
+    format!(
+        "{tests} in {groups}{before}, on {} cores",
+        words::decimal(cores)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use cohort_model::{Observation, Reason, Verdict};
+
+    use super::*;
+    use crate::scenario::{self, Scenario};
+
+    fn lines(records: &[Record]) -> Vec<String> {
+        let mut view = View::default();
+        let mut plain = Plain::new(false);
+        let mut lines = Vec::new();
+        for record in records {
+            view.apply(record);
+            lines.extend(plain.after(&view, record));
+        }
+        lines
+    }
+
+    #[test]
+    fn a_mixed_campaign() {
+        assert_eq!(
+            lines(&scenario::mixed()),
+            [
+                "7 tests in 1 group, on 2 cores",
+                "failed         parse::bad  exit code 101, 2.00 s  assertion failed: 1 == 2",
+                "3 of 7 done, 1 failed, 0 running, 3.00 s",
+                "crashed        net::crash  SIGSEGV (signal 11), 1.00 s",
+                "4 of 7 done, 2 failed, 1 running, 5.00 s",
+                "load-sensitive net::crowded  failed with 5 threads beside it, passed alone",
+                "5 of 7 done, 2 failed, 1 running, 7.00 s, about 2.33 s left",
+                "tried again    big  killed for memory, passed on the largest allotment",
+                "6 of 7 done, 2 failed, 0 running, 11.0 s, about 1.57 s left",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_quick_suite_says_little() {
+        let mut scenario = Scenario::new(&["a", "b", "c", "d"]);
+        for test in 0..4 {
+            scenario = scenario.run(test, Verdict::Passed, 0);
+        }
+        assert_eq!(lines(&scenario.records), ["4 tests in 1 group, on 2 cores"]);
+    }
+
+    #[test]
+    fn long_running_tests_are_named_once() {
+        let mut scenario = Scenario::new(&["quick", "slow\none"]);
+        scenario.start(1, 0, Reason::Static);
+        for _ in 0..9 {
+            scenario.wait(10_000_000);
+            scenario.see(vec![Observation::Tick]);
+            scenario.decide(Vec::new());
+        }
+        assert_eq!(
+            lines(&scenario.records),
+            [
+                "2 tests in 1 group, on 2 cores",
+                "0 of 2 done, 0 failed, 1 running, 30.0 s; long-running: slow\\none (30.0 s)",
+                "0 of 2 done, 0 failed, 1 running, 1 m 00 s",
+                "0 of 2 done, 0 failed, 1 running, 1 m 30 s",
+            ]
+        );
+    }
+}

@@ -1,0 +1,184 @@
+//! Verdicts, findings and second tries, each in one sentence.
+
+use cohort_model::{FindingKind, Reason, Specialty, TestResult, ThreadEnd, Verdict};
+
+use crate::line::{Line, Tone};
+use crate::view::{Noted, View};
+use crate::words;
+
+/// Columns of the label in front of a line.
+pub(crate) const LABEL_COLUMNS: usize = 15;
+
+/// What a test says of its failure may be long; the whole of it stands in its output.
+const MESSAGE_COLUMNS_MAX: usize = 200;
+
+/// A line that opens with what it is about.
+pub(crate) fn labelled(tone: Tone, label: &str) -> Line {
+    Line::new()
+        .say(tone, label)
+        .plain(" ".repeat(LABEL_COLUMNS.saturating_sub(label.len())))
+}
+
+pub(crate) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Passed => "passed",
+        Verdict::Failed => "failed",
+        Verdict::Skipped => "skipped",
+        Verdict::Crashed => "crashed",
+        Verdict::TimedOut => "timed out",
+        Verdict::OutOfMemory => "out of memory",
+        Verdict::Aborted => "stopped",
+    }
+}
+
+pub(crate) fn specialty(specialty: Specialty) -> &'static str {
+    match specialty {
+        Specialty::General => "general",
+        Specialty::Cpu => "cpu",
+        Specialty::Memory => "memory",
+        Specialty::Waiting => "waiting",
+        Specialty::Quiet => "quiet",
+    }
+}
+
+/// How an execution ended, in numbers: `exit code 101, 1.24 s`.
+pub(crate) fn how(end: &ThreadEnd) -> String {
+    let wall = words::duration(end.usage.wall_us);
+    match end.verdict {
+        Verdict::TimedOut => format!("killed after {wall}"),
+        Verdict::OutOfMemory => {
+            format!("killed at {}, {wall}", words::bytes(end.usage.memory_peak))
+        }
+        _ => match (end.exit_code, end.signal) {
+            (_, Some(number)) => format!("{}, {wall}", signal(number)),
+            (Some(code), None) => format!("exit code {code}, {wall}"),
+            (None, None) => wall,
+        },
+    }
+}
+
+/// Linux's numbers, which x86-64 and arm64 share (signal(7)).
+fn signal(number: i32) -> String {
+    let name = match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return format!("signal {number}"),
+    };
+    format!("{name} (signal {number})")
+}
+
+/// The line for a result that deserves one: a failure, a load-sensitive test, a memory retry.
+pub(crate) fn conclusion(view: &View, result: &TestResult, columns: usize) -> Option<Line> {
+    let end = view.deciding_end(result);
+    let (tone, label, about) = if result.verdict.is_failure() {
+        (
+            Tone::Bad,
+            verdict(result.verdict),
+            end.map_or_else(String::new, how),
+        )
+    } else if result.load_sensitive {
+        (Tone::Odd, "load-sensitive", load_sensitive(view, result))
+    } else if result.memory_retried {
+        (Tone::Odd, "tried again", MEMORY_RETRIED.to_owned())
+    } else {
+        return None;
+    };
+    let room = columns
+        .saturating_sub(LABEL_COLUMNS + 2 + words::width(&about))
+        .max(20);
+    let name = words::shorten(view.test_name(result.test), room);
+    let line = labelled(tone, label)
+        .say(Tone::Strong, name)
+        .plain("  ")
+        .say(Tone::Faint, about);
+    Some(
+        match end
+            .and_then(|end| end.message.as_deref())
+            .filter(|_| result.verdict.is_failure())
+        {
+            Some(message) => line
+                .plain("  ")
+                .plain(words::cut(&words::printable(message), MESSAGE_COLUMNS_MAX)),
+            None => line,
+        },
+    )
+}
+
+/// Said of a test that passed after it had been killed for memory.
+pub(crate) const MEMORY_RETRIED: &str = "killed for memory, passed on the largest allotment";
+
+/// `failed with 5 threads beside it, passed alone`.
+pub(crate) fn load_sensitive(view: &View, result: &TestResult) -> String {
+    let threads = view
+        .retries
+        .iter()
+        .rev()
+        .find_map(|retry| match retry.reason {
+            Reason::Crowded { threads } if retry.test == result.test => Some(threads),
+            _ => None,
+        });
+    match threads {
+        Some(threads) => {
+            let beside = words::counted(u64::from(threads.saturating_sub(1)), "thread");
+            format!("failed with {beside} beside it, passed alone")
+        }
+        None => "failed crowded, passed alone".to_owned(),
+    }
+}
+
+/// `memory leak in i3 (a::b): growth 1.5 MiB/s, p 0.003; confidence 97 %, seen 4 times`.
+pub(crate) fn finding(view: &View, noted: &Noted) -> String {
+    let found = &noted.strongest;
+    let test = found
+        .test
+        .map(|test| format!(" ({})", words::shorten(view.test_name(test), 48)));
+    let evidence: Vec<String> = found
+        .evidence
+        .iter()
+        .map(|number| {
+            format!(
+                "{} {}",
+                number.what,
+                words::measured(number.value, &number.unit)
+            )
+        })
+        .collect();
+    let times = match noted.times {
+        1 => String::new(),
+        times => format!(", seen {} times", words::number(u64::from(times))),
+    };
+    words::printable(&format!(
+        "{} in {}{}: {}; confidence {:.0} %{times}",
+        kind(found.kind),
+        found.instance,
+        test.unwrap_or_default(),
+        evidence.join(", "),
+        found.confidence * 100.0,
+    ))
+}
+
+pub(crate) fn kind(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::CpuSaturation => "CPU saturation",
+        FindingKind::Waiting => "waiting",
+        FindingKind::MemoryPressure => "memory pressure",
+        FindingKind::MemoryLeak => "memory leak",
+        FindingKind::Stall => "stall",
+        FindingKind::FailureBurst => "failure burst",
+        FindingKind::Slow => "slower than usual",
+    }
+}

@@ -1,0 +1,524 @@
+//! The end of a campaign, for a person: what failed and why first, what is worth knowing next, and
+//! the verdict in the last line. A small campaign that passed takes three to six lines.
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+
+use cohort_model::{Ending, FindingKind, TestId, TestResult};
+
+use crate::line::{Line, Tone};
+use crate::saved::{lanes, saved};
+use crate::sentence::{self, LABEL_COLUMNS, labelled};
+use crate::view::{Counts, View};
+use crate::words;
+use crate::{Output, Outputs};
+
+/// Failures that are shown with their output; the rest is named.
+const FAILURES_IN_FULL: usize = 20;
+
+/// Lines of output shown of one failure; the end is what counts.
+const OUTPUT_LINES_MAX: usize = 120;
+
+/// Entries of a list of the slowest or heaviest tests.
+const TOP: usize = 5;
+
+/// Entries of any other list.
+const LIST_MAX: usize = 10;
+
+/// A campaign that took less says nothing of its slowest tests.
+const DETAILS_FROM_US: u64 = 10_000_000;
+
+/// Nothing below is called heavy.
+const HEAVY_FROM_BYTES: u64 = 64 << 20;
+
+/// What the summary is made of.
+pub struct Summary<'a> {
+    /// The campaign.
+    pub view: &'a View,
+    /// Finds kept output.
+    pub outputs: Outputs<'a>,
+    /// Where the campaign is kept, as the user would type it.
+    pub directory: &'a str,
+    /// Columns of the terminal: names are shortened to it, sentences are not.
+    pub width: usize,
+    /// Whether ANSI colours may be used.
+    pub color: bool,
+}
+
+impl Summary<'_> {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// What the writer reports.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.failures(out)?;
+        let mut lines = Vec::new();
+        lines.extend(self.second_tries());
+        lines.extend(self.extremes());
+        lines.extend(self.findings());
+        lines.extend(self.adapted());
+        lines.extend(self.collector());
+        lines.extend(self.missing());
+        lines.push(labelled(Tone::Faint, "record").plain(words::printable(self.directory)));
+        lines.extend(self.next());
+        lines.extend(self.ending());
+        lines.push(self.verdict());
+        for line in lines {
+            writeln!(out, "{}", line.render(usize::MAX, self.color))?;
+        }
+        Ok(())
+    }
+
+    fn results(&self, tests: &[TestId]) -> impl Iterator<Item = &TestResult> {
+        tests.iter().filter_map(|test| self.view.result(*test))
+    }
+
+    fn failures(&self, out: &mut dyn Write) -> io::Result<()> {
+        for (place, result) in self.results(&self.view.failures).enumerate() {
+            let Some(line) = sentence::conclusion(self.view, result, self.width) else {
+                continue;
+            };
+            writeln!(out, "{}", line.render(usize::MAX, self.color))?;
+            if place >= FAILURES_IN_FULL {
+                continue;
+            }
+            let output = result
+                .threads
+                .last()
+                .and_then(|thread| (self.outputs)(*thread));
+            if let Some(output) = output {
+                self.output(&output, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn output(&self, output: &Output, out: &mut dyn Write) -> io::Result<()> {
+        for text in [&output.stdout, &output.stderr] {
+            let text = text.trim_end();
+            if text.is_empty() {
+                continue;
+            }
+            let lines: Vec<&str> = text.lines().collect();
+            let left_out = lines.len().saturating_sub(OUTPUT_LINES_MAX);
+            if left_out > 0 {
+                let note = format!("({} before)", words::counted(left_out as u64, "line"));
+                let note = Line::new().plain("    ").say(Tone::Faint, note);
+                writeln!(out, "{}", note.render(self.width, self.color))?;
+            }
+            for line in &lines[left_out..] {
+                writeln!(out, "    {}", words::tame(line, self.color))?;
+            }
+        }
+        writeln!(out)
+    }
+
+    /// Load-sensitive tests, and those that were killed for memory and passed then.
+    fn second_tries(&self) -> Vec<Line> {
+        let sensitive = self.results(&self.view.load_sensitive);
+        let retried = self.view.results().filter(|result| {
+            result.memory_retried && !result.verdict.is_failure() && !result.load_sensitive
+        });
+        let results: Vec<&TestResult> = sensitive.chain(retried).collect();
+        let mut lines: Vec<Line> = results
+            .iter()
+            .filter_map(|result| sentence::conclusion(self.view, result, self.width))
+            .collect();
+        shorten_list(&mut lines, LIST_MAX);
+        lines
+    }
+
+    fn extremes(&self) -> Vec<Line> {
+        if self.view.elapsed_us(self.view.at()) < DETAILS_FROM_US {
+            return Vec::new();
+        }
+        let used = |result: &TestResult| self.view.deciding_end(result).map(|end| end.usage);
+        let mut walls: Vec<(u64, TestId)> = self
+            .view
+            .results()
+            .filter_map(|result| Some((used(result)?.wall_us, result.test)))
+            .collect();
+        let mut memories: Vec<(u64, TestId)> = self
+            .view
+            .results()
+            .filter_map(|result| Some((used(result)?.memory_peak, result.test)))
+            .filter(|(peak, _)| *peak >= HEAVY_FROM_BYTES)
+            .collect();
+        let mut lines = self.top("slowest", &mut walls, words::duration);
+        lines.extend(self.top("heaviest", &mut memories, words::bytes));
+        lines
+    }
+
+    fn top(&self, label: &str, values: &mut [(u64, TestId)], say: fn(u64) -> String) -> Vec<Line> {
+        values.sort_unstable_by_key(|(value, test)| (Reverse(*value), *test));
+        let room = self.width.saturating_sub(LABEL_COLUMNS + 12);
+        let line = |(place, (value, test)): (usize, &(u64, TestId))| {
+            let label = if place == 0 { label } else { "" };
+            let name = words::shorten(self.view.test_name(*test), room);
+            labelled(Tone::Faint, label).plain(format!("{:>9}  {name}", say(*value)))
+        };
+        values.iter().take(TOP).enumerate().map(line).collect()
+    }
+
+    /// What calls for a look, strongest first. That tests compute or wait is no news: it is counted
+    /// only by what was done about it.
+    fn findings(&self) -> Vec<Line> {
+        let mut noted: Vec<_> = self
+            .view
+            .findings
+            .values()
+            .filter(|noted| {
+                let kind = noted.strongest.kind;
+                !matches!(kind, FindingKind::CpuSaturation | FindingKind::Waiting)
+            })
+            .collect();
+        noted.sort_by(|a, b| b.strongest.confidence.total_cmp(&a.strongest.confidence));
+        let mut lines: Vec<Line> = noted
+            .into_iter()
+            .map(|noted| labelled(Tone::Odd, "found").plain(sentence::finding(self.view, noted)))
+            .collect();
+        shorten_list(&mut lines, TOP);
+        lines
+    }
+
+    fn adapted(&self) -> Option<Line> {
+        let lanes = lanes(self.view)?;
+        let saved = saved(self.view);
+        if self.view.concurrency_max <= lanes && saved.is_none() && self.view.hand_overs == 0 {
+            return None;
+        }
+        let at_once = words::counted(self.view.concurrency_max as u64, "test");
+        let mut text = format!(
+            "up to {at_once} at once on {}",
+            words::counted(lanes as u64, "core")
+        );
+        if self.view.hand_overs > 0 {
+            let times = words::counted(self.view.hand_overs as u64, "test");
+            text.push_str(&format!(", {times} handed over while running"));
+        }
+        if let Some(saved) = saved {
+            let share = 100 - saved.taken_us * 100 / saved.fixed_us.max(1);
+            text.push_str(&format!(
+                "; {share} % less time than {} would take (estimate: {} against {})",
+                words::counted(saved.lanes as u64, "fixed lane"),
+                words::duration(saved.taken_us),
+                words::duration(saved.fixed_us),
+            ));
+        }
+        Some(labelled(Tone::Faint, "adapted").plain(text))
+    }
+
+    /// Said when it cost or lost something, or when the campaign was long.
+    fn collector(&self) -> Option<Line> {
+        let collector = self.view.collector;
+        let elapsed_us = self.view.elapsed_us(self.view.at()).max(1);
+        let share = collector.cpu_us as f64 / elapsed_us as f64;
+        let short = elapsed_us < DETAILS_FROM_US && share < 0.01;
+        if collector.readings == 0 || collector.dropped == 0 && short {
+            return None;
+        }
+        let dropped = match collector.dropped {
+            0 => "none dropped".to_owned(),
+            dropped => format!("{} dropped", words::number(dropped)),
+        };
+        let readings = words::counted(collector.readings, "reading");
+        let cost = words::decimal((share * 10_000.0).round() / 100.0);
+        let text = format!("{readings}, {dropped}, {cost} % of a core");
+        Some(labelled(Tone::Faint, "telemetry").plain(text))
+    }
+
+    fn missing(&self) -> Option<Line> {
+        let missing = &self.view.start.as_ref()?.missing;
+        let text = match missing.as_slice() {
+            [] => return None,
+            [one] => format!(
+                "{}; see `cohort doctor`",
+                words::printable(one).trim_end_matches('.')
+            ),
+            more => format!(
+                "{} things this host cannot do here; see `cohort doctor`",
+                more.len()
+            ),
+        };
+        Some(labelled(Tone::Odd, "missing").plain(text))
+    }
+
+    fn next(&self) -> Option<Line> {
+        let unfinished = self.view.not_run() + self.view.counts.aborted > 0;
+        let command = if self.view.total() > 0 && unfinished {
+            "cohort resume, to run what is left"
+        } else if self.view.failures.len() > FAILURES_IN_FULL {
+            "cohort run --junit FILE, for the output of every failure"
+        } else {
+            return None;
+        };
+        Some(labelled(Tone::Faint, "next").plain(command))
+    }
+
+    fn ending(&self) -> Option<Line> {
+        let end = self.view.end.as_ref()?;
+        let message = end.message.as_deref().map(words::printable);
+        let (label, what) = match end.ending {
+            Ending::Complete => return None,
+            Ending::Interrupted => ("interrupted", message?),
+            Ending::Broken => ("broken off", message.unwrap_or_default()),
+        };
+        Some(labelled(Tone::Bad, label).plain(what))
+    }
+
+    fn verdict(&self) -> Line {
+        let view = self.view;
+        let ending = view.end.as_ref().map(|end| end.ending);
+        let (tone, label) = match ending {
+            _ if view.counts.failures() > 0 => (Tone::Bad, "failed"),
+            Some(Ending::Complete) if view.total() == 0 => (Tone::Odd, "no tests"),
+            Some(Ending::Complete) if view.failed() => (Tone::Bad, "failed"),
+            Some(Ending::Complete) => (Tone::Good, "passed"),
+            Some(Ending::Interrupted) => (Tone::Bad, "interrupted"),
+            Some(Ending::Broken) | None => (Tone::Bad, "unfinished"),
+        };
+        let elapsed = words::duration(view.elapsed_us(view.at()));
+        let cpu = words::duration(view.cpu_us);
+        let mut line = labelled(tone, label).say(Tone::Strong, self.counts());
+        if view.parts.concluded() > 0 {
+            let parts = words::counted(view.parts.concluded() as u64, "part");
+            let failed = match view.parts.failures() {
+                0 => String::new(),
+                failures => format!(", {} failed", words::number(failures as u64)),
+            };
+            line = line.plain(format!(" (with {parts}{failed})"));
+        }
+        line = line.plain(format!("; took {elapsed}"));
+        if view.cpu_us > 0 {
+            line = line.plain(format!(", {cpu} of CPU"));
+        }
+        line
+    }
+
+    /// `40 tests: 37 passed, 2 failed, 1 skipped`.
+    fn counts(&self) -> String {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+            crashed,
+            timed_out,
+            out_of_memory,
+            aborted,
+        } = self.view.counts;
+        let strict = self.view.start.as_ref().is_some_and(|start| start.strict);
+        let sensitive = match self.view.load_sensitive.len() {
+            0 => String::new(),
+            count if strict => format!(" ({count} load-sensitive: fails with --strict)"),
+            count => format!(" ({count} load-sensitive)"),
+        };
+        let passed_label = format!("passed{sensitive}");
+        let counts = [
+            (failed, "failed"),
+            (crashed, "crashed"),
+            (timed_out, "timed out"),
+            (out_of_memory, "out of memory"),
+            (aborted, "stopped"),
+            (passed, passed_label.as_str()),
+            (skipped, "skipped"),
+            (self.view.not_run(), "not run"),
+        ];
+        let counts: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{} {what}", words::number(*count as u64)))
+            .collect();
+        let total = words::counted(self.view.total() as u64, "test");
+        if counts.is_empty() {
+            total
+        } else {
+            format!("{total}: {}", counts.join(", "))
+        }
+    }
+}
+
+/// Keeps the first `most` lines and counts the others.
+fn shorten_list(lines: &mut Vec<Line>, most: usize) {
+    let more = lines.len().saturating_sub(most);
+    if more > 0 {
+        lines.truncate(most);
+        lines.push(labelled(Tone::Faint, "").say(Tone::Faint, format!("and {more} more")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cohort_model::{Record, ThreadId, Verdict};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scenario::{self, Scenario};
+
+    fn outputs(thread: ThreadId) -> Option<Output> {
+        let stdout = format!("running {thread}\n\u{1b}[31mthread panicked\u{1b}[0m\u{7}\n");
+        Some(Output {
+            stdout,
+            stderr: String::new(),
+        })
+    }
+
+    fn lines(view: &View) -> Vec<String> {
+        text(view).lines().map(str::to_owned).collect()
+    }
+
+    fn text(view: &View) -> String {
+        let mut out = Vec::new();
+        let summary = Summary {
+            view,
+            outputs: &outputs,
+            directory: ".cohort/campaigns/2026-01-01-a",
+            width: 100,
+            color: false,
+        };
+        summary.write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_small_campaign_that_passed() {
+        let scenario =
+            Scenario::new(&["a", "b"])
+                .run(0, Verdict::Passed, 1)
+                .run(1, Verdict::Passed, 1);
+        assert_eq!(
+            lines(&scenario.complete().view()),
+            [
+                "record         .cohort/campaigns/2026-01-01-a",
+                "passed         2 tests: 2 passed; took 2.00 s, 1.00 s of CPU",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mixed_campaign() {
+        assert_eq!(
+            lines(&scenario::view(&scenario::mixed())),
+            [
+                "failed         parse::bad  exit code 101, 2.00 s  assertion failed: 1 == 2",
+                "    running t1",
+                "    thread panicked\\u{7}",
+                "",
+                "crashed        net::crash  SIGSEGV (signal 11), 1.00 s",
+                "    running t2",
+                "    thread panicked\\u{7}",
+                "",
+                "load-sensitive net::crowded  failed with 5 threads beside it, passed alone",
+                "tried again    big  killed for memory, passed on the largest allotment",
+                "slowest           4.00 s  big",
+                "                  2.00 s  parse::bad",
+                "                  1.00 s  parse::ok",
+                "                  1.00 s  net::crowded",
+                "                  1.00 s  net::crash",
+                "heaviest         900 MiB  big",
+                "found          memory leak in i0 (parse::bad): growth 1.5 MiB/s, p 0.003; confidence 97 %",
+                "adapted        up to 1 test at once on 2 cores, 1 test handed over while running",
+                "telemetry      1,204 readings, none dropped, 0.11 % of a core",
+                "record         .cohort/campaigns/2026-01-01-a",
+                "next           cohort resume, to run what is left",
+                "interrupted    stopped by Ctrl-C",
+                "failed         7 tests: 1 failed, 1 crashed, 3 passed (1 load-sensitive), 1 skipped, 1 not run; took 11.0 s, 5.50 s of CPU",
+            ]
+        );
+    }
+
+    #[test]
+    fn adaptation_is_said_with_its_estimate() {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let mut scenario = Scenario::new(&names);
+        scenario.sleep_all_at_once(10_000_000);
+        scenario.pressure(1_000_000);
+        assert_eq!(
+            lines(&scenario.complete().view()),
+            [
+                "slowest           10.0 s  a",
+                "                  10.0 s  b",
+                "                  10.0 s  c",
+                "                  10.0 s  d",
+                "                  10.0 s  e",
+                "adapted        up to 6 tests at once on 2 cores; 67 % less time than 2 fixed lanes would take (estimate: 10.0 s against 29.5 s)",
+                "telemetry      1,204 readings, none dropped, 0.2 % of a core",
+                "record         .cohort/campaigns/2026-01-01-a",
+                "passed         6 tests: 6 passed; took 10.0 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn missing_and_parts() {
+        let mut records = Scenario::new(&["doc"])
+            .whole(
+                0,
+                Verdict::Passed,
+                &[("a", Verdict::Passed), ("b", Verdict::Passed)],
+            )
+            .complete()
+            .records;
+        if let Record::Started(start) = &mut records[0] {
+            start.missing = vec!["no cgroup can be made here.".to_owned()];
+        }
+        assert_eq!(
+            lines(&scenario::view(&records)),
+            [
+                "missing        no cgroup can be made here; see `cohort doctor`",
+                "record         .cohort/campaigns/2026-01-01-a",
+                "passed         1 test: 1 passed (with 2 parts); took 1.00 s, 500 ms of CPU",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_load_sensitive_test_fails_a_strict_campaign() {
+        let mut scenario = Scenario::new(&["a"]);
+        let thread = scenario.start(0, 0, cohort_model::Reason::Static);
+        let passed = scenario::result(0, Verdict::Passed, &[thread]);
+        scenario.conclude(TestResult {
+            load_sensitive: true,
+            ..passed
+        });
+        let mut records = scenario.complete().records;
+        let verdict = |records: &[Record]| lines(&scenario::view(records)).pop().unwrap();
+        assert_eq!(
+            verdict(&records),
+            "passed         1 test: 1 passed (1 load-sensitive); took 0 s"
+        );
+        if let Record::Started(start) = &mut records[0] {
+            start.strict = true;
+        }
+        let strict =
+            "failed         1 test: 1 passed (1 load-sensitive: fails with --strict); took 0 s";
+        assert_eq!(verdict(&records), strict);
+    }
+
+    #[test]
+    fn no_tests() {
+        assert_eq!(
+            lines(&Scenario::new(&[]).complete().view()),
+            [
+                "record         .cohort/campaigns/2026-01-01-a",
+                "no tests       0 tests; took 0 s",
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_and_no_message_breaks_a_line(name in any::<String>(), message in any::<String>()) {
+            let mut scenario = Scenario::new(&[&name]).run(0, Verdict::Failed, 1);
+            for record in &mut scenario.records {
+                if let Record::Seen { observations, .. } = record
+                    && let [cohort_model::Observation::ThreadEnded(end)] = observations.as_mut_slice()
+                {
+                    end.message = Some(message.clone());
+                }
+            }
+            let text = text(&scenario.complete().view());
+            prop_assert_eq!(text.lines().count(), 6, "{}", text);
+            prop_assert!(text.lines().all(|line| words::width(line) <= 340), "{}", text);
+        }
+    }
+}
