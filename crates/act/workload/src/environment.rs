@@ -34,6 +34,14 @@ pub fn own() -> Variables {
     without_cargo(std::env::vars_os().collect(), &program)
 }
 
+/// This process's environment as [`own`] gives it, with a suite's own variables added.
+#[must_use]
+pub fn with(added: &BTreeMap<String, String>) -> Variables {
+    let mut variables = own();
+    variables.extend(added.iter().map(|(name, value)| (name.into(), value.into())));
+    variables
+}
+
 /// `variables` without what cargo and rustup set for `program`, the path of Cohort's own executable.
 #[must_use]
 pub fn without_cargo(mut variables: Variables, program: &Path) -> Variables {

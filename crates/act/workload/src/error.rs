@@ -116,4 +116,7 @@ pub enum Error {
         /// The first few, separated by commas.
         names: String,
     },
+    /// A pytest suite cannot be run.
+    #[error(transparent)]
+    Pytest(#[from] crate::pytest::Error),
 }

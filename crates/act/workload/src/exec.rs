@@ -61,12 +61,7 @@ impl Exec {
     /// When it fails, prints a name twice, or prints one that is not UTF-8.
     pub fn discover(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Discovered, Error> {
         progress(Progress::Listing { done: 0, of: 1 });
-        let mut env = environment::own();
-        env.extend(
-            self.env
-                .iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
+        let mut env = environment::with(&self.env);
         let output = Command::new("sh")
             .args(["-c", &self.list])
             .current_dir(&self.root)

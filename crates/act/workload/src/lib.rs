@@ -1,9 +1,10 @@
 //! Suites behind one interface: which suite is it, what are its tests, how is one run, how did it go.
 //!
 //! ```text
-//! Request --recognize--> Suite --discover--> Discovered { plan, launches }
-//!                                              launches.launch(test) -> what to execute
-//!                                              launches.judge(test, exit) -> verdict, message, parts
+//! Request --recognize--> Suite::Cargo, Suite::Exec --discover--> Discovered { plan, launches }
+//!                          |                             launches.launch(test) -> what to execute
+//!                          |                             launches.judge(test, exit) -> verdict, parts
+//!                          +---> Suite::Pytest: collector and warm workers, see `pytest`
 //! ```
 //!
 //! Nothing here runs a test: a [`Launch`] says how, whoever holds the instance does it. Verdict, exit
@@ -50,11 +51,14 @@ pub struct SuiteConfig {
     pub env: BTreeMap<String, String>,
 }
 
-/// A recognized suite.
+/// A recognized suite. Cargo and exec suites are discovered here, by their own `discover`; a pytest
+/// suite is discovered by its collector process, to which the hub speaks.
 #[derive(Clone, Debug)]
 pub enum Suite {
     /// `cargo test`.
     Cargo(cargo::Cargo),
+    /// `pytest`.
+    Pytest(pytest::Pytest),
     /// One command lists the tests, another runs one.
     Exec(exec::Exec),
 }
@@ -65,6 +69,7 @@ impl Suite {
     pub fn kind(&self) -> SuiteKind {
         match self {
             Suite::Cargo(_) => SuiteKind::Cargo,
+            Suite::Pytest(_) => SuiteKind::Pytest,
             Suite::Exec(_) => SuiteKind::Exec,
         }
     }
@@ -74,19 +79,8 @@ impl Suite {
     pub fn command(&self) -> Vec<String> {
         match self {
             Suite::Cargo(cargo) => cargo.command(),
+            Suite::Pytest(pytest) => pytest.command(),
             Suite::Exec(exec) => exec.command(),
-        }
-    }
-
-    /// Builds what has to be built and finds the tests. Blocks; what the suite's own tools say of it
-    /// goes to this process's stderr.
-    ///
-    /// # Errors
-    /// When the suite cannot be built or listed; see [`Error`].
-    pub fn discover(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Discovered, Error> {
-        match self {
-            Suite::Cargo(cargo) => cargo.discover(progress),
-            Suite::Exec(exec) => exec.discover(progress),
         }
     }
 }
@@ -117,7 +111,7 @@ pub enum Show {
     Live,
 }
 
-/// The tests of a suite and how to run them.
+/// The tests of a cargo or exec suite and how to run them.
 #[derive(Debug)]
 pub struct Discovered {
     /// Groups and tests; history and concluded results are left empty.

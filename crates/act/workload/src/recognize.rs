@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::cargo::Cargo;
 use crate::exec::Exec;
-use crate::{Error, Request, Suite};
+use crate::pytest::Pytest;
+use crate::{Error, Request, Suite, environment};
 
 const LOOKED_FOR: &str = "Cargo.toml; pytest.ini, conftest.py, tests/test_*.py, or pytest's settings in \
                           pyproject.toml, tox.ini or setup.cfg; [suite] in cohort.toml";
@@ -30,9 +31,10 @@ pub fn recognize(request: &Request) -> Result<Suite, Error> {
     let env = &request.config.env;
     match meant(request)? {
         Meant::Cargo(command) => Ok(Suite::Cargo(Cargo::new(root, &command, env)?)),
-        Meant::Pytest(command) => Err(Error::UnknownCommand {
-            command: shell_words::join(command),
-        }),
+        Meant::Pytest(command) => {
+            let env = environment::with(env);
+            Ok(Suite::Pytest(Pytest::new(root, &command, env)?))
+        }
         Meant::Exec { list, run } => Ok(Suite::Exec(Exec::new(root, list, run, env.clone()))),
     }
 }
@@ -102,12 +104,20 @@ fn is_pytest(command: &[String]) -> bool {
         });
         return is_run && inner.is_some_and(|at| at > 1 && is_pytest(&command[at..]));
     }
-    // Options of the interpreter may stand before `-m`.
-    is_python(program)
-        && command[1..]
-            .windows(2)
-            .take_while(|words| words[0].starts_with('-'))
-            .any(|words| words[0] == "-m" && is_pytest_program(&words[1]))
+    is_python(program) && module(&command[1..]).is_some_and(is_pytest_program)
+}
+
+/// The module after `-m`, before which only options of the interpreter may stand.
+fn module(words: &[String]) -> Option<&str> {
+    let mut words = words.iter().map(String::as_str);
+    loop {
+        match words.next()? {
+            "-m" => return words.next(),
+            "-X" | "-W" => words.next()?,
+            option if option.starts_with('-') => option,
+            _ => return None,
+        };
+    }
 }
 
 fn is_pytest_program(name: &str) -> bool {

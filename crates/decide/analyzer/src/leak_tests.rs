@@ -111,3 +111,18 @@ fn too_few_readings_are_no_leak() {
     let line: Vec<f64> = (0..READINGS_MIN as u32 - 1).map(f64::from).collect();
     assert!(!verdict(&line).is_leak());
 }
+#[test]
+fn zz_count() {
+    let mut fp = [0usize; 3]; let mut fn_ = 0; let mut r = 1u64;
+    let mut u = || { r ^= r << 13; r ^= r >> 7; r ^= r << 17; (r >> 11) as f64 / (1u64 << 53) as f64 };
+    for seed in 0..20000u64 {
+        let n = 120 + (u() * 480.0) as usize; let (h, t) = (3.0 + 47.0 * u(), 4.0 + 16.0 * u());
+        fp[0] += usize::from(verdict(&series(seed, n, |x| 100.0 + h * (x * t).fract())).is_leak());
+        let ph = u();
+        fp[1] += usize::from(verdict(&series(seed, n, |x| 100.0 + h * (std::f64::consts::TAU * (2.0 * x + ph)).sin())).is_leak());
+        fp[2] += usize::from(verdict(&series(seed, n, |_| 100.0)).is_leak());
+        let (g, s) = (8.0 + 92.0 * u(), 0.5 * u());
+        fn_ += usize::from(!verdict(&series(seed, n, |x| 100.0 + g * ((x - s).max(0.0) / (1.0 - s)))).is_leak());
+    }
+    println!("COUNT sawtooth {} wave {} flat {} missed ramps {}", fp[0], fp[1], fp[2], fn_);
+}

@@ -88,12 +88,7 @@ impl Cargo {
     /// When cargo cannot be started or the suite does not build.
     pub fn discover(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Discovered, Error> {
         progress(Progress::Building);
-        let mut env = environment::own();
-        env.extend(
-            self.env
-                .iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
+        let env = environment::with(&self.env);
         let settings = Settings::read(&self.root, &env);
         let recorder = Recorder::prepare()?;
         let targets = build::run(self, &settings, &env, &recorder)?;

@@ -84,28 +84,28 @@ pub(crate) fn resolve(
 ) -> Result<Resolved, Error> {
     let nothing = Raw::default();
     let raw = file.map_or(&nothing, |file| &file.raw);
-    let mut notes = Vec::new();
-    let in_root = |path: &PathBuf| file.map_or_else(|| path.clone(), |file| file.root().join(path));
-    let hz = Setting {
-        key: "telemetry.hz",
-        flag: None::<f64>,
-        flag_name: "",
+    let sources = Sources {
         file,
+        raw,
+        flags,
+        means,
     };
+    let mut budget = budget(&sources)?;
+    let notes = cut(&mut budget, means);
+    let hz = sources.setting("telemetry.hz", "", None).take(
+        raw.telemetry.hz.as_ref(),
+        |hz| *hz,
+        &HZ,
+        ToString::to_string,
+    )?;
+    let in_root = |path: &PathBuf| file.map_or_else(|| path.clone(), |file| file.root().join(path));
     Ok(Resolved {
-        suite: suite(file, raw, flags)?,
-        budget: budget(file, raw, flags, means, &mut notes)?,
+        suite: suite(&sources)?,
+        budget,
         policy: flags.policy.or(raw.policy.kind).unwrap_or_default(),
         isolation: isolation(raw, flags),
         strict: flags.strict || raw.policy.strict.unwrap_or(false),
-        hz: hz
-            .take(
-                raw.telemetry.hz.as_ref(),
-                |hz| *hz,
-                &HZ,
-                ToString::to_string,
-            )?
-            .unwrap_or(HZ_DEFAULT),
+        hz: hz.unwrap_or(HZ_DEFAULT),
         junit: flags
             .faces
             .junit
@@ -120,9 +120,37 @@ pub(crate) fn resolve(
     })
 }
 
-fn suite(file: Option<&File>, raw: &Raw, flags: &RunFlags) -> Result<Suite, Error> {
-    let written = &raw.suite;
-    if let Some(file) = file {
+/// All that a setting may come from.
+struct Sources<'a> {
+    file: Option<&'a File>,
+    raw: &'a Raw,
+    flags: &'a RunFlags,
+    means: &'a Means,
+}
+
+impl<'a> Sources<'a> {
+    fn setting<T>(
+        &self,
+        key: &'static str,
+        flag_name: &'static str,
+        flag: Option<T>,
+    ) -> Setting<'a, T> {
+        Setting {
+            key,
+            flag,
+            flag_name,
+            file: self.file,
+        }
+    }
+}
+
+fn suite(sources: &Sources<'_>) -> Result<Suite, Error> {
+    let Sources {
+        raw: Raw { suite: written, .. },
+        flags,
+        ..
+    } = sources;
+    if let Some(file) = sources.file {
         let half = |value: &Spanned<String>, given, absent| {
             Err(Error::Half {
                 place: file.place(value),
@@ -158,60 +186,38 @@ fn suite(file: Option<&File>, raw: &Raw, flags: &RunFlags) -> Result<Suite, Erro
     })
 }
 
-fn budget(
-    file: Option<&File>,
-    raw: &Raw,
-    flags: &RunFlags,
-    means: &Means,
-    notes: &mut Vec<String>,
-) -> Result<Budget, Error> {
-    let written = &raw.budget;
-    let cores = Setting {
-        key: "budget.cpus",
-        flag: flags.cpus,
-        flag_name: "--cpus",
-        file,
-    }
-    .take(
+fn budget(sources: &Sources<'_>) -> Result<Budget, Error> {
+    let Sources {
+        raw: Raw {
+            budget: written, ..
+        },
+        flags,
+        means,
+        ..
+    } = sources;
+    let cores = sources.setting("budget.cpus", "--cpus", flags.cpus).take(
         written.cpus.as_ref(),
         |cores| *cores,
         &CORES,
         ToString::to_string,
-    )?
-    .unwrap_or(means.cores);
-    let memory = Setting {
-        key: "budget.memory",
-        flag: flags.memory,
-        flag_name: "--memory",
-        file,
-    }
-    .take(
-        written.memory.as_ref(),
-        |Size(size)| *size,
-        &MEMORY_BYTES,
-        |size| units::write_bytes(*size),
-    )?
-    .unwrap_or(means.memory);
-    let instances = Setting {
-        key: "budget.instances",
-        flag: flags.instances,
-        flag_name: "--instances",
-        file,
-    }
-    .take(
-        written.instances.as_ref(),
-        |count| *count,
-        &INSTANCES,
-        ToString::to_string,
-    )?
-    .unwrap_or(INSTANCES_DEFAULT);
-    let time = |key, flag, flag_name, value: &Option<Spanned<Time>>| {
-        let setting = Setting {
-            key,
-            flag,
-            flag_name,
-            file,
-        };
+    )?;
+    let memory = sources
+        .setting("budget.memory", "--memory", flags.memory)
+        .take(
+            written.memory.as_ref(),
+            |Size(size)| *size,
+            &MEMORY_BYTES,
+            |size| units::write_bytes(*size),
+        )?;
+    let instances = sources
+        .setting("budget.instances", "--instances", flags.instances)
+        .take(
+            written.instances.as_ref(),
+            |count| *count,
+            &INSTANCES,
+            ToString::to_string,
+        )?;
+    let time = |setting: Setting<'_, u64>, value: &Option<Spanned<Time>>| {
         setting.take(
             value.as_ref(),
             |Time(us)| *us,
@@ -219,33 +225,36 @@ fn budget(
             |us| units::write_time(*us),
         )
     };
-    let timeout = time(
-        "budget.timeout",
-        flags.timeout,
-        "--timeout",
-        &written.timeout,
-    )?;
-    let stall = time("budget.stall", flags.stall, "--stall", &written.stall)?;
-    if cores > means.cores {
+    let timeout = sources.setting("budget.timeout", "--timeout", flags.timeout);
+    let stall = sources.setting("budget.stall", "--stall", flags.stall);
+    Ok(Budget {
+        cores: cores.unwrap_or(means.cores),
+        memory: memory.unwrap_or(means.memory),
+        instances: instances.unwrap_or(INSTANCES_DEFAULT),
+        timeout_us: time(timeout, &written.timeout)?.unwrap_or(TIMEOUT_DEFAULT_US),
+        stall_us: time(stall, &written.stall)?.unwrap_or(STALL_DEFAULT_US),
+        holds_memory: means.holds_memory,
+    })
+}
+
+/// Cuts `budget` down to what there is, and says so.
+fn cut(budget: &mut Budget, means: &Means) -> Vec<String> {
+    let mut notes = Vec::new();
+    if budget.cores > means.cores {
         notes.push(format!(
-            "{cores} cores are asked for; this process may use {}",
-            means.cores
+            "{} cores are asked for; this process may use {}",
+            budget.cores, means.cores
         ));
+        budget.cores = means.cores;
     }
-    if memory > means.memory {
-        let (asked, there) = (units::write_bytes(memory), means.memory >> 20);
+    if budget.memory > means.memory {
+        let (asked, there) = (units::write_bytes(budget.memory), means.memory >> 20);
         notes.push(format!(
             "{asked} of memory are asked for; {there}MiB can be had"
         ));
+        budget.memory = means.memory;
     }
-    Ok(Budget {
-        cores: cores.min(means.cores),
-        memory: memory.min(means.memory),
-        instances,
-        timeout_us: timeout.unwrap_or(TIMEOUT_DEFAULT_US),
-        stall_us: stall.unwrap_or(STALL_DEFAULT_US),
-        holds_memory: means.holds_memory,
-    })
+    notes
 }
 
 /// `--isolate` replaces the whole table.

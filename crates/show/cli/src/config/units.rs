@@ -159,10 +159,8 @@ pub(crate) fn write_time(us: u64) -> String {
 
 /// `size` as it would be written: `512MiB`; exact.
 pub(crate) fn write_bytes(size: u64) -> String {
-    let binary = SIZES.iter().rev().filter(|(name, _)| name.ends_with("iB"));
-    let whole = binary
-        .filter(|(_, unit)| size > 0 && size.is_multiple_of(*unit))
-        .next();
+    let mut binary = SIZES.iter().rev().filter(|(name, _)| name.ends_with("iB"));
+    let whole = binary.find(|(_, unit)| size > 0 && size.is_multiple_of(*unit));
     whole.map_or_else(
         || format!("{size}B"),
         |(name, unit)| format!("{}{name}", size / unit),

@@ -1,0 +1,119 @@
+//! What faces ask a view.
+
+use cohort_model::{At, GroupId, TestId, TestResult, ThreadEnd, ThreadId};
+
+use super::{ThreadView, View};
+
+impl View {
+    /// Tests of the plan.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.plan.tests.len()
+    }
+
+    /// Tests that have no result.
+    #[must_use]
+    pub fn not_run(&self) -> usize {
+        self.total() - self.counts.concluded()
+    }
+
+    /// The time of the latest record, on the clock of the campaign.
+    #[must_use]
+    pub fn at(&self) -> At {
+        self.at
+    }
+
+    /// Microseconds that the campaign has run at `now`, earlier sittings included.
+    #[must_use]
+    pub fn elapsed_us(&self, now: At) -> u64 {
+        self.before_us + now.0.max(self.at.0)
+    }
+
+    /// Microseconds from the first start of a test to the last end; `None` when nothing ended, or in
+    /// several sittings.
+    #[must_use]
+    pub fn testing_us(&self) -> Option<u64> {
+        let first = self
+            .first_start
+            .filter(|first| self.before_us == 0 && self.last_end > *first)?;
+        Some(self.last_end.since(first))
+    }
+
+    /// Name of a test; never fails, so that a damaged log can still be shown.
+    #[must_use]
+    pub fn test_name(&self, test: TestId) -> &str {
+        self.plan
+            .tests
+            .get(test.index())
+            .map_or("(unknown test)", |case| case.name.as_str())
+    }
+
+    /// Name of a group.
+    #[must_use]
+    pub fn group_name(&self, group: GroupId) -> &str {
+        self.plan
+            .groups
+            .get(group.index())
+            .map_or("(unknown group)", String::as_str)
+    }
+
+    /// The result of a test, once it has one.
+    #[must_use]
+    pub fn result(&self, test: TestId) -> Option<&TestResult> {
+        self.results.get(test.index())?.as_ref()
+    }
+
+    /// All results, in the order of the plan.
+    pub fn results(&self) -> impl Iterator<Item = &TestResult> {
+        self.results.iter().flatten()
+    }
+
+    /// One execution.
+    #[must_use]
+    pub fn thread(&self, thread: ThreadId) -> Option<&ThreadView> {
+        self.threads.get(&thread)
+    }
+
+    /// How an execution ended.
+    #[must_use]
+    pub fn thread_end(&self, thread: ThreadId) -> Option<&ThreadEnd> {
+        self.threads.get(&thread)?.end.as_ref()
+    }
+
+    /// The end of the execution that decided a result.
+    #[must_use]
+    pub fn deciding_end(&self, result: &TestResult) -> Option<&ThreadEnd> {
+        self.thread_end(*result.threads.last()?)
+    }
+
+    /// Microseconds until the end at `now`, if enough is known to say so. From history where there
+    /// is any, and from what the tests took so far where there is none.
+    #[must_use]
+    pub fn left_us(&self, now: At) -> Option<u64> {
+        let cores = self.start.as_ref()?.budget.cores;
+        let running = self.running.iter().filter_map(|id| self.threads.get(id));
+        let running: Vec<_> = running
+            .map(|thread| (thread.test, now.since(thread.started)))
+            .collect();
+        self.forecast.left_us(&running, cores)
+    }
+
+    /// Time in which executions waited for CPU that others used, microseconds, summed over all
+    /// instances (PSI `some`); zero where the host cannot tell.
+    #[must_use]
+    pub fn cpu_pressure_us(&self) -> u64 {
+        let open = self
+            .instances
+            .values()
+            .filter_map(|instance| instance.sample.as_ref());
+        self.closed_pressure_us + open.map(|(_, sample)| sample.cpu_pressure_us).sum::<u64>()
+    }
+
+    /// Whether the campaign fails: a failure, or a load-sensitive test when that is to fail it.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        let strict = self.start.as_ref().is_some_and(|start| start.strict);
+        self.counts.failures() + self.counts.aborted > 0
+            || strict && !self.load_sensitive.is_empty()
+    }
+}
