@@ -31,7 +31,9 @@ pub struct HostBudget {
 #[must_use]
 pub fn detect(root: &Path, layout: &Layout) -> HostBudget {
     let status = std::fs::read_to_string(root.join("proc/self/status")).unwrap_or_default();
-    let listed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let listed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let mut cpus = listed.map(|list| cpu_list(list.trim())).unwrap_or_default();
     if cpus.is_empty() {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
@@ -46,7 +48,10 @@ pub fn detect(root: &Path, layout: &Layout) -> HostBudget {
 
     let meminfo = std::fs::read(root.join("proc/meminfo")).unwrap_or_default();
     let mut memory = memory_available(&meminfo).unwrap_or(u64::MAX);
-    sources.push(format!("the host has {} MiB of memory available", memory >> 20));
+    sources.push(format!(
+        "the host has {} MiB of memory available",
+        memory >> 20
+    ));
     if let Some((left, path)) = memory_room(layout).left(&mut Buffer::default()) {
         sources.push(format!("{path} leaves {} MiB", left >> 20));
         memory = memory.min(left);
@@ -91,11 +96,23 @@ fn tightest_quota(layout: &Layout) -> Option<(f64, String)> {
                 let (quota, period) = text.trim().split_once(' ')?;
                 ("cpu.max", quota.to_owned(), period.to_owned())
             }
-            Version::V1 => ("cpu.cfs_quota_us", read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?),
+            Version::V1 => (
+                "cpu.cfs_quota_us",
+                read("cpu.cfs_quota_us")?,
+                read("cpu.cfs_period_us")?,
+            ),
         };
         // `max` and -1 mean none.
-        let quota = quota.trim().parse::<f64>().ok().filter(|quota| *quota > 0.0)?;
-        let period = period.trim().parse::<f64>().ok().filter(|period| *period > 0.0)?;
+        let quota = quota
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|quota| *quota > 0.0)?;
+        let period = period
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|period| *period > 0.0)?;
         Some((quota / period, folder.join(name).display().to_string()))
     });
     quotas.min_by(|one, other| one.0.total_cmp(&other.0))
@@ -132,7 +149,11 @@ mod tests {
         write(above.join("b/cpu.max"), "max 100000\n").unwrap();
         write(above.join("memory.max"), "1000000000\n").unwrap();
         write(above.join("memory.current"), "500000000\n").unwrap();
-        write(above.join("memory.stat"), "anon 1\ninactive_file 60000000\nactive_file 40000000\n").unwrap();
+        write(
+            above.join("memory.stat"),
+            "anon 1\ninactive_file 60000000\nactive_file 40000000\n",
+        )
+        .unwrap();
         write(above.join("b/memory.max"), "max\n").unwrap();
         write(above.join("b/memory.current"), "5\n").unwrap();
         let budget = detected(&host);
@@ -148,7 +169,11 @@ mod tests {
         write(groups.join("cpu,cpuacct/cpu.cfs_period_us"), "100000\n").unwrap();
         write(groups.join("memory/memory.limit_in_bytes"), "2000000000\n").unwrap();
         write(groups.join("memory/memory.usage_in_bytes"), "500000000\n").unwrap();
-        write(groups.join("memory/memory.stat"), "total_inactive_file 500000000\n").unwrap();
+        write(
+            groups.join("memory/memory.stat"),
+            "total_inactive_file 500000000\n",
+        )
+        .unwrap();
         let budget = detected(&host);
         assert!((budget.cores - 0.5).abs() < 1e-9, "{budget:?}");
         assert_eq!(budget.memory, 1_800_000_000);
@@ -160,7 +185,11 @@ mod tests {
         let groups = host.path().join("sys/fs/cgroup");
         write(groups.join("cpu,cpuacct/cpu.cfs_quota_us"), "-1\n").unwrap();
         write(groups.join("cpu,cpuacct/cpu.cfs_period_us"), "100000\n").unwrap();
-        write(groups.join("memory/memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
+        write(
+            groups.join("memory/memory.limit_in_bytes"),
+            "9223372036854771712\n",
+        )
+        .unwrap();
         write(groups.join("memory/memory.usage_in_bytes"), "500000000\n").unwrap();
         assert_eq!(detected(&host).sources.len(), 3);
     }

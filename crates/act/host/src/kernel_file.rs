@@ -61,7 +61,10 @@ impl KernelFile {
             if filled == buffer.bytes.len() {
                 buffer.bytes.resize(filled * 2, 0);
             }
-            let got = match self.file.read_at(&mut buffer.bytes[filled..], filled as u64) {
+            let got = match self
+                .file
+                .read_at(&mut buffer.bytes[filled..], filled as u64)
+            {
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -100,7 +103,11 @@ pub fn number(bytes: &[u8]) -> Option<u64> {
     let mut value: Option<u64> = None;
     for digit in digits {
         let so_far = value.unwrap_or(0);
-        value = Some(so_far.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?);
+        value = Some(
+            so_far
+                .checked_mul(10)?
+                .checked_add(u64::from(digit - b'0'))?,
+        );
     }
     value
 }
@@ -140,7 +147,8 @@ pub fn word(line: &[u8], key: &str) -> Option<u64> {
 
 /// Its lines, without their ends.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+    text.split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
 }
 
 /// The process ids in a `cgroup.procs` or `children` file. Processes that this pid namespace

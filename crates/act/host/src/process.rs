@@ -54,14 +54,20 @@ impl Owner {
         match std::fs::read(root.join(format!("proc/{}/stat", self.pid))) {
             Ok(text) => Stat::parse(&text)
                 .is_some_and(|(_, stat)| stat.start_ticks != self.start_ticks || stat.is_dead()),
-            Err(error) => error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH),
+            Err(error) => {
+                error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+            }
         }
     }
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Owner { pid, start_ticks, namespace } = self;
+        let Owner {
+            pid,
+            start_ticks,
+            namespace,
+        } = self;
         write!(out, "{OWNER_PREFIX}{pid}-{start_ticks}-{namespace}")
     }
 }
@@ -73,7 +79,11 @@ impl FromStr for Owner {
         fn next<'n, T: FromStr>(parts: &mut impl Iterator<Item = &'n str>) -> Result<T, ()> {
             let part = parts.next().ok_or(())?;
             let plain = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-            if plain { part.parse().map_err(|_| ()) } else { Err(()) }
+            if plain {
+                part.parse().map_err(|_| ())
+            } else {
+                Err(())
+            }
         }
         let mut parts = name.strip_prefix(OWNER_PREFIX).ok_or(())?.splitn(4, '-');
         let owner = Self {
@@ -90,7 +100,10 @@ fn namespace(root: &Path) -> io::Result<u64> {
 }
 
 fn malformed(path: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as proc(5) describes it"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("{path} is not as proc(5) describes it"),
+    )
 }
 
 /// What is wanted of `/proc/PID/stat`.
@@ -126,7 +139,10 @@ impl Stat {
         let stat = Self {
             state,
             parent,
-            cpu_ticks: rest.get(9..13)?.iter().fold(0, |sum, ticks| sum.saturating_add(*ticks)),
+            cpu_ticks: rest
+                .get(9..13)?
+                .iter()
+                .fold(0, |sum, ticks| sum.saturating_add(*ticks)),
             tasks: u32::try_from(*rest.get(15)?).unwrap_or(u32::MAX),
             start_ticks: *rest.get(17)?,
         };
@@ -182,9 +198,12 @@ pub(crate) fn collect_descendants(root: &Path, pid: i32, found: &mut Vec<i32>) {
 pub fn open_files(root: &Path, pid: i32, counted_by_stat: bool) -> u32 {
     let path = root.join(format!("proc/{pid}/fd"));
     if counted_by_stat {
-        return std::fs::metadata(path).map_or(0, |folder| u32::try_from(folder.len()).unwrap_or(u32::MAX));
+        return std::fs::metadata(path)
+            .map_or(0, |folder| u32::try_from(folder.len()).unwrap_or(u32::MAX));
     }
-    std::fs::read_dir(path).map_or(0, |entries| u32::try_from(entries.count()).unwrap_or(u32::MAX))
+    std::fs::read_dir(path).map_or(0, |entries| {
+        u32::try_from(entries.count()).unwrap_or(u32::MAX)
+    })
 }
 
 /// Whether this kernel tells the number of open files by `stat`.
@@ -210,10 +229,19 @@ mod tests {
         assert!(!owner.is_dead(root));
         assert_eq!(owner.to_string().parse(), Ok(owner));
         assert_eq!(format!("{owner}-main").parse(), Ok(owner));
-        let earlier = Owner { start_ticks: owner.start_ticks - 1, ..owner };
+        let earlier = Owner {
+            start_ticks: owner.start_ticks - 1,
+            ..owner
+        };
         assert!(earlier.is_dead(root));
-        let elsewhere = Owner { namespace: 1, ..earlier };
-        assert!(!elsewhere.is_dead(root), "nothing is known of another pid namespace");
+        let elsewhere = Owner {
+            namespace: 1,
+            ..earlier
+        };
+        assert!(
+            !elsewhere.is_dead(root),
+            "nothing is known of another pid namespace"
+        );
     }
 
     #[test]
@@ -264,7 +292,15 @@ mod tests {
 
     #[test]
     fn names_that_are_not_ours() {
-        for name in ["cohort-", "cohort-1-2", "cohort-1-x-3", "cohort-0-1-2", "cohort--1-2-3", "cohort-+1-2-3", "x-1-2-3"] {
+        for name in [
+            "cohort-",
+            "cohort-1-2",
+            "cohort-1-x-3",
+            "cohort-0-1-2",
+            "cohort--1-2-3",
+            "cohort-+1-2-3",
+            "x-1-2-3",
+        ] {
             assert!(name.parse::<Owner>().is_err(), "{name}");
         }
     }

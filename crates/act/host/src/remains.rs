@@ -39,7 +39,13 @@ pub fn clean_up(layout: &Layout, temp_dir: &Path) -> Remains {
     let mut seen = 0;
     for hierarchy in &layout.hierarchies {
         let mut stale = Vec::new();
-        find_stale(&layout.root, &hierarchy.mount, DEPTH_MAX, &mut seen, &mut stale);
+        find_stale(
+            &layout.root,
+            &hierarchy.mount,
+            DEPTH_MAX,
+            &mut seen,
+            &mut stale,
+        );
         for folder in stale {
             if let Ok((groups, processes)) = remove_group_tree(&folder) {
                 remains.groups += groups;
@@ -49,7 +55,8 @@ pub fn clean_up(layout: &Layout, temp_dir: &Path) -> Remains {
     }
     for entry in fs::read_dir(temp_dir).into_iter().flatten().flatten() {
         let path = entry.path();
-        let marked = fs::symlink_metadata(path.join(SCRATCH_MARKER)).is_ok_and(|marker| marker.is_file());
+        let marked =
+            fs::symlink_metadata(path.join(SCRATCH_MARKER)).is_ok_and(|marker| marker.is_file());
         if is_stale(&layout.root, &path) && marked && remove_directory(&path).is_ok() {
             remains.directories += 1;
         }
@@ -57,7 +64,13 @@ pub fn clean_up(layout: &Layout, temp_dir: &Path) -> Remains {
     remains
 }
 
-fn find_stale(root: &Path, folder: &Path, depth: usize, seen: &mut usize, stale: &mut Vec<PathBuf>) {
+fn find_stale(
+    root: &Path,
+    folder: &Path,
+    depth: usize,
+    seen: &mut usize,
+    stale: &mut Vec<PathBuf>,
+) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || *seen >= GROUPS_MAX {
             continue;
@@ -74,11 +87,14 @@ fn find_stale(root: &Path, folder: &Path, depth: usize, seen: &mut usize, stale:
 
 /// A real directory of our user whose name says that its owner is dead.
 fn is_stale(root: &Path, path: &Path) -> bool {
-    let owner = path.file_name().and_then(|name| name.to_str()?.parse::<Owner>().ok());
+    let owner = path
+        .file_name()
+        .and_then(|name| name.to_str()?.parse::<Owner>().ok());
     let Some(owner) = owner else {
         return false;
     };
-    let ours = fs::symlink_metadata(path).is_ok_and(|entry| entry.is_dir() && entry.uid() == geteuid().as_raw());
+    let ours = fs::symlink_metadata(path)
+        .is_ok_and(|entry| entry.is_dir() && entry.uid() == geteuid().as_raw());
     ours && owner.is_dead(root)
 }
 
@@ -112,7 +128,8 @@ pub fn remove_directory(path: &Path) -> std::io::Result<()> {
         }
         // Another Cohort is at it as well.
         Err(error) if error.kind() == ErrorKind::NotFound => match path.symlink_metadata() {
-            Ok(_) => fs::remove_dir_all(path).or_else(|error| if path.exists() { Err(error) } else { Ok(()) }),
+            Ok(_) => fs::remove_dir_all(path)
+                .or_else(|error| if path.exists() { Err(error) } else { Ok(()) }),
             Err(_) => Ok(()),
         },
         result => result,

@@ -21,7 +21,16 @@ pub struct TreeReader {
     page_bytes: u64,
     counts_files_by_stat: bool,
     tree: Vec<i32>,
-    highest: InstanceSample,
+    highest: Highest,
+}
+
+/// Largest values seen so far, of what must not shrink.
+#[derive(Debug, Default)]
+struct Highest {
+    cpu_us: u64,
+    io_read: u64,
+    io_written: u64,
+    memory: u64,
 }
 
 impl TreeReader {
@@ -31,7 +40,10 @@ impl TreeReader {
         use nix::unistd::{SysconfVar, sysconf};
         let ask = |what, fallback| {
             let answer = sysconf(what).ok().flatten();
-            answer.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(fallback)
+            answer
+                .and_then(|value| u64::try_from(value).ok())
+                .filter(|value| *value > 0)
+                .unwrap_or(fallback)
         };
         Self {
             root: root.to_owned(),
@@ -40,7 +52,7 @@ impl TreeReader {
             page_bytes: ask(SysconfVar::PAGE_SIZE, 4096),
             counts_files_by_stat: process::counts_open_files_by_stat(root),
             tree: Vec::new(),
-            highest: crate::empty_sample(cohort_model::InstanceId(0)),
+            highest: Highest::default(),
         }
     }
 
@@ -54,20 +66,18 @@ impl TreeReader {
             self.add(*pid, &mut sum);
         }
         self.tree = tree;
+        // A process between its end and its parent's wait is in neither sum for a moment.
         let highest = &mut self.highest;
-        for (now, before) in [
-            (sum.cpu_us, &mut highest.cpu_us),
-            (sum.io_read, &mut highest.io_read),
-            (sum.io_written, &mut highest.io_written),
-            (sum.memory, &mut highest.memory_peak),
+        for (now, highest) in [
+            (&mut sum.cpu_us, &mut highest.cpu_us),
+            (&mut sum.io_read, &mut highest.io_read),
+            (&mut sum.io_written, &mut highest.io_written),
         ] {
-            // A process between its end and its parent's wait is in neither sum for a moment.
-            *before = now.max(*before);
+            *highest = (*highest).max(*now);
+            *now = *highest;
         }
-        sum.cpu_us = highest.cpu_us;
-        sum.io_read = highest.io_read;
-        sum.io_written = highest.io_written;
-        sum.memory_peak = highest.memory_peak;
+        highest.memory = highest.memory.max(sum.memory);
+        sum.memory_peak = highest.memory;
         sum.failures = sample.failures;
         *sample = sum;
         alive
@@ -76,7 +86,10 @@ impl TreeReader {
     /// Adds one process; `false` when it is gone.
     fn add(&self, pid: i32, sum: &mut InstanceSample) -> bool {
         let folder = self.root.join(format!("proc/{pid}"));
-        let Some((_, stat)) = std::fs::read(folder.join("stat")).ok().and_then(|text| Stat::parse(&text)) else {
+        let Some((_, stat)) = std::fs::read(folder.join("stat"))
+            .ok()
+            .and_then(|text| Stat::parse(&text))
+        else {
             return false;
         };
         sum.cpu_us += stat.cpu_ticks * self.tick_us;
@@ -87,14 +100,21 @@ impl TreeReader {
         sum.tasks += stat.tasks;
         sum.open_files += process::open_files(&self.root, pid, self.counts_files_by_stat);
         if let Ok(text) = std::fs::read(folder.join("statm")) {
-            let mut pages = text.split(|byte| *byte == b' ').map(|field| number(field).unwrap_or(0)).skip(1);
+            let mut pages = text
+                .split(|byte| *byte == b' ')
+                .map(|field| number(field).unwrap_or(0))
+                .skip(1);
             let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
             sum.memory += resident * self.page_bytes;
             sum.memory_anon += resident.saturating_sub(shared) * self.page_bytes;
             sum.memory_file += shared.min(resident) * self.page_bytes;
         }
         if let Ok(text) = std::fs::read(folder.join("io")) {
-            let value = |key: &str| lines(&text).find_map(|line| number(line.strip_prefix(key.as_bytes())?)).unwrap_or(0);
+            let value = |key: &str| {
+                lines(&text)
+                    .find_map(|line| number(line.strip_prefix(key.as_bytes())?))
+                    .unwrap_or(0)
+            };
             sum.io_read += value("read_bytes:");
             sum.io_written += value("write_bytes:");
         }
@@ -129,7 +149,10 @@ mod tests {
         assert_eq!((sample.processes, sample.tasks), (2, 2));
         assert_eq!(sample.instance, cohort_model::InstanceId(3));
         assert!(sample.cpu_us > 0, "{sample:?}");
-        assert!(sample.memory > 100_000 && sample.memory_anon < sample.memory, "{sample:?}");
+        assert!(
+            sample.memory > 100_000 && sample.memory_anon < sample.memory,
+            "{sample:?}"
+        );
         assert!(sample.open_files >= 6, "{sample:?}");
         let before = sample;
 

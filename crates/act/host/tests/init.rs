@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use cohort_host::init::{
-    Decoder, Ended, FromInit, Setup, Start, ToInit, encode, spawn,
-};
+use cohort_host::init::{Decoder, Ended, FromInit, Setup, Start, ToInit, encode, spawn};
 use cohort_model::Isolation;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -28,7 +26,11 @@ impl Hub {
     fn silent() -> Hub {
         let (stream, init) = spawn(Path::new(env!("CARGO_BIN_EXE_instance-init")), &[]).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Hub { stream, decoder: Decoder::default(), init }
+        Hub {
+            stream,
+            decoder: Decoder::default(),
+            init,
+        }
     }
 
     fn with(setup: Setup) -> Hub {
@@ -40,7 +42,10 @@ impl Hub {
     }
 
     fn new() -> Hub {
-        Hub::with(Setup { output_bytes_max: 1 << 20, ..Setup::default() })
+        Hub::with(Setup {
+            output_bytes_max: 1 << 20,
+            ..Setup::default()
+        })
     }
 
     fn tell(&mut self, order: &ToInit) {
@@ -53,7 +58,11 @@ impl Hub {
             if let Some(message) = self.decoder.pop().unwrap() {
                 return message;
             }
-            match self.stream.read(&mut piece).expect("the init answers in time") {
+            match self
+                .stream
+                .read(&mut piece)
+                .expect("the init answers in time")
+            {
                 0 => panic!("the init hung up"),
                 bytes => self.decoder.push(&piece[..bytes]),
             }
@@ -120,21 +129,26 @@ fn is_gone(pid: i32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return true;
     };
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// A script that writes its pid there, and the pid once it is.
 fn pid_in(file: &Path) -> i32 {
     let mut pid = None;
     until("a pid is written", || {
-        pid = fs::read_to_string(file).ok().and_then(|text| text.strip_suffix('\n')?.parse().ok());
+        pid = fs::read_to_string(file)
+            .ok()
+            .and_then(|text| text.strip_suffix('\n')?.parse().ok());
         pid.is_some()
     });
     pid.unwrap()
 }
 
 fn is_root() -> bool {
-    fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0")
+    fs::read_to_string("/proc/self/status")
+        .unwrap()
+        .contains("\nUid:\t0\t0")
 }
 
 #[test]
@@ -174,14 +188,22 @@ fn arguments_variables_and_directory_arrive_as_they_are() {
     start.cwd.clone_from(&cwd);
     let ended = hub.run(start);
     let odd = odd.into_vec();
-    assert!(ended.stdout.starts_with(&[odd.clone(), odd].concat()), "{ended:?}");
-    assert_eq!(ended.stderr, [cwd.into_os_string().into_vec(), b"\n".to_vec()].concat());
+    assert!(
+        ended.stdout.starts_with(&[odd.clone(), odd].concat()),
+        "{ended:?}"
+    );
+    assert_eq!(
+        ended.stderr,
+        [cwd.into_os_string().into_vec(), b"\n".to_vec()].concat()
+    );
 }
 
 #[test]
 fn what_was_used_is_told() {
     let mut hub = Hub::new();
-    let ended = hub.run(shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.05"));
+    let ended = hub.run(shell(
+        "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.05",
+    ));
     let usage = ended.usage;
     assert_eq!(ended.exit_code, Some(0));
     assert!(usage.user_us > 10_000, "{usage:?}");
@@ -191,15 +213,26 @@ fn what_was_used_is_told() {
 
 #[test]
 fn a_gigabyte_of_output_is_bounded() {
-    let mut hub = Hub::with(Setup { output_bytes_max: 1000, ..Setup::default() });
+    let mut hub = Hub::with(Setup {
+        output_bytes_max: 1000,
+        ..Setup::default()
+    });
     let ended = hub.run(shell("echo first; head -c 1000000000 /dev/zero; echo last"));
     assert_eq!(ended.exit_code, Some(0));
     assert_eq!(ended.dropped_bytes, 1_000_000_011 - 1000);
     assert!(ended.stdout.starts_with(b"first\n") && ended.stdout.ends_with(b"last\n"));
     let marker = b"\n[... 999999011 bytes not kept ...]\n";
-    assert!(ended.stdout.windows(marker.len()).any(|part| part == marker));
+    assert!(
+        ended
+            .stdout
+            .windows(marker.len())
+            .any(|part| part == marker)
+    );
     let status = fs::read_to_string(format!("/proc/{}/status", hub.init.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     let peak_kib: u64 = peak.trim_end_matches("kB").trim().parse().unwrap();
     assert!(peak_kib < 8 * 1024, "the init held {peak_kib} KiB");
 }
@@ -209,11 +242,17 @@ fn ignoring_sigterm_buys_the_grace_and_no_more() {
     let mut hub = Hub::new();
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("ready");
-    let stubborn = format!("trap '' TERM; echo $$ >{}; while :; do sleep 0.01; done", ready.display());
+    let stubborn = format!(
+        "trap '' TERM; echo $$ >{}; while :; do sleep 0.01; done",
+        ready.display()
+    );
     hub.start(shell(&stubborn));
     pid_in(&ready);
     let told = Instant::now();
-    hub.tell(&ToInit::Kill { thread: 1, grace_ms: 200 });
+    hub.tell(&ToInit::Kill {
+        thread: 1,
+        grace_ms: 200,
+    });
     let ended = hub.ended();
     assert_eq!((ended.signal, ended.left_behind), (Some(9), 0));
     assert!(told.elapsed() >= Duration::from_millis(200));
@@ -224,9 +263,14 @@ fn sigterm_is_heard_within_the_grace_even_when_stopped() {
     let mut hub = Hub::new();
     let pid = hub.start(shell("kill -STOP $$; exit 3"));
     until("it is stopped", || {
-        fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ")
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .unwrap()
+            .contains(") T ")
     });
-    hub.tell(&ToInit::Kill { thread: 1, grace_ms: 600_000 });
+    hub.tell(&ToInit::Kill {
+        thread: 1,
+        grace_ms: 600_000,
+    });
     assert_eq!(hub.ended().signal, Some(15));
 }
 
@@ -235,10 +279,19 @@ fn no_grace_is_sigkill_to_all_of_it() {
     let mut hub = Hub::new();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    hub.start(shell(&format!("setsid sh -c 'echo $$ >{}; exec sleep 600' & wait", file.display())));
+    hub.start(shell(&format!(
+        "setsid sh -c 'echo $$ >{}; exec sleep 600' & wait",
+        file.display()
+    )));
     let inner = pid_in(&file);
-    hub.tell(&ToInit::Kill { thread: 1, grace_ms: 0 });
-    hub.tell(&ToInit::Kill { thread: 7, grace_ms: 0 });
+    hub.tell(&ToInit::Kill {
+        thread: 1,
+        grace_ms: 0,
+    });
+    hub.tell(&ToInit::Kill {
+        thread: 7,
+        grace_ms: 0,
+    });
     let ended = hub.ended();
     assert_eq!((ended.signal, ended.left_behind), (Some(9), 0));
     assert!(is_gone(inner));
@@ -247,8 +300,11 @@ fn no_grace_is_sigkill_to_all_of_it() {
 /// A process that left its group, its session and its parent, and holds the output open.
 fn daemon(pid_file: &Path) -> String {
     let inner = format!("echo $$ >{}; exec sleep 600", pid_file.display());
-    format!("setsid sh -c 'sh -c \"{}\" & exit' ; while ! [ -s {} ]; do :; done; echo done; exit 4",
-        inner.replace("$$", "\\$\\$"), pid_file.display())
+    format!(
+        "setsid sh -c 'sh -c \"{}\" & exit' ; while ! [ -s {} ]; do :; done; echo done; exit 4",
+        inner.replace("$$", "\\$\\$"),
+        pid_file.display()
+    )
 }
 
 #[test]
@@ -257,7 +313,12 @@ fn a_daemon_is_gone_after_the_end_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let ended = hub.run(shell(&daemon(&file)));
-    assert_eq!((ended.exit_code, ended.left_behind), (Some(4), 1), "{}", text(&ended.stderr));
+    assert_eq!(
+        (ended.exit_code, ended.left_behind),
+        (Some(4), 1),
+        "{}",
+        text(&ended.stderr)
+    );
     assert_eq!(text(&ended.stdout), "done\n");
     assert!(is_gone(pid_in(&file)));
     // Nothing of it disturbs the next.
@@ -269,7 +330,10 @@ fn a_child_that_closes_its_output_is_waited_for() {
     let mut hub = Hub::new();
     let folder = tempfile::tempdir().unwrap();
     let go = folder.path().join("go");
-    let script = format!("exec >&- 2>&-; while ! [ -e {} ]; do sleep 0.01; done; exit 5", go.display());
+    let script = format!(
+        "exec >&- 2>&-; while ! [ -e {} ]; do sleep 0.01; done; exit 5",
+        go.display()
+    );
     let pid = hub.start(shell(&script));
     let closed = |fd: &str| fs::symlink_metadata(format!("/proc/{pid}/fd/{fd}")).is_err();
     until("its output is closed", || closed("1") && closed("2"));
@@ -284,11 +348,23 @@ fn what_cannot_start_is_named() {
     let plain = folder.path().join("plain");
     fs::write(&plain, "").unwrap();
     let nul = program("/bin/echo", &["a\0b"]);
-    let nowhere = Start { cwd: "/no/such/directory".into(), ..shell("exit 0") };
+    let nowhere = Start {
+        cwd: "/no/such/directory".into(),
+        ..shell("exit 0")
+    };
     for (start, expected) in [
-        (program("no-such-program", &[]), ["no-such-program", "No such file"]),
-        (program("/no/such/program", &[]), ["/no/such/program", "No such file"]),
-        (program(plain.to_str().unwrap(), &[]), [plain.to_str().unwrap(), "denied"]),
+        (
+            program("no-such-program", &[]),
+            ["no-such-program", "No such file"],
+        ),
+        (
+            program("/no/such/program", &[]),
+            ["/no/such/program", "No such file"],
+        ),
+        (
+            program(plain.to_str().unwrap(), &[]),
+            [plain.to_str().unwrap(), "denied"],
+        ),
         (program("", &[]), ["\"\"", "No such file"]),
         (nul, ["/bin/echo", "NUL"]),
         (nowhere, ["/no/such/directory", "No such file"]),
@@ -297,7 +373,10 @@ fn what_cannot_start_is_named() {
         let FromInit::StartFailed { thread: 1, message } = hub.hear() else {
             panic!("{expected:?} started");
         };
-        assert!(expected.iter().all(|part| message.contains(part)), "{message}");
+        assert!(
+            expected.iter().all(|part| message.contains(part)),
+            "{message}"
+        );
     }
     assert_eq!(hub.run(shell("exit 0")).exit_code, Some(0));
 }
@@ -312,10 +391,16 @@ fn a_child_inherits_nothing_of_the_init() {
     let status = text(&ended.stdout);
     assert!(status.contains("\nSigBlk:\t0000000000000000\n"), "{status}");
     assert!(status.contains("\nSigIgn:\t0000000000000000\n"), "{status}");
-    let ended = hub.run(program("cat", &["/proc/self/stat", "/proc/self/oom_score_adj"]));
+    let ended = hub.run(program(
+        "cat",
+        &["/proc/self/stat", "/proc/self/oom_score_adj"],
+    ));
     let fields: Vec<&str> = text(&ended.stdout).split_ascii_whitespace().collect();
     assert_eq!(fields[0], fields[4], "its own process group");
-    assert!(fields.last().unwrap().parse::<i32>().unwrap() >= 500, "{fields:?}");
+    assert!(
+        fields.last().unwrap().parse::<i32>().unwrap() >= 500,
+        "{fields:?}"
+    );
     let own = fs::read_to_string(format!("/proc/{}/oom_score_adj", hub.init.id())).unwrap();
     assert_eq!(own, fs::read_to_string("/proc/self/oom_score_adj").unwrap());
 }
@@ -334,12 +419,24 @@ fn two_threads_run_side_by_side_and_do_not_harm_each_other() {
     let inner = pid_in(&inner);
     let again = shell("exit 0");
     hub.tell(&ToInit::Start(again));
-    assert!(matches!(hub.hear(), FromInit::StartFailed { thread: 1, .. }));
+    assert!(matches!(
+        hub.hear(),
+        FromInit::StartFailed { thread: 1, .. }
+    ));
     let left = "sleep 600 & echo two; exit 2";
-    let ended = hub.run(Start { thread: 2, ..shell(left) });
-    assert_eq!((ended.thread, ended.exit_code, ended.left_behind), (2, Some(2), 1));
+    let ended = hub.run(Start {
+        thread: 2,
+        ..shell(left)
+    });
+    assert_eq!(
+        (ended.thread, ended.exit_code, ended.left_behind),
+        (2, Some(2), 1)
+    );
     assert_eq!(text(&ended.stdout), "two\n");
-    assert!(!is_gone(inner), "the end of one thread killed a process of the other");
+    assert!(
+        !is_gone(inner),
+        "the end of one thread killed a process of the other"
+    );
     fs::write(&go, "").unwrap();
     let ended = hub.ended();
     assert_eq!((ended.thread, ended.left_behind), (1, 1));
@@ -352,10 +449,16 @@ fn a_lost_hub_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let mut hub = Hub::new();
-    let first = hub.start(shell(&format!("trap '' TERM; {}; sleep 600", daemon(&file).replace("exit 4", ":"))));
+    let first = hub.start(shell(&format!(
+        "trap '' TERM; {}; sleep 600",
+        daemon(&file).replace("exit 4", ":")
+    )));
     let daemon = pid_in(&file);
     drop(hub);
-    assert!(is_gone(first) && is_gone(daemon), "left after the init ended");
+    assert!(
+        is_gone(first) && is_gone(daemon),
+        "left after the init ended"
+    );
 }
 
 #[test]
@@ -372,7 +475,10 @@ fn shutdown_reports_what_ran_and_ends() {
 fn sigterm_to_the_init_is_an_order_to_end() {
     let mut hub = Hub::new();
     let pid = hub.start(shell("sleep 600"));
-    let status = std::process::Command::new("kill").arg(hub.init.id().to_string()).status().unwrap();
+    let status = std::process::Command::new("kill")
+        .arg(hub.init.id().to_string())
+        .status()
+        .unwrap();
     assert!(status.success());
     assert_eq!(hub.ended().signal, Some(9));
     assert!(is_gone(pid));
@@ -389,15 +495,28 @@ fn a_killed_init_takes_its_children_along() {
 #[test]
 fn orders_out_of_place_are_survived() {
     let mut hub = Hub::silent();
-    hub.tell(&ToInit::Kill { thread: 1, grace_ms: 0 });
+    hub.tell(&ToInit::Kill {
+        thread: 1,
+        grace_ms: 0,
+    });
     hub.tell(&ToInit::Start(shell("exit 0")));
-    assert!(matches!(hub.hear(), FromInit::StartFailed { thread: 1, .. }));
+    assert!(matches!(
+        hub.hear(),
+        FromInit::StartFailed { thread: 1, .. }
+    ));
     hub.tell(&ToInit::Setup(Setup::default()));
     assert!(matches!(hub.hear(), FromInit::Ready { .. }));
     hub.tell(&ToInit::Setup(Setup::default()));
-    hub.tell(&ToInit::Kill { thread: 1, grace_ms: 5 });
+    hub.tell(&ToInit::Kill {
+        thread: 1,
+        grace_ms: 5,
+    });
     let procs_file = PathBuf::from("/nowhere");
-    hub.tell(&ToInit::Moved { thread: 9, procs_file, spare: Vec::new() });
+    hub.tell(&ToInit::Moved {
+        thread: 9,
+        procs_file,
+        spare: Vec::new(),
+    });
     assert_eq!(hub.run(shell("exit 6")).exit_code, Some(6));
 }
 
@@ -415,7 +534,10 @@ fn a_hub_that_does_not_read_holds_up_nothing() {
     let mut hub = Hub::new();
     let threads = 40;
     for thread in 0..threads {
-        let start = Start { thread, ..shell("head -c 100000 /dev/zero") };
+        let start = Start {
+            thread,
+            ..shell("head -c 100000 /dev/zero")
+        };
         hub.tell(&ToInit::Start(start));
     }
     let pid = std::process::id().to_string();
@@ -442,8 +564,13 @@ fn a_hub_that_does_not_read_holds_up_nothing() {
 fn a_cgroup_that_cannot_be_entered_is_named() {
     let mut hub = Hub::silent();
     let procs_files = vec![PathBuf::from("/nowhere/cgroup.procs")];
-    hub.tell(&ToInit::Setup(Setup { procs_files, ..Setup::default() }));
-    let FromInit::SetupFailed { message } = hub.hear() else { panic!("it was set up") };
+    hub.tell(&ToInit::Setup(Setup {
+        procs_files,
+        ..Setup::default()
+    }));
+    let FromInit::SetupFailed { message } = hub.hear() else {
+        panic!("it was set up")
+    };
     assert!(message.contains("/nowhere/cgroup.procs"), "{message}");
     until("the init ends", || hub.init.try_wait().unwrap().is_some());
 }
@@ -480,12 +607,18 @@ impl Drop for Cgroup {
 }
 
 /// Version 2 (pure, hybrid) and version 1.
-const TREES: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"];
+const TREES: [&str; 3] = [
+    "/sys/fs/cgroup",
+    "/sys/fs/cgroup/unified",
+    "/sys/fs/cgroup/pids",
+];
 
 #[test]
 fn in_a_cgroup_what_is_left_is_found_by_it() {
     for tree in TREES {
-        let Some(cgroup) = Cgroup::new(tree, "home") else { continue };
+        let Some(cgroup) = Cgroup::new(tree, "home") else {
+            continue;
+        };
         let mut hub = Hub::with(Setup {
             procs_files: vec![cgroup.procs()],
             own_procs_file: Some(cgroup.procs()),
@@ -512,7 +645,10 @@ fn a_moved_thread_is_swept_where_it_is_then() {
         else {
             continue;
         };
-        let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut stranger = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
         fs::write(target.procs(), stranger.id().to_string()).unwrap();
         let mut hub = Hub::with(Setup {
             procs_files: vec![home.procs()],
@@ -521,18 +657,37 @@ fn a_moved_thread_is_swept_where_it_is_then() {
         });
         let folder = tempfile::tempdir().unwrap();
         let (go, pid) = (folder.path().join("go"), folder.path().join("pid"));
-        let script = format!("while ! [ -e {} ]; do :; done; {}", go.display(), daemon(&pid));
+        let script = format!(
+            "while ! [ -e {} ]; do :; done; {}",
+            go.display(),
+            daemon(&pid)
+        );
         let first = hub.start(shell(&script));
         fs::write(target.procs(), first.to_string()).unwrap();
         let spare = vec![stranger.id().cast_signed()];
-        hub.tell(&ToInit::Moved { thread: 1, procs_file: target.procs(), spare });
+        hub.tell(&ToInit::Moved {
+            thread: 1,
+            procs_file: target.procs(),
+            spare,
+        });
         // Answered after the order before it was obeyed; and its end does not touch the moved one.
-        assert_eq!(hub.run(Start { thread: 2, ..shell("exit 0") }).left_behind, 0, "{tree}");
+        assert_eq!(
+            hub.run(Start {
+                thread: 2,
+                ..shell("exit 0")
+            })
+            .left_behind,
+            0,
+            "{tree}"
+        );
         fs::write(&go, "").unwrap();
         let ended = hub.ended();
         assert_eq!((ended.thread, ended.left_behind), (1, 1), "{tree}");
         assert!(is_gone(pid_in(&pid)), "{tree}");
-        assert!(stranger.try_wait().unwrap().is_none(), "{tree}: a stranger was killed");
+        assert!(
+            stranger.try_wait().unwrap().is_none(),
+            "{tree}: a stranger was killed"
+        );
         stranger.kill().unwrap();
         stranger.wait().unwrap();
     }
@@ -551,7 +706,11 @@ fn asked_for_namespaces_are_there_or_it_is_said_that_they_are_not() {
         instance: 3,
         scratch: scratch.clone(),
         visible: vec![project.clone()],
-        isolation: Isolation { mount: true, pid: true, net: true },
+        isolation: Isolation {
+            mount: true,
+            pid: true,
+            net: true,
+        },
         output_bytes_max: 1 << 16,
         ..Setup::default()
     }));
@@ -576,12 +735,20 @@ fn asked_for_namespaces_are_there_or_it_is_said_that_they_are_not() {
     let lines: Vec<&str> = out.lines().collect();
     // init, the shell, sleep, ls, wc.
     assert!(lines[0].trim().parse::<u32>().unwrap() <= 5, "{out}");
-    assert_eq!(lines[2..4], ["from-inside", "here"], "{out}{}", text(&ended.stderr));
+    assert_eq!(
+        lines[2..4],
+        ["from-inside", "here"],
+        "{out}{}",
+        text(&ended.stderr)
+    );
     assert_eq!(lines[1].trim(), "1", "only loopback: {out}");
     // Routes appear with the interface: the loopback is up.
     assert!(lines.last().unwrap().parse::<u32>().unwrap() > 0, "{out}");
     assert_eq!(ended.left_behind, 1);
-    assert_eq!(fs::read_to_string(scratch.join("file")).unwrap(), "from-inside\n");
+    assert_eq!(
+        fs::read_to_string(scratch.join("file")).unwrap(),
+        "from-inside\n"
+    );
     hub.start(shell("trap '' TERM; setsid sleep 601 & wait"));
     hub.init.kill().unwrap();
     until("all of the namespace is gone", || {

@@ -48,6 +48,8 @@ SECTION_CHARS_MAX = 1024 * 1024
 # Descriptors are moved up here, where a test that closes "all" of the usual ones rarely looks.
 DESCRIPTOR_MIN = 960
 EXIT_BROKEN = 70
+# Largest file without a name that each forked worker gets a copy of.
+SCRATCH_BYTES_MAX = 1024 * 1024
 
 # What stands in the way of running tests one by one in many processes: option -> (value, note).
 OPTIONS_UNSET = {
@@ -145,14 +147,14 @@ def _path_remove(here):
 
 
 def _descriptors():
-    """Open descriptors -> (what kind, inode)."""
+    """Open descriptors -> (kind, device, inode) of what they lead to."""
     found = {}
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
         try:
             status = os.fstat(int(name))
         except OSError:
             continue
-        found[int(name)] = (stat.S_IFMT(status.st_mode), status.st_dev, status.st_ino, status.st_nlink)
+        found[int(name)] = (stat.S_IFMT(status.st_mode), status.st_dev, status.st_ino)
     return found
 
 
@@ -395,18 +397,25 @@ def _unforkable(start):
 
 def _opened(before):
     """What is open now and was not at start, leaving out copies, devices and deleted files."""
-    known = {value[:3] for value in before.values()}
+    known = set(before.values())
     opened = []
-    for descriptor, (kind, device, inode, links) in _descriptors().items():
+    for descriptor, (kind, device, inode) in _descriptors().items():
         if (kind, device, inode) in known or kind in (stat.S_IFCHR, stat.S_IFDIR):
             continue
-        if kind == stat.S_IFREG and links == 0:
-            continue
         try:
-            opened.append(os.readlink("/proc/self/fd/%d" % descriptor))
+            if not _is_scratch(descriptor):
+                opened.append(os.readlink("/proc/self/fd/%d" % descriptor))
         except OSError:
             continue
     return opened
+
+
+def _is_scratch(descriptor):
+    """Whether this is a small file without a name, such as pytest keeps captured output in."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink or status.st_size > SCRATCH_BYTES_MAX:
+        return False
+    return not os.readlink("/proc/self/fd/%d" % descriptor).startswith("/memfd:")
 
 
 def _has_children():
@@ -558,6 +567,7 @@ def _settle(start, order):
             os.environ[name] = value
     os.environ.update(start.xdist_environ(order["worker"], order.get("workers") or order["worker"] + 1))
     tempfile.tempdir = None
+    _own_scratch()
     outputs = {1: order.get("stdout"), 2: order.get("stderr")}
     _redirect({number: path for number, path in outputs.items() if path})
     _own_exit()
@@ -568,12 +578,32 @@ def _redirect(outputs):
     for number in sorted(outputs, reverse=True):
         target = os.open(outputs[number], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         now = _descriptors()
-        original = now[number][:3]
         for descriptor, value in now.items():
             standard = descriptor in (0, 1, 2)
-            if value[:3] == original and value[0] != stat.S_IFCHR and not standard or descriptor == number:
+            is_copy = value == now[number] and value[0] != stat.S_IFCHR and not standard
+            if is_copy or descriptor == number:
                 os.dup2(target, descriptor, inheritable=standard)
         os.close(target)
+
+
+def _own_scratch():
+    """Gives this process its own copy of each file without a name.
+
+    Forked processes share position and content of what was open before. All objects that write to
+    such a file (logging handlers made while output was captured) stay valid.
+    """
+    copies = {}
+    for descriptor, value in _descriptors().items():
+        try:
+            if not _is_scratch(descriptor):
+                continue
+        except OSError:  # the listing itself was open when it was made
+            continue
+        if value not in copies:
+            copies[value] = tempfile.TemporaryFile(buffering=0)
+            copies[value].write(os.pread(descriptor, SCRATCH_BYTES_MAX, 0))
+            copies[value].seek(os.lseek(descriptor, 0, os.SEEK_CUR))
+        os.dup2(copies[value].fileno(), descriptor, inheritable=os.get_inheritable(descriptor))
 
 
 def _own_exit():

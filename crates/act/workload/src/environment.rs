@@ -38,7 +38,11 @@ pub fn own() -> Variables {
 #[must_use]
 pub fn with(added: &BTreeMap<String, String>) -> Variables {
     let mut variables = own();
-    variables.extend(added.iter().map(|(name, value)| (name.into(), value.into())));
+    variables.extend(
+        added
+            .iter()
+            .map(|(name, value)| (name.into(), value.into())),
+    );
     variables
 }
 

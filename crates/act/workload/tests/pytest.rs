@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use cohort_model::ThreadId;
 use cohort_workload::environment;
-use cohort_workload::pytest::protocol::{Collected, Ended, Fork, FromPython, Lines, Outcome, Role, ToPython};
+use cohort_workload::pytest::protocol::{
+    Collected, Ended, Fork, FromPython, Lines, Outcome, Role, ToPython,
+};
 use cohort_workload::pytest::{Anew, Pytest, Start};
 use cohort_workload::{Launch, pytest};
 
@@ -27,11 +29,15 @@ const TOKEN: &str = "a token";
 /// An interpreter that has pytest.
 fn python() -> Option<String> {
     let python = std::env::var("COHORT_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python).args(["-m", "pytest", "--version"]).output();
+    let has = Command::new(&python)
+        .args(["-m", "pytest", "--version"])
+        .output();
     if has.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    eprintln!("LEFT OUT: `{python}` has no pytest; set COHORT_TEST_PYTHON to an interpreter that has");
+    eprintln!(
+        "LEFT OUT: `{python}` has no pytest; set COHORT_TEST_PYTHON to an interpreter that has"
+    );
     None
 }
 
@@ -82,7 +88,13 @@ struct Hub {
 }
 
 fn spawn(launch: &Launch, stdout: &Path, stderr: &Path) -> Child {
-    let open = |path| fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let open = |path| {
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap()
+    };
     Command::new(&launch.program)
         .args(&launch.args)
         .env_clear()
@@ -100,11 +112,19 @@ fn listen(listener: UnixListener, events: Sender<Event>) {
         for (number, stream) in listener.incoming().enumerate() {
             let (stream, events) = (stream.unwrap(), events.clone());
             thread::spawn(move || {
-                let (mut lines, mut bytes, mut read) = (Lines::default(), vec![0; 65536], stream.try_clone().unwrap());
+                let (mut lines, mut bytes, mut read) = (
+                    Lines::default(),
+                    vec![0; 65536],
+                    stream.try_clone().unwrap(),
+                );
                 while let Ok(count @ 1..) = read.read(&mut bytes) {
                     lines.push(&bytes[..count]);
                     while let Some(message) = lines.take().unwrap() {
-                        let _ = events.send(Event::Message(number, stream.try_clone().unwrap(), message));
+                        let _ = events.send(Event::Message(
+                            number,
+                            stream.try_clone().unwrap(),
+                            message,
+                        ));
                     }
                 }
                 let _ = events.send(Event::Closed(number));
@@ -115,12 +135,18 @@ fn listen(listener: UnixListener, events: Sender<Event>) {
 
 impl Hub {
     /// Starts the collector of the suite in `root`; its list, or how it ended.
-    fn start(root: &Path, command: &[String], how: How) -> (Self, Result<Collected, pytest::Error>) {
+    fn start(
+        root: &Path,
+        command: &[String],
+        how: How,
+    ) -> (Self, Result<Collected, pytest::Error>) {
         let dir = tempfile::tempdir().unwrap();
         let plugin_dir = Pytest::plugin_write(dir.path()).unwrap();
         let (sender, events) = channel();
         listen(UnixListener::bind(dir.path().join("s")).unwrap(), sender);
-        let pytest = Pytest::new(root.to_owned(), command, environment::own()).unwrap();
+        let mut env = environment::own();
+        env.retain(|name, _| name != "COHORT_TEST_PYTHON" && name != "PYTHONPATH");
+        let pytest = Pytest::new(root.to_owned(), command, env).unwrap();
         let mut hub = Hub {
             dir,
             pytest,
@@ -137,8 +163,14 @@ impl Hub {
             exits: Vec::new(),
         };
         let tmpdir = hub.make_dir("collector");
-        let launch = hub.pytest.collector_launch(&hub.start_of(&tmpdir, &hub.socket()));
-        let child = spawn(&launch, &hub.path("collector.out"), &hub.path("collector.err"));
+        let launch = hub
+            .pytest
+            .collector_launch(&hub.start_of(&tmpdir, &hub.socket()));
+        let child = spawn(
+            &launch,
+            &hub.path("collector.out"),
+            &hub.path("collector.err"),
+        );
         hub.children.push(child);
         let collected = hub.collected();
         (hub, collected)
@@ -159,7 +191,12 @@ impl Hub {
     }
 
     fn start_of<'a>(&'a self, tmpdir: &'a Path, socket: &'a Path) -> Start<'a> {
-        Start { socket, token: TOKEN, plugin_dir: &self.plugin_dir, tmpdir }
+        Start {
+            socket,
+            token: TOKEN,
+            plugin_dir: &self.plugin_dir,
+            tmpdir,
+        }
     }
 
     fn collected(&mut self) -> Result<Collected, pytest::Error> {
@@ -169,7 +206,15 @@ impl Hub {
             match self.events.recv_timeout(Duration::from_millis(20)) {
                 Ok(Event::Message(number, stream, FromPython::Hello(hello))) => {
                     assert_eq!((hello.role, hello.token.as_str()), (Role::Collector, TOKEN));
-                    self.peers.insert(number, Peer { stream, worker: None, running: None, next: None });
+                    self.peers.insert(
+                        number,
+                        Peer {
+                            stream,
+                            worker: None,
+                            running: None,
+                            next: None,
+                        },
+                    );
                 }
                 Ok(Event::Message(_, _, FromPython::Collected(collected))) => {
                     if !collected.stopped && !collected.tests.is_empty() {
@@ -185,14 +230,22 @@ impl Hub {
                 }
                 let read = |name| fs::read(self.path(name)).unwrap();
                 let (stdout, stderr) = (read("collector.out"), read("collector.err"));
-                return Err(pytest::Error::of_collector(status.code(), None, &stdout, &stderr));
+                return Err(pytest::Error::of_collector(
+                    status.code(),
+                    None,
+                    &stdout,
+                    &stderr,
+                ));
             }
             assert!(Instant::now() < deadline, "no list came");
         }
     }
 
     fn collector(&mut self) -> &mut Peer {
-        self.peers.values_mut().find(|peer| peer.worker.is_none()).unwrap()
+        self.peers
+            .values_mut()
+            .find(|peer| peer.worker.is_none())
+            .unwrap()
     }
 
     fn launch_worker(&mut self) {
@@ -202,8 +255,14 @@ impl Hub {
         let basetemp = self.path(&format!("w{worker}/pytest"));
         let outputs = ["out", "err"].map(|name| self.path(&format!("w{worker}.{name}")));
         if self.how.fresh {
-            let anew = Anew { worker, basetemp: &basetemp, seed: None };
-            let launch = self.pytest.worker_launch(&self.start_of(&tmpdir, &self.socket()), &anew);
+            let anew = Anew {
+                worker,
+                basetemp: &basetemp,
+                seed: None,
+            };
+            let launch = self
+                .pytest
+                .worker_launch(&self.start_of(&tmpdir, &self.socket()), &anew);
             self.children.push(spawn(&launch, &outputs[0], &outputs[1]));
             return;
         }
@@ -213,7 +272,11 @@ impl Hub {
             worker,
             workers: self.how.workers,
             procs_files: vec![procs],
-            env: [("TMPDIR".to_owned(), Some(tmpdir.to_str().unwrap().to_owned()))].into(),
+            env: [(
+                "TMPDIR".to_owned(),
+                Some(tmpdir.to_str().unwrap().to_owned()),
+            )]
+            .into(),
             basetemp,
             stdout: Some(stdout),
             stderr: Some(stderr),
@@ -230,7 +293,11 @@ impl Hub {
         }
         let mut open = self.how.workers;
         while open > 0 {
-            match self.events.recv_timeout(PATIENCE).expect("nothing comes any more") {
+            match self
+                .events
+                .recv_timeout(PATIENCE)
+                .expect("nothing comes any more")
+            {
                 Event::Message(number, stream, message) => self.on_message(number, stream, message),
                 Event::Closed(number) => {
                     let peer = self.peers.remove(&number).expect("it said hello");
@@ -255,9 +322,21 @@ impl Hub {
         match message {
             FromPython::Hello(hello) => {
                 let worker = hello.worker.unwrap();
-                let token = if self.how.fresh { TOKEN.to_owned() } else { format!("token of {worker}") };
+                let token = if self.how.fresh {
+                    TOKEN.to_owned()
+                } else {
+                    format!("token of {worker}")
+                };
                 assert_eq!((hello.role, hello.token), (Role::Worker, token));
-                self.peers.insert(number, Peer { stream, worker: Some(worker), running: None, next: None });
+                self.peers.insert(
+                    number,
+                    Peer {
+                        stream,
+                        worker: Some(worker),
+                        running: None,
+                        next: None,
+                    },
+                );
             }
             FromPython::Ready { .. } => self.give(number),
             FromPython::Yielded { thread } => {
@@ -282,7 +361,11 @@ impl Hub {
                     self.give(number);
                 }
             }
-            FromPython::WorkerExited { worker, code, signal } => self.exits.push((worker, code, signal)),
+            FromPython::WorkerExited {
+                worker,
+                code,
+                signal,
+            } => self.exits.push((worker, code, signal)),
             FromPython::Collected(_) => panic!("a second list"),
         }
     }
@@ -294,7 +377,10 @@ impl Hub {
         let peer = self.peers.get_mut(&number).unwrap();
         match id {
             Some(id) => {
-                peer.send(&ToPython::Run { thread, id: id.clone() });
+                peer.send(&ToPython::Run {
+                    thread,
+                    id: id.clone(),
+                });
                 peer.running = Some((thread, id));
             }
             None => peer.send(&ToPython::Finish {}),
@@ -311,7 +397,9 @@ impl Hub {
     /// Waits for the exits of all forked workers.
     fn wait_exits(&mut self) {
         while self.exits.len() < self.workers as usize {
-            if let Event::Message(number, stream, message) = self.events.recv_timeout(PATIENCE).unwrap() {
+            if let Event::Message(number, stream, message) =
+                self.events.recv_timeout(PATIENCE).unwrap()
+            {
                 self.on_message(number, stream, message);
             }
         }
@@ -337,7 +425,11 @@ impl Drop for Hub {
 
 fn suite(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    fs::write(root.path().join("pytest.ini"), "[pytest]\naddopts = -p no:cacheprovider\n").unwrap();
+    fs::write(
+        root.path().join("pytest.ini"),
+        "[pytest]\naddopts = -p no:cacheprovider\n",
+    )
+    .unwrap();
     for (name, text) in files {
         fs::write(root.path().join(name), text).unwrap();
     }
@@ -347,11 +439,19 @@ fn suite(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn command(python: &str, more: &[&str]) -> Vec<String> {
     // Whatever plugins the interpreter has, order and seed are pytest's own.
     let words = [python, "-m", "pytest", "-p", "no:randomly"];
-    words.iter().chain(more).map(|word| (*word).to_owned()).collect()
+    words
+        .iter()
+        .chain(more)
+        .map(|word| (*word).to_owned())
+        .collect()
 }
 
 fn ids(collected: &Collected) -> Vec<&str> {
-    collected.tests.iter().map(|test| test.id.as_str()).collect()
+    collected
+        .tests
+        .iter()
+        .map(|test| test.id.as_str())
+        .collect()
 }
 
 const EVERY_OUTCOME: &str = r#"
@@ -394,7 +494,7 @@ def test_forks():
         raise ValueError("in the child")
     os.waitpid(child, 0)
 def test_streams(): sys.stdout = sys.stderr = None
-def test_cwd(tmp_path): os.chdir(tmp_path)
+def test_cwd(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
 def test_environ():
     assert not [name for name in os.environ if name.startswith("COHORT_")]
     assert "PYTHONPATH" not in os.environ
@@ -450,57 +550,95 @@ fn plain(python: &str, root: &Path, more: &[&str]) -> BTreeMap<String, (String, 
     let weight = ["failed", "error", "xpassed", "xfailed", "passed", "skipped"];
     seen.into_iter()
         .map(|(id, (categories, texts))| {
-            let outcome = weight.iter().find(|one| categories.iter().any(|category| category == *one));
+            let outcome = weight
+                .iter()
+                .find(|one| categories.iter().any(|category| category == *one));
             (id, ((*outcome.unwrap()).to_owned(), texts))
         })
         .collect()
 }
 
 fn outcome_word(outcome: Outcome) -> String {
-    serde_json::to_value(outcome).unwrap().as_str().unwrap().to_owned()
+    serde_json::to_value(outcome)
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 fn every_outcome_as_plain(how: How) {
     let Some(python) = python() else { return };
-    // A child that a test forks writes what it thinks of it in a plain run; leave that test out there.
-    let root = suite(&[("test_every.py", EVERY_OUTCOME.replace("PYTHONPATH", "NO_SUCH").as_str())]);
-    let expected = plain(&python, root.path(), &["--doctest-modules", "-k", "not forks"]);
+    let root = suite(&[("test_every.py", EVERY_OUTCOME)]);
+    // Left out of the plain run: a forked child would go on with it, and its witness needs PYTHONPATH.
+    let expected = plain(
+        &python,
+        root.path(),
+        &["--doctest-modules", "-k", "not forks and not environ"],
+    );
     let command = command(&python, &["--doctest-modules"]);
     let (mut hub, collected) = Hub::start(root.path(), &command, how);
     let collected = collected.unwrap();
     assert_eq!(collected.why_not, None);
     hub.run(&ids(&collected));
-    assert_eq!(hub.ended("test_every.py::test_forks").outcome, Outcome::Passed);
-    assert_eq!(hub.came.len(), expected.len() + 1);
+    for name in ["forks", "environ"] {
+        let ended = hub.ended(&format!("test_every.py::test_{name}"));
+        assert_eq!(ended.outcome, Outcome::Passed, "{ended:?}");
+    }
+    assert_eq!(hub.came.len(), expected.len() + 2);
     for (id, (outcome, texts)) in &expected {
         let ended = hub.ended(id);
         assert_eq!(&outcome_word(ended.outcome), outcome, "{id}: {ended:?}");
         for text in texts {
-            assert!(ended.text.contains(text.as_str()), "{id}: expected\n{text}\ngot\n{}", ended.text);
+            assert!(
+                ended.text.contains(text.as_str()),
+                "{id}: expected\n{text}\ngot\n{}",
+                ended.text
+            );
         }
         assert_eq!(ended.text.is_empty(), texts.is_empty(), "{id}: {ended:?}");
     }
     let passed = hub.ended("test_every.py::test_pass").clone();
     let (end, output) = pytest::end(passed);
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("printed\n", "told\n"));
-    assert!(end.usage.wall_us > 0 && end.usage.memory_peak > 1 << 20, "{end:?}");
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("printed\n", "told\n")
+    );
+    assert!(
+        end.usage.wall_us > 0 && end.usage.memory_peak > 1 << 20,
+        "{end:?}"
+    );
     let failed = hub.ended("test_every.py::test_fail");
-    assert_eq!(failed.message.as_deref(), Some("AssertionError: lists differ"));
+    assert_eq!(
+        failed.message.as_deref(),
+        Some("AssertionError: lists differ")
+    );
     if !how.fresh {
         hub.wait_exits();
-        assert!(hub.exits.iter().all(|exit| (exit.1, exit.2) == (Some(0), None)), "{:?}", hub.exits);
+        assert!(
+            hub.exits
+                .iter()
+                .all(|exit| (exit.1, exit.2) == (Some(0), None)),
+            "{:?}",
+            hub.exits
+        );
         assert_eq!(fs::read_to_string(hub.path("w0.procs")).unwrap(), "0");
     }
 }
 
 #[test]
 fn forked_workers_report_what_plain_pytest_reports() {
-    every_outcome_as_plain(How { workers: 2, fresh: false });
+    every_outcome_as_plain(How {
+        workers: 2,
+        fresh: false,
+    });
 }
 
 #[test]
 fn fresh_workers_report_what_plain_pytest_reports() {
-    every_outcome_as_plain(How { workers: 2, fresh: true });
+    every_outcome_as_plain(How {
+        workers: 2,
+        fresh: true,
+    });
 }
 
 #[test]
@@ -517,27 +655,41 @@ fn a_worker_that_dies_takes_the_blame_to_its_test_alone() {
         let how = How { workers: 1, fresh };
         let (mut hub, collected) = Hub::start(root.path(), &command(&python, &[]), how);
         hub.run(&ids(&collected.unwrap()));
-        for (name, dies) in [("a", false), ("exit", true), ("b", false), ("kill", true), ("c", false)] {
+        for (name, dies) in [
+            ("a", false),
+            ("exit", true),
+            ("b", false),
+            ("kill", true),
+            ("c", false),
+        ] {
             let came = &hub.came[&format!("test_dies.py::test_{name}")];
             assert_eq!(*came == Came::Died, dies, "{name}");
         }
         if !fresh {
             hub.wait_exits();
-            assert_eq!(hub.exits, [(0, Some(3), None), (1, None, Some(9)), (2, Some(0), None)]);
+            assert_eq!(
+                hub.exits,
+                [(0, Some(3), None), (1, None, Some(9)), (2, Some(0), None)]
+            );
         }
     }
 }
 
-const SHARED: &str = r#"
-import os, pytest
+const SESSION: &str = r#"
+import pytest
 def note(text):
     with open("notes", "a") as file: file.write(text + "\n")
-@pytest.fixture(scope="module")
-def shared(request):
-    note("up " + request.module.__name__); yield; note("down " + request.module.__name__)
 @pytest.fixture(scope="session", autouse=True)
 def whole():
     note("session up"); yield; note("session down")
+"#;
+
+const SHARED: &str = r#"
+import pytest
+from conftest import note
+@pytest.fixture(scope="module")
+def shared(request):
+    note("up " + request.module.__name__); yield; note("down " + request.module.__name__)
 def test_1(shared): note("1")
 def test_2(shared): note("2")
 "#;
@@ -545,32 +697,72 @@ def test_2(shared): note("2")
 #[test]
 fn shared_fixtures_are_set_up_once_while_the_order_allows() {
     let Some(python) = python() else { return };
-    let root = suite(&[("test_m.py", SHARED), ("test_n.py", &SHARED.replace("session", "package"))]);
+    let root = suite(&[
+        ("conftest.py", SESSION),
+        ("test_m.py", SHARED),
+        ("test_n.py", SHARED),
+    ]);
     let notes = root.path().join("notes");
-    let how = How { workers: 1, fresh: false };
-    let mut run = |order: &[&str]| {
+    let how = How {
+        workers: 1,
+        fresh: false,
+    };
+    let run = |order: &[&str]| {
         let _ = fs::remove_file(&notes);
         let (mut hub, _) = Hub::start(root.path(), &command(&python, &[]), how);
         hub.run(order);
         assert_eq!(hub.order, order);
-        assert!(hub.came.values().all(|came| matches!(came, Came::Ended(end) if end.outcome == Outcome::Passed)));
-        fs::read_to_string(&notes).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+        assert!(
+            hub.came
+                .values()
+                .all(|came| matches!(came, Came::Ended(end) if end.outcome == Outcome::Passed))
+        );
+        fs::read_to_string(&notes)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         run(&["test_m.py::test_1", "test_m.py::test_2"]),
-        ["session up", "up test_m", "1", "2", "down test_m", "session down"]
+        [
+            "session up",
+            "up test_m",
+            "1",
+            "2",
+            "down test_m",
+            "session down"
+        ]
     );
-    let mixed = run(&["test_m.py::test_1", "test_n.py::test_1", "test_m.py::test_2"]);
+    let mixed = run(&[
+        "test_m.py::test_1",
+        "test_n.py::test_1",
+        "test_m.py::test_2",
+    ]);
     let count = |line: &str| mixed.iter().filter(|one| *one == line).count();
-    assert_eq!((count("up test_m"), count("down test_m"), count("session up")), (2, 2, 1), "{mixed:?}");
+    assert_eq!(
+        (
+            count("up test_m"),
+            count("down test_m"),
+            count("session up")
+        ),
+        (2, 2, 1),
+        "{mixed:?}"
+    );
     assert_eq!(mixed.last().map(String::as_str), Some("session down"));
 }
 
 #[test]
 fn what_cannot_be_run_ends_in_pytests_own_words() {
     let Some(python) = python() else { return };
-    let root = suite(&[("test_bad.py", "import nothing_of_this_name\n"), ("test_good.py", "def test(): pass\n")]);
-    let how = How { workers: 1, fresh: false };
+    let root = suite(&[
+        ("test_bad.py", "import nothing_of_this_name\n"),
+        ("test_good.py", "def test(): pass\n"),
+    ]);
+    let how = How {
+        workers: 1,
+        fresh: false,
+    };
     for (more, code, words) in [
         (&[][..], 2, "nothing_of_this_name"),
         (&["--no-such-option"], 4, "--no-such-option"),
@@ -582,8 +774,11 @@ fn what_cannot_be_run_ends_in_pytests_own_words() {
         assert_eq!(error.exit_code(), code, "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
-    let (mut hub, collected) =
-        Hub::start(root.path(), &command(&python, &["--continue-on-collection-errors"]), how);
+    let (mut hub, collected) = Hub::start(
+        root.path(),
+        &command(&python, &["--continue-on-collection-errors"]),
+        how,
+    );
     let collected = collected.unwrap();
     assert_eq!(collected.errors.len(), 1);
     hub.run(&ids(&collected));
@@ -594,18 +789,36 @@ fn what_cannot_be_run_ends_in_pytests_own_words() {
 fn what_forks_would_share_keeps_them_from_being_forked() {
     let Some(python) = python() else { return };
     for (text, why) in [
-        ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n", "threads"),
-        ("import tempfile\nD = tempfile.mkdtemp()\n", "temporary directory"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+            "threads",
+        ),
+        (
+            "import tempfile\nD = tempfile.mkdtemp()\n",
+            "temporary directory",
+        ),
         ("import socket\nS = socket.socket()\n", "sockets"),
-        ("import os\nN = os.environ.get('PYTEST_XDIST_WORKER', 'master')\n", "PYTEST_XDIST_WORKER"),
-        ("import subprocess\nP = subprocess.Popen(['sleep', '60'])\n", "processes"),
+        (
+            "import os\nN = os.environ.get('PYTEST_XDIST_WORKER', 'master')\n",
+            "PYTEST_XDIST_WORKER",
+        ),
+        (
+            "import subprocess\nP = subprocess.Popen(['sleep', '60'])\n",
+            "processes",
+        ),
     ] {
         let root = suite(&[("conftest.py", text), ("test_x.py", "def test(): pass\n")]);
-        let how = How { workers: 1, fresh: true };
+        let how = How {
+            workers: 1,
+            fresh: true,
+        };
         let (mut hub, collected) = Hub::start(root.path(), &command(&python, &[]), how);
         let collected = collected.unwrap();
         assert!(!collected.forkable);
-        assert!(collected.why_not.as_deref().unwrap().contains(why), "{collected:?}");
+        assert!(
+            collected.why_not.as_deref().unwrap().contains(why),
+            "{collected:?}"
+        );
         hub.run(&ids(&collected));
         assert_eq!(hub.ended("test_x.py::test").outcome, Outcome::Passed);
     }
@@ -615,34 +828,60 @@ fn what_forks_would_share_keeps_them_from_being_forked() {
 fn a_list_that_changed_is_noticed() {
     let Some(python) = python() else { return };
     let root = suite(&[("test_x.py", "def test_a(): pass\ndef test_b(): pass\n")]);
-    let how = How { workers: 1, fresh: true };
+    let how = How {
+        workers: 1,
+        fresh: true,
+    };
     let (mut hub, collected) = Hub::start(root.path(), &command(&python, &[]), how);
-    fs::write(root.path().join("test_x.py"), "def test_a(): pass\n# shorter\n").unwrap();
+    fs::write(
+        root.path().join("test_x.py"),
+        "def test_a(): pass\n# shorter\n",
+    )
+    .unwrap();
     hub.run(&ids(&collected.unwrap()));
     assert_eq!(hub.ended("test_x.py::test_a").outcome, Outcome::Passed);
     let gone = hub.ended("test_x.py::test_b");
     assert_eq!(gone.outcome, Outcome::Failed);
-    assert!(gone.message.as_deref().unwrap().starts_with("test list changed"), "{gone:?}");
+    assert!(
+        gone.message
+            .as_deref()
+            .unwrap()
+            .starts_with("test list changed"),
+        "{gone:?}"
+    );
 }
 
 #[test]
 fn two_thousand_tests_cost_no_more_than_in_plain_pytest() {
     let Some(python) = python() else { return };
-    let body: String = (0..100).map(|n| format!("def test_{n}(): pass\n")).collect();
+    let body: String = (0..100)
+        .map(|n| format!("def test_{n}(): pass\n"))
+        .collect();
     let names: Vec<String> = (0..20).map(|n| format!("test_{n}.py")).collect();
-    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), body.as_str())).collect();
+    let files: Vec<(&str, &str)> = names
+        .iter()
+        .map(|name| (name.as_str(), body.as_str()))
+        .collect();
     let root = suite(&files);
     let start = Instant::now();
     let expected = plain(&python, root.path(), &["-q"]);
     let plain_s = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let how = How { workers: 1, fresh: false };
+    let how = How {
+        workers: 1,
+        fresh: false,
+    };
     let (mut hub, collected) = Hub::start(root.path(), &command(&python, &[]), how);
     hub.run(&ids(&collected.unwrap()));
     let cohort_s = start.elapsed().as_secs_f64();
     assert_eq!((hub.came.len(), expected.len()), (2000, 2000));
     let per_test_ms = cohort_s / 2.0;
-    println!("2,000 tests: plain {plain_s:.2} s, one warm worker {cohort_s:.2} s ({per_test_ms:.2} ms a test)");
+    println!(
+        "2,000 tests: plain {plain_s:.2} s, one warm worker {cohort_s:.2} s ({per_test_ms:.2} ms a test)"
+    );
     // Far above what is measured (0.5 to 1 times), below what a lost round trip or timer would cost.
-    assert!(cohort_s < plain_s * 3.0 + 2.0, "{cohort_s} s against {plain_s} s");
+    assert!(
+        cohort_s < plain_s * 3.0 + 2.0,
+        "{cohort_s} s against {plain_s} s"
+    );
 }

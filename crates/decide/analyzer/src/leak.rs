@@ -6,6 +6,9 @@
 //!   (flat, then rising to the end) is compared, by squared error, with the best single step and
 //!   the best saturating rise that has levelled off before the end.
 //!
+//! Both are statistical: of flat noise about one series in a thousand is called a leak. A sawtooth
+//! whose period is close to two blocks can drift against them and look like growth, rarely.
+//!
 //! The first question alone is the plain baseline ([`Rule::Trend`]); it calls every level shift and
 //! every warm-up a leak. `examples/leak.rs` measures both side by side.
 

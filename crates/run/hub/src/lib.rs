@@ -1,1 +1,162 @@
-//! hub
+//! The hub: one loop that turns everything that happens into observations, has the orchestrator
+//! decide, and carries its decisions out.
+//!
+//! ```text
+//!   inits, pytest, telemetry, signals ─▶ events ─▶ observations ─▶ log ─▶ step ─▶ log ─▶ deeds
+//!                                                                               └▶ faces
+//! ```
+//!
+//! Promise: what is decided was logged first, with all it rests on; what is shown was logged
+//! first; and when the campaign ends, however it ends, nothing that was made for it is left.
+
+mod deeds;
+mod discover;
+mod event;
+mod ground;
+mod ledger;
+mod past;
+mod python;
+mod shell;
+mod threads;
+
+pub use ledger::Face;
+pub use past::{Difference, Past, PastError, Replay, replay};
+
+use std::path::PathBuf;
+
+use cohort_host::HostBudget;
+use cohort_model::{Budget, CampaignEnd, Estimate, Isolation, Plan, Policy};
+use cohort_store::{Campaign, Project};
+use cohort_workload::{Progress, Suite};
+
+/// What a campaign is to be.
+pub struct Setup {
+    /// Where it is kept. Its lock is held by the caller.
+    pub project: Project,
+    /// Directory of the project.
+    pub root: PathBuf,
+    /// What is run.
+    pub suite: Suite,
+    /// What it may use. Whether memory can be held is found out.
+    pub budget: Budget,
+    /// How it decides.
+    pub policy: Policy,
+    /// Namespaces of its instances.
+    pub isolation: Isolation,
+    /// A load-sensitive test fails the campaign.
+    pub strict: bool,
+    /// Readings of an instance in a second.
+    pub hz: f64,
+    /// An interrupted campaign that is to be finished.
+    pub resume: Option<(Campaign, Past)>,
+    /// This very program: its argument `instance-init` starts the init of an instance.
+    pub executable: PathBuf,
+    /// Told how far discovery is.
+    pub progress: Box<dyn FnMut(Progress)>,
+}
+
+/// What would be run, and what is expected of it.
+#[derive(Debug)]
+pub struct Preview {
+    /// The tests.
+    pub plan: Plan,
+    /// What each is expected to need.
+    pub estimates: Vec<Estimate>,
+    /// What may be used.
+    pub budget: Budget,
+    /// What limits that.
+    pub host: HostBudget,
+    /// What the suite's adapter has to say.
+    pub notes: Vec<String>,
+    /// What this host cannot do.
+    pub missing: Vec<String>,
+}
+
+/// What became of a campaign.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Where it is kept.
+    pub campaign: Campaign,
+    /// How it ended.
+    pub end: CampaignEnd,
+    /// What the suite's adapter had to say.
+    pub notes: Vec<String>,
+    /// What could not be removed, in words.
+    pub left: Vec<String>,
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The suite cannot be built or listed.
+    #[error(transparent)]
+    Suite(#[from] cohort_workload::Error),
+    /// pytest cannot collect.
+    #[error(transparent)]
+    Pytest(#[from] cohort_workload::pytest::Error),
+    /// The campaign directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] cohort_store::Error),
+    /// Control groups said no.
+    #[error(transparent)]
+    Group(#[from] cohort_host::cgroup::Error),
+    /// An init cannot be started.
+    #[error(transparent)]
+    Init(#[from] cohort_host::init::Error),
+    /// A message to an init cannot be written.
+    #[error(transparent)]
+    Frame(#[from] cohort_host::init::protocol::Error),
+    /// A message to pytest cannot be written.
+    #[error(transparent)]
+    Line(#[from] cohort_workload::pytest::protocol::Error),
+    /// The collector cannot be started.
+    #[error(transparent)]
+    Telemetry(#[from] cohort_telemetry::Error),
+    /// The system said no.
+    #[error("{what}")]
+    Host {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The user stopped it before it began.
+    #[error("stopped before any test was run")]
+    Stopped,
+}
+
+/// Runs a campaign to its end. `faces` is called once the campaign has a directory.
+///
+/// # Errors
+/// Anything that keeps it from beginning; what goes wrong later is in its [`Outcome`].
+pub fn run(
+    setup: Setup,
+    faces: impl FnOnce(&Campaign) -> Vec<Box<dyn Face>>,
+) -> Result<Outcome, Error> {
+    runtime()?.block_on(async move {
+        let discovered = discover::discover(setup).await?;
+        shell::conduct(discovered, faces).await
+    })
+}
+
+/// Finds out what would be run, and runs nothing.
+///
+/// # Errors
+/// As [`run`].
+pub fn preview(setup: Setup) -> Result<Preview, Error> {
+    runtime()?.block_on(async move {
+        let discovered = discover::discover(setup).await?;
+        Ok(discovered.preview().await)
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Host {
+            what: "start the event loop".to_owned(),
+            source,
+        })
+}

@@ -1,19 +1,60 @@
-//! The one binary.
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "the commands are joined to it next"
-)]
+//! The one binary: what can be typed, and which room answers it.
 
 mod arguments;
 mod config;
+mod doctor;
 mod exit;
+mod failure;
+mod faces;
+mod past;
+mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+
+use arguments::{Arguments, Command};
+use exit::Exit;
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let _arguments = arguments::Arguments::parse();
-    exit::Exit::Passed.into()
+    let arguments = Arguments::parse();
+    match answer(arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("cohort: {failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+fn answer(arguments: Arguments) -> Result<Exit, Failure> {
+    let color = faces::color(arguments.color);
+    let directory = directory(arguments.directory)?;
+    match arguments.command {
+        Command::Run(flags) => run::run(&directory, *flags, color),
+        Command::Resume { campaign, faces } => run::resume(&directory, &campaign, faces, color),
+        Command::Replay { campaign } => past::replay(&directory, &campaign),
+        Command::Show { campaign, junit } => past::show(&directory, &campaign, junit.as_deref(), color),
+        Command::Doctor => Ok(doctor::doctor(color)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "cohort", &mut std::io::stdout());
+            Ok(Exit::Passed)
+        }
+        Command::Schema => {
+            print!("{}", cohort_report::events::schema_text());
+            Ok(Exit::Passed)
+        }
+        Command::InstanceInit { .. } => std::process::exit(cohort_host::init::main()),
+    }
+}
+
+fn directory(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    let path = given.unwrap_or_else(|| PathBuf::from("."));
+    path.canonicalize().map_err(|source| Failure::File {
+        action: "find the directory",
+        path,
+        source,
+    })
 }

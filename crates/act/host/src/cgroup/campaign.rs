@@ -51,7 +51,13 @@ impl CampaignGroup {
             }
         }
         if group.places.0.is_empty() {
-            return Err(Error::NotPermitted { reason: std::mem::take(&mut group.missing).join("; ") });
+            let others = match group.missing.len() {
+                1 => String::new(),
+                count => format!(" (and {} other places alike)", count - 1),
+            };
+            return Err(Error::NotPermitted {
+                reason: format!("{}{others}", group.missing[0]),
+            });
         }
         if let Some(place) = group.places.serving(Controller::Memory) {
             memory::count_children(place);
@@ -62,9 +68,14 @@ impl CampaignGroup {
     }
 
     fn make_v2(&mut self, hierarchy: &Hierarchy, name: &str) -> Result<Place, String> {
-        let Offer { parent, controllers, needs_leaf } = placement::find(hierarchy, self.own_pid)?;
+        let Offer {
+            parent,
+            controllers,
+            needs_leaf,
+        } = placement::find(hierarchy, self.own_pid)?;
         if needs_leaf {
-            let leaf = Leaf::enter(&parent, &format!("{name}-main"), self.own_pid).map_err(|error| in_words(&error))?;
+            let leaf = Leaf::enter(&parent, &format!("{name}-main"), self.own_pid)
+                .map_err(|error| in_words(&error))?;
             self.leaf = Some(leaf);
         }
         let offered = placement::switch_on(&parent, &controllers);
@@ -88,7 +99,11 @@ impl CampaignGroup {
     /// Folders of the campaign's groups.
     #[must_use]
     pub fn folders(&self) -> Vec<PathBuf> {
-        self.places.0.iter().map(|place| place.folder.clone()).collect()
+        self.places
+            .0
+            .iter()
+            .map(|place| place.folder.clone())
+            .collect()
     }
 
     /// Limits the memory of all instances together, bytes. Beyond it the kernel kills, so that the
@@ -97,7 +112,9 @@ impl CampaignGroup {
     /// # Errors
     /// When the campaign is gone or holds more already. Nothing happens where the host cannot.
     pub fn set_memory_limit(&self, bytes: u64) -> Result<(), Error> {
-        self.places.serving(Controller::Memory).map_or(Ok(()), |place| memory::set_limit(place, bytes))
+        self.places
+            .serving(Controller::Memory)
+            .map_or(Ok(()), |place| memory::set_limit(place, bytes))
     }
 
     /// Limits the tasks of all instances together: what a fork bomb can reach.
@@ -160,17 +177,28 @@ impl Drop for CampaignGroup {
     }
 }
 
-fn make(parent: &std::path::Path, name: &str, version: Version, controllers: &[Controller]) -> Result<Place, String> {
+fn make(
+    parent: &std::path::Path,
+    name: &str,
+    version: Version,
+    controllers: &[Controller],
+) -> Result<Place, String> {
     let folder = parent.join(name);
     match std::fs::create_dir(&folder) {
-        Ok(()) => Ok(Place { version, folder, controllers: controllers.to_vec() }),
+        Ok(()) => Ok(Place {
+            version,
+            folder,
+            controllers: controllers.to_vec(),
+        }),
         Err(error) => Err(format!("{} cannot be made: {error}", folder.display())),
     }
 }
 
 fn in_words(error: &Error) -> String {
     use std::error::Error as _;
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 /// Reads the campaign as a whole, and what the limits above it leave.

@@ -35,7 +35,10 @@ pub(super) fn set_weight(places: &Places, weight: u32) -> Result<(), Error> {
 /// Gives the campaign the weight of `cores` tasks: below the root, and below a version 1 group with
 /// processes, groups compete with single tasks, and the whole campaign would count as one of them.
 pub(super) fn weigh_as_tasks(places: &Places, cores: usize) {
-    if places.serving(Controller::Cpu).is_some_and(|place| place.version == Version::V1) {
+    if places
+        .serving(Controller::Cpu)
+        .is_some_and(|place| place.version == Version::V1)
+    {
         let weight = EQUAL_WEIGHT * cores as u64;
         // A lesser share is worse, not wrong.
         let _ = set_weight(places, u32::try_from(weight).unwrap_or(u32::MAX));
@@ -53,35 +56,55 @@ pub(super) struct CpuReader {
 impl CpuReader {
     pub(super) fn open(places: &Places) -> Self {
         let v1 = |controller, name: &str| {
-            let place = places.serving(controller).filter(|place| place.version == Version::V1)?;
+            let place = places
+                .serving(controller)
+                .filter(|place| place.version == Version::V1)?;
             KernelFile::open_if_there(&place.file(name))
         };
         let usage_ns = v1(Controller::Cpuacct, "cpuacct.usage");
         let stat_v1 = v1(Controller::Cpu, "cpu.stat");
         // Where version 1 tells both, the third file would only cost.
-        let unified = places.unified().filter(|_| usage_ns.is_none() || stat_v1.is_none());
+        let unified = places
+            .unified()
+            .filter(|_| usage_ns.is_none() || stat_v1.is_none());
         let stat_v2 = unified.and_then(|place| KernelFile::open_if_there(&place.file("cpu.stat")));
-        Self { usage_ns, stat_v1, stat_v2 }
+        Self {
+            usage_ns,
+            stat_v1,
+            stat_v2,
+        }
     }
 
     /// CPU used, microseconds.
     pub(super) fn used_us(&self, buffer: &mut Buffer) -> u64 {
         match (&self.usage_ns, &self.stat_v2) {
             (Some(file), _) => file.number(buffer).unwrap_or(0) / 1000,
-            (None, Some(file)) => file.read(buffer).ok().and_then(|text| field(text, "usage_usec")).unwrap_or(0),
+            (None, Some(file)) => file
+                .read(buffer)
+                .ok()
+                .and_then(|text| field(text, "usage_usec"))
+                .unwrap_or(0),
             (None, None) => 0,
         }
     }
 
     pub(super) fn read(&self, buffer: &mut Buffer, sample: &mut InstanceSample) {
-        if let Some(text) = self.stat_v2.as_ref().and_then(|file| file.read(buffer).ok()) {
+        if let Some(text) = self
+            .stat_v2
+            .as_ref()
+            .and_then(|file| file.read(buffer).ok())
+        {
             sample.cpu_us = field(text, "usage_usec").unwrap_or(0);
             sample.throttled_us = field(text, "throttled_usec").unwrap_or(0);
         }
         if let Some(file) = &self.usage_ns {
             sample.cpu_us = file.number(buffer).unwrap_or(0) / 1000;
         }
-        if let Some(text) = self.stat_v1.as_ref().and_then(|file| file.read(buffer).ok()) {
+        if let Some(text) = self
+            .stat_v1
+            .as_ref()
+            .and_then(|file| file.read(buffer).ok())
+        {
             sample.throttled_us = field(text, "throttled_time").unwrap_or(0) / 1000;
         }
     }

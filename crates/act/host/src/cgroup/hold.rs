@@ -38,8 +38,15 @@ pub(super) struct Hold {
 
 #[derive(Debug)]
 enum Signal {
-    V1 { epoll: Epoll, oom: EventFd, threshold: Option<EventFd> },
-    V2 { inotify: Inotify, highs: u64 },
+    V1 {
+        epoll: Epoll,
+        oom: EventFd,
+        threshold: Option<EventFd>,
+    },
+    V2 {
+        inotify: Inotify,
+        highs: u64,
+    },
 }
 
 impl Hold {
@@ -49,11 +56,16 @@ impl Hold {
         };
         let signal = match place.version {
             Version::V1 => {
-                let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|error| watch(place, error.into()))?;
+                let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+                    .map_err(|error| watch(place, error.into()))?;
                 let path = place.file("memory.oom_control");
                 let control = KernelFile::open(&path).map_err(|error| watch(place, error))?;
                 let oom = register(place, &epoll, &control, "")?;
-                Signal::V1 { epoll, oom, threshold: None }
+                Signal::V1 {
+                    epoll,
+                    oom,
+                    threshold: None,
+                }
             }
             Version::V2 => {
                 let flags = InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC;
@@ -84,13 +96,21 @@ impl Hold {
     /// The allotment is another one now.
     pub(super) fn set(&mut self, allotment: u64) -> Result<(), Error> {
         self.allotment = allotment;
-        if let Signal::V1 { epoll, threshold, .. } = &mut self.signal {
+        if let Signal::V1 {
+            epoll, threshold, ..
+        } = &mut self.signal
+        {
             if let Some(old) = threshold.take() {
                 // The kernel forgets a threshold when its eventfd is closed.
                 let _ = epoll.delete(&old);
             }
             let argument = format!(" {allotment}");
-            *threshold = Some(register(&self.place, epoll, self.memory.current_file(), &argument)?);
+            *threshold = Some(register(
+                &self.place,
+                epoll,
+                self.memory.current_file(),
+                &argument,
+            )?);
         }
         Ok(())
     }
@@ -122,17 +142,29 @@ impl Hold {
 }
 
 /// Has `file` of the group signal a new eventfd. The kernel holds on to the group, not to `file`.
-fn register(place: &Place, epoll: &Epoll, file: &KernelFile, argument: &str) -> Result<EventFd, Error> {
+fn register(
+    place: &Place,
+    epoll: &Epoll,
+    file: &KernelFile,
+    argument: &str,
+) -> Result<EventFd, Error> {
     let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map_err(|error| watch(place, error.into()))?;
     epoll
         .add(&event, EpollEvent::new(EpollFlags::EPOLLIN, 0))
         .map_err(|error| watch(place, error.into()))?;
-    let order = format!("{} {}{argument}", event.as_fd().as_raw_fd(), file.as_fd().as_raw_fd());
+    let order = format!(
+        "{} {}{argument}",
+        event.as_fd().as_raw_fd(),
+        file.as_fd().as_raw_fd()
+    );
     write(&place.file("cgroup.event_control"), &order)?;
     Ok(event)
 }
 
 fn watch(place: &Place, source: io::Error) -> Error {
-    Error::Watch { path: place.folder.clone(), source }
+    Error::Watch {
+        path: place.folder.clone(),
+        source,
+    }
 }

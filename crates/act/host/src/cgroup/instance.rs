@@ -86,7 +86,10 @@ impl InstanceGroup {
 
     /// Kills every process but `spare` and waits until they are gone, ten seconds at most; held
     /// ones die too. Returns how many.
-    #[expect(clippy::must_use_candidate, reason = "the count is for the report only")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the count is for the report only"
+    )]
     pub fn kill_all(&self, spare: &[i32]) -> u32 {
         self.places.kill_all(spare)
     }
@@ -127,12 +130,16 @@ impl InstanceGroup {
     /// to blame: at the limit of version 1 some system calls fail instead of being held.
     #[must_use]
     pub fn limit_hits(&self) -> u64 {
-        self.places.serving(Controller::Memory).map_or(0, memory::limit_hits)
+        self.places
+            .serving(Controller::Memory)
+            .map_or(0, memory::limit_hits)
     }
 
     /// Largest memory since [`InstanceGroup::reset_memory_peak`], bytes; 0 where the host cannot tell.
     pub fn memory_peak(&mut self) -> u64 {
-        self.peak.as_ref().map_or(0, |peak| peak.bytes(&mut self.buffer))
+        self.peak
+            .as_ref()
+            .map_or(0, |peak| peak.bytes(&mut self.buffer))
     }
 
     /// Starts the peak anew from what is held now; `false` where the kernel keeps it for ever.
@@ -145,7 +152,8 @@ impl InstanceGroup {
     /// # Errors
     /// When it is gone, or no more files may be opened.
     pub fn reader(&self) -> io::Result<InstanceReader> {
-        GroupReader::open(&self.root, &self.places).map(|reader| InstanceReader::Group(Box::new(reader)))
+        GroupReader::open(&self.root, &self.places)
+            .map(|reader| InstanceReader::Group(Box::new(reader)))
     }
 
     /// Removes its groups. Kill what is in it first.

@@ -12,7 +12,10 @@ use crate::kernel_file::{Buffer, KernelFile, lines, number, word};
 #[derive(Debug)]
 pub(super) enum IoReader {
     None,
-    V1 { bytes: KernelFile, operations: Option<KernelFile> },
+    V1 {
+        bytes: KernelFile,
+        operations: Option<KernelFile>,
+    },
     V2(KernelFile),
 }
 
@@ -24,10 +27,12 @@ impl IoReader {
         let open = |name: &str| KernelFile::open_if_there(&place.file(name));
         let opened = match place.version {
             Version::V2 => open("io.stat").map(Self::V2),
-            Version::V1 => open("blkio.throttle.io_service_bytes_recursive").map(|bytes| Self::V1 {
-                bytes,
-                operations: open("blkio.throttle.io_serviced_recursive"),
-            }),
+            Version::V1 => {
+                open("blkio.throttle.io_service_bytes_recursive").map(|bytes| Self::V1 {
+                    bytes,
+                    operations: open("blkio.throttle.io_serviced_recursive"),
+                })
+            }
         };
         opened.unwrap_or(Self::None)
     }

@@ -33,7 +33,9 @@ pub struct Hierarchy {
 impl Hierarchy {
     /// Our own group and those above it, nearest first, as far as they can be seen.
     pub fn own_and_above(&self) -> impl Iterator<Item = &Path> {
-        self.own.ancestors().take_while(|folder| folder.starts_with(&self.mount))
+        self.own
+            .ancestors()
+            .take_while(|folder| folder.starts_with(&self.mount))
     }
 }
 
@@ -62,44 +64,70 @@ impl Layout {
                 Some(options) => member.controllers.iter().any(|name| options.contains(name)),
             });
             // A group outside of what is mounted (`/..` in a cgroup namespace) is out of reach.
-            let Some(below) = member.and_then(|member| member.path.strip_prefix(&mount.root).ok()) else {
+            let Some(below) = member.and_then(|member| member.path.strip_prefix(&mount.root).ok())
+            else {
                 continue;
             };
             let at = root.join(mount.at.strip_prefix("/").unwrap_or(&mount.at));
-            let own = if below.as_os_str().is_empty() { at.clone() } else { at.join(below) };
-            let leaves = below.components().any(|part| part == std::path::Component::ParentDir);
+            let own = if below.as_os_str().is_empty() {
+                at.clone()
+            } else {
+                at.join(below)
+            };
+            let leaves = below
+                .components()
+                .any(|part| part == std::path::Component::ParentDir);
             if leaves || !own.join("cgroup.procs").exists() {
                 continue;
             }
             let (version, controllers) = match &mount.controllers {
-                Some(options) => (Version::V1, Controller::among(options.iter().map(String::as_str))),
+                Some(options) => (
+                    Version::V1,
+                    Controller::among(options.iter().map(String::as_str)),
+                ),
                 None => (Version::V2, available(&own)),
             };
             let useful = version == Version::V2 || !controllers.is_empty();
-            let known = |known: &Hierarchy| known.version == version && known.controllers == controllers;
+            let known =
+                |known: &Hierarchy| known.version == version && known.controllers == controllers;
             if useful && !hierarchies.iter().any(known) {
-                hierarchies.push(Hierarchy { version, mount: at, own, controllers });
+                hierarchies.push(Hierarchy {
+                    version,
+                    mount: at,
+                    own,
+                    controllers,
+                });
             }
         }
-        Ok(Self { root: root.to_owned(), hierarchies })
+        Ok(Self {
+            root: root.to_owned(),
+            hierarchies,
+        })
     }
 
     /// The hierarchy that controls it.
     #[must_use]
     pub fn serving(&self, controller: Controller) -> Option<&Hierarchy> {
-        self.hierarchies.iter().find(|hierarchy| hierarchy.controllers.contains(&controller))
+        self.hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.controllers.contains(&controller))
     }
 
     /// The version 2 tree, with controllers or without.
     #[must_use]
     pub fn unified(&self) -> Option<&Hierarchy> {
-        self.hierarchies.iter().find(|hierarchy| hierarchy.version == Version::V2)
+        self.hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.version == Version::V2)
     }
 
     /// How control groups are mounted; `None` when they are not.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
-        let v1 = self.hierarchies.iter().any(|hierarchy| hierarchy.version == Version::V1);
+        let v1 = self
+            .hierarchies
+            .iter()
+            .any(|hierarchy| hierarchy.version == Version::V1);
         match (v1, self.unified().is_some()) {
             (true, true) => Some(Kind::Hybrid),
             (true, false) => Some(Kind::V1),
@@ -126,7 +154,10 @@ mod tests {
         let layout = Layout::detect(host.path()).unwrap();
         assert_eq!(layout.kind(), Some(Kind::V2));
         let memory = layout.serving(Controller::Memory).unwrap();
-        assert_eq!(memory.own, host.path().join("sys/fs/cgroup/user.slice/app.slice"));
+        assert_eq!(
+            memory.own,
+            host.path().join("sys/fs/cgroup/user.slice/app.slice")
+        );
         assert_eq!(memory.own_and_above().count(), 3);
         assert_eq!(layout.serving(Controller::Io), None);
     }
@@ -136,9 +167,15 @@ mod tests {
         let host = fixture::v1("/docker/abc");
         let layout = Layout::detect(host.path()).unwrap();
         assert_eq!(layout.kind(), Some(Kind::V1));
-        assert_eq!(layout.serving(Controller::Cpu), layout.serving(Controller::Cpuacct));
+        assert_eq!(
+            layout.serving(Controller::Cpu),
+            layout.serving(Controller::Cpuacct)
+        );
         // Mounted with `/docker/abc` as its root, as in a container without a cgroup namespace.
-        assert_eq!(layout.serving(Controller::Memory).unwrap().own, host.path().join("sys/fs/cgroup/memory"));
+        assert_eq!(
+            layout.serving(Controller::Memory).unwrap().own,
+            host.path().join("sys/fs/cgroup/memory")
+        );
     }
 
     #[test]
@@ -146,7 +183,10 @@ mod tests {
         let host = fixture::hybrid();
         let layout = Layout::detect(host.path()).unwrap();
         assert_eq!(layout.kind(), Some(Kind::Hybrid));
-        assert_eq!(layout.serving(Controller::Memory).unwrap().version, Version::V1);
+        assert_eq!(
+            layout.serving(Controller::Memory).unwrap().version,
+            Version::V1
+        );
         assert_eq!(layout.unified().unwrap().controllers, vec![]);
     }
 
@@ -164,7 +204,10 @@ mod tests {
         for hierarchy in &layout.hierarchies {
             let procs = std::fs::read(hierarchy.own.join("cgroup.procs")).unwrap();
             let own = i32::try_from(std::process::id()).unwrap();
-            assert!(crate::kernel_file::pids(&procs).any(|pid| pid == own), "{hierarchy:?}");
+            assert!(
+                crate::kernel_file::pids(&procs).any(|pid| pid == own),
+                "{hierarchy:?}"
+            );
         }
     }
 }

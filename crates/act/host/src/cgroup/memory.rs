@@ -112,7 +112,10 @@ pub(super) fn limit_hits(place: &Place) -> u64 {
 }
 
 fn number_in(path: &Path) -> u64 {
-    std::fs::read(path).ok().and_then(|text| crate::kernel_file::number(&text)).unwrap_or(0)
+    std::fs::read(path)
+        .ok()
+        .and_then(|text| crate::kernel_file::number(&text))
+        .unwrap_or(0)
 }
 
 /// The largest memory since the last reset.
@@ -130,12 +133,21 @@ impl Peak {
         });
         let write_only = || OpenOptions::new().write(true).open(&path).ok();
         match place.version {
-            Version::V1 => Some(Self { file: KernelFile::open(&path).ok()?, writer: write_only() }),
+            Version::V1 => Some(Self {
+                file: KernelFile::open(&path).ok()?,
+                writer: write_only(),
+            }),
             // A reset holds for the open file it was written to (Linux 6.12 and later), so the same
             // one must be read.
             Version::V2 => match OpenOptions::new().read(true).write(true).open(&path) {
-                Ok(file) => Some(Self { writer: file.try_clone().ok(), file: KernelFile::from(file) }),
-                Err(_) => Some(Self { file: KernelFile::open(&path).ok()?, writer: None }),
+                Ok(file) => Some(Self {
+                    writer: file.try_clone().ok(),
+                    file: KernelFile::from(file),
+                }),
+                Err(_) => Some(Self {
+                    file: KernelFile::open(&path).ok()?,
+                    writer: None,
+                }),
             },
         }
     }
@@ -146,7 +158,9 @@ impl Peak {
 
     /// `false` when this kernel keeps the peak for ever.
     pub(super) fn reset(&mut self) -> bool {
-        self.writer.as_mut().is_some_and(|file| file.write_all(b"0").is_ok())
+        self.writer
+            .as_mut()
+            .is_some_and(|file| file.write_all(b"0").is_ok())
     }
 }
 
@@ -164,7 +178,13 @@ pub(super) struct Parts {
 impl Parts {
     fn parse(text: &[u8], version: Version) -> Self {
         let keys = match version {
-            Version::V1 => ["total_rss", "total_shmem", "total_cache", "total_inactive_file", "total_active_file"],
+            Version::V1 => [
+                "total_rss",
+                "total_shmem",
+                "total_cache",
+                "total_inactive_file",
+                "total_active_file",
+            ],
             Version::V2 => ["anon", "shmem", "file", "inactive_file", "active_file"],
         };
         let [anon, shmem, file, inactive, active] = fields(text, keys);
@@ -194,7 +214,11 @@ impl MemoryReader {
 
     pub(super) fn open_at(place: &Place) -> Option<Self> {
         let [current, peak, events] = match place.version {
-            Version::V1 => ["memory.usage_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control"],
+            Version::V1 => [
+                "memory.usage_in_bytes",
+                "memory.max_usage_in_bytes",
+                "memory.oom_control",
+            ],
             Version::V2 => ["memory.current", "memory.peak", "memory.events"],
         };
         let open = |name: &str| KernelFile::open_if_there(&place.file(name));
@@ -235,7 +259,11 @@ impl MemoryReader {
 
     pub(super) fn read(&mut self, buffer: &mut Buffer, sample: &mut InstanceSample) {
         sample.memory = self.current(buffer);
-        let peak = self.peak.as_ref().and_then(|file| file.number(buffer)).unwrap_or(0);
+        let peak = self
+            .peak
+            .as_ref()
+            .and_then(|file| file.number(buffer))
+            .unwrap_or(0);
         // Version 1 has one peak for all who read it, and someone else may have reset it.
         self.highest = self.highest.max(peak).max(sample.memory);
         sample.memory_peak = self.highest;
@@ -268,9 +296,15 @@ pub(crate) fn memory_room(layout: &Layout) -> MemoryRoom {
             controllers: vec![Controller::Memory],
         };
         let path = place.file(name);
-        Some((KernelFile::open(&path).ok()?, MemoryReader::open_at(&place)?, path.display().to_string()))
+        Some((
+            KernelFile::open(&path).ok()?,
+            MemoryReader::open_at(&place)?,
+            path.display().to_string(),
+        ))
     });
-    MemoryRoom { limits: limits.collect() }
+    MemoryRoom {
+        limits: limits.collect(),
+    }
 }
 
 impl MemoryRoom {
@@ -278,7 +312,10 @@ impl MemoryRoom {
     pub(crate) fn left(&self, buffer: &mut Buffer) -> Option<(u64, &str)> {
         let mut tightest: Option<(u64, &str)> = None;
         for (limit, reader, path) in &self.limits {
-            let Some(bytes) = limit.number(buffer).filter(|bytes| *bytes < UNLIMITED_BYTES) else {
+            let Some(bytes) = limit
+                .number(buffer)
+                .filter(|bytes| *bytes < UNLIMITED_BYTES)
+            else {
                 continue;
             };
             let left = bytes.saturating_sub(reader.unreclaimable(buffer));
@@ -299,17 +336,28 @@ mod tests {
         for (name, text) in files {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
-        let place = Place { version, folder: folder.path().to_owned(), controllers: vec![Controller::Memory] };
+        let place = Place {
+            version,
+            folder: folder.path().to_owned(),
+            controllers: vec![Controller::Memory],
+        };
         (folder, place)
     }
 
     #[test]
     fn v2_keeps_its_wall_above_what_is_held() {
-        let files = [("memory.high", ""), ("memory.max", ""), ("memory.current", "900000000\n")];
+        let files = [
+            ("memory.high", ""),
+            ("memory.max", ""),
+            ("memory.current", "900000000\n"),
+        ];
         let (_folder, place) = place(Version::V2, &files);
         assert_eq!(set_allotment(&place, 64 << 20).unwrap(), 64 << 20);
         assert_eq!(number_in(&place.file("memory.high")), 64 << 20);
-        assert_eq!(number_in(&place.file("memory.max")), 900_000_000 + (32 << 20));
+        assert_eq!(
+            number_in(&place.file("memory.max")),
+            900_000_000 + (32 << 20)
+        );
     }
 
     #[test]
@@ -325,14 +373,26 @@ mod tests {
         let v1 = [
             ("memory.usage_in_bytes", "1000\n"),
             ("memory.max_usage_in_bytes", "2000\n"),
-            ("memory.oom_control", "oom_kill_disable 1\nunder_oom 0\noom_kill 3\n"),
-            ("memory.stat", "cache 1\nrss 2\ntotal_cache 400\ntotal_rss 500\ntotal_shmem 100\ntotal_inactive_file 30\ntotal_active_file 20\n"),
+            (
+                "memory.oom_control",
+                "oom_kill_disable 1\nunder_oom 0\noom_kill 3\n",
+            ),
+            (
+                "memory.stat",
+                "cache 1\nrss 2\ntotal_cache 400\ntotal_rss 500\ntotal_shmem 100\ntotal_inactive_file 30\ntotal_active_file 20\n",
+            ),
         ];
         let v2 = [
             ("memory.current", "1000\n"),
             ("memory.peak", "2000\n"),
-            ("memory.events", "low 0\nhigh 9\nmax 1\noom 4\noom_kill 3\noom_group_kill 0\n"),
-            ("memory.stat", "anon 500\nfile 400\nkernel 7\nshmem 100\ninactive_file 30\nactive_file 20\n"),
+            (
+                "memory.events",
+                "low 0\nhigh 9\nmax 1\noom 4\noom_kill 3\noom_group_kill 0\n",
+            ),
+            (
+                "memory.stat",
+                "anon 500\nfile 400\nkernel 7\nshmem 100\ninactive_file 30\nactive_file 20\n",
+            ),
         ];
         for (version, files) in [(Version::V1, v1), (Version::V2, v2)] {
             let (_folder, place) = place(version, &files);
@@ -340,7 +400,13 @@ mod tests {
             let mut sample = crate::empty_sample(cohort_model::InstanceId(0));
             let mut reader = MemoryReader::open_at(&place).unwrap();
             reader.read(&mut buffer, &mut sample);
-            let read = (sample.memory, sample.memory_peak, sample.memory_anon, sample.memory_file, sample.oom_kills);
+            let read = (
+                sample.memory,
+                sample.memory_peak,
+                sample.memory_anon,
+                sample.memory_file,
+                sample.oom_kills,
+            );
             assert_eq!(read, (1000, 2000, 600, 300, 3), "{version:?}");
             assert_eq!(reader.unreclaimable(&mut buffer), 950);
         }

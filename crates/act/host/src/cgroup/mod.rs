@@ -44,10 +44,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The host mounts no control groups that this process is in.
-    #[error("find control groups: none is mounted that this process is in; mount cgroup2 at /sys/fs/cgroup")]
+    #[error(
+        "find control groups: none is mounted that this process is in; mount cgroup2 at /sys/fs/cgroup"
+    )]
     NoHierarchy,
     /// There are some, but none in which a group may be made.
-    #[error("make a control group: {reason}; run as root or under `systemd-run --user --scope -p Delegate=yes`")]
+    #[error(
+        "make a control group: {reason}; run as root or under `systemd-run --user --scope -p Delegate=yes`"
+    )]
     NotPermitted {
         /// What was in the way, for each place that was tried.
         reason: String,

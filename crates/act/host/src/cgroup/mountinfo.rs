@@ -37,7 +37,11 @@ fn cgroup_mount(line: &[u8]) -> Option<CgroupMount> {
         }
         _ => return None,
     };
-    Some(CgroupMount { root, at, controllers })
+    Some(CgroupMount {
+        root,
+        at,
+        controllers,
+    })
 }
 
 /// Blanks, tabs, newlines and backslashes stand as three octal digits behind a backslash.
@@ -47,7 +51,13 @@ fn unescape(field: &[u8]) -> PathBuf {
     while at < field.len() {
         let octal = field.get(at + 1..at + 4).filter(|_| field[at] == b'\\');
         let value = octal.and_then(|digits| {
-            u8::from_str_radix(std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?, 8).ok()
+            u8::from_str_radix(
+                std::str::from_utf8(digits)
+                    .ok()
+                    .filter(|text| !text.starts_with('+'))?,
+                8,
+            )
+            .ok()
         });
         plain.push(value.unwrap_or(field[at]));
         at += if value.is_some() { 4 } else { 1 };
@@ -107,7 +117,13 @@ mod tests {
         assert_eq!(mounts.len(), 2);
         assert_eq!(mounts[0].root, PathBuf::from("/a"));
         assert_eq!(mounts[0].controllers, None);
-        assert!(mounts[1].controllers.as_ref().unwrap().contains(&"cpuacct".to_owned()));
+        assert!(
+            mounts[1]
+                .controllers
+                .as_ref()
+                .unwrap()
+                .contains(&"cpuacct".to_owned())
+        );
     }
 
     proptest! {

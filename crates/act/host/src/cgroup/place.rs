@@ -96,7 +96,9 @@ pub(crate) struct Places(pub(crate) Vec<Place>);
 
 impl Places {
     pub(crate) fn serving(&self, controller: Controller) -> Option<&Place> {
-        self.0.iter().find(|place| place.controllers.contains(&controller))
+        self.0
+            .iter()
+            .find(|place| place.controllers.contains(&controller))
     }
 
     pub(super) fn unified(&self) -> Option<&Place> {
@@ -118,15 +120,24 @@ impl Places {
                 for undo in &made {
                     let _ = std::fs::remove_dir(&undo.folder);
                 }
-                return Err(Error::Make { path: folder, source });
+                return Err(Error::Make {
+                    path: folder,
+                    source,
+                });
             }
-            made.push(Place { folder, ..place.clone() });
+            made.push(Place {
+                folder,
+                ..place.clone()
+            });
         }
         Ok(Self(made))
     }
 
     pub(super) fn procs_files(&self) -> Vec<PathBuf> {
-        self.0.iter().map(|place| place.file("cgroup.procs")).collect()
+        self.0
+            .iter()
+            .map(|place| place.file("cgroup.procs"))
+            .collect()
     }
 
     pub(super) fn enter(&self, pid: i32) -> Result<(), Error> {
@@ -137,7 +148,12 @@ impl Places {
     }
 
     pub(super) fn pids(&self) -> Vec<i32> {
-        self.0.iter().flat_map(|place| pids_in(&place.folder)).collect::<BTreeSet<_>>().into_iter().collect()
+        self.0
+            .iter()
+            .flat_map(|place| pids_in(&place.folder))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 
     /// Moves all processes but `spare` to `target`, in every hierarchy, until none is left in any:
@@ -148,13 +164,17 @@ impl Places {
             let mut left = false;
             for (place, other) in self.0.iter().zip(&target.0) {
                 let path = other.file("cgroup.procs");
-                for pid in pids_in(&place.folder).into_iter().filter(|pid| !spare.contains(pid)) {
+                for pid in pids_in(&place.folder)
+                    .into_iter()
+                    .filter(|pid| !spare.contains(pid))
+                {
                     match write(&path, &pid.to_string()) {
                         Ok(()) => {
                             moved.insert(pid);
                         }
                         // Ended meanwhile.
-                        Err(Error::Write { source, .. }) if source.raw_os_error() == Some(libc::ESRCH) => {}
+                        Err(Error::Write { source, .. })
+                            if source.raw_os_error() == Some(libc::ESRCH) => {}
                         Err(error) => return Err(error),
                     }
                     left = true;
@@ -176,13 +196,16 @@ impl Places {
     }
 
     pub(super) fn remove(&self) -> Result<(), Error> {
-        self.0.iter().try_for_each(|place| remove_group(&place.folder))
+        self.0
+            .iter()
+            .try_for_each(|place| remove_group(&place.folder))
     }
 }
 
 /// Processes in this one group, not in its children.
 pub(crate) fn pids_in(folder: &Path) -> Vec<i32> {
-    read(&folder.join("cgroup.procs")).map_or_else(|_| Vec::new(), |text| kernel_file::pids(&text).collect())
+    read(&folder.join("cgroup.procs"))
+        .map_or_else(|_| Vec::new(), |text| kernel_file::pids(&text).collect())
 }
 
 /// Kills all processes in these groups (the same one in several hierarchies) but `spare`, and
@@ -196,7 +219,8 @@ pub(crate) fn kill_all(folders: &[&Path], spare: &[i32]) -> u32 {
         found.retain(|pid| *pid > 1 && *pid != own && !spare.contains(pid));
         // Killed before and only not waited for yet: some kernels list these still.
         found.retain(|pid| {
-            !killed.contains(pid) || process::stat(Path::new("/"), *pid).is_some_and(|stat| !stat.is_dead())
+            !killed.contains(pid)
+                || process::stat(Path::new("/"), *pid).is_some_and(|stat| !stat.is_dead())
         });
         if found.is_empty() || Instant::now() > deadline {
             return u32::try_from(killed.len()).unwrap_or(u32::MAX);
@@ -204,7 +228,10 @@ pub(crate) fn kill_all(folders: &[&Path], spare: &[i32]) -> u32 {
         if spare.is_empty() && !killed.is_superset(&found) {
             // Version 2 kills a whole group at once, fork bombs included; elsewhere there is no
             // such file. Not when this process is in it.
-            for folder in folders.iter().filter(|folder| !pids_in(folder).contains(&own)) {
+            for folder in folders
+                .iter()
+                .filter(|folder| !pids_in(folder).contains(&own))
+            {
                 let _ = write(&folder.join("cgroup.kill"), "1");
             }
         }

@@ -45,7 +45,9 @@ pub(super) fn find(hierarchy: &Hierarchy, own_pid: i32) -> Result<Offer, String>
         }
     }
     let has = |offer: &Offer, controller| offer.controllers.contains(&controller);
-    let both = offers.iter().find(|offer| has(offer, Controller::Memory) && has(offer, Controller::Cpu));
+    let both = offers
+        .iter()
+        .find(|offer| has(offer, Controller::Memory) && has(offer, Controller::Cpu));
     let memory = || offers.iter().find(|offer| has(offer, Controller::Memory));
     let best = both.or_else(memory).or(offers.first()).cloned();
     best.ok_or_else(|| reasons.join("; "))
@@ -64,7 +66,11 @@ fn offer(folder: &Path, is_own: bool, own_pid: i32) -> Result<Offer, String> {
         needs_leaf: false,
         controllers,
     };
-    if offer.controllers.iter().all(|controller| enabled.contains(controller)) {
+    if offer
+        .controllers
+        .iter()
+        .all(|controller| enabled.contains(controller))
+    {
         return Ok(offer);
     }
     if !may_write("cgroup.subtree_control") {
@@ -87,7 +93,9 @@ fn offer(folder: &Path, is_own: bool, own_pid: i32) -> Result<Offer, String> {
 pub(super) fn switch_on(group: &Path, wanted: &[Controller]) -> Vec<Controller> {
     let path = group.join("cgroup.subtree_control");
     let on = |controller: &Controller| {
-        controller.name().is_some_and(|name| write(&path, &format!("+{name}")).is_ok())
+        controller
+            .name()
+            .is_some_and(|name| write(&path, &format!("+{name}")).is_ok())
     };
     wanted.iter().copied().filter(on).collect()
 }
@@ -104,7 +112,10 @@ impl Leaf {
     /// Moves this process from its group `own` into the child `name`.
     pub(super) fn enter(own: &Path, name: &str, own_pid: i32) -> Result<Self, Error> {
         let leaf = own.join(name);
-        std::fs::create_dir(&leaf).map_err(|source| Error::Make { path: leaf.clone(), source })?;
+        std::fs::create_dir(&leaf).map_err(|source| Error::Make {
+            path: leaf.clone(),
+            source,
+        })?;
         let entered = Self {
             own: own.to_owned(),
             leaf,
@@ -117,7 +128,11 @@ impl Leaf {
     /// Puts everything back as it was: controllers off, this process in its own group, no leaf.
     pub(super) fn leave(&self, own_pid: i32) -> Result<(), Error> {
         let path = self.own.join("cgroup.subtree_control");
-        for name in self.controllers.iter().filter_map(|controller| controller.name()) {
+        for name in self
+            .controllers
+            .iter()
+            .filter_map(|controller| controller.name())
+        {
             let _ = write(&path, &format!("-{name}"));
         }
         write(&self.own.join("cgroup.procs"), &own_pid.to_string())?;
@@ -141,15 +156,25 @@ mod tests {
         let host = fixture::v2("/app.slice/run.scope", "cpu memory pids");
         let offer = offered(&host).unwrap();
         assert!(offer.needs_leaf);
-        assert_eq!(offer.parent, host.path().join("sys/fs/cgroup/app.slice/run.scope"));
-        assert_eq!(offer.controllers, [Controller::Cpu, Controller::Memory, Controller::Pids]);
+        assert_eq!(
+            offer.parent,
+            host.path().join("sys/fs/cgroup/app.slice/run.scope")
+        );
+        assert_eq!(
+            offer.controllers,
+            [Controller::Cpu, Controller::Memory, Controller::Pids]
+        );
     }
 
     #[test]
     fn beside_others_goes_up_to_a_group_without_processes() {
         let host = fixture::v2("/app.slice/run.scope", "cpu memory");
         let own = host.path().join("sys/fs/cgroup/app.slice/run.scope");
-        std::fs::write(own.join("cgroup.procs"), format!("{OWN_PID}\n{}\n", OWN_PID + 1)).unwrap();
+        std::fs::write(
+            own.join("cgroup.procs"),
+            format!("{OWN_PID}\n{}\n", OWN_PID + 1),
+        )
+        .unwrap();
         let offer = offered(&host).unwrap();
         assert!(!offer.needs_leaf);
         assert_eq!(offer.parent, host.path().join("sys/fs/cgroup/app.slice"));
@@ -162,7 +187,11 @@ mod tests {
         std::fs::write(group.join("cgroup.procs"), format!("1\n{OWN_PID}\n")).unwrap();
         assert_eq!(offered(&host).unwrap().parent, group);
         std::fs::write(group.join("cgroup.type"), "domain\n").unwrap();
-        assert!(offered(&host).unwrap_err().contains("processes that are not ours"));
+        assert!(
+            offered(&host)
+                .unwrap_err()
+                .contains("processes that are not ours")
+        );
     }
 
     #[test]
@@ -177,7 +206,14 @@ mod tests {
     #[test]
     fn a_nearer_group_without_memory_loses_against_a_farther_one_with_it() {
         let host = fixture::v2("/a", "pids");
-        std::fs::write(host.path().join("sys/fs/cgroup/cgroup.controllers"), "cpu memory pids\n").unwrap();
-        assert_eq!(offered(&host).unwrap().parent, host.path().join("sys/fs/cgroup"));
+        std::fs::write(
+            host.path().join("sys/fs/cgroup/cgroup.controllers"),
+            "cpu memory pids\n",
+        )
+        .unwrap();
+        assert_eq!(
+            offered(&host).unwrap().parent,
+            host.path().join("sys/fs/cgroup")
+        );
     }
 }

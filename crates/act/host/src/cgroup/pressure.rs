@@ -18,7 +18,9 @@ pub(crate) struct PressureReader {
 
 impl PressureReader {
     pub(super) fn open(places: &Places) -> Self {
-        places.unified().map_or_else(Self::default, |place| Self::open_in(&place.folder, ".pressure"))
+        places.unified().map_or_else(Self::default, |place| {
+            Self::open_in(&place.folder, ".pressure")
+        })
     }
 
     /// The host's: `folder` is `/proc/pressure`, `suffix` empty.
@@ -33,7 +35,9 @@ impl PressureReader {
 
     pub(super) fn is_there(&self, buffer: &mut Buffer) -> bool {
         // Without `psi=1` the files may be there and refuse to be read.
-        self.cpu.as_ref().is_some_and(|file| file.read(buffer).is_ok())
+        self.cpu
+            .as_ref()
+            .is_some_and(|file| file.read(buffer).is_ok())
     }
 
     pub(super) fn cpu_us(&self, buffer: &mut Buffer) -> u64 {
@@ -52,13 +56,18 @@ impl PressureReader {
 }
 
 fn some_us(file: Option<&KernelFile>, buffer: &mut Buffer) -> u64 {
-    let text = file.and_then(|file| file.read(buffer).ok()).unwrap_or_default();
+    let text = file
+        .and_then(|file| file.read(buffer).ok())
+        .unwrap_or_default();
     total_us(text)
 }
 
 /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=123`
 fn total_us(text: &[u8]) -> u64 {
-    lines(text).find(|line| line.starts_with(b"some ")).and_then(|line| word(line, "total")).unwrap_or(0)
+    lines(text)
+        .find(|line| line.starts_with(b"some "))
+        .and_then(|line| word(line, "total"))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -84,7 +84,11 @@ impl GroupReader {
         }
         self.io.read(buffer, sample);
         self.pressure.read(buffer, sample);
-        if let Some(text) = self.network.as_ref().and_then(|file| file.read(buffer).ok()) {
+        if let Some(text) = self
+            .network
+            .as_ref()
+            .and_then(|file| file.read(buffer).ok())
+        {
             let (received, sent) = network_bytes(text);
             sample.net_received = Some(received);
             sample.net_sent = Some(sent);
@@ -121,7 +125,9 @@ fn network_bytes(text: &[u8]) -> (u64, u64) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             continue;
         };
-        let fields = line[colon + 1..].split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+        let fields = line[colon + 1..]
+            .split(u8::is_ascii_whitespace)
+            .filter(|field| !field.is_empty());
         let mut numbers = fields.filter_map(number);
         totals.0 += numbers.next().unwrap_or(0);
         totals.1 += numbers.nth(7).unwrap_or(0);

@@ -23,14 +23,28 @@ pub(super) enum Tried {
 
 pub(super) fn mount_namespace() -> Tried {
     namespace(CloneFlags::CLONE_NEWNS, &|| {
-        mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), None::<&str>)
+        mount(
+            Some("tmpfs"),
+            "/tmp",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
     })
 }
 
 pub(super) fn process_namespace() -> Tried {
     namespace(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID, &|| {
         // The next child is the first process of the namespace.
-        in_child(&|| mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>))
+        in_child(&|| {
+            mount(
+                Some("proc"),
+                "/proc",
+                Some("proc"),
+                MsFlags::empty(),
+                None::<&str>,
+            )
+        })
     })
 }
 
@@ -43,10 +57,17 @@ fn namespace(flags: CloneFlags, then: &dyn Fn() -> nix::Result<()>) -> Tried {
         in_child(&|| {
             unshare(flags)?;
             for (path, text) in maps.iter().flatten() {
-                std::fs::write(path, text).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+                std::fs::write(path, text)
+                    .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
             }
             if flags.contains(CloneFlags::CLONE_NEWNS) {
-                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+                mount(
+                    None::<&str>,
+                    "/",
+                    None::<&str>,
+                    MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+                    None::<&str>,
+                )?;
             }
             then()
         })

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cohort_model::{Allotment, InstanceId};
 
-use crate::cgroup::{CampaignGroup, Controller, InstanceGroup, Kind, Layout, Version};
+use crate::cgroup::{self, CampaignGroup, Controller, InstanceGroup, Kind, Layout, Version};
 use crate::empty_sample;
 use crate::process::{self, Owner};
 use attempt::Tried;
@@ -53,12 +53,20 @@ impl About {
             state,
             found: found.into(),
             needed_for: self.needed_for,
-            how_to_enable: if state == State::Works { "" } else { self.how_to_enable },
+            how_to_enable: if state == State::Works {
+                ""
+            } else {
+                self.how_to_enable
+            },
         }
     }
 
     fn yes_or_no(&self, works: bool, yes: &str, no: &str) -> Capability {
-        if works { self.found(State::Works, yes) } else { self.found(State::Missing, no) }
+        if works {
+            self.found(State::Works, yes)
+        } else {
+            self.found(State::Missing, no)
+        }
     }
 }
 
@@ -81,12 +89,17 @@ fn groups(root: &Path) -> Vec<Capability> {
         needed_for: "instances with a share of CPU and memory of their own, exact accounting, killing all that a test left behind",
         how_to_enable: DELEGATE,
     };
-    let made = Layout::detect(root).map_err(|error| error.to_string()).and_then(|layout| {
-        let owner = Owner::current(root).map_err(|error| error.to_string())?;
-        let campaign = CampaignGroup::create(&layout, &format!("{owner}-doctor")).map_err(|error| error.to_string())?;
-        let instance = campaign.instance(InstanceId(0)).map_err(|error| error.to_string())?;
-        Ok((layout, campaign, instance))
-    });
+    let made = Layout::detect(root)
+        .map_err(|error| error.to_string())
+        .and_then(|layout| {
+            let owner = Owner::current(root).map_err(|error| error.to_string())?;
+            let campaign = CampaignGroup::create(&layout, &format!("{owner}-doctor"))
+                .map_err(|error| error.to_string())?;
+            let instance = campaign
+                .instance(InstanceId(0))
+                .map_err(|error| error.to_string())?;
+            Ok((layout, campaign, instance))
+        });
     match made {
         Err(reason) => {
             let mut all = vec![about.found(State::Missing, reason)];
@@ -150,17 +163,35 @@ const KILL: About = About {
 
 fn without_groups() -> Vec<Capability> {
     let all = [CPU, MEMORY, HOLD, TASKS, IO, PRESSURE, KILL];
-    all.iter().map(|about| about.found(State::Missing, "no control groups")).collect()
+    all.iter()
+        .map(|about| about.found(State::Missing, "no control groups"))
+        .collect()
 }
 
-fn controllers(layout: &Layout, campaign: &CampaignGroup, mut instance: InstanceGroup) -> Vec<Capability> {
-    let set = instance.set(&Allotment { cpu_weight: 200, memory: 256 << 20 });
-    let refused = set.as_ref().err().map_or_else(|| "no controller".to_owned(), ToString::to_string);
+fn controllers(
+    layout: &Layout,
+    campaign: &CampaignGroup,
+    mut instance: InstanceGroup,
+) -> Vec<Capability> {
+    let set = instance.set(&Allotment {
+        cpu_weight: 200,
+        memory: 256 << 20,
+    });
+    let refused = set
+        .as_ref()
+        .err()
+        .map_or_else(|| "no controller".to_owned(), ToString::to_string);
     let settable = |about: &About, controller| {
-        about.yes_or_no(set.is_ok() && campaign.controls(controller), "set and taken", &refused)
+        about.yes_or_no(
+            set.is_ok() && campaign.controls(controller),
+            "set and taken",
+            &refused,
+        )
     };
     let tasks = campaign.set_task_limit(10_000);
-    let v2_io = layout.serving(Controller::Io).is_some_and(|hierarchy| hierarchy.version == Version::V2);
+    let v2_io = layout
+        .serving(Controller::Io)
+        .is_some_and(|hierarchy| hierarchy.version == Version::V2);
     let io = match (campaign.controls(Controller::Io), v2_io) {
         (true, true) => IO.found(State::Works, "io.stat"),
         (true, false) => IO.found(State::Partly, "version 1 does not count buffered writes"),
@@ -174,14 +205,22 @@ fn controllers(layout: &Layout, campaign: &CampaignGroup, mut instance: Instance
         ),
         _ => HOLD.yes_or_no(holds, "memory.high", "not offered by the kernel"),
     };
-    let group = instance.procs_files().into_iter().filter_map(|path| path.parent().map(Path::to_owned));
-    let kills = group.clone().any(|folder| std::fs::write(folder.join("cgroup.kill"), "1").is_ok());
-    let presses = group.clone().any(|folder| std::fs::read(folder.join("cpu.pressure")).is_ok());
+    let files = instance.procs_files();
+    let kills = files
+        .iter()
+        .any(|file| cgroup::write(&file.with_file_name("cgroup.kill"), "1").is_ok());
+    let presses = files
+        .iter()
+        .any(|file| std::fs::read(file.with_file_name("cpu.pressure")).is_ok());
     let all = vec![
         settable(&CPU, Controller::Cpu),
         settable(&MEMORY, Controller::Memory),
         hold,
-        TASKS.yes_or_no(tasks.is_ok() && campaign.controls(Controller::Pids), "set and taken", "no controller"),
+        TASKS.yes_or_no(
+            tasks.is_ok() && campaign.controls(Controller::Pids),
+            "set and taken",
+            "no controller",
+        ),
         io,
         PRESSURE.yes_or_no(presses, "told for each group", "not told for groups"),
         KILL.yes_or_no(kills, "cgroup.kill", "no cgroup.kill"),
@@ -193,11 +232,30 @@ fn controllers(layout: &Layout, campaign: &CampaignGroup, mut instance: Instance
 
 fn namespaces() -> Vec<Capability> {
     const ENABLE: &str = "run as root, or allow user namespaces (`sysctl kernel.unprivileged_userns_clone=1`, on Ubuntu `kernel.apparmor_restrict_unprivileged_userns=0`)";
-    let about = |name, needed_for| About { name, needed_for, how_to_enable: ENABLE };
+    let about = |name, needed_for| About {
+        name,
+        needed_for,
+        how_to_enable: ENABLE,
+    };
     [
-        (about("mount namespace", "a private /tmp for each instance"), attempt::mount_namespace()),
-        (about("process namespace", "instances that do not see each other's processes"), attempt::process_namespace()),
-        (about("network namespace", "instances that can use the same ports, and counting their network bytes"), attempt::network_namespace()),
+        (
+            about("mount namespace", "a private /tmp for each instance"),
+            attempt::mount_namespace(),
+        ),
+        (
+            about(
+                "process namespace",
+                "instances that do not see each other's processes",
+            ),
+            attempt::process_namespace(),
+        ),
+        (
+            about(
+                "network namespace",
+                "instances that can use the same ports, and counting their network bytes",
+            ),
+            attempt::network_namespace(),
+        ),
     ]
     .into_iter()
     .map(|(about, tried)| match tried {
@@ -242,13 +300,21 @@ fn processes(root: &Path) -> Vec<Capability> {
     vec![
         verdict(&subreaper, attempt::subreaper()),
         verdict(&pidfd, attempt::process_descriptor()),
-        io.yes_or_no(told_io.is_ok(), "/proc/self/io", "/proc/self/io may not be read"),
+        io.yes_or_no(
+            told_io.is_ok(),
+            "/proc/self/io",
+            "/proc/self/io may not be read",
+        ),
         if process::counts_open_files_by_stat(root) {
             files.found(State::Works, "told by stat")
         } else {
             files.found(State::Partly, "listed")
         },
-        children.yes_or_no(tree && lists, "/proc/PID/task/TID/children", "no list of children in /proc"),
+        children.yes_or_no(
+            tree && lists,
+            "/proc/PID/task/TID/children",
+            "no list of children in /proc",
+        ),
         resource_limits(),
     ]
 }
@@ -269,7 +335,10 @@ fn resource_limits() -> Capability {
     let hard = attempt::open_files_hard_limit();
     match attempt::raise_hard_limit() {
         Ok(()) => about.found(State::Works, format!("{hard} open files, may be raised")),
-        Err(_) => about.found(State::Partly, format!("at most {hard} open files, may not be raised")),
+        Err(_) => about.found(
+            State::Partly,
+            format!("at most {hard} open files, may not be raised"),
+        ),
     }
 }
 
@@ -281,7 +350,8 @@ mod tests {
     fn everything_is_tried_once_and_nothing_is_left() {
         let layout = Layout::detect(Path::new("/")).unwrap();
         let namespaces = || {
-            ["mnt", "pid", "pid_for_children", "net", "user"].map(|name| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap())
+            ["mnt", "pid", "pid_for_children", "net", "user"]
+                .map(|name| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap())
         };
         let membership = || std::fs::read_to_string("/proc/self/cgroup").unwrap();
         let before = (namespaces(), membership());
@@ -295,7 +365,11 @@ mod tests {
         assert_eq!(names.len(), 17);
         for capability in &found {
             assert!(!capability.found.is_empty(), "{capability:?}");
-            assert_eq!(capability.how_to_enable.is_empty(), capability.state == State::Works, "{capability:?}");
+            assert_eq!(
+                capability.how_to_enable.is_empty(),
+                capability.state == State::Works,
+                "{capability:?}"
+            );
             println!("{capability:?}");
         }
         let owner = Owner::current(Path::new("/")).unwrap();

@@ -43,17 +43,33 @@ pub(super) enum Error {
     #[error(
         "start {program:?}: no pipes for its output ({source}); raise the limit of open files (ulimit -n)"
     )]
-    Pipe { program: OsString, source: io::Error },
+    Pipe {
+        program: OsString,
+        source: io::Error,
+    },
     #[error("start {program:?}: no new process ({source}); lower the number of instances")]
-    Clone { program: OsString, source: io::Error },
+    Clone {
+        program: OsString,
+        source: io::Error,
+    },
     #[error("start {program:?} in {}: cannot enter that directory ({source})", cwd.display())]
-    Cwd { program: OsString, cwd: std::path::PathBuf, source: io::Error },
+    Cwd {
+        program: OsString,
+        cwd: std::path::PathBuf,
+        source: io::Error,
+    },
     #[error(
         "start {program:?}: not executed ({source}); it must be an executable file, as must be the interpreter it names"
     )]
-    Execute { program: OsString, source: io::Error },
+    Execute {
+        program: OsString,
+        source: io::Error,
+    },
     #[error("start {program:?}: its process could not be prepared ({source})")]
-    Prepare { program: OsString, source: io::Error },
+    Prepare {
+        program: OsString,
+        source: io::Error,
+    },
 }
 
 /// A process that runs the program.
@@ -79,7 +95,11 @@ impl Launcher {
     pub(super) fn new() -> io::Result<Launcher> {
         let null = File::open("/dev/null")?;
         let stack = vec![0_u128; STACK_BYTES / size_of::<u128>()].into_boxed_slice();
-        Ok(Launcher { null, stack, oom_score: OomScore::open() })
+        Ok(Launcher {
+            null,
+            stack,
+            oom_score: OomScore::open(),
+        })
     }
 
     /// What cannot be had on this host.
@@ -96,27 +116,46 @@ impl Launcher {
         let program = || start.program.clone();
         let image = Image::new(start).ok_or_else(|| Error::Nul { program: program() })?;
         let pipe = || {
-            pipe2(OFlag::O_CLOEXEC)
-                .map_err(|source| Error::Pipe { program: program(), source: source.into() })
+            pipe2(OFlag::O_CLOEXEC).map_err(|source| Error::Pipe {
+                program: program(),
+                source: source.into(),
+            })
         };
         let (stdout, stdout_write) = pipe()?;
         let (stderr, stderr_write) = pipe()?;
         for reader in [&stdout, &stderr] {
-            nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-                .map_err(|source| Error::Pipe { program: program(), source: source.into() })?;
+            nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(
+                |source| Error::Pipe {
+                    program: program(),
+                    source: source.into(),
+                },
+            )?;
         }
-        let fds = [self.null.as_raw_fd(), stdout_write.as_raw_fd(), stderr_write.as_raw_fd()];
+        let fds = [
+            self.null.as_raw_fd(),
+            stdout_write.as_raw_fd(),
+            stderr_write.as_raw_fd(),
+        ];
         let at = Instant::now();
         let pid = image.clone_and_execute(self, fds).map_err(|failure| {
             let (program, source) = (program(), io::Error::from_raw_os_error(failure.errno));
             match failure.step {
                 Step::Clone => Error::Clone { program, source },
-                Step::Cwd => Error::Cwd { program, cwd: start.cwd.clone(), source },
+                Step::Cwd => Error::Cwd {
+                    program,
+                    cwd: start.cwd.clone(),
+                    source,
+                },
                 Step::Execute => Error::Execute { program, source },
                 Step::Prepare => Error::Prepare { program, source },
             }
         })?;
-        Ok(Launched { pid, stdout, stderr, at })
+        Ok(Launched {
+            pid,
+            stdout,
+            stderr,
+            at,
+        })
     }
 }
 
@@ -133,9 +172,15 @@ impl OomScore {
     fn open() -> OomScore {
         let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
         let own: i32 = own.trim().parse().unwrap_or(0);
-        let file = OpenOptions::new().write(true).open("/proc/self/oom_score_adj").ok();
-        let mut score =
-            OomScore { file, own: own.to_string(), raised: own.max(OOM_SCORE_ADJ).to_string() };
+        let file = OpenOptions::new()
+            .write(true)
+            .open("/proc/self/oom_score_adj")
+            .ok();
+        let mut score = OomScore {
+            file,
+            own: own.to_string(),
+            raised: own.max(OOM_SCORE_ADJ).to_string(),
+        };
         // Whoever cannot come back must not go there.
         if !(score.set(&score.raised) && score.set(&score.own)) {
             score.file = None;
@@ -144,7 +189,9 @@ impl OomScore {
     }
 
     fn set(&self, value: &str) -> bool {
-        self.file.as_ref().is_some_and(|file| file.write_at(value.as_bytes(), 0).is_ok())
+        self.file
+            .as_ref()
+            .is_some_and(|file| file.write_at(value.as_bytes(), 0).is_ok())
     }
 }
 
@@ -180,14 +227,20 @@ impl Image {
         };
         let args = std::iter::once(&start.program).chain(&start.args);
         Some(Image {
-            paths: candidates(start).iter().map(|path| c(path)).collect::<Option<_>>()?,
+            paths: candidates(start)
+                .iter()
+                .map(|path| c(path))
+                .collect::<Option<_>>()?,
             args: args.map(|argument| c(argument)).collect::<Option<_>>()?,
             env: start.env.iter().map(variable).collect::<Option<_>>()?,
             cwd: c(start.cwd.as_os_str())?,
         })
     }
 
-    #[expect(unsafe_code, reason = "clone(2) sharing memory is what makes starting cheap")]
+    #[expect(
+        unsafe_code,
+        reason = "clone(2) sharing memory is what makes starting cheap"
+    )]
     fn clone_and_execute(&self, launcher: &mut Launcher, fds: [RawFd; 3]) -> Result<i32, Failure> {
         let [paths, args, env] = [&self.paths, &self.args, &self.env].map(|list| pointers(list));
         let mut context = Context {
@@ -213,7 +266,10 @@ impl Image {
         let clone_errno = nix::errno::Errno::last_raw();
         launcher.oom_score.set(&launcher.oom_score.own);
         if pid == -1 {
-            return Err(Failure { step: Step::Clone, errno: clone_errno });
+            return Err(Failure {
+                step: Step::Clone,
+                errno: clone_errno,
+            });
         }
         // SAFETY: the child is through with the context.
         match unsafe { shared.read_volatile().failure } {
@@ -234,13 +290,22 @@ fn candidates(start: &Start) -> Vec<OsString> {
     let path = start.env.iter().rev().find(|(name, _)| name == "PATH");
     let folders = path.map_or(OsStr::new(PATH_DEFAULT), |(_, folders)| folders);
     std::env::split_paths(folders)
-        .map(|folder| Path::new(".").join(folder).join(&start.program).into_os_string())
+        .map(|folder| {
+            Path::new(".")
+                .join(folder)
+                .join(&start.program)
+                .into_os_string()
+        })
         .collect()
 }
 
 /// A list that ends with a null pointer.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|it| it.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    strings
+        .iter()
+        .map(|it| it.as_ptr())
+        .chain(std::iter::once(std::ptr::null()))
+        .collect()
 }
 
 /// What the child is told, and what it answers.
@@ -271,7 +336,10 @@ extern "C" fn execute(context: *mut c_void) -> c_int {
             Step::Execute
         }
     };
-    context.failure = Some(Failure { step, errno: nix::errno::Errno::last_raw() });
+    context.failure = Some(Failure {
+        step,
+        errno: nix::errno::Errno::last_raw(),
+    });
     // SAFETY: ends the child at once, running nothing of the init's.
     unsafe { libc::_exit(127) }
 }
@@ -390,7 +458,10 @@ mod tests {
         assert_eq!(candidates(&start("sh", "/a:/b")), ["/a/sh", "/b/sh"]);
         assert_eq!(candidates(&start("/x/sh", "/a:/b")), ["/x/sh"]);
         assert_eq!(candidates(&start("", "/a")), [""]);
-        let bare = Start { program: "sh".into(), ..Start::default() };
+        let bare = Start {
+            program: "sh".into(),
+            ..Start::default()
+        };
         assert_eq!(candidates(&bare), ["/bin/sh", "/usr/bin/sh"]);
     }
 }

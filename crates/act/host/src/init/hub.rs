@@ -10,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No sockets left, most likely.
-    #[error("make a socket pair for an instance; close programs or raise the limit of open files (ulimit -n)")]
+    #[error(
+        "make a socket pair for an instance; close programs or raise the limit of open files (ulimit -n)"
+    )]
     Socket {
         /// What the system says.
         #[source]
@@ -42,6 +44,9 @@ pub fn spawn(executable: &Path, arguments: &[&str]) -> Result<(UnixStream, Child
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|source| Error::Spawn { executable: executable.to_path_buf(), source })?;
+        .map_err(|source| Error::Spawn {
+            executable: executable.to_path_buf(),
+            source,
+        })?;
     Ok((ours, child))
 }

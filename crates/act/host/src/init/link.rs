@@ -24,7 +24,12 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(stream: UnixStream) -> io::Result<Link> {
         stream.set_nonblocking(true)?;
-        Ok(Link { stream, decoder: Decoder::default(), outgoing: Vec::new(), is_lost: false })
+        Ok(Link {
+            stream,
+            decoder: Decoder::default(),
+            outgoing: Vec::new(),
+            is_lost: false,
+        })
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -65,7 +70,8 @@ impl Link {
     /// Sends, or keeps what the socket does not take now for [`Link::flush`].
     pub(super) fn send(&mut self, message: &FromInit) {
         let frame: Result<_, protocol::Error> = protocol::encode(message);
-        self.outgoing.extend(frame.expect("reports are cut to fit a frame"));
+        self.outgoing
+            .extend(frame.expect("reports are cut to fit a frame"));
         self.flush();
     }
 
@@ -83,5 +89,8 @@ impl Link {
 }
 
 fn is_momentary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }

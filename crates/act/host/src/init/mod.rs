@@ -59,9 +59,8 @@ pub fn main() -> i32 {
         return EXIT_DONE;
     };
     let entered = sandbox::enter(&setup).map_err(|error| error.to_string());
-    let ready = entered.and_then(|missing| {
-        Supervisor::new(&setup, missing).map_err(|error| error.to_string())
-    });
+    let ready = entered
+        .and_then(|missing| Supervisor::new(&setup, missing).map_err(|error| error.to_string()));
     match ready {
         Ok(supervisor) => {
             supervisor.run(link);
@@ -130,7 +129,15 @@ fn reset_signals() -> io::Result<()> {
         if signal != libc::SIGSEGV && signal != libc::SIGBUS {
             let old = std::ptr::null_mut::<u64>();
             // SAFETY: reads `DEFAULT` and installs no handler. Refused for SIGKILL and SIGSTOP.
-            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), old, SET_BYTES) };
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    DEFAULT.as_ptr(),
+                    old,
+                    SET_BYTES,
+                )
+            };
         }
     }
     Ok(())
@@ -145,9 +152,13 @@ fn close_from(first: RawFd) {
             return;
         }
         // Before Linux 5.9.
-        let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-        let open: Vec<RawFd> =
-            open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let open = std::fs::read_dir("/proc/self/fd")
+            .into_iter()
+            .flatten()
+            .flatten();
+        let open: Vec<RawFd> = open
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
         for fd in open.into_iter().filter(|fd| *fd >= first) {
             libc::close(fd);
         }

@@ -65,9 +65,17 @@ impl Capture {
         self.tail.rotate_left(self.oldest);
         let mut kept = self.head;
         if self.dropped_bytes > 0 {
-            let break_line = if kept.last().is_none_or(|last| *last == b'\n') { "" } else { "\n" };
-            let marker = format!("{break_line}[... {} bytes not kept ...]\n", self.dropped_bytes);
-            kept.write_all(marker.as_bytes()).expect("a Vec takes every write");
+            let break_line = if kept.last().is_none_or(|last| *last == b'\n') {
+                ""
+            } else {
+                "\n"
+            };
+            let marker = format!(
+                "{break_line}[... {} bytes not kept ...]\n",
+                self.dropped_bytes
+            );
+            kept.write_all(marker.as_bytes())
+                .expect("a Vec takes every write");
         }
         kept.extend_from_slice(&self.tail);
         (kept, self.dropped_bytes)
@@ -87,7 +95,10 @@ mod tests {
         capture.push(b"middle");
         capture.push(b"tail");
         let (kept, dropped) = capture.finish();
-        assert_eq!(String::from_utf8(kept).unwrap(), "head\n[... 6 bytes not kept ...]\ntail");
+        assert_eq!(
+            String::from_utf8(kept).unwrap(),
+            "head\n[... 6 bytes not kept ...]\ntail"
+        );
         assert_eq!(dropped, 6);
     }
 

@@ -47,7 +47,10 @@ impl Place {
         let file = File::open(path)?;
         read_list(&file)?;
         let is_v2 = fstatfs(&file)?.filesystem_type() == CGROUP2_SUPER_MAGIC;
-        Ok(Place::Cgroup(ProcsFile { path: path.to_path_buf(), open: is_v2.then_some(file) }))
+        Ok(Place::Cgroup(ProcsFile {
+            path: path.to_path_buf(),
+            open: is_v2.then_some(file),
+        }))
     }
 
     /// All that descends from this process.
@@ -68,21 +71,37 @@ impl Place {
     /// either. A list that can not be read any more is that of a cgroup that is gone, so empty.
     pub(super) fn living(&self, spare: &[i32]) -> Vec<Process> {
         let found = match self {
-            Place::Cgroup(ProcsFile { open: Some(file), .. }) => read_list(file),
-            Place::Cgroup(ProcsFile { path, open: None }) => File::open(path).and_then(|it| read_list(&it)),
-            Place::Descent(Some(children)) => read_list(children).map(|it| descend(it, spare, children_of)),
+            Place::Cgroup(ProcsFile {
+                open: Some(file), ..
+            }) => read_list(file),
+            Place::Cgroup(ProcsFile { path, open: None }) => {
+                File::open(path).and_then(|it| read_list(&it))
+            }
+            Place::Descent(Some(children)) => {
+                read_list(children).map(|it| descend(it, spare, children_of))
+            }
             Place::Descent(None) => Ok(descend_by_parents(spare)),
         };
         // Processes of an outer pid namespace are listed as 0.
         let mut pids = found.unwrap_or_default();
         pids.retain(|pid| *pid > 0 && !spare.contains(pid));
-        pids.into_iter().filter_map(Process::read).filter(Process::is_alive).collect()
+        pids.into_iter()
+            .filter_map(Process::read)
+            .filter(Process::is_alive)
+            .collect()
     }
 
     /// SIGKILLs `victims`, those that are still here.
     pub(super) fn kill(&self, victims: &[Process], spare: &[i32]) {
-        let pinned: Vec<_> = victims.iter().map(|victim| (victim.pid, pidfd_open(victim.pid))).collect();
-        let here = if victims.is_empty() { Vec::new() } else { self.living(spare) };
+        let pinned: Vec<_> = victims
+            .iter()
+            .map(|victim| (victim.pid, pidfd_open(victim.pid)))
+            .collect();
+        let here = if victims.is_empty() {
+            Vec::new()
+        } else {
+            self.living(spare)
+        };
         for (pid, pidfd) in pinned {
             if !here.iter().any(|process| process.pid == pid) {
                 continue;
@@ -154,7 +173,10 @@ fn read_list(file: &File) -> io::Result<Vec<i32>> {
         }
     }
     let numbers = String::from_utf8_lossy(&text);
-    Ok(numbers.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect())
+    Ok(numbers
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect())
 }
 
 fn children_of(pid: i32) -> Vec<i32> {
@@ -162,7 +184,9 @@ fn children_of(pid: i32) -> Vec<i32> {
         return Vec::new();
     };
     let lists = tasks.filter_map(|task| File::open(task.ok()?.path().join("children")).ok());
-    lists.flat_map(|list| read_list(&list).unwrap_or_default()).collect()
+    lists
+        .flat_map(|list| read_list(&list).unwrap_or_default())
+        .collect()
 }
 
 /// `found` and all below, not entering `spare`.
@@ -185,9 +209,15 @@ fn descend(mut found: Vec<i32>, spare: &[i32], children: impl Fn(i32) -> Vec<i32
 fn descend_by_parents(spare: &[i32]) -> Vec<i32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
         if let Some(process) = pid.and_then(Process::read) {
-            children.entry(process.parent).or_default().push(process.pid);
+            children
+                .entry(process.parent)
+                .or_default()
+                .push(process.pid);
         }
     }
     let of = |pid: i32| children.get(&pid).cloned().unwrap_or_default();
@@ -200,7 +230,9 @@ fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     unsafe {
         match libc::syscall(libc::SYS_pidfd_open, pid, 0) {
             -1 => Err(io::Error::last_os_error()),
-            fd => Ok(OwnedFd::from_raw_fd(i32::try_from(fd).expect("descriptors are ints"))),
+            fd => Ok(OwnedFd::from_raw_fd(
+                i32::try_from(fd).expect("descriptors are ints"),
+            )),
         }
     }
 }
@@ -210,7 +242,13 @@ fn pidfd_kill(pidfd: &OwnedFd) {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the descriptor is open, and no siginfo is passed. Failing means it is gone already.
     unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, no_info, 0);
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            no_info,
+            0,
+        );
     }
 }
 
@@ -223,8 +261,14 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_shifts_no_field() {
         let process = Process::parse(7, STAT.as_bytes()).unwrap();
-        let expected =
-            Process { pid: 7, group: 7, parent: 1, state: b'S', flags: 4_194_560, tasks: 5 };
+        let expected = Process {
+            pid: 7,
+            group: 7,
+            parent: 1,
+            state: b'S',
+            flags: 4_194_560,
+            tasks: 5,
+        };
         assert_eq!(process, expected);
     }
 
@@ -259,7 +303,10 @@ mod tests {
 
     #[test]
     fn both_ways_of_descent_find_a_child() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let pid = child.id().cast_signed();
         let by_parents = descend_by_parents(&[]);
         let from_init: Vec<i32> = descend(vec![std::process::id().cast_signed()], &[], children_of);

@@ -228,7 +228,9 @@ impl Decoder {
         let (message, trailing) =
             postcard::take_from_bytes(frame).map_err(|source| Error::Malformed { source })?;
         if !trailing.is_empty() {
-            return Err(Error::Trailing { bytes: trailing.len() });
+            return Err(Error::Trailing {
+                bytes: trailing.len(),
+            });
         }
         self.consume(LENGTH_BYTES + bytes);
         Ok(Some(message))
@@ -339,18 +341,38 @@ mod tests {
     }
 
     fn order() -> impl Strategy<Value = ToInit> {
-        let setup = (prop::collection::vec(path(), 0..3), prop::option::of(path()), path());
+        let setup = (
+            prop::collection::vec(path(), 0..3),
+            prop::option::of(path()),
+            path(),
+        );
         let pair = (os_string(), os_string());
-        let start =
-            (any::<u32>(), os_string(), prop::collection::vec(pair, 0..3), path());
+        let start = (
+            any::<u32>(),
+            os_string(),
+            prop::collection::vec(pair, 0..3),
+            path(),
+        );
         prop_oneof![
             setup.prop_map(|(procs_files, own_procs_file, scratch)| {
                 let visible = procs_files.clone();
-                let some = Setup { procs_files, own_procs_file, scratch, visible, ..Setup::default() };
+                let some = Setup {
+                    procs_files,
+                    own_procs_file,
+                    scratch,
+                    visible,
+                    ..Setup::default()
+                };
                 ToInit::Setup(some)
             }),
             start.prop_map(|(thread, program, env, cwd)| {
-                ToInit::Start(Start { thread, program, env, cwd, ..Start::default() })
+                ToInit::Start(Start {
+                    thread,
+                    program,
+                    env,
+                    cwd,
+                    ..Start::default()
+                })
             }),
             any::<(u32, u32)>().prop_map(|(thread, grace_ms)| ToInit::Kill { thread, grace_ms }),
             (path(), any::<Vec<i32>>()).prop_map(|(procs_file, spare)| ToInit::Moved {
@@ -429,15 +451,28 @@ mod tests {
         assert!(decoder.bytes.capacity() < 1024);
         let mut decoder = Decoder::default();
         decoder.push(&u32::MAX.to_le_bytes());
-        assert!(matches!(decoder.pop::<ToInit>(), Err(Error::TooLong { .. })));
+        assert!(matches!(
+            decoder.pop::<ToInit>(),
+            Err(Error::TooLong { .. })
+        ));
     }
 
     #[test]
     fn the_longest_report_fits_and_more_is_refused() {
         let most = vec![b'x'; usize::try_from(OUTPUT_BYTES_MAX).unwrap() + 200];
-        let ended = Ended { stdout: most.clone(), stderr: most, ..Ended::default() };
+        let ended = Ended {
+            stdout: most.clone(),
+            stderr: most,
+            ..Ended::default()
+        };
         assert!(encode(&FromInit::Ended(ended)).is_ok());
-        let ended = Ended { stdout: vec![0; FRAME_BYTES_MAX], ..Ended::default() };
-        assert!(matches!(encode(&FromInit::Ended(ended)), Err(Error::TooLong { .. })));
+        let ended = Ended {
+            stdout: vec![0; FRAME_BYTES_MAX],
+            ..Ended::default()
+        };
+        assert!(matches!(
+            encode(&FromInit::Ended(ended)),
+            Err(Error::TooLong { .. })
+        ));
     }
 }

@@ -34,19 +34,44 @@ pub(super) enum Error {
         "enter cgroup of instance i{instance} by {}: {source}; it must exist and be writable for this user",
         procs_file.display()
     )]
-    Cgroup { instance: u32, procs_file: PathBuf, source: io::Error },
+    Cgroup {
+        instance: u32,
+        procs_file: PathBuf,
+        source: io::Error,
+    },
     #[error(
         "make {what} private for instance i{instance}: {source}; run as root, allow unprivileged user namespaces, \
          or ask for less isolation"
     )]
-    Unshare { instance: u32, what: String, source: io::Error },
-    #[error("map users in the user namespace of instance i{instance} by {file}: {source}; run as root or ask for less isolation")]
-    MapUsers { instance: u32, file: &'static str, source: io::Error },
+    Unshare {
+        instance: u32,
+        what: String,
+        source: io::Error,
+    },
+    #[error(
+        "map users in the user namespace of instance i{instance} by {file}: {source}; run as root or ask for less isolation"
+    )]
+    MapUsers {
+        instance: u32,
+        file: &'static str,
+        source: io::Error,
+    },
     #[error("mount {what} on {} for instance i{instance}: {source}; run as root or ask for less isolation", target.display())]
-    Mount { instance: u32, what: String, target: PathBuf, source: io::Error },
+    Mount {
+        instance: u32,
+        what: String,
+        target: PathBuf,
+        source: io::Error,
+    },
     #[error("keep {} visible in instance i{instance}: {source}; it must be an existing path", path.display())]
-    Visible { instance: u32, path: PathBuf, source: io::Error },
-    #[error("bring up the loopback interface of instance i{instance}: {source}; ask for less isolation")]
+    Visible {
+        instance: u32,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error(
+        "bring up the loopback interface of instance i{instance}: {source}; ask for less isolation"
+    )]
     Loopback { instance: u32, source: io::Error },
     #[error("fork pid 1 of instance i{instance}: {source}; lower the number of instances")]
     Fork { instance: u32, source: io::Error },
@@ -59,21 +84,32 @@ pub(super) enum Error {
 pub(super) fn enter(setup: &Setup) -> Result<Vec<String>, Error> {
     let instance = setup.instance;
     for procs_file in &setup.procs_files {
-        let entered = OpenOptions::new().write(true).open(procs_file).and_then(|mut it| it.write_all(b"0"));
+        let entered = OpenOptions::new()
+            .write(true)
+            .open(procs_file)
+            .and_then(|mut it| it.write_all(b"0"));
         entered.map_err(|source| Error::Cgroup {
             instance,
             procs_file: procs_file.clone(),
             source,
         })?;
     }
-    let wanted = Isolation { mount: setup.isolation.mount || setup.isolation.pid, ..setup.isolation };
+    let wanted = Isolation {
+        mount: setup.isolation.mount || setup.isolation.pid,
+        ..setup.isolation
+    };
     if wanted == Isolation::default() {
         return Ok(Vec::new());
     }
     unshare_all(instance, wanted)?;
     let mut missing = Vec::new();
     if wanted.mount {
-        mount_at(instance, None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+        mount_at(
+            instance,
+            None,
+            Path::new("/"),
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        )?;
         missing.extend(hide_temporary(setup)?);
     }
     if wanted.net {
@@ -99,7 +135,9 @@ fn unshare_all(instance: u32, wanted: Isolation) -> Result<(), Error> {
     let (user, group) = (geteuid(), getegid());
     match unshare(flags) {
         Err(Errno::EPERM) => unshare(flags | CloneFlags::CLONE_NEWUSER),
-        other => return other.map_err(|errno| unshare_error(instance, parts().map(|it| it.2), errno)),
+        other => {
+            return other.map_err(|errno| unshare_error(instance, parts().map(|it| it.2), errno));
+        }
     }
     .map_err(|errno| unshare_error(instance, parts().map(|it| it.2), errno))?;
     // setgroups must be given up before a group may be mapped: user_namespaces(7).
@@ -108,7 +146,11 @@ fn unshare_all(instance: u32, wanted: Isolation) -> Result<(), Error> {
         ("/proc/self/uid_map", format!("{user} {user} 1")),
         ("/proc/self/gid_map", format!("{group} {group} 1")),
     ] {
-        fs::write(file, line).map_err(|source| Error::MapUsers { instance, file, source })?;
+        fs::write(file, line).map_err(|source| Error::MapUsers {
+            instance,
+            file,
+            source,
+        })?;
     }
     Ok(())
 }
@@ -136,8 +178,11 @@ fn hide_temporary(setup: &Setup) -> Result<Option<String>, Error> {
     let instance = setup.instance;
     let mut kept: Vec<PathBuf> = Vec::new();
     for path in setup.visible.iter().chain([&setup.scratch]) {
-        let real = fs::canonicalize(path)
-            .map_err(|source| Error::Visible { instance, path: path.clone(), source })?;
+        let real = fs::canonicalize(path).map_err(|source| Error::Visible {
+            instance,
+            path: path.clone(),
+            source,
+        })?;
         if Path::new(TEMPORARY) == real {
             return Ok(Some(format!(
                 "a private {TEMPORARY} for instance i{instance}: {} itself must stay visible",
@@ -153,14 +198,21 @@ fn hide_temporary(setup: &Setup) -> Result<Option<String>, Error> {
         .into_iter()
         .map(|path| match pin(&path) {
             Ok(fd) => Ok((path, fd)),
-            Err(source) => Err(Error::Visible { instance, path, source }),
+            Err(source) => Err(Error::Visible {
+                instance,
+                path,
+                source,
+            }),
         })
         .collect::<Result<_, _>>()?;
     bind(instance, &setup.scratch, Path::new(TEMPORARY))?;
     for (path, fd) in pinned {
         let source = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        make_mountpoint(&source, &path)
-            .map_err(|source| Error::Visible { instance, path: path.clone(), source })?;
+        make_mountpoint(&source, &path).map_err(|source| Error::Visible {
+            instance,
+            path: path.clone(),
+            source,
+        })?;
         bind(instance, &source, &path)?;
     }
     Ok(None)
@@ -168,7 +220,10 @@ fn hide_temporary(setup: &Setup) -> Result<Option<String>, Error> {
 
 /// Holds on to a path that is about to be hidden.
 fn pin(path: &Path) -> io::Result<OwnedFd> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)?;
     Ok(OwnedFd::from(file))
 }
 
@@ -193,7 +248,12 @@ fn bind(instance: u32, source: &Path, target: &Path) -> Result<(), Error> {
 /// A new network namespace has only `lo`, and that is down: netdevice(7).
 #[expect(unsafe_code, reason = "ioctl on an interface has no safe wrapper")]
 fn loopback_up() -> io::Result<()> {
-    let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let any = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     // SAFETY: the request is zeroed, so its name ends with a NUL, and both calls get the type that
     // they expect; the union's flags are what SIOCGIFFLAGS fills in.
     unsafe {
@@ -216,9 +276,15 @@ fn loopback_up() -> io::Result<()> {
 #[expect(unsafe_code, reason = "fork(2)")]
 fn become_first(instance: u32) -> Result<(), Error> {
     // SAFETY: there is one thread, so the child may do anything.
-    match unsafe { fork() }.map_err(|errno| Error::Fork { instance, source: errno.into() })? {
+    match unsafe { fork() }.map_err(|errno| Error::Fork {
+        instance,
+        source: errno.into(),
+    })? {
         ForkResult::Child => {
-            let outer_is_gone = || Error::Fork { instance, source: io::ErrorKind::BrokenPipe.into() };
+            let outer_is_gone = || Error::Fork {
+                instance,
+                source: io::ErrorKind::BrokenPipe.into(),
+            };
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|_| outer_is_gone())
         }
         ForkResult::Parent { child } => {
@@ -237,19 +303,31 @@ mod tests {
     #[test]
     fn a_cgroup_that_is_not_there_is_named() {
         let procs_file = PathBuf::from("/nowhere/cgroup.procs");
-        let setup = Setup { instance: 3, procs_files: vec![procs_file], ..Setup::default() };
+        let setup = Setup {
+            instance: 3,
+            procs_files: vec![procs_file],
+            ..Setup::default()
+        };
         let message = enter(&setup).unwrap_err().to_string();
-        assert!(message.contains("i3") && message.contains("/nowhere/cgroup.procs"), "{message}");
+        assert!(
+            message.contains("i3") && message.contains("/nowhere/cgroup.procs"),
+            "{message}"
+        );
     }
 
     #[test]
     fn every_cgroup_is_entered_by_zero() {
         let folder = tempfile::tempdir().unwrap();
-        let procs_files: Vec<PathBuf> = ["cpu", "memory"].map(|name| folder.path().join(name)).into();
+        let procs_files: Vec<PathBuf> = ["cpu", "memory"]
+            .map(|name| folder.path().join(name))
+            .into();
         for procs_file in &procs_files {
             fs::write(procs_file, "").unwrap();
         }
-        let setup = Setup { procs_files: procs_files.clone(), ..Setup::default() };
+        let setup = Setup {
+            procs_files: procs_files.clone(),
+            ..Setup::default()
+        };
         assert_eq!(enter(&setup).unwrap(), Vec::<String>::new());
         for procs_file in &procs_files {
             assert_eq!(fs::read_to_string(procs_file).unwrap(), "0");

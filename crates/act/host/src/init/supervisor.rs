@@ -38,13 +38,19 @@ const ENDING_SIGNALS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SI
 /// Why there is nothing that could supervise.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("open /dev/null, which tests read as standard input: {source}; it must be a readable device")]
+    #[error(
+        "open /dev/null, which tests read as standard input: {source}; it must be a readable device"
+    )]
     Null { source: io::Error },
     #[error(
         "read the processes of instance i{instance} in {}: {source}; it must be the cgroup.procs of its cgroup",
         procs_file.display()
     )]
-    Procs { instance: u32, procs_file: PathBuf, source: io::Error },
+    Procs {
+        instance: u32,
+        procs_file: PathBuf,
+        source: io::Error,
+    },
     #[error("hear when tests end (signalfd): {source}; raise the limit of open files (ulimit -n)")]
     Signals { source: io::Error },
 }
@@ -68,7 +74,9 @@ impl Supervisor {
     /// To be made inside the instance.
     pub(super) fn new(setup: &Setup, mut missing: Vec<String>) -> Result<Supervisor, Error> {
         if let Err(errno) = nix::sys::prctl::set_child_subreaper(true) {
-            missing.push(format!("orphans of tests are not handed to the init: {errno}"));
+            missing.push(format!(
+                "orphans of tests are not handed to the init: {errno}"
+            ));
         }
         let launcher = Launcher::new().map_err(|source| Error::Null { source })?;
         missing.extend(launcher.missing());
@@ -83,8 +91,9 @@ impl Supervisor {
         let mut heard = SigSet::from_iter(ENDING_SIGNALS);
         heard.add(Signal::SIGCHLD);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let signals = SignalFd::with_flags(&heard, flags)
-            .map_err(|errno| Error::Signals { source: errno.into() })?;
+        let signals = SignalFd::with_flags(&heard, flags).map_err(|errno| Error::Signals {
+            source: errno.into(),
+        })?;
         let output_bytes_max = setup.output_bytes_max.min(OUTPUT_BYTES_MAX);
         Ok(Supervisor {
             launcher,
@@ -101,7 +110,9 @@ impl Supervisor {
 
     /// Serves the hub until it says so or is gone; then nothing that was started is left.
     pub(super) fn run(mut self, mut link: Link) {
-        link.send(&FromInit::Ready { missing: std::mem::take(&mut self.missing) });
+        link.send(&FromInit::Ready {
+            missing: std::mem::take(&mut self.missing),
+        });
         while !self.is_done() {
             self.wait(&mut link);
             while let Some(order) = link.next() {
@@ -120,14 +131,23 @@ impl Supervisor {
     }
 
     fn is_done(&self) -> bool {
-        self.closing.is_some_and(|until| self.threads.is_empty() || until <= Instant::now())
+        self.closing
+            .is_some_and(|until| self.threads.is_empty() || until <= Instant::now())
     }
 
     /// Sleeps until something is to be done; moves bytes from and to whoever is ready.
     fn wait(&mut self, link: &mut Link) {
-        let wants_out = if link.has_outgoing() { PollFlags::POLLOUT } else { PollFlags::empty() };
+        let wants_out = if link.has_outgoing() {
+            PollFlags::POLLOUT
+        } else {
+            PollFlags::empty()
+        };
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        let pipes = self.threads.iter().flat_map(|it| [it.stdout.fd(), it.stderr.fd()]).flatten();
+        let pipes = self
+            .threads
+            .iter()
+            .flat_map(|it| [it.stdout.fd(), it.stderr.fd()])
+            .flatten();
         fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         if !link.is_lost() {
             fds.push(PollFd::new(link.fd(), PollFlags::POLLIN | wants_out));
@@ -155,13 +175,20 @@ impl Supervisor {
     fn timeout(&self) -> PollTimeout {
         let now = Instant::now();
         let pause = now + Duration::from_millis(SWEEP_PAUSE_MS);
-        let sweeping = self.threads.iter().any(|it| !it.is_running()).then_some(pause);
+        let sweeping = self
+            .threads
+            .iter()
+            .any(|it| !it.is_running())
+            .then_some(pause);
         let deadlines = self.threads.iter().filter_map(|it| it.kill_at);
         let Some(next) = deadlines.chain(sweeping).chain(self.closing).min() else {
             return PollTimeout::NONE;
         };
         // Rounded up: waking just before a deadline would only spin.
-        let ms = next.saturating_duration_since(now).as_micros().div_ceil(1000);
+        let ms = next
+            .saturating_duration_since(now)
+            .as_micros()
+            .div_ceil(1000);
         PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
     }
 
@@ -176,7 +203,10 @@ impl Supervisor {
     fn obey(&mut self, order: ToInit, link: &mut Link) {
         match order {
             ToInit::Start(start) => link.send(&self.start(&start)),
-            ToInit::Kill { thread, grace_ms: 0 } => {
+            ToInit::Kill {
+                thread,
+                grace_ms: 0,
+            } => {
                 if let Some(index) = self.running(thread) {
                     self.kill(index);
                 }
@@ -187,7 +217,11 @@ impl Supervisor {
                     self.threads[index].terminate(Instant::now() + grace);
                 }
             }
-            ToInit::Moved { thread, procs_file, spare } => {
+            ToInit::Moved {
+                thread,
+                procs_file,
+                spare,
+            } => {
                 let thread = self.threads.iter_mut().find(|it| it.id == thread);
                 // A place that cannot be read is gone, and its processes with it.
                 if let (Some(thread), Ok(place)) = (thread, Place::cgroup(&procs_file)) {
@@ -216,15 +250,21 @@ impl Supervisor {
         match self.launcher.launch(start) {
             Ok(launched) => {
                 let pid = launched.pid;
-                self.threads.push(Thread::new(thread, launched, self.output_bytes_max));
+                self.threads
+                    .push(Thread::new(thread, launched, self.output_bytes_max));
                 FromInit::Started { thread, pid }
             }
-            Err(error) => FromInit::StartFailed { thread, message: error.to_string() },
+            Err(error) => FromInit::StartFailed {
+                thread,
+                message: error.to_string(),
+            },
         }
     }
 
     fn running(&self, thread: u32) -> Option<usize> {
-        self.threads.iter().position(|it| it.id == thread && it.is_running())
+        self.threads
+            .iter()
+            .position(|it| it.id == thread && it.is_running())
     }
 
     /// Kills everything, and starts nothing more.
@@ -270,9 +310,15 @@ impl Supervisor {
         let thread = &self.threads[index];
         let mut spare = vec![self.pid, thread.pid];
         spare.extend(&thread.spare);
-        let others = self.threads.iter().enumerate().filter(|(at, it)| *at != index && it.is_running());
-        let others: Vec<usize> =
-            others.map(|(at, _)| at).filter(|at| self.place(*at).overlaps(self.place(index))).collect();
+        let others = self
+            .threads
+            .iter()
+            .enumerate()
+            .filter(|(at, it)| *at != index && it.is_running());
+        let others: Vec<usize> = others
+            .map(|(at, _)| at)
+            .filter(|at| self.place(*at).overlaps(self.place(index)))
+            .collect();
         spare.extend(others.iter().map(|at| self.threads[*at].pid));
         let mut living = self.place(index).living(&spare);
         if !others.is_empty() {
@@ -285,7 +331,11 @@ impl Supervisor {
     fn reap_children(&mut self) {
         while let Some(pid) = ended_child() {
             let ended = Instant::now();
-            match self.threads.iter().position(|it| it.pid == pid && it.is_running()) {
+            match self
+                .threads
+                .iter()
+                .position(|it| it.pid == pid && it.is_running())
+            {
                 Some(index) => self.first_process_ended(index, ended),
                 None => {
                     reap(pid);
@@ -297,7 +347,10 @@ impl Supervisor {
     /// What it left is counted and killed before it is reaped, while its group's number is its own.
     fn first_process_ended(&mut self, index: usize, ended: Instant) {
         let (living, spare) = self.living(index);
-        let left_behind = living.iter().filter(|process| !process.is_exiting()).count();
+        let left_behind = living
+            .iter()
+            .filter(|process| !process.is_exiting())
+            .count();
         if !living.is_empty() {
             self.threads[index].signal_group(Signal::SIGKILL);
             self.place(index).kill(&living, &spare);
@@ -343,7 +396,10 @@ impl Supervisor {
                 return;
             }
             let pause = PollTimeout::try_from(SWEEP_PAUSE_MS).expect("a few milliseconds");
-            let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], pause);
+            let _ = poll(
+                &mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)],
+                pause,
+            );
             while let Ok(Some(_)) = self.signals.read_signal() {}
         }
     }

@@ -56,7 +56,10 @@ struct Sweep {
 
 impl Thread {
     pub(super) fn new(id: u32, launched: Launched, output_bytes_max: usize) -> Thread {
-        let stream = |pipe| Stream { pipe: Some(File::from(pipe)), capture: Capture::new(output_bytes_max) };
+        let stream = |pipe| Stream {
+            pipe: Some(File::from(pipe)),
+            capture: Capture::new(output_bytes_max),
+        };
         Thread {
             id,
             pid: launched.pid,
@@ -112,7 +115,9 @@ impl Thread {
         self.stderr.drain(buffer);
         let (stdout, stdout_dropped) = self.stdout.capture.finish();
         let (stderr, stderr_dropped) = self.stderr.capture.finish();
-        let sweep = self.swept.expect("a thread is finished after its sweep began");
+        let sweep = self
+            .swept
+            .expect("a thread is finished after its sweep began");
         Ended {
             thread: self.id,
             exit_code: sweep.exit.code,

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use super::passing_on::{self, PassingOn};
 use super::recorder::Recorder;
 use super::settings::Settings;
 use super::{Cargo, RUSTDOC};
@@ -76,18 +77,21 @@ pub(super) fn run(
     for triple in triples(cargo, settings, env)? {
         command.args(["--config", &recorder.setting(&triple)]);
     }
+    command.args(passing_on::options(cargo, settings, env));
     command.args(&cargo.arguments.build);
     if !cargo.arguments.harness.is_empty() {
         command.arg("--").args(&cargo.arguments.harness);
     }
-    let mut child = command
+    let pipes = command
         .env(RUSTDOC, recorder.rustdoc())
         .stdout(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+        .stderr(Stdio::piped());
+    let mut child = pipes.spawn().map_err(start)?;
+    let stderr = PassingOn::start(child.stderr.take().expect("stderr was just piped"));
     let stdout = child.stdout.take().expect("stdout was just piped");
     let targets = targets(stdout);
     let status = child.wait().map_err(start)?;
+    stderr.finish();
     if status.success() {
         return Ok(targets);
     }
@@ -96,13 +100,17 @@ pub(super) fn run(
     })
 }
 
+/// Reads to the end of the build, not of the stream: cargo has nothing more to say here, and something
+/// that it started may hold the stream open.
 fn targets(messages: impl Read) -> Targets {
     let lines = BufReader::new(messages).split(b'\n').map_while(Result::ok);
-    let built = lines.filter_map(|line| {
-        let message: Message = serde_json::from_slice(&line).ok()?;
-        let is_test = message.reason == "compiler-artifact" && message.profile?.test;
-        is_test.then_some((message.executable?, message.target?))
-    });
+    let messages = lines.filter_map(|line| serde_json::from_slice::<Message>(&line).ok());
+    let built = messages
+        .take_while(|message| message.reason != "build-finished")
+        .filter_map(|message| {
+            let is_test = message.reason == "compiler-artifact" && message.profile?.test;
+            is_test.then_some((message.executable?, message.target?))
+        });
     built.collect()
 }
 

@@ -197,28 +197,34 @@ fn names(output: impl Read) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
 
-    /// Lists a shell script. Another process writes it, so that none of this one's can hold it open.
-    fn listed(script: &str, harness: &Harness, limit: Duration) -> Listed {
+    /// A shell script as a program. Another process writes it, so that none of this one's can hold it
+    /// open.
+    fn program(script: &str) -> (tempfile::TempDir, Called) {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("program");
         let write = "printf '#!/bin/sh\n%s\n' \"$1\" > \"$0\" && chmod +x \"$0\"";
-        assert!(
-            Command::new("sh")
-                .args(["-c", write])
-                .arg(&program)
-                .arg(script)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let status = Command::new("sh")
+            .args(["-c", write])
+            .arg(&program)
+            .arg(script)
+            .status();
+        assert!(status.unwrap().success());
         let env = std::env::vars_os().collect();
-        let called = Called {
-            program,
-            args: Vec::new(),
-            env,
-            cwd: directory.path().to_owned(),
-        };
-        list(&called, harness, limit)
+        let cwd = directory.path().to_owned();
+        (
+            directory,
+            Called {
+                program,
+                args: Vec::new(),
+                env,
+                cwd,
+            },
+        )
+    }
+
+    fn listed(script: &str, harness: &Harness, limit: Duration) -> Listed {
+        let (_directory, program) = program(script);
+        list(&program, harness, limit)
     }
 
     fn tests(of: &[(&str, bool)]) -> Listed {
@@ -287,13 +293,19 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_stopped_with_all_it_started() {
-        let short = Duration::from_millis(200);
-        for hangs in [
-            "sleep 1000 & echo $! > pid; wait",
-            "sleep 1000 & echo $! > pid; exec >&-; wait",
-        ] {
+        let short = Duration::from_millis(300);
+        for hangs in ["wait", "exec >&-; wait"] {
+            let (directory, program) = program(&format!("sleep 1000 & echo $! > pid; {hangs}"));
             let why = Listed::Whole("has not listed its tests within 0 s".to_owned());
-            assert_eq!(listed(hangs, &Harness::default(), short), why);
+            assert_eq!(list(&program, &Harness::default(), short), why);
+            let pid = std::fs::read_to_string(directory.path().join("pid")).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let stat = format!("/proc/{}/stat", pid.trim());
+            let runs = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+            while runs() {
+                assert!(Instant::now() < deadline, "{} still runs", pid.trim());
+                std::thread::sleep(POLL);
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod arguments;
 mod build;
 mod judge;
 mod listing;
+mod passing_on;
 mod recorder;
 mod settings;
 
@@ -203,6 +204,9 @@ fn doc(mut called: Called, settings: &Settings, env: &Variables) -> Program {
     while let Some(word) = words.next() {
         if word == "--test-runtool" || word == "--test-runtool-arg" {
             runner.extend(words.next());
+        } else if word == "--color" {
+            // cargo was told to colour its own words; rustdoc's go where the instance puts them.
+            words.next();
         } else if word == "--test-args" {
             let value = words.next().unwrap_or_default();
             if value != "--quiet" {

@@ -89,6 +89,13 @@ impl Settings {
         })
     }
 
+    /// Whether a file sets this key of `[term]`.
+    pub(super) fn has_term(&self, key: &str) -> bool {
+        self.files
+            .iter()
+            .any(|(_, file)| file.get("term").is_some_and(|term| term.get(key).is_some()))
+    }
+
     /// The targets that cargo builds for when the command names none.
     pub(super) fn targets(&self, env: &Variables) -> Vec<String> {
         if let Some(target) = env.get(OsStr::new("CARGO_BUILD_TARGET")) {

@@ -33,8 +33,17 @@ const PLUGIN: &str = include_str!("../../python/cohort_worker.py");
 const PLUGIN_NAME: &str = "cohort_worker";
 /// Options of runners whose value may be the word `pytest` (`uv run --with pytest pytest`).
 const VALUED: [&str; 11] = [
-    "--with", "-w", "--with-editable", "--extra", "--group", "--only-group", "--from", "--package", "--directory",
-    "--project", "-C",
+    "--with",
+    "-w",
+    "--with-editable",
+    "--extra",
+    "--group",
+    "--only-group",
+    "--from",
+    "--package",
+    "--directory",
+    "--project",
+    "-C",
 ];
 /// Bytes of pytest's own words that an error shows, counted from their end.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -103,15 +112,29 @@ impl Error {
 
     /// What it means that the collector ended without anything to run.
     #[must_use]
-    pub fn of_collector(code: Option<i32>, signal: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Self {
+    pub fn of_collector(
+        code: Option<i32>,
+        signal: Option<i32>,
+        stdout: &[u8],
+        stderr: &[u8],
+    ) -> Self {
         let text = said(stdout, stderr);
         match (code, signal) {
             (Some(2), _) => Error::Interrupted { text },
             (Some(4), _) => Error::Usage { text },
             (Some(5), _) => Error::NoTests { text },
-            (Some(code), _) => Error::Ended { how: format!("exit code {code}"), text },
-            (None, Some(signal)) => Error::Ended { how: format!("signal {signal}"), text },
-            (None, None) => Error::Ended { how: "lost".to_owned(), text },
+            (Some(code), _) => Error::Ended {
+                how: format!("exit code {code}"),
+                text,
+            },
+            (None, Some(signal)) => Error::Ended {
+                how: format!("signal {signal}"),
+                text,
+            },
+            (None, None) => Error::Ended {
+                how: "lost".to_owned(),
+                text,
+            },
         }
     }
 }
@@ -170,8 +193,15 @@ impl Pytest {
     /// # Errors
     /// When the word `pytest` is not in `command`.
     pub fn new(root: PathBuf, command: &[String], env: Variables) -> Result<Self, Error> {
-        let word = word(command).ok_or_else(|| Error::NoPytest { command: shell_words::join(command) })?;
-        Ok(Pytest { root, command: command.to_vec(), word, env })
+        let word = word(command).ok_or_else(|| Error::NoPytest {
+            command: shell_words::join(command),
+        })?;
+        Ok(Pytest {
+            root,
+            command: command.to_vec(),
+            word,
+            env,
+        })
     }
 
     /// The suite's command, as it would be typed without Cohort.
@@ -190,9 +220,18 @@ impl Pytest {
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
-            .and_then(|()| fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file))
+            .and_then(|()| {
+                fs::OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&file)
+            })
             .and_then(|mut file| file.write_all(PLUGIN.as_bytes()))
-            .map_err(|source| Error::Plugin { path: path.clone(), source })?;
+            .map_err(|source| Error::Plugin {
+                path: path.clone(),
+                source,
+            })?;
         Ok(path)
     }
 
@@ -216,7 +255,10 @@ impl Pytest {
     fn launch(&self, start: &Start<'_>, more: Vec<(&str, OsString)>) -> Launch {
         let mut env = self.env.clone();
         let mut paths = start.plugin_dir.as_os_str().to_owned();
-        if let Some(before) = env.get(OsStr::new("PYTHONPATH")).filter(|before| !before.is_empty()) {
+        if let Some(before) = env
+            .get(OsStr::new("PYTHONPATH"))
+            .filter(|before| !before.is_empty())
+        {
             paths.push(":");
             paths.push(before);
         }
@@ -227,13 +269,24 @@ impl Pytest {
             ("COHORT_TMPDIR", start.tmpdir.into()),
             ("TMPDIR", start.tmpdir.into()),
         ];
-        env.extend(own.into_iter().chain(more).map(|(name, value)| (name.into(), value)));
+        env.extend(
+            own.into_iter()
+                .chain(more)
+                .map(|(name, value)| (name.into(), value)),
+        );
         let mut words = self.command.clone();
-        words.splice(self.word + 1..=self.word, ["-p".to_owned(), PLUGIN_NAME.to_owned()]);
+        words.splice(
+            self.word + 1..=self.word,
+            ["-p".to_owned(), PLUGIN_NAME.to_owned()],
+        );
         let program = PathBuf::from(words.remove(0));
         let is_name = program.components().count() == 1 && !program.is_absolute();
         Launch {
-            program: if is_name { program } else { self.root.join(program) },
+            program: if is_name {
+                program
+            } else {
+                self.root.join(program)
+            },
             args: words.into_iter().map(OsString::from).collect(),
             env: env.into_iter().collect(),
             cwd: self.root.clone(),
@@ -255,9 +308,15 @@ fn word(command: &[String]) -> Option<usize> {
 /// as tests that are not run, as pytest counts them.
 #[must_use]
 pub fn plan(collected: &Collected) -> Plan {
-    let mut plan = Plan { sticky: true, ..Plan::default() };
+    let mut plan = Plan {
+        sticky: true,
+        ..Plan::default()
+    };
     let (mut names, mut groups) = (BTreeSet::new(), BTreeMap::new());
-    let tests = collected.tests.iter().map(|test| (&test.id, test.group.as_str(), false));
+    let tests = collected
+        .tests
+        .iter()
+        .map(|test| (&test.id, test.group.as_str(), false));
     let skipped = collected.skipped.iter().map(|file| {
         let group = file.id.split("::").next().unwrap_or_default();
         (&file.id, group, true)
@@ -270,7 +329,13 @@ pub fn plan(collected: &Collected) -> Plan {
             plan.groups.push(group.to_owned());
             GroupId(u32::try_from(plan.groups.len() - 1).expect("fewer files than 2^32"))
         });
-        plan.tests.push(TestCase { name: id.clone(), group, ignored, lock: None, whole: false });
+        plan.tests.push(TestCase {
+            name: id.clone(),
+            group,
+            ignored,
+            lock: None,
+            whole: false,
+        });
     }
     plan
 }
@@ -294,13 +359,18 @@ pub fn end(ended: Ended) -> (ThreadEnd, Output) {
         Outcome::Failed | Outcome::Error => Verdict::Failed,
         Outcome::Skipped => Verdict::Skipped,
     };
-    let mut output = Output { report: ended.text, ..Output::default() };
+    let mut output = Output {
+        report: ended.text,
+        ..Output::default()
+    };
     for (title, content) in ended.sections {
         match title.split(' ').nth(1) {
             Some("stdout") => output.stdout.push_str(&content),
             Some("stderr") => output.stderr.push_str(&content),
             _ if verdict.is_failure() => {
-                output.report.push_str(&format!("\n--- {title} ---\n{content}"));
+                output
+                    .report
+                    .push_str(&format!("\n--- {title} ---\n{content}"));
             }
             _ => {}
         }
@@ -338,7 +408,12 @@ mod tests {
         };
         let launch = pytest(command).unwrap().collector_launch(&start);
         let mut words = vec![launch.program.to_string_lossy().into_owned()];
-        words.extend(launch.args.iter().map(|word| word.to_string_lossy().into_owned()));
+        words.extend(
+            launch
+                .args
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned()),
+        );
         shell_words::join(words)
     }
 
@@ -346,12 +421,27 @@ mod tests {
     fn the_plugin_is_named_right_behind_the_word() {
         for (command, expected) in [
             ("pytest", "pytest -p cohort_worker"),
-            ("pytest -k 'a b' tests/pytest", "pytest -p cohort_worker -k 'a b' tests/pytest"),
-            ("python -X dev -m pytest -q", "python -X dev -m pytest -p cohort_worker -q"),
-            ("uv run --with pytest pytest x", "uv run --with pytest pytest -p cohort_worker x"),
-            ("uv run --frozen pytest", "uv run --frozen pytest -p cohort_worker"),
+            (
+                "pytest -k 'a b' tests/pytest",
+                "pytest -p cohort_worker -k 'a b' tests/pytest",
+            ),
+            (
+                "python -X dev -m pytest -q",
+                "python -X dev -m pytest -p cohort_worker -q",
+            ),
+            (
+                "uv run --with pytest pytest x",
+                "uv run --with pytest pytest -p cohort_worker x",
+            ),
+            (
+                "uv run --frozen pytest",
+                "uv run --frozen pytest -p cohort_worker",
+            ),
             ("poetry run py.test", "poetry run py.test -p cohort_worker"),
-            ("venv/bin/pytest", "/project/venv/bin/pytest -p cohort_worker"),
+            (
+                "venv/bin/pytest",
+                "/project/venv/bin/pytest -p cohort_worker",
+            ),
             ("/venv/bin/pytest", "/venv/bin/pytest -p cohort_worker"),
         ] {
             assert_eq!(launched(command), expected);
@@ -369,10 +459,25 @@ mod tests {
         let env = Variables::from([("PYTHONPATH".into(), "/mine".into())]);
         let pytest = Pytest::new("/project".into(), &["pytest".to_owned()], env).unwrap();
         let (socket, plugin_dir, tmpdir) = (Path::new("/s"), Path::new("/plugin"), Path::new("/t"));
-        let start = Start { socket, token: "t", plugin_dir, tmpdir };
-        let anew = Anew { worker: 3, basetemp: Path::new("/b"), seed: None };
+        let start = Start {
+            socket,
+            token: "t",
+            plugin_dir,
+            tmpdir,
+        };
+        let anew = Anew {
+            worker: 3,
+            basetemp: Path::new("/b"),
+            seed: None,
+        };
         let launch = pytest.worker_launch(&start, &anew);
-        let value = |name: &str| launch.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let value = |name: &str| {
+            launch
+                .env
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.clone())
+        };
         assert_eq!(value("PYTHONPATH"), Some("/plugin:/mine".into()));
         assert_eq!(value("COHORT_WORKER"), Some("3".into()));
         assert_eq!(value("COHORT_SEED"), None);
@@ -380,10 +485,20 @@ mod tests {
 
     #[test]
     fn the_plan_keeps_the_order_and_counts_skipped_files() {
-        let found = |id: &str, group: &str| Found { id: id.to_owned(), group: group.to_owned() };
-        let skipped = Uncollected { id: "c.py".to_owned(), text: "no module".to_owned() };
+        let found = |id: &str, group: &str| Found {
+            id: id.to_owned(),
+            group: group.to_owned(),
+        };
+        let skipped = Uncollected {
+            id: "c.py".to_owned(),
+            text: "no module".to_owned(),
+        };
         let collected = Collected {
-            tests: vec![found("b.py::x", "b.py"), found("a.py::y", "a.py"), found("b.py::z", "b.py")],
+            tests: vec![
+                found("b.py::x", "b.py"),
+                found("a.py::y", "a.py"),
+                found("b.py::z", "b.py"),
+            ],
             hash: String::new(),
             errors: Vec::new(),
             stopped: false,
@@ -396,11 +511,19 @@ mod tests {
         };
         let plan = plan(&collected);
         assert_eq!(plan.groups, ["b.py", "a.py", "c.py"]);
-        let tests: Vec<_> =
-            plan.tests.iter().map(|test| (test.name.as_str(), test.group.0, test.ignored)).collect();
+        let tests: Vec<_> = plan
+            .tests
+            .iter()
+            .map(|test| (test.name.as_str(), test.group.0, test.ignored))
+            .collect();
         assert_eq!(
             tests,
-            [("b.py::x", 0, false), ("a.py::y", 1, false), ("b.py::z", 0, false), ("c.py", 2, true)]
+            [
+                ("b.py::x", 0, false),
+                ("a.py::y", 1, false),
+                ("b.py::z", 0, false),
+                ("c.py", 2, true)
+            ]
         );
         assert!(plan.sticky);
     }

@@ -23,7 +23,9 @@ const QUOTED_BYTES: usize = 120;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not a message.
-    #[error("pytest's side sent `{line}`, which is no message: {source}; is Cohort of one version?")]
+    #[error(
+        "pytest's side sent `{line}`, which is no message: {source}; is Cohort of one version?"
+    )]
     Garbage {
         /// Its beginning.
         line: String,
@@ -287,7 +289,9 @@ impl Lines {
     /// # Errors
     /// When the line is no message or has no end; the connection is of no use any more.
     pub fn take(&mut self) -> Result<Option<FromPython>, Error> {
-        let end = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n');
+        let end = self.bytes[self.searched..]
+            .iter()
+            .position(|byte| *byte == b'\n');
         let length = end.map_or(self.bytes.len(), |end| self.searched + end) - self.taken;
         if length > LINE_BYTES_MAX {
             return Err(Error::Endless);
@@ -311,11 +315,21 @@ mod tests {
 
     fn message() -> impl Strategy<Value = FromPython> {
         prop_oneof![
-            any::<u32>().prop_map(|thread| FromPython::Yielded { thread: ThreadId(thread) }),
-            (any::<u32>(), any::<Option<i32>>(), any::<Option<i32>>())
-                .prop_map(|(worker, code, signal)| FromPython::WorkerExited { worker, code, signal }),
-            (any::<u32>(), any::<String>())
-                .prop_map(|(worker, hash)| FromPython::Ready { worker, count: 7, hash }),
+            any::<u32>().prop_map(|thread| FromPython::Yielded {
+                thread: ThreadId(thread)
+            }),
+            (any::<u32>(), any::<Option<i32>>(), any::<Option<i32>>()).prop_map(
+                |(worker, code, signal)| FromPython::WorkerExited {
+                    worker,
+                    code,
+                    signal
+                }
+            ),
+            (any::<u32>(), any::<String>()).prop_map(|(worker, hash)| FromPython::Ready {
+                worker,
+                count: 7,
+                hash
+            }),
         ]
     }
 
@@ -353,7 +367,9 @@ mod tests {
 
     #[test]
     fn an_error_quotes_what_came() {
-        let error = FromPython::decode(b"print('hello')").unwrap_err().to_string();
+        let error = FromPython::decode(b"print('hello')")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("print('hello')"), "{error}");
     }
 
@@ -370,10 +386,22 @@ mod tests {
 
     #[test]
     fn orders_are_one_line_of_json() {
-        let run = ToPython::Run { thread: ThreadId(3), id: "t.py::a[\n\"]".to_owned() };
-        assert_eq!(run.encode().unwrap(), b"{\"run\":{\"thread\":3,\"id\":\"t.py::a[\\n\\\"]\"}}\n");
+        let run = ToPython::Run {
+            thread: ThreadId(3),
+            id: "t.py::a[\n\"]".to_owned(),
+        };
+        assert_eq!(
+            run.encode().unwrap(),
+            b"{\"run\":{\"thread\":3,\"id\":\"t.py::a[\\n\\\"]\"}}\n"
+        );
         assert_eq!(ToPython::Finish {}.encode().unwrap(), b"{\"finish\":{}}\n");
-        let next = ToPython::Next { thread: ThreadId(3), id: None };
-        assert_eq!(next.encode().unwrap(), b"{\"next\":{\"thread\":3,\"id\":null}}\n");
+        let next = ToPython::Next {
+            thread: ThreadId(3),
+            id: None,
+        };
+        assert_eq!(
+            next.encode().unwrap(),
+            b"{\"next\":{\"thread\":3,\"id\":null}}\n"
+        );
     }
 }

@@ -1,0 +1,221 @@
+//! Carrying out what was decided.
+
+use cohort_host::init::ToInit;
+use cohort_model::{Allotment, Command, InstanceId, KillReason, Observation, ThreadId, Verdict};
+use cohort_workload::pytest::protocol::ToPython;
+
+use crate::Error;
+use crate::discover::Runner;
+use crate::ground::chain;
+use crate::python::{State, Task, WORKER_THREAD};
+use crate::shell::Hub;
+use crate::threads::{Thread, order_kill, order_start, unjudged};
+
+impl Hub {
+    pub(crate) async fn carry_out(&mut self, command: &Command) -> Result<(), Error> {
+        match *command {
+            Command::OpenInstance {
+                instance,
+                allotment,
+                ..
+            } => self.open(instance, &allotment).await,
+            Command::Specialize {
+                instance,
+                allotment,
+                ..
+            } => {
+                if let Some(instance) = self.instances.get_mut(&instance) {
+                    instance.set(&allotment)?;
+                }
+            }
+            Command::CloseInstance { instance } => self.close(instance).await?,
+            Command::StartThread {
+                thread,
+                test,
+                instance,
+            } => self.start(Task { thread, test }, instance).await?,
+            Command::KillThread { thread, why } => self.kill(thread, why).await?,
+            Command::HandOverThread {
+                thread,
+                source,
+                target,
+            } => self.hand_over(thread, source, target).await?,
+            Command::Conclude(_) | Command::Finish => {}
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, id: InstanceId, allotment: &Allotment) {
+        let processes = matches!(self.runner, Runner::Processes(_));
+        let forks = matches!(&self.runner, Runner::Python(python) if python.forks);
+        match self.ground.open(id, allotment, processes || !forks).await {
+            Ok(instance) => {
+                let reader = instance.reader(None);
+                if let (Some(collector), Some(reader)) = (&self.collector, reader) {
+                    collector.watch(id, reader);
+                }
+                let has_init = instance.has_init();
+                self.instances.insert(id, instance);
+                if !has_init {
+                    self.seen.push(Observation::InstanceOpened { instance: id });
+                }
+            }
+            Err(error) => self.seen.push(Observation::InstanceLost {
+                instance: id,
+                reason: chain(&error),
+            }),
+        }
+    }
+
+    async fn close(&mut self, id: InstanceId) -> Result<(), Error> {
+        if let Some(collector) = &self.collector {
+            collector.unwatch(id);
+        }
+        if let Runner::Python(python) = &mut self.runner
+            && let Some((number, worker)) = python.worker_of(id)
+        {
+            let connection = worker.connection;
+            python.workers.remove(&number);
+            if let Some(connection) = connection {
+                python.behind.remove(&connection);
+                python.tell(connection, &ToPython::Finish {}).await?;
+            }
+        }
+        if let Some(instance) = self.instances.remove(&id) {
+            // What cannot be removed now is found when the campaign's own group is removed.
+            instance.close(id).await;
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, task: Task, id: InstanceId) -> Result<(), Error> {
+        let Some(instance) = self.instances.get_mut(&id) else {
+            let message = format!("{id} could not be opened");
+            let end = unjudged(task.thread, Verdict::Aborted, message);
+            self.end_thread(id, end);
+            return Ok(());
+        };
+        let thread = Thread {
+            test: task.test,
+            home: id,
+            place: id,
+            limit_hits: instance.limit_hits(),
+            killed: false,
+        };
+        self.threads.insert(task.thread, thread);
+        match &mut self.runner {
+            Runner::Processes(launches) => {
+                let launch = launches.launch(task.test);
+                let order = order_start(task.thread, launch, &instance.scratch);
+                instance.tell(&order).await
+            }
+            Runner::Python(_) => self.start_in_worker(task, id).await,
+        }
+    }
+
+    async fn start_in_worker(&mut self, task: Task, id: InstanceId) -> Result<(), Error> {
+        let (Runner::Python(python), Some(instance)) = (&mut self.runner, self.instances.get_mut(&id))
+        else {
+            return Ok(());
+        };
+        let now = python.worker_of(id).map(|(number, worker)| (number, worker.state));
+        match now {
+            Some((number, State::Asked(old))) => python.say_next(number, old, Some(task)).await,
+            Some((number, State::Idle)) => {
+                python.run(number, task).await?;
+                self.seen.push(Observation::ThreadStarted { thread: task.thread });
+                Ok(())
+            }
+            Some((number, State::Cleaning(old, None))) => {
+                if let Some(worker) = python.workers.get_mut(&number) {
+                    worker.state = State::Cleaning(old, Some(task));
+                }
+                Ok(())
+            }
+            _ => {
+                if let Some((number, _)) = now {
+                    // It is ending: nobody waits for it any more.
+                    python.workers.remove(&number);
+                }
+                let number = python.add(id, &instance.scratch, task);
+                if python.forks {
+                    let order = python.fork(number, &instance.scratch, instance.procs_files());
+                    let Some(collector) = python.collector else {
+                        return Ok(());
+                    };
+                    python.tell(collector, &order).await
+                } else {
+                    let launch = python.anew(number, &instance.scratch);
+                    let order = order_start(ThreadId(WORKER_THREAD), launch, &instance.scratch);
+                    instance.tell(&order).await
+                }
+            }
+        }
+    }
+
+    async fn kill(&mut self, thread: ThreadId, why: KillReason) -> Result<(), Error> {
+        let Some(running) = self.threads.get_mut(&thread) else {
+            return Ok(());
+        };
+        running.killed = true;
+        let (home, place) = (running.home, running.place);
+        match &mut self.runner {
+            Runner::Processes(_) => {
+                if let Some(instance) = self.instances.get_mut(&home) {
+                    instance.tell(&order_kill(thread, why)).await?;
+                }
+            }
+            Runner::Python(python) => {
+                let worker = python.worker_with(thread);
+                let (pid, begun) = worker.map_or((None, true), |(_, worker)| {
+                    let begun = worker.tasks().0.is_some_and(|task| task.thread == thread);
+                    (worker.pid, begun)
+                });
+                let starting = pid.is_none();
+                if let Some(instance) = self.instances.get(&place)
+                    && (begun || starting || why == KillReason::Interrupted)
+                {
+                    instance.kill_inside(pid);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn hand_over(
+        &mut self,
+        thread: ThreadId,
+        source: InstanceId,
+        target: InstanceId,
+    ) -> Result<(), Error> {
+        let (Some(from), Some(to)) = (self.instances.get(&source), self.instances.get(&target)) else {
+            return Ok(());
+        };
+        if self.ground.isolation.pid {
+            // The inner init cannot be told from the thread's processes from out here.
+            return Ok(());
+        }
+        from.move_to(to)?;
+        let spare = to.own_pids();
+        let limit_hits = to.limit_hits();
+        let procs_file = to.procs_files().last().cloned();
+        let home = self.threads.get_mut(&thread).map(|running| {
+            running.place = target;
+            running.limit_hits = limit_hits;
+            running.home
+        });
+        if let (Some(home), Some(procs_file)) = (home, procs_file)
+            && let Some(instance) = self.instances.get_mut(&home)
+        {
+            let order = ToInit::Moved {
+                thread: thread.0,
+                procs_file,
+                spare,
+            };
+            instance.tell(&order).await?;
+        }
+        self.seen.push(Observation::ThreadMoved { thread, target });
+        Ok(())
+    }
+}
+

@@ -1,0 +1,245 @@
+//! Finding the tests: building and listing for suites of processes, a live collector for pytest.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use cohort_host::cgroup::Layout;
+use cohort_host::init::FromInit;
+use cohort_host::{HostBudget, budget};
+use cohort_model::{Allotment, Budget, Plan, ThreadId};
+use cohort_orchestrator::Orchestrator;
+use cohort_workload::pytest::protocol::{FromPython, Role};
+use cohort_workload::pytest::{self, Pytest};
+use cohort_workload::{Launches, Suite};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::{self, Receiver};
+
+use crate::event::{EVENTS_MAX, Event, Events, accept_python};
+use crate::ground::{Ground, Instance, Wanted};
+use crate::python::{COLLECTOR, Python, WORKER_THREAD};
+use crate::threads::order_start;
+use crate::{Error, Preview, Setup};
+
+/// How the tests of a campaign are run.
+pub(crate) enum Runner {
+    Processes(Launches),
+    Python(Box<Python>),
+}
+
+/// A campaign that is ready to begin.
+pub(crate) struct Discovered {
+    pub(crate) setup: Setup,
+    pub(crate) plan: Plan,
+    pub(crate) budget: Budget,
+    pub(crate) host: HostBudget,
+    pub(crate) notes: Vec<String>,
+    pub(crate) ground: Ground,
+    pub(crate) runner: Runner,
+    pub(crate) collector: Option<Instance>,
+    pub(crate) events: Events,
+    pub(crate) happened: Receiver<Event>,
+}
+
+impl Discovered {
+    pub(crate) async fn preview(self) -> Preview {
+        let policy = self.setup.policy;
+        let orchestrator = Orchestrator::new(self.budget, policy, self.plan.clone(), 0);
+        let tests = 0..self.plan.tests.len() as u32;
+        let estimates = tests
+            .map(|test| orchestrator.estimate(cohort_model::TestId(test)))
+            .collect();
+        let missing = self.ground.missing.clone();
+        let instances = self.collector.map(|instance| (COLLECTOR, instance));
+        self.ground.clear(instances.into_iter().collect()).await;
+        Preview {
+            plan: self.plan,
+            estimates,
+            budget: self.budget,
+            host: self.host,
+            notes: self.notes,
+            missing,
+        }
+    }
+}
+
+pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
+    let listed = match &mut setup.suite {
+        Suite::Cargo(cargo) => Some(cargo.discover(&mut setup.progress)?),
+        Suite::Exec(exec) => Some(exec.discover(&mut setup.progress)?),
+        Suite::Pytest(_) => None,
+    };
+    let layout = Layout::detect(Path::new("/"))?;
+    let host = budget::detect(Path::new("/"), &layout);
+    let (events, mut happened) = mpsc::channel(EVENTS_MAX);
+    let wanted = Wanted {
+        executable: setup.executable.clone(),
+        isolation: setup.isolation,
+        visible: vec![setup.root.clone(), setup.executable.clone()],
+        events: events.clone(),
+    };
+    let ground = Ground::prepare(layout, wanted)?;
+    let budget = Budget {
+        holds_memory: ground.holds_memory(),
+        ..setup.budget
+    };
+    ground.limit_memory(budget.memory);
+    let (mut plan, notes, runner, collector) = match (listed, setup.suite.clone()) {
+        (Some(listed), _) => (listed.plan, listed.notes, Runner::Processes(listed.launches), None),
+        (None, Suite::Pytest(suite)) => {
+            let collected = collect(suite, &ground, &events, &mut happened).await;
+            let (python, instance) = match collected {
+                Ok(collected) => collected,
+                Err((error, instance)) => {
+                    let left = instance.map(|instance| (COLLECTOR, instance));
+                    ground.clear(left.into_iter().collect()).await;
+                    return Err(error);
+                }
+            };
+            let list = python.collected.as_ref().expect("the collector has answered");
+            let mut notes = list.notes.clone();
+            if !python.forks {
+                let why = list.why_not.clone().unwrap_or_else(|| "of its isolation".to_owned());
+                notes.push(format!("each instance collects the tests anew, since {why}"));
+            }
+            let plan = pytest::plan(list);
+            (plan, notes, Runner::Python(Box::new(python)), Some(instance))
+        }
+        (None, _) => unreachable!("only pytest is not listed before"),
+    };
+    plan.history = setup.project.history().of(setup.suite.kind(), &plan)?;
+    if let Some((_, past)) = &setup.resume {
+        plan.concluded = past.results_for(&plan);
+    }
+    Ok(Discovered {
+        setup,
+        plan,
+        budget,
+        host,
+        notes,
+        ground,
+        runner,
+        collector,
+        events,
+        happened,
+    })
+}
+
+type Failed = (Error, Option<Instance>);
+
+/// Starts pytest's collector and waits for its list.
+async fn collect(
+    suite: Pytest,
+    ground: &Ground,
+    events: &Events,
+    happened: &mut Receiver<Event>,
+) -> Result<(Python, Instance), Failed> {
+    let mut python = prepare(suite, ground, events).map_err(|error| (error, None))?;
+    let allotment = Allotment {
+        cpu_weight: 100,
+        memory: u64::MAX >> 1,
+    };
+    let mut instance = ground
+        .open(COLLECTOR, &allotment, true)
+        .await
+        .map_err(|error| (error, None))?;
+    let launch = python.suite.collector_launch(&python.start_with(&instance.scratch));
+    let order = order_start(ThreadId(WORKER_THREAD), launch, &instance.scratch);
+    if let Err(error) = instance.tell(&order).await {
+        return Err((error, Some(instance)));
+    }
+    match listen(&mut python, happened).await {
+        Ok(()) => {
+            let isolated = ground.isolation != cohort_model::Isolation::default();
+            let forkable = python.collected.as_ref().is_some_and(|list| list.forkable);
+            python.forks = forkable && !isolated;
+            Ok((python, instance))
+        }
+        Err(error) => Err((error, Some(instance))),
+    }
+}
+
+fn prepare(suite: Pytest, ground: &Ground, events: &Events) -> Result<Python, Error> {
+    let socket = ground.scratch.join("s");
+    let failed = |what: &str| {
+        let what = format!("{what} {}", socket.display());
+        move |source| Error::Host { what, source }
+    };
+    let listener = UnixListener::bind(&socket).map_err(failed("listen on"))?;
+    tokio::spawn(accept_python(listener, events.clone()));
+    let mut random = [0; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut random))
+        .map_err(failed("make a token for"))?;
+    Ok(Python {
+        suite,
+        token: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+        plugin_dir: Pytest::plugin_write(&ground.scratch)?,
+        socket,
+        collected: None,
+        collector: None,
+        forks: false,
+        workers: BTreeMap::new(),
+        connections: HashMap::new(),
+        behind: HashMap::new(),
+        names: Vec::new(),
+        next_worker: 0,
+    })
+}
+
+async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(), Error> {
+    while let Some(event) = happened.recv().await {
+        match event {
+            Event::PythonCame(connection, stream) => {
+                python.connections.insert(connection, stream);
+            }
+            Event::Python(connection, message) => match *message {
+                FromPython::Hello(hello)
+                    if hello.role == Role::Collector && hello.token == python.token =>
+                {
+                    python.collector = Some(connection);
+                    python.behind.insert(connection, None);
+                }
+                FromPython::Collected(list) if python.collector == Some(connection) => {
+                    let stopped = list.stopped;
+                    python.names = pytest::plan(&list)
+                        .tests
+                        .into_iter()
+                        .map(|test| test.name)
+                        .collect();
+                    let empty = list.tests.is_empty();
+                    python.collected = Some(list);
+                    if !stopped && !empty {
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            },
+            Event::Init(_, message) => match *message {
+                FromInit::Ended(ended) => {
+                    return Err(pytest::Error::of_collector(
+                        ended.exit_code,
+                        ended.signal,
+                        &ended.stdout,
+                        &ended.stderr,
+                    )
+                    .into());
+                }
+                FromInit::StartFailed { message, .. } | FromInit::SetupFailed { message } => {
+                    return Err(Error::Host {
+                        what: message,
+                        source: std::io::ErrorKind::Other.into(),
+                    });
+                }
+                FromInit::Ready { .. } | FromInit::Started { .. } => {}
+            },
+            Event::InitGone(_, why) => {
+                return Err(Error::Host {
+                    what: format!("run pytest's collector: {why}"),
+                    source: std::io::ErrorKind::Other.into(),
+                });
+            }
+            _ => {}
+        }
+    }
+    Err(Error::Stopped)
+}

@@ -1,0 +1,126 @@
+//! Everything that can happen to the hub, as one stream.
+
+use std::sync::Arc;
+
+use cohort_host::init::{FromInit, protocol::Decoder};
+use cohort_model::{InstanceId, SampleBatch};
+use cohort_workload::pytest::protocol::{FromPython, Lines};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+/// Events that may wait for the hub; who makes more, waits (telemetry drops instead, and counts).
+pub(crate) const EVENTS_MAX: usize = 4096;
+/// Bytes read from a socket at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// A connection of the Python side.
+pub(crate) type Connection = u64;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// An init said something.
+    Init(InstanceId, Box<FromInit>),
+    /// An init is gone.
+    InitGone(InstanceId, String),
+    /// The Python side connected.
+    PythonCame(Connection, Arc<UnixStream>),
+    /// The Python side said something.
+    Python(Connection, Box<FromPython>),
+    /// A Python connection ended.
+    PythonGone(Connection),
+    /// An instance reached its memory limit, perhaps.
+    Hold(InstanceId),
+    /// New telemetry.
+    Samples(Box<SampleBatch>),
+    /// The user wants it to end.
+    Stop,
+}
+
+pub(crate) type Events = mpsc::Sender<Event>;
+
+/// Turns what an init says into events, until it is gone.
+pub(crate) async fn listen_to_init(instance: InstanceId, mut input: OwnedReadHalf, events: Events) {
+    let mut decoder = Decoder::default();
+    let mut bytes = vec![0; READ_BYTES];
+    let why = 'gone: loop {
+        match input.read(&mut bytes).await {
+            Ok(0) => break "its init ended".to_owned(),
+            Ok(count) => decoder.push(&bytes[..count]),
+            Err(error) => break error.to_string(),
+        }
+        loop {
+            match decoder.pop::<FromInit>() {
+                Ok(Some(message)) => {
+                    if events.send(Event::Init(instance, Box::new(message))).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => break 'gone error.to_string(),
+            }
+        }
+    };
+    // Nobody listens any more when the hub itself is ending.
+    let _ = events.send(Event::InitGone(instance, why)).await;
+}
+
+/// Accepts connections of the Python side and turns what they say into events.
+pub(crate) async fn accept_python(listener: UnixListener, events: Events) {
+    let mut next: Connection = 0;
+    while let Ok((stream, _)) = listener.accept().await {
+        let connection = next;
+        next += 1;
+        let stream = Arc::new(stream);
+        let came = Event::PythonCame(connection, Arc::clone(&stream));
+        if events.send(came).await.is_err() {
+            return;
+        }
+        tokio::spawn(listen_to_python(connection, stream, events.clone()));
+    }
+}
+
+async fn listen_to_python(connection: Connection, stream: Arc<UnixStream>, events: Events) {
+    let mut lines = Lines::default();
+    let mut bytes = vec![0; READ_BYTES];
+    'open: loop {
+        if stream.readable().await.is_err() {
+            break;
+        }
+        match stream.try_read(&mut bytes) {
+            Ok(0) => break,
+            Ok(count) => lines.push(&bytes[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(_) => break,
+        }
+        loop {
+            match lines.take() {
+                Ok(Some(message)) => {
+                    let event = Event::Python(connection, Box::new(message));
+                    if events.send(event).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                // Who sends garbage is cut off, and so ends.
+                Err(_) => break 'open,
+            }
+        }
+    }
+    let _ = events.send(Event::PythonGone(connection)).await;
+}
+
+/// Writes all of `bytes` to a connection that is shared with its reader.
+pub(crate) async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

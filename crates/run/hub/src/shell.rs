@@ -1,0 +1,545 @@
+//! The loop.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use cohort_host::init::{Ended, FromInit};
+use cohort_model::{
+    At, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, Observation, Plan, Record, TestResult,
+    ThreadEnd, ThreadId, Verdict,
+};
+use cohort_orchestrator::Orchestrator;
+use cohort_store::{Campaign, Stream};
+use cohort_telemetry::{Collector, HostReader, Settings};
+use cohort_workload::pytest::protocol::FromPython;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+
+use crate::discover::{Discovered, Runner};
+use crate::event::{Connection, Event, Events};
+use crate::ground::{Ground, Instance};
+use crate::ledger::Ledger;
+use crate::python::{COLLECTOR, State, WORKER_THREAD};
+use crate::threads::{self, Thread, unjudged};
+use crate::{Error, Face, Outcome};
+
+/// Between readings of the host.
+const HOST_INTERVAL: Duration = Duration::from_millis(50);
+/// Between looks of the faces at the time.
+const FACE_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes of a dead worker's last words that are kept.
+const LAST_WORDS_BYTES: usize = 64 << 10;
+
+/// Everything the loop works on.
+pub(crate) struct Hub {
+    pub(crate) ground: Ground,
+    pub(crate) runner: Runner,
+    pub(crate) instances: BTreeMap<InstanceId, Instance>,
+    pub(crate) threads: HashMap<ThreadId, Thread>,
+    pub(crate) seen: Vec<Observation>,
+    pub(crate) collector: Option<Collector>,
+    campaign: Campaign,
+    ledger: Ledger,
+    epoch: Instant,
+    start: At,
+    failures_left: Option<u32>,
+    broken: Option<String>,
+    stopped: Option<String>,
+}
+
+/// Runs a discovered campaign to its end.
+pub(crate) async fn conduct(
+    discovered: Discovered,
+    faces: impl FnOnce(&Campaign) -> Vec<Box<dyn Face>>,
+) -> Result<Outcome, Error> {
+    let Discovered {
+        setup,
+        plan,
+        budget,
+        host,
+        notes,
+        ground,
+        runner,
+        collector,
+        events,
+        mut happened,
+    } = discovered;
+    let (campaign, first_id, start) = match &setup.resume {
+        Some((campaign, past)) => (campaign.clone(), past.next_id, past.last),
+        None => (setup.project.create_campaign()?, 0, At(0)),
+    };
+    let log = campaign.log_writer()?;
+    let failures_left = match &runner {
+        Runner::Python(python) => python.collected.as_ref().map(|list| list.maxfail),
+        Runner::Processes(_) => None,
+    };
+    let mut hub = Hub {
+        ledger: Ledger::new(log, faces(&campaign)),
+        ground,
+        runner,
+        instances: collector.map(|instance| (COLLECTOR, instance)).into_iter().collect(),
+        threads: HashMap::new(),
+        seen: vec![Observation::Tick],
+        collector: None,
+        campaign,
+        epoch: Instant::now(),
+        start,
+        failures_left: failures_left.filter(|&most| most > 0),
+        broken: None,
+        stopped: None,
+    };
+    hub.ledger.add(Record::Started(CampaignStart {
+        format: FORMAT,
+        campaign: hub.campaign.name().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        suite: setup.suite.kind(),
+        command: setup.suite.command(),
+        unix_s: std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+        budget,
+        policy: setup.policy,
+        isolation: setup.isolation,
+        missing: hub.ground.missing.clone(),
+        strict: setup.strict,
+    }));
+    hub.ledger.add(Record::Planned(plan.clone()));
+    hub.collector = Some(hub.start_collector(setup.hz, &host.cpus, &events)?);
+    let mut orchestrator = Orchestrator::new(budget, setup.policy, plan.clone(), first_id);
+    let ran = hub.run(&mut orchestrator, &mut happened).await;
+    if let Err(error) = ran {
+        hub.broken.get_or_insert(crate::ground::chain(&error));
+    }
+    let history = setup.project.history();
+    if let Err(error) = history.add(setup.suite.kind(), &plan, &hub.new_results(&plan), &hub.ledger.ends) {
+        hub.broken.get_or_insert(crate::ground::chain(&error));
+    }
+    hub.finish(&orchestrator, notes).await
+}
+
+impl Hub {
+    fn start_collector(&self, hz: f64, cpus: &[u32], events: &Events) -> Result<Collector, Error> {
+        let settings = Settings {
+            instance_interval: Duration::from_secs_f64(1.0 / hz),
+            host_interval: HOST_INTERVAL.min(Duration::from_secs_f64(1.0 / hz)),
+            epoch: self.epoch,
+            start: self.start,
+        };
+        let host = HostReader::new(std::path::Path::new("/"), self.ground.reader(), cpus);
+        let events = events.clone();
+        let ring = Box::new(move |batch| events.try_send(Event::Samples(Box::new(batch))).is_ok());
+        Ok(Collector::start(settings, host, ring)?)
+    }
+
+    fn now(&self) -> At {
+        self.start.plus_us(self.epoch.elapsed().as_micros() as u64)
+    }
+
+    async fn run(
+        &mut self,
+        orchestrator: &mut Orchestrator,
+        happened: &mut Receiver<Event>,
+    ) -> Result<(), Error> {
+        let failed = |source| Error::Host {
+            what: "listen for signals".to_owned(),
+            source,
+        };
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+        let mut faces = tokio::time::interval(FACE_INTERVAL);
+        faces.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            while !self.seen.is_empty() {
+                self.step(orchestrator).await?;
+                if orchestrator.is_finished() {
+                    return Ok(());
+                }
+            }
+            let event = tokio::select! {
+                event = happened.recv() => event.unwrap_or(Event::Stop),
+                _ = interrupt.recv() => Event::Stop,
+                _ = terminate.recv() => Event::Stop,
+                _ = hang_up.recv() => Event::Stop,
+                _ = faces.tick() => {
+                    self.ledger.tick();
+                    continue;
+                }
+            };
+            self.happen(event).await?;
+            // Everything that is there already belongs to the same step.
+            while let Ok(event) = happened.try_recv() {
+                self.happen(event).await?;
+            }
+        }
+    }
+
+    async fn step(&mut self, orchestrator: &mut Orchestrator) -> Result<(), Error> {
+        let at = self.now();
+        let observations = std::mem::take(&mut self.seen);
+        let step = orchestrator.step(at, &observations);
+        self.ledger.add(Record::Seen { at, observations });
+        let decisions = step.decisions.clone();
+        if !step.decisions.is_empty() || !step.findings.is_empty() {
+            self.ledger.add(Record::Decided {
+                at,
+                findings: step.findings,
+                decisions: step.decisions,
+            });
+        }
+        if let Err(error) = self.ledger.flush()
+            && self.broken.is_none()
+        {
+            self.broken = Some(crate::ground::chain(&error));
+            self.seen.push(Observation::Interrupted);
+        }
+        for decision in &decisions {
+            self.carry_out(&decision.command).await?;
+        }
+        if let Runner::Python(python) = &mut self.runner {
+            python.answer().await?;
+        }
+        Ok(())
+    }
+
+    async fn happen(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Init(instance, message) => self.init_said(instance, *message).await?,
+            Event::InitGone(instance, why) => self.init_gone(instance, why).await,
+            Event::PythonCame(connection, stream) => {
+                if let Runner::Python(python) = &mut self.runner {
+                    python.connections.insert(connection, stream);
+                }
+            }
+            Event::Python(connection, message) => self.python_said(connection, *message).await?,
+            Event::PythonGone(connection) => self.python_gone(connection),
+            Event::Hold(instance) => {
+                if self.instances.get_mut(&instance).is_some_and(Instance::is_held) {
+                    self.seen.push(Observation::MemoryHeld { instance });
+                }
+            }
+            Event::Samples(batch) => self.seen.push(Observation::Sampled(*batch)),
+            Event::Stop => {
+                self.stopped.get_or_insert("stopped by the user".to_owned());
+                self.seen.push(Observation::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    async fn init_said(&mut self, instance: InstanceId, message: FromInit) -> Result<(), Error> {
+        match message {
+            FromInit::Ready { .. } => self.seen.push(Observation::InstanceOpened { instance }),
+            FromInit::SetupFailed { message } => self.init_gone(instance, message).await,
+            FromInit::Started { .. } => {}
+            FromInit::StartFailed { thread, message } if thread != WORKER_THREAD => {
+                let end = unjudged(ThreadId(thread), Verdict::Failed, message);
+                self.threads.remove(&end.thread);
+                self.end_thread(instance, end);
+            }
+            FromInit::Ended(ended) if ended.thread != WORKER_THREAD => self.process_ended(&ended)?,
+            FromInit::Ended(ended) => {
+                let exit = (ended.exit_code, ended.signal);
+                self.worker_process_ended(instance, exit);
+            }
+            FromInit::StartFailed { message, .. } => self.init_gone(instance, message).await,
+        }
+        Ok(())
+    }
+
+    fn process_ended(&mut self, ended: &Ended) -> Result<(), Error> {
+        let Some(thread) = self.threads.remove(&ThreadId(ended.thread)) else {
+            return Ok(());
+        };
+        let Runner::Processes(launches) = &self.runner else {
+            return Ok(());
+        };
+        let mut end = threads::end(&thread, ended, launches);
+        self.blame_memory(&thread, &mut end);
+        if end.verdict.is_failure() {
+            let keep = |stream, bytes| self.campaign.keep_output(end.thread, stream, bytes);
+            let kept = keep(Stream::Stdout, &ended.stdout).and(keep(Stream::Stderr, &ended.stderr));
+            self.note_broken(kept);
+        }
+        let alone = !self.threads.values().any(|other| other.home == thread.home);
+        if let Some(instance) = self.instances.get(&thread.home)
+            && alone
+        {
+            instance.sweep_scratch();
+        }
+        self.end_thread(thread.place, end);
+        Ok(())
+    }
+
+    /// A failure during which its instance ran into its memory limit is one for memory.
+    fn blame_memory(&self, thread: &Thread, end: &mut ThreadEnd) {
+        let hits = self.instances.get(&thread.place).map_or(0, Instance::limit_hits);
+        if end.verdict.is_failure() && hits > thread.limit_hits && !thread.killed {
+            end.verdict = Verdict::OutOfMemory;
+        }
+    }
+
+    pub(crate) fn end_thread(&mut self, place: InstanceId, end: ThreadEnd) {
+        if end.verdict.is_failure() {
+            if let Some(collector) = &self.collector {
+                collector.note_failure(place);
+            }
+            if let Some(left) = &mut self.failures_left {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.stopped.get_or_insert("stopped after as many failures as --maxfail allows".to_owned());
+                    self.seen.push(Observation::Interrupted);
+                }
+            }
+        }
+        self.seen.push(Observation::ThreadEnded(end));
+    }
+
+    fn note_broken(&mut self, kept: Result<(), cohort_store::Error>) {
+        if let Err(error) = kept
+            && self.broken.is_none()
+        {
+            self.broken = Some(crate::ground::chain(&error));
+            self.seen.push(Observation::Interrupted);
+        }
+    }
+
+    /// An init is gone unasked: its threads take the blame, and the instance is lost.
+    pub(crate) async fn init_gone(&mut self, id: InstanceId, why: String) {
+        let Some(instance) = self.instances.remove(&id) else {
+            return;
+        };
+        if let Some(collector) = &self.collector {
+            collector.unwatch(id);
+        }
+        let ran: Vec<ThreadId> = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.home == id)
+            .map(|(&thread, _)| thread)
+            .collect();
+        instance.close(id).await;
+        for thread in ran {
+            let place = self.threads.remove(&thread).map_or(id, |thread| thread.place);
+            let message = format!("the init of its instance ended while it ran ({why})");
+            self.end_thread(place, unjudged(thread, Verdict::Crashed, message));
+        }
+        if id == COLLECTOR {
+            self.broken.get_or_insert(format!("pytest's collector is gone ({why})"));
+            self.seen.push(Observation::Interrupted);
+        } else {
+            self.worker_process_ended(id, (None, None));
+            self.seen.push(Observation::InstanceLost { instance: id, reason: why });
+        }
+    }
+
+    async fn python_said(&mut self, connection: Connection, message: FromPython) -> Result<(), Error> {
+        let Runner::Python(python) = &mut self.runner else {
+            return Ok(());
+        };
+        if let FromPython::Hello(hello) = message {
+            let known = hello.worker.and_then(|worker| python.workers.get_mut(&worker));
+            if let (Some(worker), true) = (known, hello.token == python.token) {
+                worker.connection = Some(connection);
+                worker.pid = i32::try_from(hello.pid).ok();
+                python.behind.insert(connection, hello.worker);
+                let (instance, pid) = (worker.instance, worker.pid);
+                let reader = self.instances.get(&instance).and_then(|instance| instance.reader(pid));
+                if let (Some(collector), Some(reader)) = (&self.collector, reader) {
+                    collector.watch(instance, reader);
+                }
+            }
+            return Ok(());
+        }
+        if let FromPython::WorkerExited { worker, code, signal } = message {
+            if python.collector == Some(connection) {
+                self.worker_exited(worker, (code, signal));
+            }
+            return Ok(());
+        }
+        let Some(&Some(number)) = python.behind.get(&connection) else {
+            return Ok(());
+        };
+        match message {
+            FromPython::Ready { .. } => self.worker_ready(number).await?,
+            FromPython::Yielded { thread } => {
+                if let Some(worker) = python.workers.get_mut(&number)
+                    && let State::Busy(task) = worker.state
+                    && task.thread == thread
+                {
+                    worker.state = State::Asked(task);
+                    self.seen.push(Observation::ThreadYielded { thread });
+                }
+            }
+            FromPython::Ended(ended) => self.worker_ended(number, ended).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn worker_ready(&mut self, number: u32) -> Result<(), Error> {
+        let Runner::Python(python) = &mut self.runner else {
+            return Ok(());
+        };
+        let Some(worker) = python.workers.get_mut(&number) else {
+            return Ok(());
+        };
+        let next = worker.tasks().1;
+        worker.state = State::Idle;
+        if let Some(task) = next {
+            python.run(number, task).await?;
+            self.seen.push(Observation::ThreadStarted { thread: task.thread });
+        }
+        Ok(())
+    }
+
+    async fn worker_ended(
+        &mut self,
+        number: u32,
+        ended: cohort_workload::pytest::protocol::Ended,
+    ) -> Result<(), Error> {
+        let (stop, last) = (ended.stop.clone(), ended.last);
+        let (mut end, output) = cohort_workload::pytest::end(ended);
+        let thread = self.threads.remove(&end.thread);
+        if let Some(thread) = &thread {
+            self.blame_memory(thread, &mut end);
+        }
+        if end.verdict.is_failure() {
+            let keep = |stream, text: &str| self.campaign.keep_output(end.thread, stream, text.as_bytes());
+            let kept = keep(Stream::Report, &output.report)
+                .and(keep(Stream::Stdout, &output.stdout))
+                .and(keep(Stream::Stderr, &output.stderr));
+            self.note_broken(kept);
+        }
+        let Runner::Python(python) = &mut self.runner else {
+            return Ok(());
+        };
+        let Some(worker) = python.workers.get_mut(&number) else {
+            return Ok(());
+        };
+        let instance = worker.instance;
+        let next = worker.tasks().1;
+        worker.state = if last { State::Starting(next) } else { State::Idle };
+        if let Some(task) = next
+            && !last
+        {
+            python.run(number, task).await?;
+            self.end_thread(instance, end);
+            self.seen.push(Observation::ThreadStarted { thread: task.thread });
+        } else {
+            self.end_thread(instance, end);
+        }
+        if let Some(stop) = stop {
+            self.stopped.get_or_insert(format!("a test stopped the run: {stop}"));
+            self.seen.push(Observation::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// A worker whose connection ended will end itself; if it does not, it is made to.
+    fn python_gone(&mut self, connection: Connection) {
+        let Runner::Python(python) = &mut self.runner else {
+            return;
+        };
+        python.connections.remove(&connection);
+        match python.behind.remove(&connection) {
+            Some(Some(number)) => {
+                let Some(worker) = python.workers.get(&number) else {
+                    return;
+                };
+                if let Some(instance) = self.instances.get(&worker.instance) {
+                    instance.kill_inside(worker.pid);
+                }
+            }
+            Some(None) if python.forks => {
+                self.broken.get_or_insert("pytest's collector is gone".to_owned());
+                self.seen.push(Observation::Interrupted);
+            }
+            _ => {}
+        }
+    }
+
+    fn worker_process_ended(&mut self, instance: InstanceId, exit: (Option<i32>, Option<i32>)) {
+        let Runner::Python(python) = &mut self.runner else {
+            return;
+        };
+        if let Some((number, _)) = python.worker_of(instance) {
+            self.worker_exited(number, exit);
+        }
+    }
+
+    fn worker_exited(&mut self, number: u32, (code, signal): (Option<i32>, Option<i32>)) {
+        let Runner::Python(python) = &mut self.runner else {
+            return;
+        };
+        let Some(worker) = python.workers.remove(&number) else {
+            return;
+        };
+        if let Some(instance) = self.instances.get(&worker.instance) {
+            instance.kill_inside(worker.pid);
+        }
+        let words = std::fs::read(&worker.log).unwrap_or_default();
+        let words = &words[words.len().saturating_sub(LAST_WORDS_BYTES)..];
+        let how = match (code, signal) {
+            (Some(code), _) => format!("exited with code {code}"),
+            (None, Some(signal)) => format!("was ended by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        };
+        let (now, next) = worker.tasks();
+        let blamed = now.map(|task| (task, format!("the worker process {how} while it ran this test")));
+        let unbegun = next.map(|task| (task, format!("the worker process {how} before it began this test")));
+        for (task, message) in blamed.into_iter().chain(unbegun) {
+            let verdict = if now.is_some_and(|now| now.thread == task.thread) {
+                Verdict::Crashed
+            } else {
+                Verdict::Aborted
+            };
+            let mut end = unjudged(task.thread, verdict, message);
+            (end.exit_code, end.signal) = (code, signal);
+            if let Some(thread) = self.threads.remove(&task.thread) {
+                self.blame_memory(&thread, &mut end);
+            }
+            let kept = self.campaign.keep_output(task.thread, Stream::Stderr, words);
+            self.note_broken(kept);
+            self.end_thread(worker.instance, end);
+        }
+        if now.is_none() && next.is_some() {
+            // It could not even begin: an instance that cannot be opened.
+            let reason = format!("its worker {how}: {}", String::from_utf8_lossy(words).trim());
+            self.seen.push(Observation::InstanceLost { instance: worker.instance, reason });
+        }
+    }
+
+    fn new_results(&self, plan: &Plan) -> Vec<TestResult> {
+        let old: Vec<_> = plan.concluded.iter().map(|result| result.test).collect();
+        let new = |result: &&TestResult| !old.contains(&result.test);
+        self.ledger.results.iter().filter(new).cloned().collect()
+    }
+
+    async fn finish(mut self, orchestrator: &Orchestrator, notes: Vec<String>) -> Result<Outcome, Error> {
+        drop(self.collector.take());
+        let ending = match (&self.broken, orchestrator.unconcluded()) {
+            (Some(_), _) => Ending::Broken,
+            (None, 0) => Ending::Complete,
+            (None, _) if self.stopped.is_some() => Ending::Interrupted,
+            (None, _) => Ending::Broken,
+        };
+        let lost = || "instances could not be opened; see `cohort doctor`".to_owned();
+        let message = match ending {
+            Ending::Complete => None,
+            Ending::Interrupted => self.stopped.clone(),
+            Ending::Broken => Some(self.broken.clone().unwrap_or_else(lost)),
+        };
+        let end = CampaignEnd { ending, message };
+        self.ledger.add(Record::Ended(end.clone()));
+        // A log that cannot be written has been reported as the reason of the end.
+        let _ = self.ledger.flush();
+        let left = self.ground.clear(self.instances).await;
+        Ok(Outcome {
+            campaign: self.campaign,
+            end,
+            notes,
+            left,
+        })
+    }
+}

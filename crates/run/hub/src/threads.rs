@@ -1,0 +1,95 @@
+//! Threads that are processes: started by the init of their instance, judged by their suite.
+
+use std::path::Path;
+
+use cohort_host::init::{Ended, Start, ToInit};
+use cohort_model::{InstanceId, KillReason, TestId, ThreadEnd, ThreadId, Usage, Verdict};
+use cohort_workload::{Exit, Judged, Launch, Launches};
+
+/// Milliseconds from SIGTERM to SIGKILL when a test ran too long.
+const TIMEOUT_GRACE_MS: u32 = 2_000;
+/// The same when the user ends the campaign.
+const STOP_GRACE_MS: u32 = 300;
+
+/// A thread that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Thread {
+    pub(crate) test: TestId,
+    /// Whose init supervises it.
+    pub(crate) home: InstanceId,
+    /// Whose groups it is in.
+    pub(crate) place: InstanceId,
+    /// [`crate::ground::Instance::limit_hits`] when it started.
+    pub(crate) limit_hits: u64,
+    pub(crate) killed: bool,
+}
+
+pub(crate) fn order_start(thread: ThreadId, launch: Launch, scratch: &Path) -> ToInit {
+    let mut env: Vec<_> = launch
+        .env
+        .iter()
+        .filter(|(name, _)| name != "TMPDIR")
+        .cloned()
+        .collect();
+    env.push(("TMPDIR".into(), scratch.into()));
+    ToInit::Start(Start {
+        thread: thread.0,
+        program: launch.program.into(),
+        args: launch.args,
+        env,
+        cwd: launch.cwd,
+    })
+}
+
+pub(crate) fn order_kill(thread: ThreadId, why: KillReason) -> ToInit {
+    let grace_ms = match why {
+        KillReason::Timeout | KillReason::Stalled => TIMEOUT_GRACE_MS,
+        KillReason::Interrupted => STOP_GRACE_MS,
+        KillReason::Memory => 0,
+    };
+    ToInit::Kill {
+        thread: thread.0,
+        grace_ms,
+    }
+}
+
+/// What the end of a process means.
+pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> ThreadEnd {
+    let exit = Exit {
+        code: ended.exit_code,
+        signal: ended.signal,
+        stdout: &ended.stdout,
+        stderr: &ended.stderr,
+    };
+    let Judged {
+        verdict,
+        message,
+        parts,
+    } = launches.judge(thread.test, &exit);
+    ThreadEnd {
+        thread: ThreadId(ended.thread),
+        verdict,
+        exit_code: ended.exit_code,
+        signal: ended.signal,
+        usage: ended.usage,
+        message,
+        parts,
+        left_behind: ended.left_behind,
+        output_dropped: ended.dropped_bytes,
+    }
+}
+
+/// The end of a thread that did not come to be judged.
+pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> ThreadEnd {
+    ThreadEnd {
+        thread,
+        verdict,
+        exit_code: None,
+        signal: None,
+        usage: Usage::default(),
+        message: Some(message),
+        parts: Vec::new(),
+        left_behind: 0,
+        output_dropped: 0,
+    }
+}

@@ -1,0 +1,182 @@
+//! The faces of a campaign in this program: live, plain, and the file of events.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use cohort_hub::Face;
+use cohort_model::{Command, Record};
+use cohort_report::plain::Plain;
+use cohort_report::{View, events, progress};
+use console::Term;
+
+use crate::arguments::{Progress, When};
+use crate::failure::Failure;
+
+/// Lines of a live frame at most, whatever the terminal has.
+const FRAME_LINES_MAX: usize = 14;
+/// Columns when the terminal does not say.
+const COLUMNS: usize = 100;
+
+/// The view that the faces share, which the summary is made of at the end.
+pub(crate) type Shared = Rc<RefCell<View>>;
+
+/// Whether colours are used.
+pub(crate) fn color(when: When) -> bool {
+    match when {
+        When::Always => true,
+        When::Never => false,
+        When::Auto => console::colors_enabled(),
+    }
+}
+
+/// Columns of the terminal.
+pub(crate) fn columns() -> usize {
+    let size = Term::stderr().size_checked();
+    size.map_or(COLUMNS, |(_, columns)| usize::from(columns).max(20))
+}
+
+/// The face that people look at.
+pub(crate) fn screen(view: &Shared, kind: Progress, color: bool) -> Box<dyn Face> {
+    let term = Term::stderr();
+    let live = match kind {
+        Progress::Live => true,
+        Progress::Auto => term.is_term() && std::env::var_os("CI").is_none(),
+        Progress::Plain | Progress::None => false,
+    };
+    let view = Rc::clone(view);
+    match (live, kind) {
+        (true, _) => Box::new(Live {
+            view,
+            term,
+            color,
+            started: Instant::now(),
+            drawn: 0,
+        }),
+        (false, Progress::None) => Box::new(Silent { view }),
+        (false, _) => Box::new(Lines {
+            view,
+            plain: Plain::new(color),
+        }),
+    }
+}
+
+struct Silent {
+    view: Shared,
+}
+
+impl Face for Silent {
+    fn see(&mut self, record: &Record) {
+        self.view.borrow_mut().apply(record);
+    }
+}
+
+struct Lines {
+    view: Shared,
+    plain: Plain,
+}
+
+impl Face for Lines {
+    fn see(&mut self, record: &Record) {
+        self.view.borrow_mut().apply(record);
+        for line in self.plain.after(&self.view.borrow(), record) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+struct Live {
+    view: Shared,
+    term: Term,
+    color: bool,
+    started: Instant,
+    drawn: usize,
+}
+
+impl Live {
+    /// A terminal that went away is no reason to stop testing.
+    fn draw(&mut self, above: &[String]) {
+        let (height, width) = self.term.size();
+        let height = usize::from(height).saturating_sub(1).min(FRAME_LINES_MAX);
+        let view = self.view.borrow();
+        let since = view.at().0.max(self.started.elapsed().as_micros() as u64);
+        let frame = progress::frame(&view, cohort_model::At(since), usize::from(width), height, self.color);
+        let _ = self.term.clear_last_lines(self.drawn);
+        for line in above.iter().chain(&frame) {
+            let _ = self.term.write_line(line);
+        }
+        self.drawn = frame.len();
+    }
+}
+
+impl Face for Live {
+    fn see(&mut self, record: &Record) {
+        self.view.borrow_mut().apply(record);
+        let mut above = Vec::new();
+        if let Record::Decided { decisions, .. } = record {
+            let width = usize::from(self.term.size().1);
+            let view = self.view.borrow();
+            for decision in decisions {
+                if let Command::Conclude(result) = &decision.command {
+                    above.extend(progress::conclusion(&view, result, width, self.color));
+                }
+            }
+        }
+        if !above.is_empty() {
+            self.draw(&above);
+        }
+        if matches!(record, Record::Ended(_)) {
+            let _ = self.term.clear_last_lines(self.drawn);
+            self.drawn = 0;
+        }
+    }
+
+    fn tick(&mut self) {
+        self.draw(&[]);
+    }
+}
+
+/// The file of events.
+pub(crate) struct EventFile {
+    out: BufWriter<File>,
+    shown: String,
+    broken: bool,
+}
+
+impl EventFile {
+    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|source| Failure::File {
+            action: "create the file of events",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            out: BufWriter::new(file),
+            shown: path.display().to_string(),
+            broken: false,
+        })
+    }
+}
+
+impl Face for EventFile {
+    fn see(&mut self, record: &Record) {
+        if self.broken {
+            return;
+        }
+        let ended = matches!(record, Record::Ended(_));
+        let written = events::write_line(record, &mut self.out);
+        let written = if ended { written.and(self.out.flush()) } else { written };
+        if let Err(error) = written {
+            self.broken = true;
+            eprintln!("cohort: write events to {}: {error}; the campaign goes on without", self.shown);
+        }
+    }
+
+    fn tick(&mut self) {
+        // What fails here fails again, and is reported, at the next record.
+        let _ = self.out.flush();
+    }
+}

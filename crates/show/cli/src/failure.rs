@@ -1,0 +1,106 @@
+//! What ends a command without a campaign's result, and the exit code of each.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::config;
+use crate::exit::Exit;
+
+/// Why a command could not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Config(config::Error),
+    Hub(cohort_hub::Error),
+    Past(cohort_hub::PastError),
+    Store(cohort_store::Error),
+    Suite(cohort_workload::Error),
+    Group(cohort_host::cgroup::Error),
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// The campaign ran, and then this could not be written.
+    Report(String),
+    /// A campaign that is complete cannot be resumed.
+    Complete(String),
+}
+
+impl Failure {
+    pub(crate) fn exit(&self) -> Exit {
+        use cohort_hub::Error as Hub;
+        use cohort_workload::pytest::Error as Pytest;
+        match self {
+            Failure::Config(_) | Failure::Complete(_) => Exit::Usage,
+            Failure::Hub(Hub::Pytest(Pytest::NoTests { .. })) => Exit::NoTests,
+            Failure::Hub(Hub::Suite(_) | Hub::Pytest(_)) | Failure::Suite(_) => Exit::Suite,
+            Failure::Hub(Hub::Stopped) => Exit::Interrupted,
+            Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
+            Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => Exit::Usage,
+            Failure::Hub(_)
+            | Failure::Store(_)
+            | Failure::Group(_)
+            | Failure::File { .. }
+            | Failure::Report(_) => Exit::Host,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Config(error) => causes(error, out),
+            Failure::Hub(error) => causes(error, out),
+            Failure::Past(error) => causes(error, out),
+            Failure::Store(error) => causes(error, out),
+            Failure::Suite(error) => causes(error, out),
+            Failure::Group(error) => causes(error, out),
+            Failure::File {
+                action,
+                path,
+                source,
+            } => write!(out, "{action} {}: {source}", path.display()),
+            Failure::Report(text) => out.write_str(text),
+            Failure::Complete(campaign) => write!(
+                out,
+                "campaign {campaign} is complete: there is nothing to resume; `cohort run` starts a new one"
+            ),
+        }
+    }
+}
+
+/// An error and its causes, none said twice.
+fn causes(error: &dyn std::error::Error, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut said = error.to_string();
+    out.write_str(&said)?;
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            write!(out, ": {text}")?;
+        }
+        said = text;
+        source = cause.source();
+    }
+    Ok(())
+}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Failure::$variant(error)
+            }
+        })*
+    };
+}
+
+from! {
+    config::Error => Config,
+    cohort_hub::Error => Hub,
+    cohort_hub::PastError => Past,
+    cohort_store::Error => Store,
+    cohort_workload::Error => Suite,
+    cohort_host::cgroup::Error => Group
+}

@@ -1,0 +1,125 @@
+//! `cohort show` and `cohort replay`: campaigns that are over; and what is written of one.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use cohort_hub::Replay;
+use cohort_model::ThreadId;
+use cohort_report::summary::Summary;
+use cohort_report::{Output, View, junit};
+use cohort_store::{Campaign, Stream};
+
+use crate::arguments;
+use crate::exit::Exit;
+use crate::faces;
+use crate::failure::Failure;
+use crate::run::Place;
+
+pub(crate) fn show(
+    directory: &Path,
+    campaign: &arguments::Campaign,
+    junit: Option<&Path>,
+    color: bool,
+) -> Result<Exit, Failure> {
+    let place = Place::of(directory)?;
+    let campaign = place.project.campaign(campaign.name.as_deref())?;
+    let mut view = View::default();
+    for record in campaign.log_reader()? {
+        view.apply(&record?);
+    }
+    write_summary(&view, &campaign, &place.root, color)?;
+    if let Some(path) = junit {
+        write_junit(&view, &campaign, path)?;
+    }
+    Ok(Exit::Passed)
+}
+
+pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result<Exit, Failure> {
+    let place = Place::of(directory)?;
+    let campaign = place.project.campaign(campaign.name.as_deref())?;
+    let Replay {
+        steps,
+        decisions,
+        difference,
+    } = cohort_hub::replay(campaign.log_reader()?)?;
+    match difference {
+        None => {
+            println!("identical: {decisions} decisions in {steps} steps of campaign {}", campaign.name());
+            Ok(Exit::Passed)
+        }
+        Some(difference) => {
+            println!(
+                "different: step {} of campaign {} at {:.3} s",
+                difference.step,
+                campaign.name(),
+                difference.at.seconds()
+            );
+            println!("then: {:?}", difference.then);
+            println!("now:  {:?}", difference.now);
+            Ok(Exit::Differs)
+        }
+    }
+}
+
+/// The kept output of a thread.
+fn output(campaign: &Campaign, thread: ThreadId) -> Option<Output> {
+    let read = |stream| {
+        let bytes = campaign.output(thread, stream).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (report, stdout) = (read(Stream::Report), read(Stream::Stdout));
+    let mut all = report;
+    if !all.is_empty() && !stdout.is_empty() {
+        all.push('\n');
+    }
+    all.push_str(&stdout);
+    let output = Output {
+        stdout: all,
+        stderr: read(Stream::Stderr),
+    };
+    (output != Output::default()).then_some(output)
+}
+
+pub(crate) fn write_summary(
+    view: &View,
+    campaign: &Campaign,
+    root: &Path,
+    color: bool,
+) -> Result<(), Failure> {
+    let directory = campaign.path().strip_prefix(root).unwrap_or(campaign.path());
+    let summary = Summary {
+        view,
+        outputs: &|thread| output(campaign, thread),
+        directory: &directory.display().to_string(),
+        width: faces::columns(),
+        color,
+    };
+    let mut out = std::io::stdout().lock();
+    let written = summary.write(&mut out).and_then(|()| out.flush());
+    match written {
+        // Who pipes to `head` has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|source| Failure::File {
+            action: "write the summary to",
+            path: "standard output".into(),
+            source,
+        }),
+    }
+}
+
+pub(crate) fn write_junit(view: &View, campaign: &Campaign, path: &Path) -> Result<(), Failure> {
+    let file = File::create(path).map_err(|source| Failure::File {
+        action: "create the JUnit report",
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut out = BufWriter::new(file);
+    junit::write(view, &|thread| output(campaign, thread), &mut out)
+        .map_err(|error| Failure::Report(format!("{error} {}", path.display())))?;
+    out.flush().map_err(|source| Failure::File {
+        action: "write the JUnit report",
+        path: path.to_owned(),
+        source,
+    })
+}

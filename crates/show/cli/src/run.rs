@@ -1,0 +1,257 @@
+//! `cohort run` and `cohort resume`.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use cohort_host::cgroup::Layout;
+use cohort_host::{HostBudget, budget, remains};
+use cohort_hub::{Face, Outcome, Past, Preview, Setup};
+use cohort_model::Ending;
+use cohort_report::words;
+use cohort_store::{Campaign, Project};
+use cohort_workload::{Progress, Request, SuiteConfig, recognize};
+
+use crate::arguments::{self, Faces, RunFlags};
+use crate::config::{self, File, Means, Resolved};
+use crate::exit::Exit;
+use crate::faces::{self, EventFile, Shared};
+use crate::failure::Failure;
+use crate::past;
+
+/// Tests that a dry run names, longest first.
+const DRY_RUN_NAMED: usize = 20;
+
+/// Where a command works, and with what.
+pub(crate) struct Place {
+    pub(crate) root: PathBuf,
+    pub(crate) project: Project,
+    file: Option<File>,
+}
+
+impl Place {
+    /// The project of `directory`: where `cohort.toml` is, in it or above, else itself.
+    pub(crate) fn of(directory: &Path) -> Result<Self, Failure> {
+        let file = match config::find(directory) {
+            Some(path) => {
+                let text = std::fs::read_to_string(&path).map_err(|source| Failure::File {
+                    action: "read",
+                    path: path.clone(),
+                    source,
+                })?;
+                Some(config::parse(path, text)?)
+            }
+            None => None,
+        };
+        let root = file.as_ref().map_or(directory, File::root).to_owned();
+        Ok(Self {
+            project: Project::new(&root),
+            root,
+            file,
+        })
+    }
+}
+
+pub(crate) fn run(directory: &Path, flags: RunFlags, color: bool) -> Result<Exit, Failure> {
+    let place = Place::of(directory)?;
+    let (resolved, host) = resolved(&place, &flags)?;
+    let _lock = place.project.lock()?;
+    clean_up();
+    let setup = setup(&place, &resolved, None)?;
+    if flags.dry_run {
+        let preview = cohort_hub::preview(setup)?;
+        print_preview(&preview, &host);
+        return Ok(Exit::Passed);
+    }
+    conduct(setup, &resolved, &flags.faces, color)
+}
+
+pub(crate) fn resume(
+    directory: &Path,
+    campaign: &arguments::Campaign,
+    faces: Faces,
+    color: bool,
+) -> Result<Exit, Failure> {
+    let place = Place::of(directory)?;
+    let _lock = place.project.lock()?;
+    let campaign = place.project.campaign(campaign.name.as_deref())?;
+    let past = Past::read(campaign.name(), campaign.log_reader()?)?;
+    if past.complete {
+        return Err(Failure::Complete(campaign.name().to_owned()));
+    }
+    clean_up();
+    let flags = RunFlags {
+        command: past.start.command.clone(),
+        strict: past.start.strict,
+        policy: Some(past.start.policy),
+        faces,
+        ..RunFlags::default()
+    };
+    let (mut resolved, _) = resolved(&place, &flags)?;
+    resolved.isolation = past.start.isolation;
+    resolved.budget.timeout_us = past.start.budget.timeout_us;
+    resolved.budget.stall_us = past.start.budget.stall_us;
+    if past.start.suite == cohort_model::SuiteKind::Exec {
+        resolved.suite.command.clear();
+        resolved.suite.given = false;
+    }
+    let setup = setup(&place, &resolved, Some((campaign, past)))?;
+    conduct(setup, &resolved, &flags.faces, color)
+}
+
+fn resolved(place: &Place, flags: &RunFlags) -> Result<(Resolved, HostBudget), Failure> {
+    let layout = Layout::detect(Path::new("/"))?;
+    let host = budget::detect(Path::new("/"), &layout);
+    let means = Means {
+        cores: host.cores,
+        memory: host.memory,
+        // The hub finds out when it makes its groups.
+        holds_memory: false,
+    };
+    let resolved = config::resolve(place.file.as_ref(), flags, &means)?;
+    for note in &resolved.notes {
+        eprintln!("cohort: {note}");
+    }
+    Ok((resolved, host))
+}
+
+/// What an earlier Cohort that was killed left behind is removed first.
+fn clean_up() {
+    if let Ok(layout) = Layout::detect(Path::new("/")) {
+        let gone = remains::clean_up(&layout, &std::env::temp_dir());
+        if gone != remains::Remains::default() {
+            eprintln!(
+                "cohort: cleaned up after one that was killed: {} control groups, {} processes, {} directories",
+                gone.groups, gone.processes, gone.directories
+            );
+        }
+    }
+}
+
+fn setup(
+    place: &Place,
+    resolved: &Resolved,
+    resume: Option<(Campaign, Past)>,
+) -> Result<Setup, Failure> {
+    let suite = &resolved.suite;
+    let own = !suite.given && suite.list.is_some();
+    let request = Request {
+        root: place.root.clone(),
+        command: if suite.given { suite.command.clone() } else { Vec::new() },
+        config: SuiteConfig {
+            command: if suite.given || own { Vec::new() } else { suite.command.clone() },
+            list: suite.list.clone().filter(|_| !suite.given),
+            run: suite.run.clone().filter(|_| !suite.given),
+            env: suite.env.clone(),
+        },
+    };
+    let recognized = recognize(&request)?;
+    if request.command.is_empty() && request.config.command.is_empty() && !own {
+        let command = recognized.command().join(" ");
+        eprintln!("cohort: running `{command}` (recognized from {})", place.root.display());
+    }
+    let executable = std::env::current_exe().map_err(|source| Failure::File {
+        action: "find this program's own file, that of",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    })?;
+    Ok(Setup {
+        project: place.project.clone(),
+        root: place.root.clone(),
+        suite: recognized,
+        budget: resolved.budget,
+        policy: resolved.policy,
+        isolation: resolved.isolation,
+        strict: resolved.strict,
+        hz: resolved.hz,
+        resume,
+        executable,
+        progress: Box::new(|progress| {
+            if let Progress::Listing { done: 0, of } = progress
+                && of > 1
+            {
+                eprintln!("cohort: asking {of} test programs for their tests");
+            }
+        }),
+    })
+}
+
+fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Result<Exit, Failure> {
+    let events = resolved.events.as_deref().map(EventFile::create).transpose()?;
+    let root = setup.root.clone();
+    let view = Shared::default();
+    let screen = faces::screen(&view, flags.progress, color);
+    let outcome = cohort_hub::run(setup, |_| {
+        let mut all: Vec<Box<dyn Face>> = vec![screen];
+        if let Some(events) = events {
+            all.push(Box::new(events));
+        }
+        all
+    })?;
+    let view = Rc::unwrap_or_clone(view).into_inner();
+    for note in &outcome.notes {
+        eprintln!("cohort: {note}");
+    }
+    for left in &outcome.left {
+        eprintln!("cohort: could not clean up: {left}");
+    }
+    past::write_summary(&view, &outcome.campaign, &root, color)?;
+    if let Some(path) = &resolved.junit {
+        past::write_junit(&view, &outcome.campaign, path)?;
+    }
+    Ok(exit(&view, &outcome, resolved.strict))
+}
+
+fn exit(view: &cohort_report::View, outcome: &Outcome, strict: bool) -> Exit {
+    match outcome.end.ending {
+        Ending::Broken => Exit::Host,
+        Ending::Interrupted if outcome.end.message.as_deref() == Some("stopped by the user") => {
+            Exit::Interrupted
+        }
+        _ if view.counts.failures() > 0 => Exit::Failed,
+        Ending::Interrupted => Exit::Failed,
+        Ending::Complete if view.total() == 0 => Exit::NoTests,
+        Ending::Complete if strict && !view.load_sensitive.is_empty() => Exit::LoadSensitive,
+        Ending::Complete => Exit::Passed,
+    }
+}
+
+fn print_preview(preview: &Preview, host: &HostBudget) {
+    let plan = &preview.plan;
+    let known = preview.estimates.iter().filter(|estimate| estimate.runs > 0).count();
+    println!(
+        "{} tests in {} groups, {} of them known from earlier campaigns",
+        plan.tests.len(),
+        plan.groups.len(),
+        known
+    );
+    println!(
+        "budget: {:.2} cores, {}, at most {} instances",
+        preview.budget.cores,
+        words::bytes(preview.budget.memory),
+        preview.budget.instances
+    );
+    for source in &host.sources {
+        println!("  {source}");
+    }
+    for line in preview.notes.iter().chain(&preview.missing) {
+        println!("note: {line}");
+    }
+    let mut order: Vec<usize> = (0..plan.tests.len()).collect();
+    let wall = |index: usize| preview.estimates[index].wall_us.p50;
+    order.sort_by(|&a, &b| wall(b).total_cmp(&wall(a)).then(a.cmp(&b)));
+    println!("expected (p50), longest first:");
+    for &index in order.iter().take(DRY_RUN_NAMED) {
+        let estimate = &preview.estimates[index];
+        println!(
+            "  {:>9}  {:>5.2} cores  {:>9}  {}{}",
+            words::duration(estimate.wall_us.p50 as u64),
+            estimate.cores.p50,
+            words::bytes(estimate.memory.p50 as u64),
+            words::printable(&plan.tests[index].name),
+            if plan.tests[index].ignored { "  (ignored)" } else { "" },
+        );
+    }
+    if order.len() > DRY_RUN_NAMED {
+        println!("  ... and {} more", order.len() - DRY_RUN_NAMED);
+    }
+}
