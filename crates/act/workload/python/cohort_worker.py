@@ -604,6 +604,8 @@ def _own_scratch():
             copies[value].write(os.pread(descriptor, SCRATCH_BYTES_MAX, 0))
             copies[value].seek(os.lseek(descriptor, 0, os.SEEK_CUR))
         os.dup2(copies[value].fileno(), descriptor, inheritable=os.get_inheritable(descriptor))
+    for copy in copies.values():
+        copy.close()
 
 
 def _own_exit():

@@ -12,6 +12,7 @@ use cohort_workload::pytest::protocol::{FromPython, Role};
 use cohort_workload::pytest::{self, Pytest};
 use cohort_workload::{Launches, Suite};
 use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
 
 use crate::event::{EVENTS_MAX, Event, Events, accept_python};
@@ -187,8 +188,20 @@ fn prepare(suite: Pytest, ground: &Ground, events: &Events) -> Result<Python, Er
 }
 
 async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(), Error> {
-    while let Some(event) = happened.recv().await {
+    let failed = |source| Error::Host {
+        what: "listen for signals".to_owned(),
+        source,
+    };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    loop {
+        let event = tokio::select! {
+            event = happened.recv() => event.unwrap_or(Event::Stop),
+            _ = interrupt.recv() => Event::Stop,
+            _ = terminate.recv() => Event::Stop,
+        };
         match event {
+            Event::Stop => return Err(Error::Stopped),
             Event::PythonCame(connection, stream) => {
                 python.connections.insert(connection, stream);
             }
@@ -241,5 +254,4 @@ async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(
             _ => {}
         }
     }
-    Err(Error::Stopped)
 }

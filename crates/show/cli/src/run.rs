@@ -31,17 +31,7 @@ pub(crate) struct Place {
 impl Place {
     /// The project of `directory`: where `cohort.toml` is, in it or above, else itself.
     pub(crate) fn of(directory: &Path) -> Result<Self, Failure> {
-        let file = match config::find(directory) {
-            Some(path) => {
-                let text = std::fs::read_to_string(&path).map_err(|source| Failure::File {
-                    action: "read",
-                    path: path.clone(),
-                    source,
-                })?;
-                Some(config::parse(path, text)?)
-            }
-            None => None,
-        };
+        let file = config::load(directory)?;
         let root = file.as_ref().map_or(directory, File::root).to_owned();
         Ok(Self {
             project: Project::new(&root),

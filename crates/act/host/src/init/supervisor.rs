@@ -113,8 +113,8 @@ impl Supervisor {
         link.send(&FromInit::Ready {
             missing: std::mem::take(&mut self.missing),
         });
-        while !self.is_done() {
-            self.wait(&mut link);
+        loop {
+            // Orders may have come in one piece with the set-up: first them, then wait.
             while let Some(order) = link.next() {
                 self.obey(order, &mut link);
             }
@@ -126,6 +126,10 @@ impl Supervisor {
             for ended in self.sweep() {
                 link.send(&ended);
             }
+            if self.is_done() {
+                break;
+            }
+            self.wait(&mut link);
         }
         self.clear_home();
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use place::Place;
 pub(crate) use raw::{File, find, parse};
-pub(crate) use resolved::{Means, Resolved, Suite, resolve};
+pub(crate) use resolved::{Means, Resolved, resolve};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
