@@ -329,12 +329,22 @@ class Silent:
 
 
 def _silence(config):
+    """What plugins write to the terminal goes nowhere, and what pytest reports is not written."""
     manager = config.pluginmanager
     reporter = manager.getplugin("terminalreporter")
     if reporter is not None and not isinstance(reporter, Silent):
         reporter._tw._file = open(os.devnull, "w")
         manager.unregister(reporter)
         manager.register(Silent(reporter), "terminalreporter")
+
+
+def _speak(config):
+    """What plugins write to the terminal from now on (stacks of pytest-timeout, live logs): stderr."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        silent = reporter._tw._file
+        reporter._tw._file = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+        silent.close()
 
 
 def _clean(text):
@@ -879,6 +889,7 @@ def pytest_runtestloop(session):
             _collector.channel.close()
             return None
         _worker = _fork_worker(session)
+    _speak(session.config)
     session.testsfailed = 0
     _worker.serve(session)
     return True

@@ -752,6 +752,88 @@ fn shared_fixtures_are_set_up_once_while_the_order_allows() {
     assert_eq!(mixed.last().map(String::as_str), Some("session down"));
 }
 
+const PRINTS: &str = r#"
+import logging, time, warnings, pytest
+warnings.simplefilter("error")
+# Holds the stream that was there while this file was collected.
+logging.basicConfig(level=logging.INFO)
+@pytest.mark.parametrize("n", range(20))
+def test(n, tmp_path):
+    for k in range(50):
+        print("test %d" % n)
+        time.sleep(0.0005)
+    assert "/w" in str(tmp_path)
+"#;
+
+#[test]
+fn forked_workers_share_no_captured_output() {
+    let Some(python) = python() else { return };
+    let root = suite(&[("test_prints.py", PRINTS)]);
+    let how = How {
+        workers: 3,
+        fresh: false,
+    };
+    let (mut hub, collected) = Hub::start(root.path(), &command(&python, &["-W", "error"]), how);
+    let collected = collected.unwrap();
+    hub.run(&ids(&collected));
+    for number in 0..20 {
+        let ended = hub
+            .ended(&format!("test_prints.py::test[{number}]"))
+            .clone();
+        assert_eq!(ended.outcome, Outcome::Passed, "{}", ended.text);
+        assert_eq!(
+            pytest::end(ended).1.stdout,
+            format!("test {number}\n").repeat(50)
+        );
+    }
+}
+
+/// Whether the process runs: a zombie that nobody waits for does not.
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
+#[test]
+fn nothing_is_left_when_the_hub_is_gone() {
+    let Some(python) = python() else { return };
+    let root = suite(&[("test_x.py", "import time\ndef test(): time.sleep(600)\n")]);
+    let how = How {
+        workers: 1,
+        fresh: false,
+    };
+    let (mut hub, collected) = Hub::start(root.path(), &command(&python, &[]), how);
+    collected.unwrap();
+    hub.launch_worker();
+    hub.launch_worker();
+    hub.queue.push_back("test_x.py::test".to_owned());
+    let mut pids = vec![hub.children[0].id()];
+    let mut ready = 0;
+    while ready < 2 {
+        match hub.events.recv_timeout(PATIENCE).unwrap() {
+            // One is left without a test, the other in the middle of one.
+            Event::Message(_, _, FromPython::Ready { .. }) if ready == 1 => ready += 1,
+            Event::Message(number, stream, message) => {
+                ready += u32::from(matches!(message, FromPython::Ready { .. }));
+                if let FromPython::Hello(hello) = &message {
+                    pids.push(hello.pid);
+                }
+                hub.on_message(number, stream, message);
+            }
+            Event::Closed(_) => panic!("a process ended"),
+        }
+    }
+    for peer in hub.peers.values() {
+        peer.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while pids.iter().any(|pid| is_alive(*pid)) {
+        assert!(Instant::now() < deadline, "still there: {pids:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn what_cannot_be_run_ends_in_pytests_own_words() {
     let Some(python) = python() else { return };
