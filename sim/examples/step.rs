@@ -33,7 +33,11 @@ fn main() {
         let at = At(number * 50_000);
         let mut seen = vec![Observation::Sampled(sample(at, number, running.len()))];
         let ended: Vec<_> = running.drain(..running.len().min(20)).collect();
-        seen.extend(ended.iter().map(|&(thread, _)| Observation::ThreadEnded(end(thread))));
+        seen.extend(
+            ended
+                .iter()
+                .map(|&(thread, _)| Observation::ThreadEnded(end(thread))),
+        );
         let begun = Instant::now();
         let step = orchestrator.step(at, &seen);
         times.push(begun.elapsed().as_secs_f64() * 1e3);

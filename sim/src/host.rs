@@ -75,7 +75,13 @@ pub struct Host<'a> {
 /// # Panics
 /// When the orchestrator does not finish within a virtual day, or breaks a rule of its commands.
 #[must_use]
-pub fn run(budget: Budget, policy: Policy, plan: &Plan, needs: &[Needs], keep_steps: bool) -> Outcome {
+pub fn run(
+    budget: Budget,
+    policy: Policy,
+    plan: &Plan,
+    needs: &[Needs],
+    keep_steps: bool,
+) -> Outcome {
     let mut orchestrator = Orchestrator::new(budget, policy, plan.clone(), 0);
     let mut host = Host::new(budget, needs, plan.sticky);
     let mut seen = vec![Observation::Tick];
@@ -127,7 +133,11 @@ impl<'a> Host<'a> {
             .map(|thread| self.instances[&thread.place].allotment.memory)
             .sum();
         self.outcome.promised_max = self.outcome.promised_max.max(promised);
-        let running = self.threads.values().filter(|thread| !thread.yielded).count();
+        let running = self
+            .threads
+            .values()
+            .filter(|thread| !thread.yielded)
+            .count();
         self.outcome.threads_max = self.outcome.threads_max.max(running);
         for thread in self.threads.values_mut() {
             thread.crowd = thread.crowd.max(running);
@@ -184,8 +194,14 @@ impl<'a> Host<'a> {
     }
 
     fn start(&mut self, thread: ThreadId, test: TestId, instance: InstanceId) {
-        assert!(self.instances.contains_key(&instance), "{instance} is not open");
-        let old = self.threads.values().find(|thread| thread.place == instance);
+        assert!(
+            self.instances.contains_key(&instance),
+            "{instance} is not open"
+        );
+        let old = self
+            .threads
+            .values()
+            .find(|thread| thread.place == instance);
         if let Some(old) = old {
             assert!(old.yielded, "{instance} has a thread already");
             self.waiting.insert(instance, (thread, test));
@@ -220,7 +236,10 @@ impl<'a> Host<'a> {
         let mut hungry = Vec::new();
         for (&thread, running) in &mut self.threads {
             let needs = self.needs[running.test.index()];
-            let instance = self.instances.get_mut(&running.place).expect("open instance");
+            let instance = self
+                .instances
+                .get_mut(&running.place)
+                .expect("open instance");
             let half = running.cpu_done * 2 >= needs.cpu_us;
             if half && needs.memory > instance.allotment.memory {
                 if !instance.held {
@@ -309,7 +328,10 @@ impl<'a> Host<'a> {
         let due = self.now.0.is_multiple_of(INSTANCE_SAMPLE_US);
         let instances = self.instances.iter().filter(|_| due);
         let memory = |instance: InstanceId| {
-            let thread = self.threads.values().find(|thread| thread.place == instance);
+            let thread = self
+                .threads
+                .values()
+                .find(|thread| thread.place == instance);
             thread.map_or(0, |running| {
                 let needs = self.needs[running.test.index()];
                 let limit = self.instances[&instance].allotment.memory;

@@ -40,11 +40,28 @@ fn waiting_tests_run_many_at_once_without_any_history() {
         },
         300,
     );
-    let adaptive = run(budget(2.0, 8192), Policy::Adaptive, &plan(300, 3, false), &needs, false);
-    let fixed = run(budget(2.0, 8192), Policy::Static, &plan(300, 3, false), &needs, false);
+    let adaptive = run(
+        budget(2.0, 8192),
+        Policy::Adaptive,
+        &plan(300, 3, false),
+        &needs,
+        false,
+    );
+    let fixed = run(
+        budget(2.0, 8192),
+        Policy::Static,
+        &plan(300, 3, false),
+        &needs,
+        false,
+    );
     let best_of_32 = 300 / 32 * 505_000;
     assert_eq!(failures(&adaptive), 0);
-    assert!(adaptive.wall_us * 10 < fixed.wall_us, "{} against {}", adaptive.wall_us, fixed.wall_us);
+    assert!(
+        adaptive.wall_us * 10 < fixed.wall_us,
+        "{} against {}",
+        adaptive.wall_us,
+        fixed.wall_us
+    );
     assert!(adaptive.wall_us < best_of_32, "{} us", adaptive.wall_us);
 }
 
@@ -57,9 +74,19 @@ fn computing_tests_are_not_crowded() {
         },
         60,
     );
-    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &plan(60, 2, false), &needs, false);
+    let outcome = run(
+        budget(2.0, 8192),
+        Policy::Adaptive,
+        &plan(60, 2, false),
+        &needs,
+        false,
+    );
     assert!(outcome.threads_max <= 3, "{} threads", outcome.threads_max);
-    assert!(outcome.wall_us < 60 * 300_000 / 2 * 104 / 100, "{} us", outcome.wall_us);
+    assert!(
+        outcome.wall_us < 60 * 300_000 / 2 * 104 / 100,
+        "{} us",
+        outcome.wall_us
+    );
 }
 
 #[test]
@@ -72,9 +99,19 @@ fn what_fails_in_a_crowd_and_passes_alone_counts_as_passed_and_is_named() {
     let mut needs = same(waits, 100);
     needs[70].sensitive = true;
     needs[71].fails = true;
-    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &plan(100, 1, false), &needs, false);
+    let outcome = run(
+        budget(2.0, 8192),
+        Policy::Adaptive,
+        &plan(100, 1, false),
+        &needs,
+        false,
+    );
     assert_eq!(failures(&outcome), 1);
-    let sensitive: Vec<_> = outcome.results.iter().filter(|result| result.load_sensitive).collect();
+    let sensitive: Vec<_> = outcome
+        .results
+        .iter()
+        .filter(|result| result.load_sensitive)
+        .collect();
     assert_eq!(sensitive.len(), 1);
     assert_eq!((sensitive[0].test.0, sensitive[0].threads.len()), (70, 2));
 }
@@ -89,7 +126,13 @@ fn memory_hungry_tests_are_held_and_finish_within_the_budget() {
         },
         12,
     );
-    let outcome = run(budget(2.0, 1000), Policy::Adaptive, &plan(12, 1, false), &needs, false);
+    let outcome = run(
+        budget(2.0, 1000),
+        Policy::Adaptive,
+        &plan(12, 1, false),
+        &needs,
+        false,
+    );
     assert_eq!(failures(&outcome), 0);
     assert!(outcome.promised_max <= 1000 * MIB);
 }
@@ -99,10 +142,23 @@ fn a_test_that_needs_more_than_there_is_is_blamed_once_it_had_all() {
     let mut needs = same(Needs::default(), 20);
     needs[3].memory = 2000 * MIB;
     needs[3].cpu_us = 50_000;
-    let outcome = run(budget(2.0, 1000), Policy::Adaptive, &plan(20, 1, false), &needs, false);
-    let failed: Vec<_> = outcome.results.iter().filter(|result| result.verdict.is_failure()).collect();
+    let outcome = run(
+        budget(2.0, 1000),
+        Policy::Adaptive,
+        &plan(20, 1, false),
+        &needs,
+        false,
+    );
+    let failed: Vec<_> = outcome
+        .results
+        .iter()
+        .filter(|result| result.verdict.is_failure())
+        .collect();
     assert_eq!(failed.len(), 1);
-    assert_eq!((failed[0].test.0, failed[0].verdict), (3, Verdict::OutOfMemory));
+    assert_eq!(
+        (failed[0].test.0, failed[0].verdict),
+        (3, Verdict::OutOfMemory)
+    );
 }
 
 #[test]
@@ -132,11 +188,22 @@ fn the_longest_test_starts_early_once_its_group_is_known() {
     }
     let outcome = run(budget(2.0, 8192), Policy::Adaptive, &suite, &needs, false);
     let bound = (59 * 100_000 + 3_000_000) / 2;
-    assert!(outcome.wall_us <= bound * 105 / 100, "{} against {bound}", outcome.wall_us);
+    assert!(
+        outcome.wall_us <= bound * 105 / 100,
+        "{} against {bound}",
+        outcome.wall_us
+    );
 }
 
 fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
-    let shape = (1usize..60, 1usize..6, any::<bool>(), 1u32..9, 200u64..4000, any::<u64>());
+    let shape = (
+        1usize..60,
+        1usize..6,
+        any::<bool>(),
+        1u32..9,
+        200u64..4000,
+        any::<u64>(),
+    );
     shape.prop_map(|(tests, groups, sticky, half_cores, memory_mib, seed)| {
         let mut random = Random(seed);
         let needs = (0..tests)
@@ -149,7 +216,11 @@ fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
                 sensitive: random.below(8) == 0,
             })
             .collect();
-        (plan(tests, groups, sticky), needs, budget(f64::from(half_cores) / 2.0, memory_mib))
+        (
+            plan(tests, groups, sticky),
+            needs,
+            budget(f64::from(half_cores) / 2.0, memory_mib),
+        )
     })
 }
 

@@ -19,7 +19,7 @@ usage: cargo xtask TASK
 
   check [--no-tests]           everything CI does: format, clippy, floors, licences, links, schema, tests
   test [ARGS FOR CARGO TEST]   installs what only tests need, then cargo test --workspace
-  bench suite [--json] [--rows A,B] [--runs N] [--list]
+  bench suite [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE]
                                side by side with cargo-nextest and pytest-xdist
 ";
 

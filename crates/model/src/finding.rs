@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::{At, InstanceId, TestId};
 
 /// What was concluded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// Needs CPU all the time and gets as much as it is allowed.

@@ -64,7 +64,11 @@ pub struct Plan {
     /// All tests, by [`crate::TestId`].
     pub tests: Vec<TestCase>,
     /// What is known of them from earlier campaigns, by test id. Absent: never seen.
-    #[serde(default, deserialize_with = "numbered", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "numbered",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub history: BTreeMap<u32, TestHistory>,
     /// Results that already stand, from before an interruption.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -3,9 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    FindingKind, InstanceId, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId,
-};
+use crate::{FindingKind, InstanceId, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId};
 
 /// What an instance may use now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +15,9 @@ pub struct Allotment {
 }
 
 /// What an instance is for at present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Specialty {
     /// Nothing is known yet.
@@ -241,4 +241,3 @@ pub struct Decision {
     #[serde(flatten)]
     pub reason: Reason,
 }
-

@@ -12,7 +12,7 @@ use crate::run;
 
 /// Steps of the generated loop that take about one second of one core, in an optimized Rust test
 /// and in a Python test. The work is fixed, not the time, so a crowded core shows.
-const STEPS_A_SECOND_RUST: u64 = 500_000_000;
+const STEPS_A_SECOND_RUST: u64 = 850_000_000;
 const STEPS_A_SECOND_PYTHON: u64 = 14_000_000;
 
 /// Memory that one test of the hungry suites holds, bytes.

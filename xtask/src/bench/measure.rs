@@ -21,6 +21,8 @@ pub(crate) struct Measured {
     pub wall_s: f64,
     /// CPU of the contender and all it waited for, seconds.
     pub cpu_s: f64,
+    /// CPU that everything else on this host used meanwhile, seconds: a busy host makes noise.
+    pub others_cpu_s: f64,
     /// Every test it reported.
     pub cases: Vec<Case>,
 }
@@ -139,11 +141,12 @@ impl Prepared {
             .stdin(Stdio::null())
             .stdout(out.try_clone().map_err(unwritable)?)
             .stderr(out);
-        let cpu_before_s = children_cpu_s();
+        let (cpu_before_s, host_before_s) = (children_cpu_s(), host_cpu_s());
         let start = Instant::now();
         let status = run::status(&mut command)?;
         let wall_s = start.elapsed().as_secs_f64();
         let cpu_s = children_cpu_s() - cpu_before_s;
+        let others_cpu_s = (host_cpu_s() - host_before_s - cpu_s).max(0.0);
         let cases = junit::cases(&run::read(&self.junit)?);
         if cases.is_empty() {
             return Err(Error::NoResults {
@@ -156,6 +159,7 @@ impl Prepared {
         Ok(Measured {
             wall_s,
             cpu_s,
+            others_cpu_s,
             cases,
         })
     }
@@ -173,4 +177,21 @@ fn children_cpu_s() -> f64 {
     getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0.0, |usage| {
         seconds(usage.user_time()) + seconds(usage.system_time())
     })
+}
+
+/// CPU that the whole host used since it started, seconds: the line `cpu` of `/proc/stat`, without
+/// idle and iowait, in ticks of 10 ms (proc_stat(5)). Zero where that cannot be read.
+fn host_cpu_s() -> f64 {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let ticks = line
+        .split_whitespace()
+        .skip(1)
+        .map(|n| n.parse::<f64>().unwrap_or(0.0));
+    // user, nice, system, idle, iowait, irq, softirq; guest time is part of user.
+    let busy = ticks
+        .take(7)
+        .enumerate()
+        .filter(|(at, _)| !matches!(at, 3 | 4));
+    busy.map(|(_, ticks)| ticks).sum::<f64>() / 100.0
 }

@@ -14,6 +14,7 @@ mod row;
 mod rows;
 mod suite;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use contender::Tools;
@@ -30,6 +31,8 @@ struct Options {
     json: bool,
     list: bool,
     runs: usize,
+    /// Measure this binary; else Cohort is built as it is released.
+    cohort: Option<PathBuf>,
     /// Parts of names of groups; all when empty.
     rows: Vec<String>,
 }
@@ -40,6 +43,7 @@ impl Options {
             json: false,
             list: false,
             runs: 5,
+            cohort: None,
             rows: Vec::new(),
         };
         let mut args = args.iter();
@@ -51,6 +55,12 @@ impl Options {
             match *arg {
                 "--json" => options.json = true,
                 "--list" => options.list = true,
+                "--cohort" => {
+                    let path = args
+                        .next()
+                        .ok_or_else(|| wrong("the path of a cohort binary"))?;
+                    options.cohort = Some(PathBuf::from(path));
+                }
                 "--runs" => {
                     let runs = args
                         .next()
@@ -64,7 +74,11 @@ impl Options {
                         .ok_or_else(|| wrong("names, with commas between"))?;
                     options.rows = rows.split(',').map(String::from).collect();
                 }
-                _ => return Err(wrong("--json, --list, --runs N or --rows A,B")),
+                _ => {
+                    return Err(wrong(
+                        "--json, --list, --runs N, --rows A,B or --cohort FILE",
+                    ));
+                }
             }
         }
         Ok(options)
@@ -135,7 +149,7 @@ pub(crate) fn suite(args: &[&str]) -> Result<ExitCode, Error> {
         });
     }
     let mut bench = Bench {
-        tools: tools()?,
+        tools: tools(options.cohort.clone())?,
         runs: options.runs,
         new_failures: Vec::new(),
         cohort_runs: 0,
@@ -192,9 +206,15 @@ pub(crate) fn suite(args: &[&str]) -> Result<ExitCode, Error> {
 }
 
 /// Builds Cohort as it is released, and makes the Python environment.
-fn tools() -> Result<Tools, Error> {
-    let build = ["build", "--release", "--quiet", "--package", "cohort"];
-    run::output(run::cargo().args(build))?;
+fn tools(cohort: Option<PathBuf>) -> Result<Tools, Error> {
+    let cohort = match cohort {
+        Some(path) => path,
+        None => {
+            let build = ["build", "--release", "--quiet", "--package", "cohort"];
+            run::output(run::cargo().args(build))?;
+            run::target_dir().join("release/cohort")
+        }
+    };
     let work = run::target_dir().join("bench");
     let packages = published::python_packages();
     let python = test::environment(&work.join("python"), &packages);
@@ -202,7 +222,7 @@ fn tools() -> Result<Tools, Error> {
         .inspect_err(|error| eprintln!("without pytest suites: {error}"))
         .ok();
     Ok(Tools {
-        cohort: run::target_dir().join("release/cohort"),
+        cohort: std::path::absolute(&cohort).unwrap_or(cohort),
         python_bin: python.and_then(|python| Some(python.parent()?.to_path_buf())),
         work,
     })

@@ -30,7 +30,7 @@ pub(crate) struct Published {
 }
 
 /// All of them.
-pub(crate) const PUBLISHED: [Published; 2] = [
+pub(crate) const PUBLISHED: [Published; 6] = [
     Published {
         name: "async-channel",
         version: "2.5.0",
@@ -41,12 +41,56 @@ pub(crate) const PUBLISHED: [Published; 2] = [
         needs: &[],
     },
     Published {
-        name: "watchdog",
-        version: "7.1.0",
+        name: "just",
+        version: "1.59.0",
+        language: Language::Rust,
+        character: Character::Computing,
+        args: &["--tests"],
+        python_path: "",
+        needs: &[],
+    },
+    Published {
+        name: "deadpool",
+        version: "0.13.1",
+        language: Language::Rust,
+        character: Character::Dominant,
+        args: &["--tests"],
+        python_path: "",
+        needs: &[],
+    },
+    Published {
+        name: "pebble",
+        version: "5.2.3",
         language: Language::Pytest,
         character: Character::Waiting,
+        args: &[
+            "test/test_thread_pool.py",
+            "test/test_concurrent_thread.py",
+            "test/test_process_pool_fork.py",
+        ],
+        python_path: "",
+        needs: &[],
+    },
+    Published {
+        name: "networkx",
+        version: "3.6.1",
+        language: Language::Pytest,
+        character: Character::Computing,
+        args: &[
+            "networkx/algorithms/isomorphism",
+            "networkx/algorithms/centrality",
+            "networkx/algorithms/connectivity",
+        ],
+        python_path: "",
+        needs: &["numpy", "scipy"],
+    },
+    Published {
+        name: "more-itertools",
+        version: "11.2.1",
+        language: Language::Pytest,
+        character: Character::Dominant,
         args: &["tests"],
-        python_path: "src",
+        python_path: "",
         needs: &[],
     },
 ];
@@ -127,6 +171,17 @@ impl Published {
                 log: project.join("Cargo.toml"),
             })?;
         copy_dir(source, to)?;
+        // The toolchain that is there is used, whichever one the crate's authors pin for themselves.
+        for pin in ["rust-toolchain", "rust-toolchain.toml"] {
+            if to.join(pin).exists() {
+                let failed = |source| Error::File {
+                    path: to.join(pin),
+                    action: "removed",
+                    source,
+                };
+                std::fs::remove_file(to.join(pin)).map_err(failed)?;
+            }
+        }
         // Outside of any workspace, whatever lies above the target directory.
         let manifest = to.join("Cargo.toml");
         let text = run::read(&manifest)?;

@@ -14,6 +14,9 @@ const JOBS: [u32; 4] = [4, 8, 16, 32];
 /// The two ways in which pytest-xdist shares out tests; the first one is its default.
 const DISTS: [&str; 2] = ["load", "worksteal"];
 
+/// Cores that everything else on the host may use before a run is called noisy.
+const QUIET_CORES: f64 = 0.1;
+
 /// Rounds and tools of one benchmark run, and what it has gathered.
 pub(crate) struct Bench {
     /// What the contenders need.
@@ -155,12 +158,13 @@ impl Bench {
     ) -> Result<Measured, Error> {
         let measured = measure(contender, suite, &self.tools, history)?;
         eprintln!(
-            "  {:<22} {:>7.2} s  {:>7.2} s CPU  {:>5} tests  {} failed",
+            "  {:<22} {:>7.2} s  {:>7.2} s CPU  {:>5} tests  {} failed{}",
             contender.name(),
             measured.wall_s,
             measured.cpu_s,
             measured.ran(),
-            measured.failed().len()
+            measured.failed().len(),
+            busy_host(contender, &measured)
         );
         Ok(measured)
     }
@@ -198,6 +202,16 @@ impl Bench {
             }
         }
     }
+}
+
+/// Said of a peer's run during which others used more than [`QUIET_CORES`]. Not of Cohort's: CPU of
+/// warm workers, which are not its children, would count as that of others.
+fn busy_host(contender: &Contender, run: &Measured) -> String {
+    let cores = run.others_cpu_s / run.wall_s;
+    if matches!(contender, Contender::Cohort(_)) || cores <= QUIET_CORES {
+        return String::new();
+    }
+    format!("  (not quiet: others used {cores:.2} cores)")
 }
 
 /// Names of tests that failed in any of the runs, each as often as in the run where most of that
@@ -243,6 +257,7 @@ mod tests {
         Measured {
             wall_s: 1.0,
             cpu_s: 1.0,
+            others_cpu_s: 0.0,
             cases: failed.iter().map(case).collect(),
         }
     }

@@ -36,11 +36,19 @@ impl HostReader {
     /// What cannot be read is zero.
     pub fn read(&mut self) -> HostSample {
         let mut sample = HostSample::default();
-        if let Some(text) = self.stat.as_ref().and_then(|file| file.read(&mut self.buffer).ok()) {
+        if let Some(text) = self
+            .stat
+            .as_ref()
+            .and_then(|file| file.read(&mut self.buffer).ok())
+        {
             sample.busy_us = busy_us(text, &self.cpus);
             sample.runnable = field(text, "procs_running").unwrap_or(0) as u32;
         }
-        if let Some(text) = self.memory.as_ref().and_then(|file| file.read(&mut self.buffer).ok()) {
+        if let Some(text) = self
+            .memory
+            .as_ref()
+            .and_then(|file| file.read(&mut self.buffer).ok())
+        {
             sample.memory_available = memory_available(text).unwrap_or(0);
         }
         self.campaign.read(&mut self.buffer, &mut sample);
@@ -56,7 +64,9 @@ fn busy_us(stat: &[u8], cpus: &[u32]) -> u64 {
         let Some(rest) = line.strip_prefix(b"cpu") else {
             break;
         };
-        let mut words = rest.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+        let mut words = rest
+            .split(|&byte| byte == b' ')
+            .filter(|word| !word.is_empty());
         if rest.starts_with(b" ") {
             continue;
         }

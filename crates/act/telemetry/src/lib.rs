@@ -164,7 +164,13 @@ impl Loop {
         match order {
             Order::Watch(instance, reader) => {
                 let reader = *reader;
-                self.watched.insert(instance, Watched { reader, failures: 0 });
+                self.watched.insert(
+                    instance,
+                    Watched {
+                        reader,
+                        failures: 0,
+                    },
+                );
             }
             Order::Unwatch(instance) => {
                 self.watched.remove(&instance);
@@ -235,8 +241,9 @@ fn after(due: Instant, interval: Duration, now: Instant) -> Instant {
 
 /// CPU time of the calling thread, microseconds; 0 where the system does not tell.
 fn thread_cpu_us() -> u64 {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .map_or(0, |time| time.tv_sec() as u64 * 1_000_000 + time.tv_nsec() as u64 / 1_000)
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |time| {
+        time.tv_sec() as u64 * 1_000_000 + time.tv_nsec() as u64 / 1_000
+    })
 }
 
 #[cfg(test)]
@@ -265,12 +272,20 @@ mod tests {
         };
         let layout = Layout::detect(Path::new("/")).unwrap();
         let campaign = CampaignReader::without_groups(&layout);
-        Collector::start(settings, HostReader::new(Path::new("/"), campaign, &[0]), ring).unwrap()
+        Collector::start(
+            settings,
+            HostReader::new(Path::new("/"), campaign, &[0]),
+            ring,
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_real_process_is_read_until_it_is_gone() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let (sender, batches) = mpsc::channel();
         let collector = collect(Box::new(move |batch| sender.send(batch).is_ok()));
         let tree = cohort_host::TreeReader::new(Path::new("/"), child.id() as i32);

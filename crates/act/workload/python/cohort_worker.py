@@ -657,6 +657,10 @@ class Worker:
         # A process that a test forks lets go of the socket, so that it ends when this one does.
         os.register_at_fork(after_in_child=self.channel.close)
 
+    def announce(self, items):
+        self.items = _named(items)
+        self.channel.send("ready", worker=self.number, count=len(self.items), hash=_hash(self.items))
+
     def serve(self, session):
         while True:
             kind, order = self.channel.receive()
@@ -870,7 +874,8 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_internalerror(excrepr):
-    if _start.socket:
+    # In the collector, pytest's own reporter says it.
+    if _worker is not None or _start.worker is not None:
         _Kept.write(2, ("INTERNALERROR> %s\n" % excrepr).encode("utf-8", "backslashreplace"))
 
 
@@ -881,8 +886,7 @@ def pytest_runtestloop(session):
         return None
     if _start.worker is not None:
         _worker = Worker(_start, _start.worker, _start.token)
-        _worker.items = _named(session.items)
-        _worker.channel.send("ready", worker=_worker.number, count=len(_worker.items), hash=_hash(_worker.items))
+        _worker.announce(session.items)
     else:
         if not _collector.announce(session):
             # pytest goes on as it would: "Interrupted: 1 error during collection", or no tests.
@@ -906,6 +910,5 @@ def _fork_worker(session):
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(EXIT_BROKEN)
-    worker.items = _collector.items
-    worker.channel.send("ready", worker=worker.number, count=len(worker.items), hash=_hash(worker.items))
+    worker.announce(session.items)
     return worker

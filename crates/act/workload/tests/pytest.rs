@@ -773,7 +773,11 @@ fn forked_workers_share_no_captured_output() {
         workers: 3,
         fresh: false,
     };
-    let (mut hub, collected) = Hub::start(root.path(), &command(&python, &["-W", "error"]), how);
+    let (mut hub, collected) = Hub::start(
+        root.path(),
+        &command(&python, &["-p", "no:asyncio", "-W", "error"]),
+        how,
+    );
     let collected = collected.unwrap();
     hub.run(&ids(&collected));
     for number in 0..20 {

@@ -122,10 +122,7 @@ mod tests {
 
     #[test]
     fn an_ended_thread_gives_back_what_the_window_shows_of_it() {
-        let mut room = room(&[
-            (0, sample(0, 0, 0)),
-            (100_000, sample(200_000, 200_000, 0)),
-        ]);
+        let mut room = room(&[(0, sample(0, 0, 0)), (100_000, sample(200_000, 200_000, 0))]);
         assert_eq!(room.free_cores(0.0), Some(0.0));
         room.thread_ended(At(110_000), 1.0);
         assert_eq!(room.free_cores(0.0), Some(1.0));

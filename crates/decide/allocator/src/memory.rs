@@ -81,7 +81,10 @@ impl Promises {
     #[must_use]
     pub fn raise(&self, instance: InstanceId) -> Option<u64> {
         let had = self.of(instance);
-        let raised = had.saturating_mul(2).max(MEMORY_FLOOR).min(had + self.free());
+        let raised = had
+            .saturating_mul(2)
+            .max(MEMORY_FLOOR)
+            .min(had + self.free());
         (raised > had).then_some(raised)
     }
 

@@ -84,7 +84,10 @@ mod tests {
             (estimate(0.05, 5e8), false, false, Specialty::General),
             (estimate(0.95, 5e8), true, true, Specialty::Quiet),
         ] {
-            assert_eq!(specialty_for(&estimate, informed, sensitive, gib), specialty);
+            assert_eq!(
+                specialty_for(&estimate, informed, sensitive, gib),
+                specialty
+            );
         }
     }
 
@@ -94,7 +97,11 @@ mod tests {
         for (now, kind, then) in [
             (Specialty::General, Kind::Waiting, Some(Specialty::Waiting)),
             (Specialty::Waiting, Kind::Waiting, None),
-            (Specialty::Waiting, Kind::CpuSaturation, Some(Specialty::Cpu)),
+            (
+                Specialty::Waiting,
+                Kind::CpuSaturation,
+                Some(Specialty::Cpu),
+            ),
             (Specialty::Memory, Kind::CpuSaturation, None),
             (Specialty::Quiet, Kind::CpuSaturation, None),
             (Specialty::General, Kind::Slow, None),

@@ -93,8 +93,8 @@ impl Orchestrator {
                 let free_lock = tests[test.index()]
                     .lock
                     .is_none_or(|lock| !locks.contains(&lock));
-                let cores = room.running < room.always
-                    || room.free_cores >= estimate.cores.p50 * FIT_PART;
+                let cores =
+                    room.running < room.always || room.free_cores >= estimate.cores.p50 * FIT_PART;
                 let need = estimate.memory.p90;
                 let there = room.memory_available == 0 || need <= room.memory_available as f64;
                 *memory = match promises.offer((need - own as f64).max(0.0)) {
@@ -283,7 +283,9 @@ impl Orchestrator {
         let need = (self.costs.test(start.test).memory.p90 as u64).min(wanted) + residue;
         // Keep the limit as it is when it serves: each change costs a write.
         let keep = start.attempt == Attempt::First && has <= wanted && has >= need.max(wanted / 4);
-        let memory = self.promises.promise(instance, if keep { has } else { wanted });
+        let memory = self
+            .promises
+            .promise(instance, if keep { has } else { wanted });
         if memory != has || lane.specialty != start.specialty {
             let to = (start.specialty, Some(memory));
             self.set(instance, to, (start.reason.clone(), step));
@@ -341,8 +343,7 @@ impl Orchestrator {
             cpu_weight: allotment_weight(specialty),
             memory: memory.unwrap_or(lane.allotment.memory),
         };
-        self.analyzer
-            .limit_changed(instance, lane.allotment.memory);
+        self.analyzer.limit_changed(instance, lane.allotment.memory);
         let command = Command::Specialize {
             instance,
             specialty,

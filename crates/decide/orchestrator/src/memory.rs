@@ -1,8 +1,6 @@
 //! When memory runs short: raise, take back, wait, and only then kill.
 
-use cohort_model::{
-    At, Command, InstanceId, KillReason, Reason, Specialty, ThreadId,
-};
+use cohort_model::{At, Command, InstanceId, KillReason, Reason, Specialty, ThreadId};
 
 use crate::{Orchestrator, Step};
 
@@ -50,7 +48,10 @@ impl Orchestrator {
             .map(|(&thread, _)| thread);
         if let Some(thread) = youngest {
             let alone = self.promises.of(first) == self.promises.budget();
-            let had = self.lanes.get(&first).map_or(0, |lane| lane.allotment.memory);
+            let had = self
+                .lanes
+                .get(&first)
+                .map_or(0, |lane| lane.allotment.memory);
             if let Some(run) = self.threads.get_mut(&thread) {
                 run.had_all = alone;
             }

@@ -90,7 +90,10 @@ impl Orchestrator {
         }
         step.findings.extend(self.analyzer.observe(batch));
         for sample in &batch.instances {
-            let thread = self.lanes.get(&sample.instance).and_then(|lane| lane.thread);
+            let thread = self
+                .lanes
+                .get(&sample.instance)
+                .and_then(|lane| lane.thread);
             let run = thread.and_then(|thread| self.threads.get(&thread));
             if let (Some(run), Some(cores)) = (run, self.analyzer.cores_used(sample.instance)) {
                 self.costs.observe_running(run.group, cores, 1.0);

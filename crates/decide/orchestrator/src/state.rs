@@ -1,6 +1,8 @@
 //! What the orchestrator knows of its instances and threads.
 
-use cohort_model::{Allotment, At, Estimate, GroupId, InstanceId, KillReason, Specialty, TestId, ThreadId};
+use cohort_model::{
+    Allotment, At, Estimate, GroupId, InstanceId, KillReason, Specialty, TestId, ThreadId,
+};
 
 /// One instance, as a lane for one thread at a time.
 #[derive(Clone, Debug)]

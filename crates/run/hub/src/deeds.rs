@@ -114,16 +114,21 @@ impl Hub {
     }
 
     async fn start_in_worker(&mut self, task: Task, id: InstanceId) -> Result<(), Error> {
-        let (Runner::Python(python), Some(instance)) = (&mut self.runner, self.instances.get_mut(&id))
+        let (Runner::Python(python), Some(instance)) =
+            (&mut self.runner, self.instances.get_mut(&id))
         else {
             return Ok(());
         };
-        let now = python.worker_of(id).map(|(number, worker)| (number, worker.state));
+        let now = python
+            .worker_of(id)
+            .map(|(number, worker)| (number, worker.state));
         match now {
             Some((number, State::Asked(old))) => python.say_next(number, old, Some(task)).await,
             Some((number, State::Idle)) => {
                 python.run(number, task).await?;
-                self.seen.push(Observation::ThreadStarted { thread: task.thread });
+                self.seen.push(Observation::ThreadStarted {
+                    thread: task.thread,
+                });
                 Ok(())
             }
             Some((number, State::Cleaning(old, None))) => {
@@ -188,7 +193,8 @@ impl Hub {
         source: InstanceId,
         target: InstanceId,
     ) -> Result<(), Error> {
-        let (Some(from), Some(to)) = (self.instances.get(&source), self.instances.get(&target)) else {
+        let (Some(from), Some(to)) = (self.instances.get(&source), self.instances.get(&target))
+        else {
             return Ok(());
         };
         if self.ground.isolation.pid {
@@ -218,4 +224,3 @@ impl Hub {
         Ok(())
     }
 }
-

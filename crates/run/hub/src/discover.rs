@@ -85,7 +85,12 @@ pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
     };
     ground.limit_memory(budget.memory);
     let (mut plan, notes, runner, collector) = match (listed, setup.suite.clone()) {
-        (Some(listed), _) => (listed.plan, listed.notes, Runner::Processes(listed.launches), None),
+        (Some(listed), _) => (
+            listed.plan,
+            listed.notes,
+            Runner::Processes(listed.launches),
+            None,
+        ),
         (None, Suite::Pytest(suite)) => {
             let collected = collect(suite, &ground, &events, &mut happened).await;
             let (python, instance) = match collected {
@@ -96,14 +101,27 @@ pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
                     return Err(error);
                 }
             };
-            let list = python.collected.as_ref().expect("the collector has answered");
+            let list = python
+                .collected
+                .as_ref()
+                .expect("the collector has answered");
             let mut notes = list.notes.clone();
             if !python.forks {
-                let why = list.why_not.clone().unwrap_or_else(|| "of its isolation".to_owned());
-                notes.push(format!("each instance collects the tests anew, since {why}"));
+                let why = list
+                    .why_not
+                    .clone()
+                    .unwrap_or_else(|| "of its isolation".to_owned());
+                notes.push(format!(
+                    "each instance collects the tests anew, since {why}"
+                ));
             }
             let plan = pytest::plan(list);
-            (plan, notes, Runner::Python(Box::new(python)), Some(instance))
+            (
+                plan,
+                notes,
+                Runner::Python(Box::new(python)),
+                Some(instance),
+            )
         }
         (None, _) => unreachable!("only pytest is not listed before"),
     };
@@ -143,7 +161,9 @@ async fn collect(
         .open(COLLECTOR, &allotment, true)
         .await
         .map_err(|error| (error, None))?;
-    let launch = python.suite.collector_launch(&python.start_with(&instance.scratch));
+    let launch = python
+        .suite
+        .collector_launch(&python.start_with(&instance.scratch));
     let order = order_start(ThreadId(WORKER_THREAD), launch, &instance.scratch);
     if let Err(error) = instance.tell(&order).await {
         return Err((error, Some(instance)));

@@ -54,7 +54,11 @@ pub(crate) async fn listen_to_init(instance: InstanceId, mut input: OwnedReadHal
         loop {
             match decoder.pop::<FromInit>() {
                 Ok(Some(message)) => {
-                    if events.send(Event::Init(instance, Box::new(message))).await.is_err() {
+                    if events
+                        .send(Event::Init(instance, Box::new(message)))
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }

@@ -24,6 +24,8 @@ use crate::event::{Event, Events, listen_to_init};
 
 /// Most that is kept of each output stream of a thread, bytes.
 const OUTPUT_BYTES_MAX: u64 = 4 << 20;
+/// Least distance between the budget and the campaign's own memory limit, bytes.
+const BACK_UP_BYTES_MIN: u64 = 64 << 20;
 
 /// Where instances are made.
 pub(crate) struct Ground {
@@ -111,8 +113,10 @@ impl Ground {
 
     pub(crate) fn limit_memory(&self, bytes: u64) {
         if let Some(group) = &self.group {
-            // The instances' own limits stand in any case; this one only backs them up.
-            let _ = group.set_memory_limit(bytes);
+            // The instances' own limits stand in any case; this one only backs them up. It must be
+            // beyond the wall of an instance that has it all: there the kernel kills unattributed.
+            let beyond = (bytes / 2).max(BACK_UP_BYTES_MIN);
+            let _ = group.set_memory_limit(bytes.saturating_add(beyond));
         }
     }
 
@@ -224,7 +228,9 @@ impl Instance {
     }
 
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
-        self.group.as_ref().map_or_else(Vec::new, InstanceGroup::procs_files)
+        self.group
+            .as_ref()
+            .map_or_else(Vec::new, InstanceGroup::procs_files)
     }
 
     pub(crate) fn set(&mut self, allotment: &Allotment) -> Result<(), Error> {

@@ -34,13 +34,17 @@ pub enum PastError {
     #[error(transparent)]
     Store(#[from] Error),
     /// It does not begin as a campaign's log does.
-    #[error("the log of campaign {campaign} holds no plan: it was stopped before it began; start anew with `cohort run`")]
+    #[error(
+        "the log of campaign {campaign} holds no plan: it was stopped before it began; start anew with `cohort run`"
+    )]
     NoPlan {
         /// Which.
         campaign: String,
     },
     /// Another format.
-    #[error("the log of campaign {campaign} has format {format}, this cohort reads format {FORMAT}; use the version that wrote it")]
+    #[error(
+        "the log of campaign {campaign} has format {format}, this cohort reads format {FORMAT}; use the version that wrote it"
+    )]
     Format {
         /// Which.
         campaign: String,

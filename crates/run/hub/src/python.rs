@@ -106,7 +106,9 @@ impl Python {
             .iter_mut()
             .find(|(_, worker)| {
                 let (now, next) = worker.tasks();
-                now.into_iter().chain(next).any(|task| task.thread == thread)
+                now.into_iter()
+                    .chain(next)
+                    .any(|task| task.thread == thread)
             })
             .map(|(&number, worker)| (number, worker))
     }
@@ -145,7 +147,10 @@ impl Python {
     /// How a worker that collects for itself is launched.
     pub(crate) fn anew(&self, number: u32, scratch: &Path) -> cohort_workload::Launch {
         let basetemp = scratch.join("pytest");
-        let seed = self.collected.as_ref().and_then(|list| list.seed.as_deref());
+        let seed = self
+            .collected
+            .as_ref()
+            .and_then(|list| list.seed.as_deref());
         let anew = Anew {
             worker: number,
             basetemp: &basetemp,

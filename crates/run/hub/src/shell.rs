@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
-    At, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, Observation, Plan, Record, TestResult,
-    ThreadEnd, ThreadId, Verdict,
+    At, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, Observation, Plan, Record,
+    TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
@@ -77,7 +77,10 @@ pub(crate) async fn conduct(
         ledger: Ledger::new(log, faces(&campaign)),
         ground,
         runner,
-        instances: collector.map(|instance| (COLLECTOR, instance)).into_iter().collect(),
+        instances: collector
+            .map(|instance| (COLLECTOR, instance))
+            .into_iter()
+            .collect(),
         threads: HashMap::new(),
         seen: vec![Observation::Tick],
         collector: None,
@@ -111,7 +114,12 @@ pub(crate) async fn conduct(
         hub.broken.get_or_insert(crate::ground::chain(&error));
     }
     let history = setup.project.history();
-    if let Err(error) = history.add(setup.suite.kind(), &plan, &hub.new_results(&plan), &hub.ledger.ends) {
+    if let Err(error) = history.add(
+        setup.suite.kind(),
+        &plan,
+        &hub.new_results(&plan),
+        &hub.ledger.ends,
+    ) {
         hub.broken.get_or_insert(crate::ground::chain(&error));
     }
     hub.finish(&orchestrator, notes).await
@@ -214,7 +222,11 @@ impl Hub {
             Event::Python(connection, message) => self.python_said(connection, *message).await?,
             Event::PythonGone(connection) => self.python_gone(connection),
             Event::Hold(instance) => {
-                if self.instances.get_mut(&instance).is_some_and(Instance::is_held) {
+                if self
+                    .instances
+                    .get_mut(&instance)
+                    .is_some_and(Instance::is_held)
+                {
                     self.seen.push(Observation::MemoryHeld { instance });
                 }
             }
@@ -237,7 +249,9 @@ impl Hub {
                 self.threads.remove(&end.thread);
                 self.end_thread(instance, end);
             }
-            FromInit::Ended(ended) if ended.thread != WORKER_THREAD => self.process_ended(&ended)?,
+            FromInit::Ended(ended) if ended.thread != WORKER_THREAD => {
+                self.process_ended(&ended)?
+            }
             FromInit::Ended(ended) => {
                 let exit = (ended.exit_code, ended.signal);
                 self.worker_process_ended(instance, exit);
@@ -273,7 +287,10 @@ impl Hub {
 
     /// A failure during which its instance ran into its memory limit is one for memory.
     fn blame_memory(&self, thread: &Thread, end: &mut ThreadEnd) {
-        let hits = self.instances.get(&thread.place).map_or(0, Instance::limit_hits);
+        let hits = self
+            .instances
+            .get(&thread.place)
+            .map_or(0, Instance::limit_hits);
         if end.verdict.is_failure() && hits > thread.limit_hits && !thread.killed {
             end.verdict = Verdict::OutOfMemory;
         }
@@ -287,7 +304,9 @@ impl Hub {
             if let Some(left) = &mut self.failures_left {
                 *left = left.saturating_sub(1);
                 if *left == 0 {
-                    self.stopped.get_or_insert("stopped after as many failures as --maxfail allows".to_owned());
+                    self.stopped.get_or_insert(
+                        "stopped after as many failures as --maxfail allows".to_owned(),
+                    );
                     self.seen.push(Observation::Interrupted);
                 }
             }
@@ -320,38 +339,59 @@ impl Hub {
             .collect();
         instance.close(id).await;
         for thread in ran {
-            let place = self.threads.remove(&thread).map_or(id, |thread| thread.place);
+            let place = self
+                .threads
+                .remove(&thread)
+                .map_or(id, |thread| thread.place);
             let message = format!("the init of its instance ended while it ran ({why})");
             self.end_thread(place, unjudged(thread, Verdict::Crashed, message));
         }
         if id == COLLECTOR {
-            self.broken.get_or_insert(format!("pytest's collector is gone ({why})"));
+            self.broken
+                .get_or_insert(format!("pytest's collector is gone ({why})"));
             self.seen.push(Observation::Interrupted);
         } else {
             self.worker_process_ended(id, (None, None));
-            self.seen.push(Observation::InstanceLost { instance: id, reason: why });
+            self.seen.push(Observation::InstanceLost {
+                instance: id,
+                reason: why,
+            });
         }
     }
 
-    async fn python_said(&mut self, connection: Connection, message: FromPython) -> Result<(), Error> {
+    async fn python_said(
+        &mut self,
+        connection: Connection,
+        message: FromPython,
+    ) -> Result<(), Error> {
         let Runner::Python(python) = &mut self.runner else {
             return Ok(());
         };
         if let FromPython::Hello(hello) = message {
-            let known = hello.worker.and_then(|worker| python.workers.get_mut(&worker));
+            let known = hello
+                .worker
+                .and_then(|worker| python.workers.get_mut(&worker));
             if let (Some(worker), true) = (known, hello.token == python.token) {
                 worker.connection = Some(connection);
                 worker.pid = i32::try_from(hello.pid).ok();
                 python.behind.insert(connection, hello.worker);
                 let (instance, pid) = (worker.instance, worker.pid);
-                let reader = self.instances.get(&instance).and_then(|instance| instance.reader(pid));
+                let reader = self
+                    .instances
+                    .get(&instance)
+                    .and_then(|instance| instance.reader(pid));
                 if let (Some(collector), Some(reader)) = (&self.collector, reader) {
                     collector.watch(instance, reader);
                 }
             }
             return Ok(());
         }
-        if let FromPython::WorkerExited { worker, code, signal } = message {
+        if let FromPython::WorkerExited {
+            worker,
+            code,
+            signal,
+        } = message
+        {
             if python.collector == Some(connection) {
                 self.worker_exited(worker, (code, signal));
             }
@@ -388,7 +428,9 @@ impl Hub {
         worker.state = State::Idle;
         if let Some(task) = next {
             python.run(number, task).await?;
-            self.seen.push(Observation::ThreadStarted { thread: task.thread });
+            self.seen.push(Observation::ThreadStarted {
+                thread: task.thread,
+            });
         }
         Ok(())
     }
@@ -405,7 +447,10 @@ impl Hub {
             self.blame_memory(thread, &mut end);
         }
         if end.verdict.is_failure() {
-            let keep = |stream, text: &str| self.campaign.keep_output(end.thread, stream, text.as_bytes());
+            let keep = |stream, text: &str| {
+                self.campaign
+                    .keep_output(end.thread, stream, text.as_bytes())
+            };
             let kept = keep(Stream::Report, &output.report)
                 .and(keep(Stream::Stdout, &output.stdout))
                 .and(keep(Stream::Stderr, &output.stderr));
@@ -419,18 +464,25 @@ impl Hub {
         };
         let instance = worker.instance;
         let next = worker.tasks().1;
-        worker.state = if last { State::Starting(next) } else { State::Idle };
+        worker.state = if last {
+            State::Starting(next)
+        } else {
+            State::Idle
+        };
         if let Some(task) = next
             && !last
         {
             python.run(number, task).await?;
             self.end_thread(instance, end);
-            self.seen.push(Observation::ThreadStarted { thread: task.thread });
+            self.seen.push(Observation::ThreadStarted {
+                thread: task.thread,
+            });
         } else {
             self.end_thread(instance, end);
         }
         if let Some(stop) = stop {
-            self.stopped.get_or_insert(format!("a test stopped the run: {stop}"));
+            self.stopped
+                .get_or_insert(format!("a test stopped the run: {stop}"));
             self.seen.push(Observation::Interrupted);
         }
         Ok(())
@@ -452,7 +504,8 @@ impl Hub {
                 }
             }
             Some(None) if python.forks => {
-                self.broken.get_or_insert("pytest's collector is gone".to_owned());
+                self.broken
+                    .get_or_insert("pytest's collector is gone".to_owned());
                 self.seen.push(Observation::Interrupted);
             }
             _ => {}
@@ -486,8 +539,18 @@ impl Hub {
             (None, None) => "ended".to_owned(),
         };
         let (now, next) = worker.tasks();
-        let blamed = now.map(|task| (task, format!("the worker process {how} while it ran this test")));
-        let unbegun = next.map(|task| (task, format!("the worker process {how} before it began this test")));
+        let blamed = now.map(|task| {
+            (
+                task,
+                format!("the worker process {how} while it ran this test"),
+            )
+        });
+        let unbegun = next.map(|task| {
+            (
+                task,
+                format!("the worker process {how} before it began this test"),
+            )
+        });
         for (task, message) in blamed.into_iter().chain(unbegun) {
             let verdict = if now.is_some_and(|now| now.thread == task.thread) {
                 Verdict::Crashed
@@ -499,14 +562,22 @@ impl Hub {
             if let Some(thread) = self.threads.remove(&task.thread) {
                 self.blame_memory(&thread, &mut end);
             }
-            let kept = self.campaign.keep_output(task.thread, Stream::Stderr, words);
+            let kept = self
+                .campaign
+                .keep_output(task.thread, Stream::Stderr, words);
             self.note_broken(kept);
             self.end_thread(worker.instance, end);
         }
         if now.is_none() && next.is_some() {
             // It could not even begin: an instance that cannot be opened.
-            let reason = format!("its worker {how}: {}", String::from_utf8_lossy(words).trim());
-            self.seen.push(Observation::InstanceLost { instance: worker.instance, reason });
+            let reason = format!(
+                "its worker {how}: {}",
+                String::from_utf8_lossy(words).trim()
+            );
+            self.seen.push(Observation::InstanceLost {
+                instance: worker.instance,
+                reason,
+            });
         }
     }
 
@@ -516,7 +587,11 @@ impl Hub {
         self.ledger.results.iter().filter(new).cloned().collect()
     }
 
-    async fn finish(mut self, orchestrator: &Orchestrator, notes: Vec<String>) -> Result<Outcome, Error> {
+    async fn finish(
+        mut self,
+        orchestrator: &Orchestrator,
+        notes: Vec<String>,
+    ) -> Result<Outcome, Error> {
         drop(self.collector.take());
         let ending = match (&self.broken, orchestrator.unconcluded()) {
             (Some(_), _) => Ending::Broken,

@@ -103,7 +103,13 @@ impl Live {
         let height = usize::from(height).saturating_sub(1).min(FRAME_LINES_MAX);
         let view = self.view.borrow();
         let since = view.at().0.max(self.started.elapsed().as_micros() as u64);
-        let frame = progress::frame(&view, cohort_model::At(since), usize::from(width), height, self.color);
+        let frame = progress::frame(
+            &view,
+            cohort_model::At(since),
+            usize::from(width),
+            height,
+            self.color,
+        );
         let _ = self.term.clear_last_lines(self.drawn);
         for line in above.iter().chain(&frame) {
             let _ = self.term.write_line(line);
@@ -168,10 +174,17 @@ impl Face for EventFile {
         }
         let ended = matches!(record, Record::Ended(_));
         let written = events::write_line(record, &mut self.out);
-        let written = if ended { written.and(self.out.flush()) } else { written };
+        let written = if ended {
+            written.and(self.out.flush())
+        } else {
+            written
+        };
         if let Err(error) = written {
             self.broken = true;
-            eprintln!("cohort: write events to {}: {error}; the campaign goes on without", self.shown);
+            eprintln!(
+                "cohort: write events to {}: {error}; the campaign goes on without",
+                self.shown
+            );
         }
     }
 

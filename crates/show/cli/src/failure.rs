@@ -37,7 +37,9 @@ impl Failure {
             Failure::Hub(Hub::Suite(_) | Hub::Pytest(_)) | Failure::Suite(_) => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
-            Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => Exit::Usage,
+            Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => {
+                Exit::Usage
+            }
             Failure::Hub(_)
             | Failure::Store(_)
             | Failure::Group(_)

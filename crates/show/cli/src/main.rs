@@ -4,8 +4,8 @@ mod arguments;
 mod config;
 mod doctor;
 mod exit;
-mod failure;
 mod faces;
+mod failure;
 mod past;
 mod run;
 
@@ -36,10 +36,17 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Run(flags) => run::run(&directory, *flags, color),
         Command::Resume { campaign, faces } => run::resume(&directory, &campaign, faces, color),
         Command::Replay { campaign } => past::replay(&directory, &campaign),
-        Command::Show { campaign, junit } => past::show(&directory, &campaign, junit.as_deref(), color),
+        Command::Show { campaign, junit } => {
+            past::show(&directory, &campaign, junit.as_deref(), color)
+        }
         Command::Doctor => Ok(doctor::doctor(color)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "cohort", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "cohort",
+                &mut std::io::stdout(),
+            );
             Ok(Exit::Passed)
         }
         Command::Schema => {

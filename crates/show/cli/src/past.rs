@@ -22,7 +22,7 @@ pub(crate) fn show(
     junit: Option<&Path>,
     color: bool,
 ) -> Result<Exit, Failure> {
-    let place = Place::of(directory)?;
+    let place = Place::of_campaigns(directory)?;
     let campaign = place.project.campaign(campaign.name.as_deref())?;
     let mut view = View::default();
     for record in campaign.log_reader()? {
@@ -36,7 +36,7 @@ pub(crate) fn show(
 }
 
 pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result<Exit, Failure> {
-    let place = Place::of(directory)?;
+    let place = Place::of_campaigns(directory)?;
     let campaign = place.project.campaign(campaign.name.as_deref())?;
     let Replay {
         steps,
@@ -45,7 +45,10 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
     } = cohort_hub::replay(campaign.log_reader()?)?;
     match difference {
         None => {
-            println!("identical: {decisions} decisions in {steps} steps of campaign {}", campaign.name());
+            println!(
+                "identical: {decisions} decisions in {steps} steps of campaign {}",
+                campaign.name()
+            );
             Ok(Exit::Passed)
         }
         Some(difference) => {
@@ -87,7 +90,10 @@ pub(crate) fn write_summary(
     root: &Path,
     color: bool,
 ) -> Result<(), Failure> {
-    let directory = campaign.path().strip_prefix(root).unwrap_or(campaign.path());
+    let directory = campaign
+        .path()
+        .strip_prefix(root)
+        .unwrap_or(campaign.path());
     let summary = Summary {
         view,
         outputs: &|thread| output(campaign, thread),

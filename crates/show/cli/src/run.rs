@@ -29,20 +29,35 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The project of `directory`: where `cohort.toml` is, in it or above, else itself.
-    pub(crate) fn of(directory: &Path) -> Result<Self, Failure> {
+    /// Where a new campaign runs. A command that was typed runs where it was typed, as it would
+    /// without Cohort; what `cohort.toml` says, in this directory or above, is run where that is.
+    fn new(directory: &Path, typed: bool) -> Result<Self, Failure> {
         let file = config::load(directory)?;
-        let root = file.as_ref().map_or(directory, File::root).to_owned();
+        let beside = file.as_ref().map(File::root).filter(|_| !typed);
+        let root = beside.unwrap_or(directory).to_owned();
         Ok(Self {
             project: Project::new(&root),
             root,
             file,
         })
     }
+
+    /// Where campaigns were: the nearest directory, this one or above, that holds some.
+    pub(crate) fn of_campaigns(directory: &Path) -> Result<Self, Failure> {
+        let nearest = directory
+            .ancestors()
+            .find(|above| above.join(".cohort").is_dir());
+        let root = nearest.unwrap_or(directory).to_owned();
+        Ok(Self {
+            project: Project::new(&root),
+            file: config::load(&root)?,
+            root,
+        })
+    }
 }
 
 pub(crate) fn run(directory: &Path, flags: RunFlags, color: bool) -> Result<Exit, Failure> {
-    let place = Place::of(directory)?;
+    let place = Place::new(directory, !flags.command.is_empty())?;
     let (resolved, host) = resolved(&place, &flags)?;
     let _lock = place.project.lock()?;
     clean_up();
@@ -61,7 +76,7 @@ pub(crate) fn resume(
     faces: Faces,
     color: bool,
 ) -> Result<Exit, Failure> {
-    let place = Place::of(directory)?;
+    let place = Place::of_campaigns(directory)?;
     let _lock = place.project.lock()?;
     let campaign = place.project.campaign(campaign.name.as_deref())?;
     let past = Past::read(campaign.name(), campaign.log_reader()?)?;
@@ -126,9 +141,17 @@ fn setup(
     let own = !suite.given && suite.list.is_some();
     let request = Request {
         root: place.root.clone(),
-        command: if suite.given { suite.command.clone() } else { Vec::new() },
+        command: if suite.given {
+            suite.command.clone()
+        } else {
+            Vec::new()
+        },
         config: SuiteConfig {
-            command: if suite.given || own { Vec::new() } else { suite.command.clone() },
+            command: if suite.given || own {
+                Vec::new()
+            } else {
+                suite.command.clone()
+            },
             list: suite.list.clone().filter(|_| !suite.given),
             run: suite.run.clone().filter(|_| !suite.given),
             env: suite.env.clone(),
@@ -137,7 +160,10 @@ fn setup(
     let recognized = recognize(&request)?;
     if request.command.is_empty() && request.config.command.is_empty() && !own {
         let command = recognized.command().join(" ");
-        eprintln!("cohort: running `{command}` (recognized from {})", place.root.display());
+        eprintln!(
+            "cohort: running `{command}` (recognized from {})",
+            place.root.display()
+        );
     }
     let executable = std::env::current_exe().map_err(|source| Failure::File {
         action: "find this program's own file, that of",
@@ -166,7 +192,11 @@ fn setup(
 }
 
 fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Result<Exit, Failure> {
-    let events = resolved.events.as_deref().map(EventFile::create).transpose()?;
+    let events = resolved
+        .events
+        .as_deref()
+        .map(EventFile::create)
+        .transpose()?;
     let root = setup.root.clone();
     let view = Shared::default();
     let screen = faces::screen(&view, flags.progress, color);
@@ -207,7 +237,11 @@ fn exit(view: &cohort_report::View, outcome: &Outcome, strict: bool) -> Exit {
 
 fn print_preview(preview: &Preview, host: &HostBudget) {
     let plan = &preview.plan;
-    let known = preview.estimates.iter().filter(|estimate| estimate.runs > 0).count();
+    let known = preview
+        .estimates
+        .iter()
+        .filter(|estimate| estimate.runs > 0)
+        .count();
     println!(
         "{} tests in {} groups, {} of them known from earlier campaigns",
         plan.tests.len(),
@@ -238,7 +272,11 @@ fn print_preview(preview: &Preview, host: &HostBudget) {
             estimate.cores.p50,
             words::bytes(estimate.memory.p50 as u64),
             words::printable(&plan.tests[index].name),
-            if plan.tests[index].ignored { "  (ignored)" } else { "" },
+            if plan.tests[index].ignored {
+                "  (ignored)"
+            } else {
+                ""
+            },
         );
     }
     if order.len() > DRY_RUN_NAMED {

@@ -76,15 +76,11 @@ impl LongestFirst {
         costs: &CostModel,
         mut fits: impl FnMut(TestId, &Estimate) -> bool,
     ) -> Option<TestId> {
-        let (id, test, known) = self
-            .order
-            .iter()
-            .take(TRIES_MAX)
-            .find_map(|&(_, id)| {
-                let group = &self.groups[id.index()];
-                let (test, known) = next_of(group, id, costs)?;
-                fits(test, &costs.test(test)).then_some((id, test, known))
-            })?;
+        let (id, test, known) = self.order.iter().take(TRIES_MAX).find_map(|&(_, id)| {
+            let group = &self.groups[id.index()];
+            let (test, known) = next_of(group, id, costs)?;
+            fits(test, &costs.test(test)).then_some((id, test, known))
+        })?;
         let group = &mut self.groups[id.index()];
         if known {
             group.known.pop_first();
@@ -114,7 +110,11 @@ fn next_of(group: &Group, id: GroupId, costs: &CostModel) -> Option<(TestId, boo
     match (known, fresh) {
         (Some((Reverse(wall), known)), Some(fresh)) => {
             let unseen_first = fresh_priority(group, id, costs) > Some(wall);
-            Some(if unseen_first { (fresh, false) } else { (known, true) })
+            Some(if unseen_first {
+                (fresh, false)
+            } else {
+                (known, true)
+            })
         }
         (Some((_, known)), None) => Some((known, true)),
         (None, fresh) => fresh.map(|test| (test, false)),

@@ -57,7 +57,9 @@ impl Queue {
     ) -> Option<TestId> {
         match self {
             Queue::InOrder(tests) => {
-                let index = tests.iter().position(|&test| fits(test, &costs.test(test)))?;
+                let index = tests
+                    .iter()
+                    .position(|&test| fits(test, &costs.test(test)))?;
                 tests.remove(index)
             }
             Queue::Longest(queue) => queue.take(costs, fits),

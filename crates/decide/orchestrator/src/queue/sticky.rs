@@ -96,7 +96,9 @@ impl Sticky {
         }
         let mut free: Vec<(f64, usize)> = self.by_work(costs, |stretch| stretch.owner.is_none());
         free.truncate(TRIES_MAX);
-        let found = free.iter().find(|(_, i)| front(&self.stretches[*i]).is_some());
+        let found = free
+            .iter()
+            .find(|(_, i)| front(&self.stretches[*i]).is_some());
         let index = match found {
             Some(&(_, index)) => index,
             None if free.is_empty() => self.split(costs)?,
