@@ -250,7 +250,7 @@ impl Hub {
                 self.end_thread(instance, end);
             }
             FromInit::Ended(ended) if ended.thread != WORKER_THREAD => {
-                self.process_ended(&ended)?
+                self.process_ended(&ended)?;
             }
             FromInit::Ended(ended) => {
                 let exit = (ended.exit_code, ended.signal);

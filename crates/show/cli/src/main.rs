@@ -33,7 +33,7 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
     let color = faces::color(arguments.color);
     let directory = directory(arguments.directory)?;
     match arguments.command {
-        Command::Run(flags) => run::run(&directory, *flags, color),
+        Command::Run(flags) => run::run(&directory, &flags, color),
         Command::Resume { campaign, faces } => run::resume(&directory, &campaign, faces, color),
         Command::Replay { campaign } => past::replay(&directory, &campaign),
         Command::Show { campaign, junit } => {

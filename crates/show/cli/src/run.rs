@@ -56,9 +56,9 @@ impl Place {
     }
 }
 
-pub(crate) fn run(directory: &Path, flags: RunFlags, color: bool) -> Result<Exit, Failure> {
+pub(crate) fn run(directory: &Path, flags: &RunFlags, color: bool) -> Result<Exit, Failure> {
     let place = Place::new(directory, !flags.command.is_empty())?;
-    let (resolved, host) = resolved(&place, &flags)?;
+    let (resolved, host) = resolved(&place, flags)?;
     let _lock = place.project.lock()?;
     clean_up();
     let setup = setup(&place, &resolved, None)?;
