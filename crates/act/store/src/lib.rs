@@ -51,7 +51,7 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// No campaign of that name.
-    #[error("no campaign {name:?} in {}; there {}", path.display(), known(have))]
+    #[error("no campaign {name} in {}; there {}", path.display(), known(have))]
     NoCampaign {
         /// The name asked for; empty for the latest.
         name: String,

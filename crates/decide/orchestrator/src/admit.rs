@@ -86,6 +86,7 @@ impl Orchestrator {
         let at_hand = self.free_lane(None).filter(|_| self.plan.sticky);
         let instance = at_hand.unwrap_or(InstanceId(self.next_instance));
         let mut memory = 0;
+        let adaptive = self.policy == Policy::Adaptive;
         let fits = {
             let (promises, locks, tests) = (&self.promises, &self.locks, &self.plan.tests);
             let own = promises.of(instance);
@@ -93,8 +94,8 @@ impl Orchestrator {
                 let free_lock = tests[test.index()]
                     .lock
                     .is_none_or(|lock| !locks.contains(&lock));
-                let cores =
-                    room.running < room.always || room.free_cores >= estimate.cores.p50 * FIT_PART;
+                let free = room.free_cores >= estimate.cores.p50 * FIT_PART;
+                let cores = room.running < room.always || adaptive && free;
                 let need = estimate.memory.p90;
                 let there = room.memory_available == 0 || need <= room.memory_available as f64;
                 *memory = match promises.offer((need - own as f64).max(0.0)) {

@@ -99,7 +99,8 @@ impl Hub {
             test: task.test,
             home: id,
             place: id,
-            limit_hits: instance.limit_hits(),
+            memory: instance.memory_account(),
+            held: false,
             killed: false,
         };
         self.threads.insert(task.thread, thread);
@@ -203,11 +204,11 @@ impl Hub {
         }
         from.move_to(to)?;
         let spare = to.own_pids();
-        let limit_hits = to.limit_hits();
+        let memory = to.memory_account();
         let procs_file = to.procs_files().last().cloned();
         let home = self.threads.get_mut(&thread).map(|running| {
             running.place = target;
-            running.limit_hits = limit_hits;
+            running.memory = memory;
             running.home
         });
         if let (Some(home), Some(procs_file)) = (home, procs_file)

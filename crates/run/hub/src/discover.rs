@@ -75,7 +75,7 @@ pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
     let wanted = Wanted {
         executable: setup.executable.clone(),
         isolation: setup.isolation,
-        visible: vec![setup.root.clone(), setup.executable.clone()],
+        visible: visible(&setup),
         events: events.clone(),
     };
     let ground = Ground::prepare(layout, wanted)?;
@@ -141,6 +141,24 @@ pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
         events,
         happened,
     })
+}
+
+/// What a private `/tmp` must not hide: the project, this program, and what the environment names.
+fn visible(setup: &Setup) -> Vec<std::path::PathBuf> {
+    let mut paths = vec![setup.root.clone(), setup.executable.clone()];
+    let named = ["VIRTUAL_ENV", "CARGO_TARGET_DIR"];
+    paths.extend(
+        named
+            .into_iter()
+            .filter_map(std::env::var_os)
+            .map(Into::into),
+    );
+    let programs = std::env::var_os("PATH").unwrap_or_default();
+    paths.extend(std::env::split_paths(&programs));
+    let temporary = std::env::temp_dir();
+    paths.retain(|path| path.is_absolute() && path.exists());
+    paths.retain(|path| path.starts_with(&temporary) || path.starts_with("/tmp"));
+    paths
 }
 
 type Failed = (Error, Option<Instance>);
@@ -257,7 +275,14 @@ async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(
                     )
                     .into());
                 }
-                FromInit::StartFailed { message, .. } | FromInit::SetupFailed { message } => {
+                FromInit::StartFailed { .. } => {
+                    return Err(cohort_workload::Error::Start {
+                        program: python.suite.command().remove(0),
+                        source: std::io::ErrorKind::NotFound.into(),
+                    }
+                    .into());
+                }
+                FromInit::SetupFailed { message } => {
                     return Err(Error::Host {
                         what: message,
                         source: std::io::ErrorKind::Other.into(),

@@ -48,6 +48,13 @@ pub(crate) struct Wanted {
     pub(crate) events: Events,
 }
 
+/// What an instance met at its memory limit, cumulative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryAccount {
+    pub(crate) limit_hits: u64,
+    pub(crate) oom_kills: u64,
+}
+
 /// One instance, as it lies on this host.
 pub(crate) struct Instance {
     group: Option<InstanceGroup>,
@@ -244,9 +251,14 @@ impl Instance {
         self.group.as_mut().is_some_and(InstanceGroup::is_held)
     }
 
-    /// How often it ran into a memory limit so far.
-    pub(crate) fn limit_hits(&self) -> u64 {
-        self.group.as_ref().map_or(0, InstanceGroup::limit_hits)
+    /// How often it ran into a memory limit so far, and how often the kernel killed for it.
+    pub(crate) fn memory_account(&self) -> MemoryAccount {
+        self.group
+            .as_ref()
+            .map_or_else(MemoryAccount::default, |group| MemoryAccount {
+                limit_hits: group.limit_hits(),
+                oom_kills: group.oom_kills(),
+            })
     }
 
     /// Tells its init something. A lost init is reported as an event, not here.
@@ -289,8 +301,12 @@ impl Instance {
         self.init_pid().into_iter().collect()
     }
 
-    /// Empties its scratch directory.
-    pub(crate) fn sweep_scratch(&self) {
+    /// Empties its scratch directory, unless that is its private `/tmp`: then the mount points of
+    /// what must stay visible lie in it.
+    pub(crate) fn sweep_scratch(&self, isolation: Isolation) {
+        if isolation.mount || isolation.pid {
+            return;
+        }
         for entry in fs::read_dir(&self.scratch).into_iter().flatten().flatten() {
             // What cannot be removed now is removed with the campaign.
             let _ = remains::remove_directory(&entry.path());

@@ -222,11 +222,16 @@ impl Hub {
             Event::Python(connection, message) => self.python_said(connection, *message).await?,
             Event::PythonGone(connection) => self.python_gone(connection),
             Event::Hold(instance) => {
-                if self
+                let held = self
                     .instances
                     .get_mut(&instance)
-                    .is_some_and(Instance::is_held)
-                {
+                    .is_some_and(Instance::is_held);
+                if held {
+                    let inside = self
+                        .threads
+                        .values_mut()
+                        .filter(|thread| thread.place == instance);
+                    inside.for_each(|thread| thread.held = true);
                     self.seen.push(Observation::MemoryHeld { instance });
                 }
             }
@@ -279,19 +284,22 @@ impl Hub {
         if let Some(instance) = self.instances.get(&thread.home)
             && alone
         {
-            instance.sweep_scratch();
+            instance.sweep_scratch(self.ground.isolation);
         }
         self.end_thread(thread.place, end);
         Ok(())
     }
 
-    /// A failure during which its instance ran into its memory limit is one for memory.
+    /// A failure is one for memory when the kernel killed for memory in its instance meanwhile, or
+    /// when it was held at its limit and ran into it (some system calls fail there).
     fn blame_memory(&self, thread: &Thread, end: &mut ThreadEnd) {
-        let hits = self
-            .instances
-            .get(&thread.place)
-            .map_or(0, Instance::limit_hits);
-        if end.verdict.is_failure() && hits > thread.limit_hits && !thread.killed {
+        let Some(instance) = self.instances.get(&thread.place) else {
+            return;
+        };
+        let now = instance.memory_account();
+        let killed = now.oom_kills > thread.memory.oom_kills;
+        let hit = thread.held && now.limit_hits > thread.memory.limit_hits;
+        if end.verdict.is_failure() && (killed || hit) && !thread.killed {
             end.verdict = Verdict::OutOfMemory;
         }
     }

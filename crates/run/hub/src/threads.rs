@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::ground::MemoryAccount;
 use cohort_host::init::{Ended, Start, ToInit};
 use cohort_model::{InstanceId, KillReason, TestId, ThreadEnd, ThreadId, Usage, Verdict};
 use cohort_workload::{Exit, Judged, Launch, Launches};
@@ -19,8 +20,10 @@ pub(crate) struct Thread {
     pub(crate) home: InstanceId,
     /// Whose groups it is in.
     pub(crate) place: InstanceId,
-    /// [`crate::ground::Instance::limit_hits`] when it started.
-    pub(crate) limit_hits: u64,
+    /// What its instance had met at its memory limit when it started.
+    pub(crate) memory: MemoryAccount,
+    /// It was held at its memory limit.
+    pub(crate) held: bool,
     pub(crate) killed: bool,
 }
 

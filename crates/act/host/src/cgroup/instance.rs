@@ -135,6 +135,14 @@ impl InstanceGroup {
             .map_or(0, memory::limit_hits)
     }
 
+    /// How often the kernel killed something in it for memory so far.
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        self.places
+            .serving(Controller::Memory)
+            .map_or(0, memory::oom_kills)
+    }
+
     /// Largest memory since [`InstanceGroup::reset_memory_peak`], bytes; 0 where the host cannot tell.
     pub fn memory_peak(&mut self) -> u64 {
         self.peak

@@ -111,6 +111,16 @@ pub(super) fn limit_hits(place: &Place) -> u64 {
     }
 }
 
+/// How often the kernel killed something in the group for memory so far.
+pub(super) fn oom_kills(place: &Place) -> u64 {
+    let file = match place.version {
+        Version::V1 => "memory.oom_control",
+        Version::V2 => "memory.events",
+    };
+    let text = std::fs::read(place.file(file)).unwrap_or_default();
+    field(&text, "oom_kill").unwrap_or(0)
+}
+
 fn number_in(path: &Path) -> u64 {
     std::fs::read(path)
         .ok()

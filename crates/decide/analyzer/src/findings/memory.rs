@@ -10,7 +10,7 @@ const FULL: (f64, f64) = (0.9, 0.85);
 /// Share of the time in which some task waited for memory: begins, ends.
 const RECLAIMING: (f64, f64) = (0.1, 0.05);
 /// Growth below this is not worth a word, bytes and share of the level it grew from.
-const RISE_MIN: (f64, f64) = (4.0 * 1_048_576.0, 0.05);
+const RISE_MIN: (f64, f64) = (16.0 * 1_048_576.0, 0.05);
 
 /// `limit` of zero or `u64::MAX`: none. `window`: when there is one.
 pub(crate) fn pressure(anon: u64, limit: u64, window: Option<&Window>) -> Judgement {
