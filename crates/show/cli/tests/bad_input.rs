@@ -284,8 +284,8 @@ fn a_full_disk_under_the_log() {
 /// again, it fails only when another still runs. The others wait for its first try.
 const SENSITIVE: &str = "\
     mkdir -p running/$1\n\
-    if test $1 != sore; then until test -e tried; do sleep 0.01; done; rmdir running/$1; exit 0; fi\n\
-    until test -e tried || test $(ls running | wc -l) -gt 2; do sleep 0.01; done\n\
+    if test $1 != sore; then until test -e tried; do sleep 0.2; done; rmdir running/$1; exit 0; fi\n\
+    until test -e tried || test $(ls running | wc -l) -gt 2; do sleep 0.2; done\n\
     ls running > beside; touch tried; rmdir running/sore\n\
     test $(wc -l < beside) -le 1";
 
