@@ -115,6 +115,7 @@ fn sample(at: At, number: u64, running: usize) -> SampleBatch {
                 open_files: 9,
                 net_received: None,
                 net_sent: None,
+                scratch: None,
                 failures: 0,
             })
             .collect(),

@@ -376,6 +376,7 @@ fn reading(instance: InstanceId, state: &Instance, memory: u64) -> InstanceSampl
         open_files: 3,
         net_received: None,
         net_sent: None,
+        scratch: None,
         failures: 0,
     }
 }

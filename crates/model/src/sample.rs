@@ -49,6 +49,9 @@ pub struct InstanceSample {
     /// Bytes sent, cumulative; `None` without a network namespace of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net_sent: Option<u64>,
+    /// Bytes in its scratch directory; measured only while the disk it is on is nearly full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<u64>,
     /// Failed threads on it so far.
     pub failures: u32,
 }
@@ -70,6 +73,9 @@ pub struct HostSample {
     pub memory_pressure_us: u64,
     /// Tasks that could run now, on the whole host.
     pub runnable: u32,
+    /// Whether the disk of the scratch directories is nearly full: what is left of it, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_left: Option<u64>,
 }
 
 /// What the collector itself costs and loses, cumulative.

@@ -30,6 +30,8 @@ pub enum Specialty {
     Waiting,
     /// Tests that are sensitive to timing: nothing crowds them.
     Quiet,
+    /// A test so long that the end of the campaign depends on it: it gets CPU before all others.
+    Critical,
 }
 
 /// Which private namespaces an instance gets.
@@ -113,6 +115,8 @@ pub enum KillReason {
     Stalled,
     /// Needs more memory than it may have.
     Memory,
+    /// Fills the disk that its scratch directory is on.
+    Disk,
     /// The campaign ends.
     Interrupted,
 }
@@ -199,10 +203,14 @@ pub enum Reason {
         /// How sure.
         confidence: f64,
     },
-    /// It failed while more threads ran than there are cores; once more, quiet.
+    /// It failed while there was more work than cores; once more, quiet.
     Crowded {
         /// Most threads that ran at once beside it, itself included.
         threads: u32,
+        /// Share of its time in which something of it had to wait for a CPU, 0 to 1; 0 when the host
+        /// does not tell.
+        #[serde(default)]
+        waited: f64,
     },
     /// It was killed for memory; once more on the largest allotment.
     MemoryRetry,
@@ -215,6 +223,13 @@ pub enum Reason {
     MemoryExhausted {
         /// Memory it had, bytes.
         had: u64,
+    },
+    /// Its scratch directory holds more than is left of the disk, which is nearly full.
+    DiskFull {
+        /// Bytes in its scratch directory.
+        scratch: u64,
+        /// Bytes that are left.
+        left: u64,
     },
     /// Ran too long, or stood still too long.
     Limit {

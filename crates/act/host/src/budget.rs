@@ -66,6 +66,23 @@ pub fn detect(root: &Path, layout: &Layout) -> HostBudget {
     }
 }
 
+/// As many of `cpus` as `cores` need, whole ones. Which ones depends on `seed`, so that several
+/// campaigns that each use a part of the host do not all use the same part.
+#[must_use]
+pub fn some_cpus(cpus: &[u32], cores: f64, seed: u32) -> Vec<u32> {
+    let count = (cores.ceil().max(1.0) as usize).min(cpus.len());
+    let first = seed as usize % cpus.len().max(1);
+    let mut some: Vec<u32> = cpus
+        .iter()
+        .cycle()
+        .skip(first)
+        .take(count)
+        .copied()
+        .collect();
+    some.sort_unstable();
+    some
+}
+
 /// `MemAvailable` of `/proc/meminfo`, bytes.
 #[must_use]
 pub fn memory_available(meminfo: &[u8]) -> Option<u64> {
@@ -129,6 +146,15 @@ mod tests {
 
     fn detected(host: &tempfile::TempDir) -> HostBudget {
         detect(host.path(), &Layout::detect(host.path()).unwrap())
+    }
+
+    #[test]
+    fn some_cpus_are_whole_ones_and_there() {
+        let all = [0, 2, 3, 7];
+        assert_eq!(some_cpus(&all, 1.5, 3), [0, 7]);
+        assert_eq!(some_cpus(&all, 0.2, 5), [2]);
+        assert_eq!(some_cpus(&all, 9.0, 1), all);
+        assert!(some_cpus(&[], 1.0, 1).is_empty());
     }
 
     #[test]

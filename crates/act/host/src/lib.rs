@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod doctor;
 pub mod init;
 pub mod kernel_file;
+mod network;
 pub mod process;
 pub mod remains;
 mod tree_reader;
@@ -31,6 +32,15 @@ pub enum InstanceReader {
 }
 
 impl InstanceReader {
+    /// Also counts network bytes, in the network namespace that process `pid` is in. Only for an
+    /// instance that has one of its own.
+    pub fn watch_network_of(&mut self, pid: i32) {
+        match self {
+            Self::Group(reader) => reader.watch_network_of(pid),
+            Self::Tree(reader) => reader.watch_network_of(pid),
+        }
+    }
+
     /// Fills all but the instance and its failures; `false` when the instance is gone.
     pub fn read(&mut self, sample: &mut InstanceSample) -> bool {
         match self {
@@ -63,6 +73,7 @@ pub fn empty_sample(instance: InstanceId) -> InstanceSample {
         open_files: 0,
         net_received: None,
         net_sent: None,
+        scratch: None,
         failures: 0,
     }
 }

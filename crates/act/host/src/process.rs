@@ -9,7 +9,29 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::str::FromStr;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::kernel_file::pids;
+
+/// Raises the limit of open files of this process as far as it is allowed: many instances have many
+/// files open. Gives the limit that held before, which is what tests should find.
+///
+/// # Errors
+/// When the system does not tell or take limits.
+pub fn raise_open_files() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(soft)
+}
+
+/// Kernel tasks on this host now (proc_loadavg(5)); none when that cannot be read.
+#[must_use]
+pub fn tasks_on_host(root: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(root.join("proc/loadavg")).ok()?;
+    text.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
+}
 
 /// What names of groups and scratch directories begin with.
 const OWNER_PREFIX: &str = "cohort-";

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use cohort_model::InstanceSample;
 
-use crate::kernel_file::{lines, number};
+use crate::kernel_file::{Buffer, lines, number};
+use crate::network::Network;
 use crate::process::{self, Stat};
 
 /// Reads an instance by its process tree. Dearer than a control group: some 20 microseconds a process.
@@ -20,6 +21,7 @@ pub struct TreeReader {
     tick_us: u64,
     page_bytes: u64,
     counts_files_by_stat: bool,
+    network: Option<Network>,
     tree: Vec<i32>,
     highest: Highest,
 }
@@ -51,9 +53,14 @@ impl TreeReader {
             tick_us: 1_000_000 / ask(SysconfVar::CLK_TCK, 100),
             page_bytes: ask(SysconfVar::PAGE_SIZE, 4096),
             counts_files_by_stat: process::counts_open_files_by_stat(root),
+            network: None,
             tree: Vec::new(),
             highest: Highest::default(),
         }
+    }
+
+    pub(crate) fn watch_network_of(&mut self, pid: i32) {
+        self.network = Network::open(&self.root, pid);
     }
 
     /// Fills what it can; `false` when the init process is gone.
@@ -79,6 +86,9 @@ impl TreeReader {
         highest.memory = highest.memory.max(sum.memory);
         sum.memory_peak = highest.memory;
         sum.failures = sample.failures;
+        if let Some(network) = &self.network {
+            network.read(&mut Buffer::default(), &mut sum);
+        }
         *sample = sum;
         alive
     }

@@ -89,7 +89,7 @@ fn an_instance_is_entered_read_and_removed() {
     let Some((_, campaign)) = campaign("read") else {
         return;
     };
-    let mut instance = campaign.instance(InstanceId(4)).unwrap();
+    let instance = campaign.instance(InstanceId(4)).unwrap();
     let mut reader = instance.reader().unwrap();
     let mut sample = empty_sample(InstanceId(4));
     assert!(reader.read(&mut sample));
@@ -119,7 +119,6 @@ fn an_instance_is_entered_read_and_removed() {
             "{sample:?}"
         );
         assert_eq!(sample.oom_kills, 0);
-        assert!(instance.memory_peak() >= sample.memory);
     } else {
         eprintln!("LEFT OUT: memory of a real instance: no memory controller");
     }
@@ -146,7 +145,8 @@ fn allotments_reach_the_kernel() {
     };
     let mut instance = campaign.instance(InstanceId(0)).unwrap();
     campaign.set_memory_limit(512 * MIB).unwrap();
-    campaign.set_task_limit(500).unwrap();
+    campaign.set_cpu_limit(1.5).unwrap();
+    instance.set_task_limit(500).unwrap();
     let in_force = instance
         .set(&Allotment {
             cpu_weight: 250,
@@ -242,10 +242,6 @@ fn a_process_is_held_at_its_limit_and_goes_on_with_more() {
     assert_eq!(child.says(), "done");
     assert!(child.0.wait().unwrap().success());
     until("it is not held any more", || !instance.is_held());
-    assert!(instance.memory_peak() >= 64 * MIB);
-    if instance.reset_memory_peak() {
-        assert!(instance.memory_peak() < 32 * MIB);
-    }
 }
 
 #[test]

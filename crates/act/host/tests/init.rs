@@ -105,6 +105,7 @@ fn program(program: &str, args: &[&str]) -> Start {
         args: args.iter().map(OsString::from).collect(),
         env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
         cwd: "/".into(),
+        nice: 0,
     }
 }
 

@@ -78,13 +78,13 @@ fn main() -> Result<(), Failure> {
     };
     let collector = Collector::start(
         settings,
-        HostReader::new(root, host, &cpus),
+        HostReader::new(root, host, &cpus, root),
         Box::new(move |batch| sender.send(batch).is_ok()),
     )?;
     let mut working = Vec::new();
     for id in (0..count).map(InstanceId) {
         let instance = Working::start(campaign.as_ref(), id)?;
-        collector.watch(id, instance.reader()?);
+        collector.watch(id, instance.reader()?, std::path::PathBuf::new());
         working.push(instance);
     }
 

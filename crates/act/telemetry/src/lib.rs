@@ -1,6 +1,9 @@
 //! Telemetry Collector: one thread that reads the host and every watched instance on a steady
 //! schedule, and hands each batch to a bounded ring.
 //!
+//! An instance that has just been opened is read more often than the others ([`YOUNG_INTERVAL`]):
+//! what its test turns out to do decides how many more can be opened.
+//!
 //! Promises: a tick that comes late is skipped, never doubled, so readings do not bunch; what the
 //! ring does not take is dropped and counted; and the collector knows what it costs. When watching
 //! everything at the wished rate would cost more than [`COST_MAX`] of one core, instances are read
@@ -10,7 +13,10 @@ mod host;
 
 pub use host::HostReader;
 
+use host::disk_use;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -23,6 +29,10 @@ use nix::time::{ClockId, clock_gettime};
 pub const COST_MAX: f64 = 0.01;
 /// Instances are read at least this often.
 const INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// Between readings of a young instance, and of the host while there is one.
+pub const YOUNG_INTERVAL: Duration = Duration::from_millis(20);
+/// An instance is young for this long.
+const YOUNG_FOR: Duration = Duration::from_millis(110);
 /// The cost is judged over this long.
 const JUDGED_OVER: Duration = Duration::from_secs(1);
 
@@ -43,7 +53,7 @@ pub struct Settings {
 pub type Ring = Box<dyn FnMut(SampleBatch) -> bool + Send>;
 
 enum Order {
-    Watch(InstanceId, Box<InstanceReader>),
+    Watch(InstanceId, Box<InstanceReader>, PathBuf),
     Unwatch(InstanceId),
     Failed(InstanceId),
 }
@@ -77,9 +87,9 @@ impl Collector {
         })
     }
 
-    /// From now on `instance` is read.
-    pub fn watch(&self, instance: InstanceId, reader: InstanceReader) {
-        self.order(Order::Watch(instance, Box::new(reader)));
+    /// From now on `instance` is read, whose scratch directory is `scratch`.
+    pub fn watch(&self, instance: InstanceId, reader: InstanceReader, scratch: PathBuf) {
+        self.order(Order::Watch(instance, Box::new(reader), scratch));
     }
 
     /// From now on it is not.
@@ -112,7 +122,15 @@ impl Drop for Collector {
 
 struct Watched {
     reader: InstanceReader,
+    scratch: PathBuf,
     failures: u32,
+    since: Instant,
+}
+
+impl Watched {
+    fn is_young(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) < YOUNG_FOR
+    }
 }
 
 struct Loop {
@@ -122,6 +140,8 @@ struct Loop {
     watched: BTreeMap<InstanceId, Watched>,
     account: Account,
     interval: Duration,
+    /// When something was last read.
+    read_at: Instant,
     judged: (Instant, u64),
 }
 
@@ -134,6 +154,7 @@ impl Loop {
             watched: BTreeMap::new(),
             account: Account::default(),
             interval: settings.instance_interval,
+            read_at: Instant::now(),
             judged: (Instant::now(), 0),
         }
     }
@@ -143,16 +164,24 @@ impl Loop {
         let mut next_instances = next_host;
         loop {
             let now = Instant::now();
-            if now >= next_host {
-                let instances = now >= next_instances;
-                if instances {
+            let next = if self.watched.values().any(|watched| watched.is_young(now)) {
+                next_host.min(self.read_at + YOUNG_INTERVAL)
+            } else {
+                next_host
+            };
+            if now >= next {
+                let all = now >= next_instances;
+                if all {
                     next_instances = after(next_instances, self.interval, now);
                 }
-                self.read(now, instances);
-                next_host = after(next_host, self.settings.host_interval, now);
+                if now >= next_host {
+                    next_host = after(next_host, self.settings.host_interval, now);
+                }
+                self.read(now, all);
                 self.judge_cost(now);
+                continue;
             }
-            match orders.recv_timeout(next_host.saturating_duration_since(Instant::now())) {
+            match orders.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -162,13 +191,14 @@ impl Loop {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Watch(instance, reader) => {
-                let reader = *reader;
+            Order::Watch(instance, reader, scratch) => {
                 self.watched.insert(
                     instance,
                     Watched {
-                        reader,
+                        reader: *reader,
+                        scratch,
                         failures: 0,
+                        since: Instant::now(),
                     },
                 );
             }
@@ -183,21 +213,24 @@ impl Loop {
         }
     }
 
-    fn read(&mut self, now: Instant, instances: bool) {
+    /// Reads the host, and all instances or only the young ones.
+    fn read(&mut self, now: Instant, all: bool) {
+        self.read_at = now;
         let host = self.host.read();
         let mut samples = Vec::new();
-        if instances {
-            samples.reserve(self.watched.len());
-            self.watched.retain(|&instance, watched| {
-                let mut sample = cohort_host::empty_sample(instance);
-                sample.failures = watched.failures;
-                let there = watched.reader.read(&mut sample);
-                if there {
-                    samples.push(sample);
-                }
-                there
-            });
-        }
+        self.watched.retain(|&instance, watched| {
+            if !all && !watched.is_young(now) {
+                return true;
+            }
+            let mut sample = cohort_host::empty_sample(instance);
+            sample.failures = watched.failures;
+            let there = watched.reader.read(&mut sample);
+            sample.scratch = host.disk_left.map(|_| disk_use(&watched.scratch));
+            if there {
+                samples.push(sample);
+            }
+            there
+        });
         let readings = samples.len() as u64 + 1;
         self.account.readings += readings;
         self.account.cpu_us = thread_cpu_us();
@@ -274,7 +307,7 @@ mod tests {
         let campaign = CampaignReader::without_groups(&layout);
         Collector::start(
             settings,
-            HostReader::new(Path::new("/"), campaign, &[0]),
+            HostReader::new(Path::new("/"), campaign, &[0], Path::new("/")),
             ring,
         )
         .unwrap()
@@ -289,7 +322,7 @@ mod tests {
         let (sender, batches) = mpsc::channel();
         let collector = collect(Box::new(move |batch| sender.send(batch).is_ok()));
         let tree = cohort_host::TreeReader::new(Path::new("/"), child.id() as i32);
-        collector.watch(InstanceId(7), InstanceReader::Tree(tree));
+        collector.watch(InstanceId(7), InstanceReader::Tree(tree), PathBuf::new());
         let deadline = Duration::from_secs(20);
         let seen = std::iter::repeat_with(|| batches.recv_timeout(deadline).unwrap())
             .find(|batch| !batch.instances.is_empty())

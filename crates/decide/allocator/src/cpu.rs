@@ -1,5 +1,14 @@
-//! How much CPU is free: what the campaign was measured to use, corrected for what that measurement
-//! cannot know yet (threads that have just started, threads that have just ended).
+//! How much CPU is free: what the campaign was measured to use over a short window, in which threads
+//! that have ended meanwhile count for nothing, and those that began meanwhile as if they had been
+//! there all the time.
+//!
+//! ```text
+//!             window            now
+//!        |-----------------------|
+//!   old  ######################### measured
+//!   ended  ########              | measured, and taken out again
+//!   young             ############ measured in part, counted in whole
+//! ```
 
 use std::collections::VecDeque;
 
@@ -10,10 +19,48 @@ const WINDOW_US: u64 = 120_000;
 /// With more than this share of time in which something waited for CPU, there is no room at all.
 const PRESSURE_MAX: f64 = 0.6;
 
+/// What other programs use is not free, but no more than this part of the cores is left to them: the
+/// scheduler gives us our share when we ask for it.
+const OTHERS_PART: f64 = 0.5;
+
 /// Threads that run whatever is measured: one a core, at least one.
 #[must_use]
 pub fn lanes_always(cores: f64) -> u32 {
     cores.round().max(1.0) as u32
+}
+
+/// A thread as the window sees it: when it ran, and how many cores it used meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stay {
+    /// When it began.
+    pub from: At,
+    /// When it ended; none while it runs.
+    pub to: Option<At>,
+    /// Cores that it was seen using; none when that is not known yet.
+    pub seen: Option<f64>,
+    /// Cores that it was expected to use.
+    pub expected: f64,
+}
+
+impl Stay {
+    /// Part of the window in which it was there, 0 to 1.
+    fn part(&self, from: At, to: At) -> f64 {
+        let end = self.to.map_or(to, |end| end.min(to));
+        end.since(self.from.max(from)) as f64 / to.since(from).max(1) as f64
+    }
+
+    /// Cores that it adds to what is measured in the window.
+    fn measured(&self, from: At, to: At) -> f64 {
+        self.seen.unwrap_or(0.0) * self.part(from, to)
+    }
+
+    /// Cores that it is taken to use now.
+    fn load(&self) -> f64 {
+        match self.to {
+            Some(_) => 0.0,
+            None => self.seen.unwrap_or(self.expected),
+        }
+    }
 }
 
 /// CPU that is free for more threads.
@@ -21,7 +68,7 @@ pub fn lanes_always(cores: f64) -> u32 {
 pub struct CpuRoom {
     cores: f64,
     samples: VecDeque<(At, HostSample)>,
-    ended: Vec<(At, f64)>,
+    ended: Vec<Stay>,
 }
 
 impl CpuRoom {
@@ -45,24 +92,31 @@ impl CpuRoom {
             self.samples.pop_front();
         }
         let start = self.window_start();
-        self.ended.retain(|&(end, _)| end > start);
+        self.ended.retain(|stay| stay.to > Some(start));
     }
 
-    /// A thread that used `cores` ended: what the window still shows of it is free.
-    pub fn thread_ended(&mut self, at: At, cores: f64) {
-        self.ended.push((at, cores.clamp(0.0, self.cores)));
+    /// A thread ended that ran since `from` and used `cores`: what the window still shows of it is
+    /// free.
+    pub fn thread_ended(&mut self, from: At, to: At, cores: f64) {
+        let cores = cores.clamp(0.0, self.cores);
+        self.ended.push(Stay {
+            from,
+            to: Some(to),
+            seen: Some(cores),
+            expected: cores,
+        });
     }
 
-    /// When the present window began; a thread that started later is not in the measurement yet.
+    /// When the present window began; a thread that started later is young.
     #[must_use]
     pub fn window_start(&self) -> At {
         self.samples.front().map_or(At(0), |&(at, _)| at)
     }
 
-    /// Cores that are free, when `young` cores are expected of threads that the window does not show.
-    /// Zero under CPU pressure. `None` before there is a window.
+    /// Cores that are free, beside the threads that are `young`. Zero under CPU pressure. `None`
+    /// before there is a window.
     #[must_use]
-    pub fn free_cores(&self, young: f64) -> Option<f64> {
+    pub fn free_cores(&self, young: impl Iterator<Item = Stay>) -> Option<f64> {
         let (&(from, first), &(to, last)) = (self.samples.front()?, self.samples.back()?);
         let window_us = to.since(from);
         if window_us == 0 {
@@ -74,14 +128,13 @@ impl CpuRoom {
         if share(last.cpu_pressure_us, first.cpu_pressure_us) > PRESSURE_MAX {
             return Some(0.0);
         }
-        // An end takes out the part of the window in which the thread still ran.
-        let gone: f64 = self
-            .ended
-            .iter()
-            .map(|&(end, cores)| cores * end.since(from).min(window_us) as f64 / window_us as f64)
-            .sum();
-        let others = (all - ours).max(0.0);
-        let used = (ours - gone).max(0.0) + young;
+        let (mut old, mut load) = (ours, 0.0);
+        for stay in young.chain(self.ended.iter().copied()) {
+            old -= stay.measured(from, to);
+            load += stay.load();
+        }
+        let others = (all - ours).clamp(0.0, self.cores * OTHERS_PART);
+        let used = old.max(0.0) + load;
         Some((self.cores - others - used).clamp(0.0, self.cores))
     }
 }
@@ -107,34 +160,66 @@ mod tests {
         room
     }
 
+    fn free(room: &CpuRoom, young: &[Stay]) -> Option<f64> {
+        room.free_cores(young.iter().copied())
+    }
+
+    fn young(from: u64, seen: Option<f64>) -> Stay {
+        Stay {
+            from: At(from),
+            to: None,
+            seen,
+            expected: 0.5,
+        }
+    }
+
     #[test]
     fn nothing_is_known_before_two_samples() {
-        assert_eq!(room(&[]).free_cores(0.0), None);
-        assert_eq!(room(&[(50_000, sample(0, 0, 0))]).free_cores(0.0), None);
+        assert_eq!(free(&room(&[]), &[]), None);
+        assert_eq!(free(&room(&[(50_000, sample(0, 0, 0))]), &[]), None);
     }
 
     #[test]
     fn what_is_used_by_us_by_others_and_by_the_young_is_not_free() {
         let room = room(&[(0, sample(0, 0, 0)), (100_000, sample(80_000, 50_000, 0))]);
-        let free = room.free_cores(0.5).unwrap();
-        assert!((free - (2.0 - 0.5 - 0.3 - 0.5)).abs() < 1e-9, "{free}");
+        let left = |young: &[Stay]| free(&room, young).unwrap();
+        assert!((left(&[]) - (2.0 - 0.5 - 0.3)).abs() < 1e-9);
+        assert!((left(&[young(90_000, None)]) - (2.0 - 0.5 - 0.3 - 0.5)).abs() < 1e-9);
+        // Half of what it uses is in the measurement already.
+        assert!((left(&[young(50_000, Some(0.4))]) - (2.0 - 0.5 - 0.3 - 0.2)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn others_cannot_take_it_all() {
+        let room = room(&[(0, sample(0, 0, 0)), (100_000, sample(200_000, 20_000, 0))]);
+        assert_eq!(free(&room, &[]), Some(2.0 - 1.0 - 0.2));
     }
 
     #[test]
     fn an_ended_thread_gives_back_what_the_window_shows_of_it() {
         let mut room = room(&[(0, sample(0, 0, 0)), (100_000, sample(200_000, 200_000, 0))]);
-        assert_eq!(room.free_cores(0.0), Some(0.0));
-        room.thread_ended(At(110_000), 1.0);
-        assert_eq!(room.free_cores(0.0), Some(1.0));
+        assert_eq!(free(&room, &[]), Some(0.0));
+        room.thread_ended(At(0), At(110_000), 1.0);
+        assert_eq!(free(&room, &[]), Some(1.0));
         for at in 2..6 {
             room.observe(At(at * 100_000), sample(at * 200_000, at * 200_000, 0));
         }
-        assert_eq!(room.free_cores(0.0), Some(0.0));
+        assert_eq!(free(&room, &[]), Some(0.0));
+    }
+
+    #[test]
+    fn short_threads_give_back_no_more_than_they_used() {
+        let mut room = room(&[(0, sample(0, 0, 0)), (100_000, sample(200_000, 200_000, 0))]);
+        for start in 0..10 {
+            room.thread_ended(At(start * 10_000), At((start + 1) * 10_000), 1.0);
+        }
+        let left = free(&room, &[young(100_000, None)]).unwrap();
+        assert!((left - 0.5).abs() < 1e-9, "{left}");
     }
 
     #[test]
     fn under_pressure_there_is_no_room() {
         let room = room(&[(0, sample(0, 0, 0)), (100_000, sample(0, 0, 80_000))]);
-        assert_eq!(room.free_cores(0.0), Some(0.0));
+        assert_eq!(free(&room, &[]), Some(0.0));
     }
 }

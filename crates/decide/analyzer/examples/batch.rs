@@ -136,6 +136,7 @@ fn batch(step: u64) -> SampleBatch {
             open_files: 3,
             net_received: None,
             net_sent: None,
+            scratch: None,
             failures: 0,
         }
     };

@@ -31,6 +31,7 @@ fn sample(instance: u32) -> InstanceSample {
         open_files: 3,
         net_received: None,
         net_sent: None,
+        scratch: None,
         failures: 0,
     }
 }
@@ -352,6 +353,7 @@ fn play(calls: &[Call], warm: bool) -> Vec<Finding> {
                     memory_pressure_us: v[5],
                     tasks: v[6] as u32,
                     net_sent: Some(v[7]),
+                    scratch: None,
                     ..sample(i as u32)
                 };
                 found.extend(analyzer.observe(&SampleBatch {

@@ -1,11 +1,11 @@
 //! Starting threads: as many as CPU and memory allow, each on an instance that fits it.
 
-use cohort_allocator::{allotment_weight, specialty_for};
+use cohort_allocator::{Stay, allotment_weight, specialty_for};
 use cohort_model::{
     Allotment, At, Command, Estimate, InstanceId, Policy, Reason, Specialty, TestId, ThreadId,
 };
 
-use crate::state::{Attempt, Lane, Run};
+use crate::state::{Attempt, Crowd, Lane, Run};
 use crate::{Orchestrator, Step};
 
 /// A thread is started when at least this part of the CPU it is expected to use is free: rather
@@ -45,7 +45,7 @@ impl Orchestrator {
                 .plan
                 .threads_max
                 .unwrap_or(u32::MAX)
-                .min(self.budget.instances);
+                .min(self.instances_max);
             if room.running >= most.max(1) {
                 return;
             }
@@ -62,15 +62,16 @@ impl Orchestrator {
 
     fn room(&self, at: At) -> Room {
         let since = self.cpu.window_start();
-        let young: f64 = self
+        let young = self
             .threads
             .values()
             .filter(|run| !run.yielded && run.started > since)
-            .map(|run| {
-                let seen = self.analyzer.cores_used(run.place);
-                seen.unwrap_or(run.expected.cores.p50)
-            })
-            .sum();
+            .map(|run| Stay {
+                from: run.started,
+                to: None,
+                seen: self.analyzer.cores_used(run.place),
+                expected: run.expected.cores.p50,
+            });
         let adaptive = self.policy == Policy::Adaptive && at.0 > 0;
         let free = self.cpu.free_cores(young).filter(|_| adaptive);
         Room {
@@ -117,7 +118,8 @@ impl Orchestrator {
             Policy::Static => Specialty::General,
             Policy::Adaptive => {
                 let informed = self.costs.is_informed(test);
-                specialty_for(&estimate, informed, false, self.budget.memory)
+                let critical = estimate.runs > 0 && estimate.wall_us.p50 > self.critical_us;
+                specialty_for(&estimate, informed, critical, self.budget.memory)
             }
         };
         let lane = at_hand.or_else(|| self.free_lane(Some(specialty)));
@@ -204,6 +206,7 @@ impl Orchestrator {
             return None;
         }
         let test = self.quiet.pop_front()?;
+        let crowd = self.progress[test.index()].crowd.unwrap_or_default();
         let need = self.costs.test(test).memory.p90;
         let offer = self.promises.offer(need).or_else(|| {
             self.release_idle(step);
@@ -215,7 +218,8 @@ impl Orchestrator {
             specialty: Specialty::Quiet,
             memory: offer.unwrap_or(self.promises.free()),
             reason: Reason::Crowded {
-                threads: self.progress[test.index()].crowd,
+                threads: crowd.threads_max,
+                waited: crowd.waited(),
             },
         })
     }
@@ -250,7 +254,7 @@ impl Orchestrator {
             source: None,
             started: at,
             expected,
-            crowd_max: 1,
+            crowd: Crowd::default(),
             was_held: false,
             yielded: false,
             killed: None,
@@ -312,6 +316,7 @@ impl Orchestrator {
             Lane {
                 specialty,
                 allotment,
+                opened: false,
                 thread: None,
                 yielded: false,
                 held: false,

@@ -4,11 +4,15 @@
 //! allotment), and what failed in a crowd (quietly). No other failure ever is, and none is hidden.
 
 use cohort_model::{
-    At, Command, InstanceId, KillReason, Reason, TestResult, ThreadEnd, ThreadId, Verdict,
+    At, Command, InstanceId, KillReason, Policy, Reason, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 
 use crate::state::{Attempt, Run};
 use crate::{Orchestrator, Step};
+
+/// Who had to wait for a CPU in more than this share of its time ran in a crowd, however few threads
+/// there were: there was more work than cores.
+const WAITED_MAX: f64 = 0.25;
 
 impl Orchestrator {
     pub(crate) fn thread_ended(&mut self, at: At, end: &ThreadEnd, step: &mut Step) {
@@ -21,7 +25,10 @@ impl Orchestrator {
         let verdict = verdict(&run, end);
         self.vacate(at, end.thread, &run, verdict.is_failure());
         let cores = f64::from(end.usage.cpu_milli()) / 1000.0;
-        self.cpu.thread_ended(at, cores);
+        self.cpu.thread_ended(run.started, at, cores);
+        if verdict != Verdict::Aborted {
+            self.open_failures = 0;
+        }
         if verdict == Verdict::Passed {
             self.costs.learn(run.test, &end.usage);
             self.queue.learned(run.group, &self.costs);
@@ -64,16 +71,14 @@ impl Orchestrator {
     }
 
     fn judge(&mut self, thread: ThreadId, run: &Run, verdict: Verdict, step: &mut Step) {
-        let crowded = run.was_held || run.crowd_max > self.calm_threads();
+        let crowded = run.was_held
+            || run.crowd.threads_max > self.calm_threads()
+            || self.policy == Policy::Adaptive && run.crowd.waited() > WAITED_MAX;
         let test = run.test;
         let progress = &mut self.progress[test.index()];
         match verdict {
             Verdict::Aborted if self.stopping => return,
-            // It never ran: its instance could not be opened.
-            Verdict::Aborted if run.killed.is_none() && run.attempt != Attempt::Quiet => {
-                self.calm.push_back(test);
-                return;
-            }
+            Verdict::Aborted if run.killed.is_none() => return self.put_back(run),
             Verdict::OutOfMemory
                 if run.attempt != Attempt::Largest && !progress.memory_retried && !run.had_all =>
             {
@@ -82,9 +87,11 @@ impl Orchestrator {
                 return;
             }
             Verdict::Failed | Verdict::Crashed | Verdict::TimedOut
-                if crowded && run.attempt == Attempt::First =>
+                if crowded
+                    && run.attempt == Attempt::First
+                    && run.killed != Some(KillReason::Disk) =>
             {
-                progress.crowd = run.crowd_max;
+                progress.crowd = Some(run.crowd);
                 self.quiet.push_back(test);
                 return;
             }
@@ -95,12 +102,23 @@ impl Orchestrator {
             test,
             verdict,
             threads: progress.threads.clone(),
-            load_sensitive: progress.crowd > 0 && !verdict.is_failure(),
+            load_sensitive: progress.crowd.is_some() && !verdict.is_failure(),
             memory_retried: progress.memory_retried,
         };
         progress.concluded = true;
         self.unconcluded -= 1;
         step.decide(Command::Conclude(result), Reason::Ended);
+    }
+}
+
+impl Orchestrator {
+    /// A thread never ran, since its instance could not be opened: its test waits again.
+    fn put_back(&mut self, run: &Run) {
+        match run.attempt {
+            Attempt::First => self.queue.put_back(run.test, run.group, &self.costs),
+            Attempt::Largest => self.largest.push_front(run.test),
+            Attempt::Quiet => self.quiet.push_front(run.test),
+        }
     }
 }
 
@@ -110,6 +128,7 @@ fn verdict(run: &Run, end: &ThreadEnd) -> Verdict {
         Some(_) if end.verdict == Verdict::Passed || end.verdict == Verdict::Skipped => end.verdict,
         Some(KillReason::Timeout | KillReason::Stalled) => Verdict::TimedOut,
         Some(KillReason::Memory) => Verdict::OutOfMemory,
+        Some(KillReason::Disk) => Verdict::Failed,
         Some(KillReason::Interrupted) => Verdict::Aborted,
         None => end.verdict,
     }

@@ -16,6 +16,7 @@
 //! Promise: every test is concluded exactly once, unless the campaign is stopped.
 
 mod admit;
+mod disk;
 mod end;
 mod memory;
 mod queue;
@@ -24,7 +25,7 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use cohort_allocator::{CpuRoom, Promises, lanes_always};
+use cohort_allocator::{CpuRoom, Promises, critical_us, lanes_always};
 use cohort_analyzer::{Analyzer, CostModel, Settings};
 use cohort_model::{
     At, Budget, Command, Decision, Finding, FindingKind, HostSample, InstanceId, KillReason,
@@ -63,6 +64,10 @@ pub struct Orchestrator {
     queue: Queue,
     cpu: CpuRoom,
     promises: Promises,
+    /// Most instances: those of the budget, or fewer when the host was seen not to hold as many.
+    instances_max: u32,
+    /// A test that was seen before and took longer than this, microseconds, is critical.
+    critical_us: f64,
     host: HostSample,
     lanes: BTreeMap<InstanceId, Lane>,
     threads: BTreeMap<ThreadId, Run>,
@@ -107,10 +112,17 @@ impl Orchestrator {
             .filter(to_run)
             .partition(|&test| sensitive(test));
         let queue = Queue::new(&plan, &main, &costs, (policy, budget.cores));
+        let work_us = |&test: &TestId| {
+            let estimate = costs.test(test);
+            estimate.wall_us.p50 * estimate.cores.p50
+        };
+        let work_us: f64 = main.iter().map(work_us).sum();
         Self {
+            critical_us: critical_us(work_us, budget.cores),
             analyzer: Analyzer::new(Settings::new(budget.cores, plan.sticky)),
             cpu: CpuRoom::new(budget.cores),
             promises: Promises::new(budget.memory, budget.instances),
+            instances_max: budget.instances,
             host: HostSample::default(),
             lanes: BTreeMap::new(),
             threads: BTreeMap::new(),
@@ -151,6 +163,7 @@ impl Orchestrator {
             self.follow_findings(at, &mut step);
             self.enforce_limits(at, &mut step);
             self.relieve_memory(&mut step);
+            self.relieve_disk(observations, &mut step);
             self.admit(at, &mut step);
         }
         self.settle(&mut step);
@@ -285,7 +298,7 @@ impl Orchestrator {
         }
         let running = self.running();
         for run in self.threads.values_mut() {
-            run.crowd_max = run.crowd_max.max(running);
+            run.crowd.threads_max = run.crowd.threads_max.max(running);
         }
         let idle = self.threads.is_empty() && (self.stopping || self.waiting() == 0);
         if idle && !self.finished {

@@ -1,5 +1,6 @@
 //! When memory runs short: raise, take back, wait, and only then kill.
 
+use cohort_allocator::is_preferred;
 use cohort_model::{At, Command, InstanceId, KillReason, Reason, Specialty, ThreadId};
 
 use crate::{Orchestrator, Step};
@@ -41,12 +42,7 @@ impl Orchestrator {
             return;
         }
         // Nobody can go on: the one that lost least by it gives way to the rest.
-        let youngest = self
-            .threads
-            .iter()
-            .max_by_key(|(thread, run)| (run.started, **thread))
-            .map(|(&thread, _)| thread);
-        if let Some(thread) = youngest {
+        if let Some(thread) = self.youngest() {
             let alone = self.promises.of(first) == self.promises.budget();
             let had = self
                 .lanes
@@ -68,7 +64,7 @@ impl Orchestrator {
         let had = self.promises.of(instance);
         let memory = self.promises.promise(instance, raised);
         let specialty = match self.lanes[&instance].specialty {
-            Specialty::Quiet => Specialty::Quiet,
+            preferred if is_preferred(preferred) => preferred,
             _ => Specialty::Memory,
         };
         let reason = Reason::MemoryHeld { had };
@@ -120,24 +116,43 @@ impl Orchestrator {
         }
     }
 
+    /// Without cgroups nothing is held: who holds more than all there is must go, and when the host
+    /// itself runs short, the one that loses least by it.
     fn relieve_host(&mut self, step: &mut Step) {
-        let least = (self.budget.memory as f64 * AVAILABLE_PART_MIN) as u64;
-        let short = self.host.memory_available > 0 && self.host.memory_available < least;
-        let going = self.threads.values().any(|run| run.killed.is_some());
-        if !short || going || self.threads.len() < 2 {
+        if self.threads.values().any(|run| run.killed.is_some()) {
             return;
         }
-        let youngest = self
-            .threads
-            .iter()
-            .max_by_key(|(thread, run)| (run.started, **thread))
-            .map(|(&thread, _)| thread);
-        if let Some(thread) = youngest {
+        let over = self.threads.iter().find_map(|(&thread, run)| {
+            let held = self.analyzer.memory_anon(run.place)?;
+            (held > self.budget.memory).then_some((thread, held))
+        });
+        if let Some((thread, had)) = over {
+            if let Some(run) = self.threads.get_mut(&thread) {
+                run.had_all = true;
+            }
+            let reason = Reason::MemoryExhausted { had };
+            self.kill(thread, KillReason::Memory, reason, step);
+            return;
+        }
+        let least = (self.budget.memory as f64 * AVAILABLE_PART_MIN) as u64;
+        let short = self.host.memory_available > 0 && self.host.memory_available < least;
+        if short
+            && self.threads.len() > 1
+            && let Some(thread) = self.youngest()
+        {
             let reason = Reason::MemoryExhausted {
                 had: self.host.memory_available,
             };
             self.kill(thread, KillReason::Memory, reason, step);
         }
+    }
+
+    /// The thread that was started last: it loses least when it is killed.
+    fn youngest(&self) -> Option<ThreadId> {
+        self.threads
+            .iter()
+            .max_by_key(|(thread, run)| (run.started, **thread))
+            .map(|(&thread, _)| thread)
     }
 
     /// Moves a running thread's processes to an instance for computing, which is opened when there
@@ -165,7 +180,7 @@ impl Orchestrator {
                 self.set(instance, to, (reason.clone(), step));
                 instance
             }
-            None if (self.lanes.len() as u32) < self.budget.instances => {
+            None if (self.lanes.len() as u32) < self.instances_max => {
                 self.open(at, Specialty::Cpu, memory, (&reason, step))
             }
             None => return,

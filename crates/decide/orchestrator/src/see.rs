@@ -10,7 +10,7 @@ const HELD_PART: f64 = 0.9;
 impl Orchestrator {
     pub(crate) fn see(&mut self, at: At, observation: &Observation, step: &mut Step) {
         match observation {
-            Observation::InstanceOpened { .. } => self.open_failures = 0,
+            Observation::InstanceOpened { instance } => self.instance_opened(*instance),
             Observation::InstanceLost { instance, .. } => self.instance_lost(*instance),
             Observation::ThreadStarted { thread } => self.thread_started(at, *thread),
             Observation::ThreadYielded { thread } => self.thread_yielded(*thread),
@@ -23,11 +23,23 @@ impl Orchestrator {
         }
     }
 
+    fn instance_opened(&mut self, instance: InstanceId) {
+        if let Some(lane) = self.lanes.get_mut(&instance) {
+            lane.opened = true;
+        }
+    }
+
     fn instance_lost(&mut self, instance: InstanceId) {
-        self.lanes.remove(&instance);
+        let lane = self.lanes.remove(&instance);
         self.promises.release(instance);
         self.analyzer.instance_closed(instance);
         self.queue.leave(instance);
+        let others = self.lanes.values().filter(|lane| lane.opened).count() as u32;
+        if others > 0 && lane.is_some_and(|lane| !lane.opened) {
+            // The host does not hold more than those that are there.
+            self.instances_max = self.instances_max.min(others);
+            return;
+        }
         self.open_failures += 1;
         if self.open_failures >= OPEN_FAILURES_MAX {
             self.stopping = true;
@@ -59,6 +71,7 @@ impl Orchestrator {
         };
         let source = std::mem::replace(&mut run.place, target);
         run.source = Some(source);
+        run.crowd.moved();
         let residue = self.analyzer.memory_anon(source).unwrap_or(0);
         self.analyzer.thread_moved(at, source, target);
         if let Some(lane) = self.lanes.get_mut(&source)
@@ -94,8 +107,13 @@ impl Orchestrator {
                 .lanes
                 .get(&sample.instance)
                 .and_then(|lane| lane.thread);
-            let run = thread.and_then(|thread| self.threads.get(&thread));
-            if let (Some(run), Some(cores)) = (run, self.analyzer.cores_used(sample.instance)) {
+            let Some(run) = thread.and_then(|thread| self.threads.get_mut(&thread)) else {
+                continue;
+            };
+            if batch.at > run.started && run.place == sample.instance {
+                run.crowd.observe(batch.at, sample.cpu_pressure_us);
+            }
+            if let Some(cores) = self.analyzer.cores_used(sample.instance) {
                 self.costs.observe_running(run.group, cores, 1.0);
             }
         }

@@ -9,6 +9,8 @@ use cohort_model::{
 pub(crate) struct Lane {
     pub(crate) specialty: Specialty,
     pub(crate) allotment: Allotment,
+    /// It was reported to be there.
+    pub(crate) opened: bool,
     /// The thread whose processes are here.
     pub(crate) thread: Option<ThreadId>,
     /// Its thread is done but for its clean-up; the next one can be named now.
@@ -48,8 +50,7 @@ pub(crate) struct Run {
     pub(crate) source: Option<InstanceId>,
     pub(crate) started: At,
     pub(crate) expected: Estimate,
-    /// Most threads that ran at once during it, itself included.
-    pub(crate) crowd_max: u32,
+    pub(crate) crowd: Crowd,
     /// It was held for memory: its timing means nothing.
     pub(crate) was_held: bool,
     pub(crate) yielded: bool,
@@ -59,12 +60,42 @@ pub(crate) struct Run {
     pub(crate) lock: Option<u32>,
 }
 
+/// How much there was beside a thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Crowd {
+    /// Most threads that ran at once during it, itself included.
+    pub(crate) threads_max: u32,
+    /// The first and the latest reading of the time in which some task of its instance waited for a
+    /// CPU, microseconds, cumulative.
+    readings: Option<[(At, u64); 2]>,
+}
+
+impl Crowd {
+    /// A reading of the instance in which it runs.
+    pub(crate) fn observe(&mut self, at: At, cpu_pressure_us: u64) {
+        let now = (at, cpu_pressure_us);
+        self.readings = Some([self.readings.map_or(now, |[first, _]| first), now]);
+    }
+
+    /// Its instance is another one now, with other counters.
+    pub(crate) fn moved(&mut self) {
+        self.readings = None;
+    }
+
+    /// Share of its time in which some task of it waited for a CPU; 0 when that is not known.
+    pub(crate) fn waited(&self) -> f64 {
+        self.readings.map_or(0.0, |[(from, before), (to, after)]| {
+            after.saturating_sub(before) as f64 / to.since(from).max(1) as f64
+        })
+    }
+}
+
 /// What has come of a test so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) threads: Vec<ThreadId>,
-    /// Threads that ran beside it when it failed in a crowd; 0 when it did not.
-    pub(crate) crowd: u32,
+    /// What was beside it when it failed in a crowd.
+    pub(crate) crowd: Option<Crowd>,
     pub(crate) memory_retried: bool,
     pub(crate) concluded: bool,
 }

@@ -25,7 +25,7 @@ impl Hub {
                 ..
             } => {
                 if let Some(instance) = self.instances.get_mut(&instance) {
-                    instance.set(&allotment)?;
+                    self.ground.set(instance, &allotment)?;
                 }
             }
             Command::CloseInstance { instance } => self.close(instance).await?,
@@ -50,12 +50,9 @@ impl Hub {
         let forks = matches!(&self.runner, Runner::Python(python) if python.forks);
         match self.ground.open(id, allotment, processes || !forks).await {
             Ok(instance) => {
-                let reader = instance.reader(None);
-                if let (Some(collector), Some(reader)) = (&self.collector, reader) {
-                    collector.watch(id, reader);
-                }
                 let has_init = instance.has_init();
                 self.instances.insert(id, instance);
+                self.watch(id, None);
                 if !has_init {
                     self.seen.push(Observation::InstanceOpened { instance: id });
                 }
@@ -99,15 +96,16 @@ impl Hub {
             test: task.test,
             home: id,
             place: id,
-            memory: instance.memory_account(),
+            hits: instance.hits(),
+            memory_seen: 0,
             held: false,
-            killed: false,
+            killed: None,
         };
         self.threads.insert(task.thread, thread);
         match &mut self.runner {
             Runner::Processes(launches) => {
                 let launch = launches.launch(task.test);
-                let order = order_start(task.thread, launch, &instance.scratch);
+                let order = order_start(task.thread, launch, instance);
                 instance.tell(&order).await
             }
             Runner::Python(_) => self.start_in_worker(task, id).await,
@@ -152,7 +150,7 @@ impl Hub {
                     python.tell(collector, &order).await
                 } else {
                     let launch = python.anew(number, &instance.scratch);
-                    let order = order_start(ThreadId(WORKER_THREAD), launch, &instance.scratch);
+                    let order = order_start(ThreadId(WORKER_THREAD), launch, instance);
                     instance.tell(&order).await
                 }
             }
@@ -163,7 +161,7 @@ impl Hub {
         let Some(running) = self.threads.get_mut(&thread) else {
             return Ok(());
         };
-        running.killed = true;
+        running.killed = Some(why);
         let (home, place) = (running.home, running.place);
         match &mut self.runner {
             Runner::Processes(_) => {
@@ -204,11 +202,11 @@ impl Hub {
         }
         from.move_to(to)?;
         let spare = to.own_pids();
-        let memory = to.memory_account();
+        let hits = to.hits();
         let procs_file = to.procs_files().last().cloned();
         let home = self.threads.get_mut(&thread).map(|running| {
             running.place = target;
-            running.memory = memory;
+            running.hits = hits;
             running.home
         });
         if let (Some(home), Some(procs_file)) = (home, procs_file)

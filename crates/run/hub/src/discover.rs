@@ -69,21 +69,8 @@ pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
         Suite::Exec(exec) => Some(exec.discover(&mut setup.progress)?),
         Suite::Pytest(_) => None,
     };
-    let layout = Layout::detect(Path::new("/"))?;
-    let host = budget::detect(Path::new("/"), &layout);
     let (events, mut happened) = mpsc::channel(EVENTS_MAX);
-    let wanted = Wanted {
-        executable: setup.executable.clone(),
-        isolation: setup.isolation,
-        visible: visible(&setup),
-        events: events.clone(),
-    };
-    let ground = Ground::prepare(layout, wanted)?;
-    let budget = Budget {
-        holds_memory: ground.holds_memory(),
-        ..setup.budget
-    };
-    ground.limit_memory(budget.memory);
+    let (ground, budget, host) = stand(&setup, &events)?;
     let (mut plan, notes, runner, collector) = match (listed, setup.suite.clone()) {
         (Some(listed), _) => (
             listed.plan,
@@ -143,6 +130,31 @@ pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
     })
 }
 
+/// Makes the ground, within what the host and the budget allow.
+fn stand(setup: &Setup, events: &Events) -> Result<(Ground, Budget, HostBudget), Error> {
+    let layout = Layout::detect(Path::new("/"))?;
+    let mut host = budget::detect(Path::new("/"), &layout);
+    // A part of the host: only as many CPUs, so that tests do not take the rest for theirs.
+    let partial = (setup.budget.cores < host.cores).then_some(setup.budget.cores);
+    if let Some(cores) = partial {
+        host.cpus = budget::some_cpus(&host.cpus, cores, std::process::id());
+    }
+    let wanted = Wanted {
+        cpus: partial.map_or_else(Vec::new, |_| host.cpus.clone()),
+        executable: setup.executable.clone(),
+        isolation: setup.isolation,
+        visible: visible(setup),
+        events: events.clone(),
+    };
+    let ground = Ground::prepare(layout, wanted)?;
+    let budget = Budget {
+        holds_memory: ground.holds_memory(),
+        ..setup.budget
+    };
+    ground.limit(budget.memory, partial);
+    Ok((ground, budget, host))
+}
+
 /// What a private `/tmp` must not hide: the project, this program, and what the environment names.
 fn visible(setup: &Setup) -> Vec<std::path::PathBuf> {
     let mut paths = vec![setup.root.clone(), setup.executable.clone()];
@@ -182,7 +194,7 @@ async fn collect(
     let launch = python
         .suite
         .collector_launch(&python.start_with(&instance.scratch));
-    let order = order_start(ThreadId(WORKER_THREAD), launch, &instance.scratch);
+    let order = order_start(ThreadId(WORKER_THREAD), launch, &instance);
     if let Err(error) = instance.tell(&order).await {
         return Err((error, Some(instance)));
     }

@@ -7,8 +7,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-use cohort_host::cgroup::{CampaignGroup, CampaignReader, InstanceGroup, Layout};
-use cohort_host::init::{self, Setup as InitSetup, ToInit};
+use cohort_host::cgroup::{CampaignGroup, CampaignReader, Controller, InstanceGroup, Layout};
+use cohort_host::init::{self, Limits, Setup as InitSetup, ToInit};
 use cohort_host::process::{self, Owner};
 use cohort_host::remains::{self, SCRATCH_MARKER};
 use cohort_host::{InstanceReader, TreeReader};
@@ -27,6 +27,14 @@ const OUTPUT_BYTES_MAX: u64 = 4 << 20;
 /// Least distance between the budget and the campaign's own memory limit, bytes.
 const BACK_UP_BYTES_MIN: u64 = 64 << 20;
 
+/// Most tasks of an instance: no test needs as many, and a fork bomb ends there.
+pub(crate) const TASKS_MAX: u64 = 16_384;
+/// How much a test gives way when it has no claim to be preferred, where there are no control groups
+/// to say so (nice(2)).
+const NICE: u8 = 5;
+/// Instances of more than this weight do not give way.
+const EQUAL_WEIGHT: u32 = 100;
+
 /// Where instances are made.
 pub(crate) struct Ground {
     layout: Layout,
@@ -36,11 +44,14 @@ pub(crate) struct Ground {
     executable: PathBuf,
     pub(crate) isolation: Isolation,
     visible: Vec<PathBuf>,
+    limits: Limits,
     events: Events,
 }
 
 /// How a campaign's ground is to be.
 pub(crate) struct Wanted {
+    /// CPUs it may run on; empty: all that this process may.
+    pub(crate) cpus: Vec<u32>,
     pub(crate) executable: PathBuf,
     pub(crate) isolation: Isolation,
     /// Must stay visible in a private mount table.
@@ -48,11 +59,15 @@ pub(crate) struct Wanted {
     pub(crate) events: Events,
 }
 
-/// What an instance met at its memory limit, cumulative.
+/// How often an instance met its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct MemoryAccount {
-    pub(crate) limit_hits: u64,
+pub(crate) struct Hits {
+    /// Memory was refused or had to be reclaimed.
+    pub(crate) memory: u64,
+    /// The kernel killed something for memory.
     pub(crate) oom_kills: u64,
+    /// A task could not be made.
+    pub(crate) tasks: u64,
 }
 
 /// One instance, as it lies on this host.
@@ -61,6 +76,8 @@ pub(crate) struct Instance {
     pub(crate) scratch: PathBuf,
     init: Option<Init>,
     hold: Option<AbortHandle>,
+    /// How much its threads give way.
+    nice: u8,
 }
 
 struct Init {
@@ -89,6 +106,16 @@ impl Ground {
                 None
             }
         };
+        let counts_tasks = group
+            .as_ref()
+            .is_some_and(|group| group.controls(Controller::Pids));
+        let limits = Limits {
+            cpus: wanted.cpus,
+            open_files: process::raise_open_files().ok(),
+            tasks: process::tasks_on_host(Path::new("/"))
+                .filter(|_| !counts_tasks)
+                .map(|tasks| tasks + TASKS_MAX),
+        };
         let scratch = std::env::temp_dir().join(owner.to_string());
         fs::DirBuilder::new()
             .mode(0o700)
@@ -106,24 +133,27 @@ impl Ground {
             executable: wanted.executable,
             isolation: wanted.isolation,
             visible: wanted.visible,
+            limits,
             events: wanted.events,
         })
     }
 
     /// Whether instances are control groups whose memory limit holds a thread.
     pub(crate) fn holds_memory(&self) -> bool {
-        use cohort_host::cgroup::Controller;
         self.group
             .as_ref()
             .is_some_and(|group| group.controls(Controller::Memory))
     }
 
-    pub(crate) fn limit_memory(&self, bytes: u64) {
+    /// Backs the budget up: limits on all instances together. A host that refuses one still has the
+    /// limits of each instance.
+    pub(crate) fn limit(&self, memory: u64, cores: Option<f64>) {
         if let Some(group) = &self.group {
             // The instances' own limits stand in any case; this one only backs them up. It must be
             // beyond the wall of an instance that has it all: there the kernel kills unattributed.
-            let beyond = (bytes / 2).max(BACK_UP_BYTES_MIN);
-            let _ = group.set_memory_limit(bytes.saturating_add(beyond));
+            let beyond = (memory / 2).max(BACK_UP_BYTES_MIN);
+            let _ = group.set_memory_limit(memory.saturating_add(beyond));
+            let _ = cores.map(|cores| group.set_cpu_limit(cores));
         }
     }
 
@@ -154,10 +184,12 @@ impl Ground {
             scratch,
             init: None,
             hold: None,
+            nice: self.nice(allotment),
         };
         if let Some(campaign) = &self.group {
             let mut group = campaign.instance(id)?;
             group.set(allotment)?;
+            group.set_task_limit(TASKS_MAX)?;
             if let Ok(Some(signal)) = group.hold_signal() {
                 let watch = tokio::spawn(watch_hold(id, signal, self.events.clone()));
                 instance.hold = Some(watch.abort_handle());
@@ -168,6 +200,44 @@ impl Ground {
             instance.init = Some(self.start_init(id, &instance).await?);
         }
         Ok(instance)
+    }
+
+    fn nice(&self, allotment: &Allotment) -> u8 {
+        let weighed = self
+            .group
+            .as_ref()
+            .is_some_and(|group| group.controls(Controller::Cpu));
+        if weighed || allotment.cpu_weight > EQUAL_WEIGHT {
+            0
+        } else {
+            NICE
+        }
+    }
+
+    /// Changes what an instance may use.
+    pub(crate) fn set(&self, instance: &mut Instance, allotment: &Allotment) -> Result<(), Error> {
+        instance.nice = self.nice(allotment);
+        if let Some(group) = &mut instance.group {
+            group.set(allotment)?;
+        }
+        Ok(())
+    }
+
+    /// Telemetry of an instance; `pid` is its first process, where there are no groups.
+    pub(crate) fn instance_reader(
+        &self,
+        instance: &Instance,
+        pid: Option<i32>,
+    ) -> Option<InstanceReader> {
+        let pid = pid.or_else(|| instance.init_pid());
+        let mut reader = match &instance.group {
+            Some(group) => group.reader().ok()?,
+            None => InstanceReader::Tree(TreeReader::new(Path::new("/"), pid?)),
+        };
+        if let (true, Some(pid)) = (self.isolation.net, pid) {
+            reader.watch_network_of(pid);
+        }
+        Some(reader)
     }
 
     async fn start_init(&self, id: InstanceId, instance: &Instance) -> Result<Init, Error> {
@@ -186,6 +256,7 @@ impl Ground {
             scratch: instance.scratch.clone(),
             visible: self.visible.clone(),
             isolation: self.isolation,
+            limits: self.limits.clone(),
             output_bytes_max: OUTPUT_BYTES_MAX,
         };
         let frame = init::protocol::encode(&ToInit::Setup(setup))?;
@@ -215,17 +286,6 @@ impl Ground {
 }
 
 impl Instance {
-    /// Telemetry of it; `pid` is its first process, where there are no groups.
-    pub(crate) fn reader(&self, pid: Option<i32>) -> Option<InstanceReader> {
-        match &self.group {
-            Some(group) => group.reader().ok(),
-            None => {
-                let pid = pid.or_else(|| self.init_pid())?;
-                Some(InstanceReader::Tree(TreeReader::new(Path::new("/"), pid)))
-            }
-        }
-    }
-
     pub(crate) fn init_pid(&self) -> Option<i32> {
         self.init.as_ref().map(|init| init.child.id() as i32)
     }
@@ -240,24 +300,23 @@ impl Instance {
             .map_or_else(Vec::new, InstanceGroup::procs_files)
     }
 
-    pub(crate) fn set(&mut self, allotment: &Allotment) -> Result<(), Error> {
-        if let Some(group) = &mut self.group {
-            group.set(allotment)?;
-        }
-        Ok(())
+    /// How much its threads give way to other processes.
+    pub(crate) fn nice(&self) -> u8 {
+        self.nice
     }
 
     pub(crate) fn is_held(&mut self) -> bool {
         self.group.as_mut().is_some_and(InstanceGroup::is_held)
     }
 
-    /// How often it ran into a memory limit so far, and how often the kernel killed for it.
-    pub(crate) fn memory_account(&self) -> MemoryAccount {
+    /// How often it met its limits so far.
+    pub(crate) fn hits(&self) -> Hits {
         self.group
             .as_ref()
-            .map_or_else(MemoryAccount::default, |group| MemoryAccount {
-                limit_hits: group.limit_hits(),
+            .map_or_else(Hits::default, |group| Hits {
+                memory: group.limit_hits(),
                 oom_kills: group.oom_kills(),
+                tasks: group.task_limit_hits(),
             })
     }
 

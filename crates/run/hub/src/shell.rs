@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
-    At, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, Observation, Plan, Record,
-    TestResult, ThreadEnd, ThreadId, Verdict,
+    At, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, KillReason, Observation, Plan,
+    Record, SampleBatch, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::discover::{Discovered, Runner};
 use crate::event::{Connection, Event, Events};
-use crate::ground::{Ground, Instance};
+use crate::ground::{Ground, Instance, TASKS_MAX};
 use crate::ledger::Ledger;
 use crate::python::{COLLECTOR, State, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
@@ -133,10 +133,22 @@ impl Hub {
             epoch: self.epoch,
             start: self.start,
         };
-        let host = HostReader::new(std::path::Path::new("/"), self.ground.reader(), cpus);
+        let root = std::path::Path::new("/");
+        let host = HostReader::new(root, self.ground.reader(), cpus, &self.ground.scratch);
         let events = events.clone();
         let ring = Box::new(move |batch| events.try_send(Event::Samples(Box::new(batch))).is_ok());
         Ok(Collector::start(settings, host, ring)?)
+    }
+
+    /// From now on an instance is sampled; `pid` is its first process, where there are no groups.
+    pub(crate) fn watch(&self, id: InstanceId, pid: Option<i32>) {
+        let Some(instance) = self.instances.get(&id) else {
+            return;
+        };
+        let reader = self.ground.instance_reader(instance, pid);
+        if let (Some(collector), Some(reader)) = (&self.collector, reader) {
+            collector.watch(id, reader, instance.scratch.clone());
+        }
     }
 
     fn now(&self) -> At {
@@ -235,13 +247,29 @@ impl Hub {
                     self.seen.push(Observation::MemoryHeld { instance });
                 }
             }
-            Event::Samples(batch) => self.seen.push(Observation::Sampled(*batch)),
+            Event::Samples(batch) => {
+                self.note_memory(&batch);
+                self.seen.push(Observation::Sampled(*batch));
+            }
             Event::Stop => {
                 self.stopped.get_or_insert("stopped by the user".to_owned());
                 self.seen.push(Observation::Interrupted);
             }
         }
         Ok(())
+    }
+
+    fn note_memory(&mut self, batch: &SampleBatch) {
+        let held: HashMap<InstanceId, u64> = batch
+            .instances
+            .iter()
+            .map(|sample| (sample.instance, sample.memory_anon))
+            .collect();
+        for thread in self.threads.values_mut() {
+            if let Some(&bytes) = held.get(&thread.place) {
+                thread.memory_seen = thread.memory_seen.max(bytes);
+            }
+        }
     }
 
     async fn init_said(&mut self, instance: InstanceId, message: FromInit) -> Result<(), Error> {
@@ -274,7 +302,7 @@ impl Hub {
             return Ok(());
         };
         let mut end = threads::end(&thread, ended, launches);
-        self.blame_memory(&thread, &mut end);
+        self.blame_limits(&thread, &mut end);
         if end.verdict.is_failure() {
             let keep = |stream, bytes| self.campaign.keep_output(end.thread, stream, bytes);
             let kept = keep(Stream::Stdout, &ended.stdout).and(keep(Stream::Stderr, &ended.stderr));
@@ -290,17 +318,38 @@ impl Hub {
         Ok(())
     }
 
+    /// Adds what only the instance knows: the memory that all processes of the thread held together,
+    /// and whether a limit is to blame.
+    ///
     /// A failure is one for memory when the kernel killed for memory in its instance meanwhile, or
     /// when it was held at its limit and ran into it (some system calls fail there).
-    fn blame_memory(&self, thread: &Thread, end: &mut ThreadEnd) {
+    fn blame_limits(&self, thread: &Thread, end: &mut ThreadEnd) {
+        end.usage.memory_peak = end.usage.memory_peak.max(thread.memory_seen);
         let Some(instance) = self.instances.get(&thread.place) else {
             return;
         };
-        let now = instance.memory_account();
-        let killed = now.oom_kills > thread.memory.oom_kills;
-        let hit = thread.held && now.limit_hits > thread.memory.limit_hits;
-        if end.verdict.is_failure() && (killed || hit) && !thread.killed {
+        if !end.verdict.is_failure() {
+            return;
+        }
+        match thread.killed {
+            None => {}
+            Some(KillReason::Disk) => {
+                end.message = Some("killed, since it filled the disk".to_owned());
+                return;
+            }
+            Some(_) => return,
+        }
+        let now = instance.hits();
+        let killed = now.oom_kills > thread.hits.oom_kills;
+        let hit = thread.held && now.memory > thread.hits.memory;
+        if killed || hit {
             end.verdict = Verdict::OutOfMemory;
+        } else if now.tasks > thread.hits.tasks {
+            let said = end
+                .message
+                .take()
+                .map_or_else(String::new, |said| format!(": {said}"));
+            end.message = Some(format!("it reached the limit of {TASKS_MAX} tasks{said}"));
         }
     }
 
@@ -384,13 +433,7 @@ impl Hub {
                 worker.pid = i32::try_from(hello.pid).ok();
                 python.behind.insert(connection, hello.worker);
                 let (instance, pid) = (worker.instance, worker.pid);
-                let reader = self
-                    .instances
-                    .get(&instance)
-                    .and_then(|instance| instance.reader(pid));
-                if let (Some(collector), Some(reader)) = (&self.collector, reader) {
-                    collector.watch(instance, reader);
-                }
+                self.watch(instance, pid);
             }
             return Ok(());
         }
@@ -452,7 +495,7 @@ impl Hub {
         let (mut end, output) = cohort_workload::pytest::end(ended);
         let thread = self.threads.remove(&end.thread);
         if let Some(thread) = &thread {
-            self.blame_memory(thread, &mut end);
+            self.blame_limits(thread, &mut end);
         }
         if end.verdict.is_failure() {
             let keep = |stream, text: &str| {
@@ -568,7 +611,7 @@ impl Hub {
             let mut end = unjudged(task.thread, verdict, message);
             (end.exit_code, end.signal) = (code, signal);
             if let Some(thread) = self.threads.remove(&task.thread) {
-                self.blame_memory(&thread, &mut end);
+                self.blame_limits(&thread, &mut end);
             }
             let kept = self
                 .campaign

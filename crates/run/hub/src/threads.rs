@@ -1,8 +1,6 @@
 //! Threads that are processes: started by the init of their instance, judged by their suite.
 
-use std::path::Path;
-
-use crate::ground::MemoryAccount;
+use crate::ground::{Hits, Instance};
 use cohort_host::init::{Ended, Start, ToInit};
 use cohort_model::{InstanceId, KillReason, TestId, ThreadEnd, ThreadId, Usage, Verdict};
 use cohort_workload::{Exit, Judged, Launch, Launches};
@@ -20,27 +18,30 @@ pub(crate) struct Thread {
     pub(crate) home: InstanceId,
     /// Whose groups it is in.
     pub(crate) place: InstanceId,
-    /// What its instance had met at its memory limit when it started.
-    pub(crate) memory: MemoryAccount,
+    /// What its instance had met at its limits when it started.
+    pub(crate) hits: Hits,
+    /// Largest memory that its instance was seen to hold meanwhile and could not drop, bytes.
+    pub(crate) memory_seen: u64,
     /// It was held at its memory limit.
     pub(crate) held: bool,
-    pub(crate) killed: bool,
+    pub(crate) killed: Option<KillReason>,
 }
 
-pub(crate) fn order_start(thread: ThreadId, launch: Launch, scratch: &Path) -> ToInit {
+pub(crate) fn order_start(thread: ThreadId, launch: Launch, instance: &Instance) -> ToInit {
     let mut env: Vec<_> = launch
         .env
         .iter()
         .filter(|(name, _)| name != "TMPDIR")
         .cloned()
         .collect();
-    env.push(("TMPDIR".into(), scratch.into()));
+    env.push(("TMPDIR".into(), instance.scratch.clone().into()));
     ToInit::Start(Start {
         thread: thread.0,
         program: launch.program.into(),
         args: launch.args,
         env,
         cwd: launch.cwd,
+        nice: instance.nice(),
     })
 }
 
@@ -48,7 +49,7 @@ pub(crate) fn order_kill(thread: ThreadId, why: KillReason) -> ToInit {
     let grace_ms = match why {
         KillReason::Timeout | KillReason::Stalled => TIMEOUT_GRACE_MS,
         KillReason::Interrupted => STOP_GRACE_MS,
-        KillReason::Memory => 0,
+        KillReason::Memory | KillReason::Disk => 0,
     };
     ToInit::Kill {
         thread: thread.0,

@@ -301,6 +301,7 @@ pub(crate) fn sample(instance: u32, cpu_us: u64) -> InstanceSample {
         open_files: 4,
         net_received: None,
         net_sent: None,
+        scratch: None,
         failures: 0,
     }
 }
@@ -357,7 +358,14 @@ pub(crate) fn mixed() -> Vec<Record> {
     scenario.wait(SECOND_US);
     scenario.sample(vec![sample(0, 0), sample(1, 0)], 0);
     scenario.end(end(first, Verdict::Failed, SECOND_US));
-    let second = scenario.start(2, 1, Reason::Crowded { threads: 6 });
+    let second = scenario.start(
+        2,
+        1,
+        Reason::Crowded {
+            threads: 6,
+            waited: 0.0,
+        },
+    );
     scenario.find(leak());
     scenario.wait(SECOND_US);
     scenario.sample(

@@ -38,6 +38,7 @@ pub(crate) fn specialty(specialty: Specialty) -> &'static str {
         Specialty::Memory => "memory",
         Specialty::Waiting => "waiting",
         Specialty::Quiet => "quiet",
+        Specialty::Critical => "critical",
     }
 }
 
@@ -123,18 +124,24 @@ pub(crate) const MEMORY_RETRIED: &str = "killed for memory, passed on the larges
 
 /// `failed with 5 threads beside it, passed alone`.
 pub(crate) fn load_sensitive(view: &View, result: &TestResult) -> String {
-    let threads = view
+    let crowd = view
         .retries
         .iter()
         .rev()
         .find_map(|retry| match retry.reason {
-            Reason::Crowded { threads } if retry.test == result.test => Some(threads),
+            Reason::Crowded { threads, waited } if retry.test == result.test => {
+                Some((threads, waited))
+            }
             _ => None,
         });
-    match threads {
-        Some(threads) => {
+    match crowd {
+        Some((threads, waited)) => {
             let beside = words::counted(u64::from(threads.saturating_sub(1)), "thread");
-            format!("failed with {beside} beside it, passed alone")
+            let waiting = match (waited * 100.0).round() {
+                0.0 => String::new(),
+                percent => format!(" and {percent:.0} % of its time waiting for a CPU"),
+            };
+            format!("failed with {beside} beside it{waiting}, passed alone")
         }
         None => "failed crowded, passed alone".to_owned(),
     }

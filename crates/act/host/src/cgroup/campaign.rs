@@ -9,7 +9,7 @@ use super::memory::{self, MemoryReader, MemoryRoom};
 use super::place::{Controller, Place, Places, Version};
 use super::placement::{self, Leaf, Offer};
 use super::pressure::PressureReader;
-use super::{Error, Hierarchy, InstanceGroup, Layout, pids};
+use super::{Error, Hierarchy, InstanceGroup, Layout};
 use crate::kernel_file::Buffer;
 
 /// The campaign's groups. Dropping it kills what is in them and removes them.
@@ -117,12 +117,12 @@ impl CampaignGroup {
             .map_or(Ok(()), |place| memory::set_limit(place, bytes))
     }
 
-    /// Limits the tasks of all instances together: what a fork bomb can reach.
+    /// Limits the CPU of all instances together, cores.
     ///
     /// # Errors
-    /// When the campaign is gone. Nothing happens where the host cannot.
-    pub fn set_task_limit(&self, tasks: u64) -> Result<(), Error> {
-        pids::set_limit(&self.places, tasks)
+    /// When the campaign is gone, or a group above allows less. Nothing happens where the host cannot.
+    pub fn set_cpu_limit(&self, cores: f64) -> Result<(), Error> {
+        cpu::set_quota(&self.places, cores)
     }
 
     /// Makes the groups of an instance. Well below a millisecond.

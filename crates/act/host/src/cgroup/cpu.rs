@@ -3,6 +3,7 @@
 //! | | version 1 | version 2 |
 //! | --- | --- | --- |
 //! | share | `cpu.shares`, 1024 is equal | `cpu.weight`, 100 is equal |
+//! | limit | `cpu.cfs_quota_us` in each `cpu.cfs_period_us` | `cpu.max` |
 //! | used | `cpuacct.usage`, nanoseconds | `cpu.stat` `usage_usec`, even without the controller |
 //! | held back | `cpu.stat` `throttled_time`, nanoseconds | `cpu.stat` `throttled_usec` |
 
@@ -16,6 +17,8 @@ use crate::kernel_file::{Buffer, KernelFile, field};
 const EQUAL_SHARES: u64 = 1024;
 /// `cpu.weight` of an equal share.
 const EQUAL_WEIGHT: u64 = 100;
+/// The time over which a limit is kept, microseconds: the kernel's default.
+const PERIOD_US: u64 = 100_000;
 
 /// Sets the share; `weight` as in version 2. Nothing where the host cannot.
 pub(super) fn set_weight(places: &Places, weight: u32) -> Result<(), Error> {
@@ -28,6 +31,21 @@ pub(super) fn set_weight(places: &Places, weight: u32) -> Result<(), Error> {
         Some(place) => {
             let shares = (u64::from(weight) * EQUAL_SHARES / EQUAL_WEIGHT).max(2);
             write(&place.file("cpu.shares"), &shares.to_string())
+        }
+    }
+}
+
+/// Limits a group to `cores`. Nothing where the host cannot.
+pub(super) fn set_quota(places: &Places, cores: f64) -> Result<(), Error> {
+    let quota_us = (cores * PERIOD_US as f64).max(1_000.0) as u64;
+    match places.serving(Controller::Cpu) {
+        None => Ok(()),
+        Some(place) if place.version == Version::V2 => {
+            write(&place.file("cpu.max"), &format!("{quota_us} {PERIOD_US}"))
+        }
+        Some(place) => {
+            write(&place.file("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
+            write(&place.file("cpu.cfs_quota_us"), &quota_us.to_string())
         }
     }
 }

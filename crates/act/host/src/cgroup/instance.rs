@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use cohort_model::{Allotment, InstanceId};
 
 use super::hold::Hold;
-use super::memory::{self, Peak};
+use super::memory;
 use super::place::{Controller, Places};
 use super::reader::GroupReader;
-use super::{Error, cpu};
+use super::{Error, cpu, pids};
 use crate::InstanceReader;
-use crate::kernel_file::Buffer;
 
 /// One instance's groups. It outlives this value: [`InstanceGroup::remove`] ends it, or the end of
 /// its campaign does.
@@ -22,8 +21,6 @@ pub struct InstanceGroup {
     root: PathBuf,
     places: Places,
     hold: Option<Hold>,
-    peak: Option<Peak>,
-    buffer: Buffer,
 }
 
 impl InstanceGroup {
@@ -42,10 +39,8 @@ impl InstanceGroup {
         Ok(Self {
             id,
             root: root.to_owned(),
-            peak: memory.and_then(Peak::open),
             hold,
             places,
-            buffer: Buffer::default(),
         })
     }
 
@@ -135,24 +130,26 @@ impl InstanceGroup {
             .map_or(0, memory::limit_hits)
     }
 
+    /// Limits its tasks (processes and their threads): what a fork bomb can reach.
+    ///
+    /// # Errors
+    /// When the instance is gone. Nothing happens where the host cannot.
+    pub fn set_task_limit(&self, tasks: u64) -> Result<(), Error> {
+        pids::set_limit(&self.places, tasks)
+    }
+
+    /// How often a task could not be made in it for its limit so far.
+    #[must_use]
+    pub fn task_limit_hits(&self) -> u64 {
+        pids::limit_hits(&self.places)
+    }
+
     /// How often the kernel killed something in it for memory so far.
     #[must_use]
     pub fn oom_kills(&self) -> u64 {
         self.places
             .serving(Controller::Memory)
             .map_or(0, memory::oom_kills)
-    }
-
-    /// Largest memory since [`InstanceGroup::reset_memory_peak`], bytes; 0 where the host cannot tell.
-    pub fn memory_peak(&mut self) -> u64 {
-        self.peak
-            .as_ref()
-            .map_or(0, |peak| peak.bytes(&mut self.buffer))
-    }
-
-    /// Starts the peak anew from what is held now; `false` where the kernel keeps it for ever.
-    pub fn reset_memory_peak(&mut self) -> bool {
-        self.peak.as_mut().is_some_and(Peak::reset)
     }
 
     /// Its telemetry. Good until it is removed.

@@ -1,4 +1,4 @@
-//! Memory: the allotment and the wall behind it, what is held, and the peak.
+//! Memory: the allotment and the wall behind it, and what is held.
 //!
 //! ```text
 //!            allotment                 wall = allotment + 25 %, at least + 32 MiB
@@ -16,8 +16,6 @@
 //! only for what comes after. Version 2 does the same. So the source must not be shrunk below what
 //! it still holds ([`set_allotment`] takes care), nor be used anew before it is empty.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::Path;
 
 use cohort_model::InstanceSample;
@@ -126,52 +124,6 @@ fn number_in(path: &Path) -> u64 {
         .ok()
         .and_then(|text| crate::kernel_file::number(&text))
         .unwrap_or(0)
-}
-
-/// The largest memory since the last reset.
-#[derive(Debug)]
-pub(super) struct Peak {
-    file: KernelFile,
-    writer: Option<std::fs::File>,
-}
-
-impl Peak {
-    pub(super) fn open(place: &Place) -> Option<Self> {
-        let path = place.file(match place.version {
-            Version::V1 => "memory.max_usage_in_bytes",
-            Version::V2 => "memory.peak",
-        });
-        let write_only = || OpenOptions::new().write(true).open(&path).ok();
-        match place.version {
-            Version::V1 => Some(Self {
-                file: KernelFile::open(&path).ok()?,
-                writer: write_only(),
-            }),
-            // A reset holds for the open file it was written to (Linux 6.12 and later), so the same
-            // one must be read.
-            Version::V2 => match OpenOptions::new().read(true).write(true).open(&path) {
-                Ok(file) => Some(Self {
-                    writer: file.try_clone().ok(),
-                    file: KernelFile::from(file),
-                }),
-                Err(_) => Some(Self {
-                    file: KernelFile::open(&path).ok()?,
-                    writer: None,
-                }),
-            },
-        }
-    }
-
-    pub(super) fn bytes(&self, buffer: &mut Buffer) -> u64 {
-        self.file.number(buffer).unwrap_or(0)
-    }
-
-    /// `false` when this kernel keeps the peak for ever.
-    pub(super) fn reset(&mut self) -> bool {
-        self.writer
-            .as_mut()
-            .is_some_and(|file| file.write_all(b"0").is_ok())
-    }
 }
 
 /// The parts of what a group holds, bytes.

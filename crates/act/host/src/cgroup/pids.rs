@@ -2,7 +2,7 @@
 
 use super::place::{Controller, Places};
 use super::{Error, write};
-use crate::kernel_file::{Buffer, KernelFile};
+use crate::kernel_file::{Buffer, KernelFile, field};
 
 /// Most tasks in a group and below. The file is the same in both versions. Nothing where the host
 /// cannot.
@@ -11,6 +11,15 @@ pub(super) fn set_limit(places: &Places, tasks: u64) -> Result<(), Error> {
         None => Ok(()),
         Some(place) => write(&place.file("pids.max"), &tasks.to_string()),
     }
+}
+
+/// How often a task could not be made for the limit so far.
+pub(super) fn limit_hits(places: &Places) -> u64 {
+    let place = places.serving(Controller::Pids);
+    place
+        .and_then(|place| std::fs::read(place.file("pids.events")).ok())
+        .and_then(|text| field(&text, "max"))
+        .unwrap_or(0)
 }
 
 /// Reads the number of tasks.

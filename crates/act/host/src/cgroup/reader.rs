@@ -13,7 +13,8 @@ use super::memory::MemoryReader;
 use super::pids::TasksReader;
 use super::place::{Places, Version};
 use super::pressure::PressureReader;
-use crate::kernel_file::{Buffer, KernelFile, lines, number, pids};
+use crate::kernel_file::{Buffer, KernelFile, pids};
+use crate::network::Network;
 use crate::process;
 
 /// Reads one instance. Make it with [`super::InstanceGroup::reader`].
@@ -25,7 +26,7 @@ pub struct GroupReader {
     tasks: TasksReader,
     pressure: PressureReader,
     procs: Procs,
-    network: Option<KernelFile>,
+    network: Option<Network>,
     counts_files_by_stat: bool,
     root: PathBuf,
     members: Vec<i32>,
@@ -60,10 +61,8 @@ impl GroupReader {
         })
     }
 
-    /// Also counts network bytes, in the network namespace that this process is in. Only for an
-    /// instance that has one of its own.
-    pub fn watch_network_of(&mut self, pid: i32) {
-        self.network = KernelFile::open_if_there(&self.root.join(format!("proc/{pid}/net/dev")));
+    pub(crate) fn watch_network_of(&mut self, pid: i32) {
+        self.network = Network::open(&self.root, pid);
     }
 
     /// Fills all but the instance and its failures; `false` when the instance is gone.
@@ -84,14 +83,8 @@ impl GroupReader {
         }
         self.io.read(buffer, sample);
         self.pressure.read(buffer, sample);
-        if let Some(text) = self
-            .network
-            .as_ref()
-            .and_then(|file| file.read(buffer).ok())
-        {
-            let (received, sent) = network_bytes(text);
-            sample.net_received = Some(received);
-            sample.net_sent = Some(sent);
+        if let Some(network) = &self.network {
+            network.read(buffer, sample);
         }
         true
     }
@@ -114,37 +107,5 @@ impl GroupReader {
         self.members.clear();
         self.members.extend(pids(text));
         true
-    }
-}
-
-/// Received and sent bytes over all devices of `/proc/PID/net/dev`: after two lines of headings,
-/// `device: bytes packets errs drop fifo frame compressed multicast bytes ...`.
-fn network_bytes(text: &[u8]) -> (u64, u64) {
-    let mut totals = (0, 0);
-    for line in lines(text).skip(2) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            continue;
-        };
-        let fields = line[colon + 1..]
-            .split(u8::is_ascii_whitespace)
-            .filter(|field| !field.is_empty());
-        let mut numbers = fields.filter_map(number);
-        totals.0 += numbers.next().unwrap_or(0);
-        totals.1 += numbers.nth(7).unwrap_or(0);
-    }
-    totals
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn network_bytes_of_all_devices() {
-        let text = b"Inter-|   Receive                                                |  Transmit\n \
-            face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
-            lo:   6760      16    0    0    0     0          0         0     6761      16    0    0    0     0       0          0\n  \
-            eth0:40 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\n";
-        assert_eq!(network_bytes(text), (6800, 6763));
     }
 }

@@ -188,7 +188,7 @@ fn controllers(
             &refused,
         )
     };
-    let tasks = campaign.set_task_limit(10_000);
+    let tasks = instance.set_task_limit(10_000);
     let v2_io = layout
         .serving(Controller::Io)
         .is_some_and(|hierarchy| hierarchy.version == Version::V2);

@@ -216,6 +216,7 @@ struct Image {
     args: Vec<CString>,
     env: Vec<CString>,
     cwd: CString,
+    nice: c_int,
 }
 
 impl Image {
@@ -234,6 +235,7 @@ impl Image {
             args: args.map(|argument| c(argument)).collect::<Option<_>>()?,
             env: start.env.iter().map(variable).collect::<Option<_>>()?,
             cwd: c(start.cwd.as_os_str())?,
+            nice: c_int::from(start.nice),
         })
     }
 
@@ -250,6 +252,7 @@ impl Image {
             cwd: self.cwd.as_ptr(),
             fds,
             init: std::process::id().cast_signed(),
+            nice: self.nice,
             failure: None,
         };
         let shared = &raw mut context;
@@ -317,6 +320,7 @@ struct Context {
     /// Of init; they become the child's 0, 1 and 2. None of them is below 3.
     fds: [RawFd; 3],
     init: i32,
+    nice: c_int,
     failure: Option<Failure>,
 }
 
@@ -358,7 +362,19 @@ unsafe fn prepare(context: &Context) -> bool {
             && libc::dup2(context.fds[0], 0) == 0
             && libc::dup2(context.fds[1], 1) == 1
             && libc::dup2(context.fds[2], 2) == 2
+            && (context.nice == 0 || give_way(context.nice))
             && libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) == 0
+    }
+}
+
+/// SAFETY: to be called in the child only.
+#[expect(unsafe_code, reason = "setpriority(2) has no safe wrapper")]
+unsafe fn give_way(nice: c_int) -> bool {
+    // SAFETY: system calls on integers.
+    unsafe {
+        let own = libc::getpriority(libc::PRIO_PROCESS, 0);
+        // Raising one's own number is always allowed.
+        libc::setpriority(libc::PRIO_PROCESS, 0, own + nice) == 0
     }
 }
 

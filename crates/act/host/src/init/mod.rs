@@ -25,6 +25,7 @@ use nix::sys::signal::SigSet;
 
 mod child;
 mod hub;
+mod limits;
 mod link;
 mod output;
 mod place;
@@ -34,7 +35,9 @@ mod supervisor;
 mod thread;
 
 pub use hub::{Error, spawn};
-pub use protocol::{Decoder, Ended, FRAME_BYTES_MAX, FromInit, Setup, Start, ToInit, encode};
+pub use protocol::{
+    Decoder, Ended, FRAME_BYTES_MAX, FromInit, Limits, Setup, Start, ToInit, encode,
+};
 
 use link::Link;
 use supervisor::Supervisor;
@@ -59,8 +62,10 @@ pub fn main() -> i32 {
         return EXIT_DONE;
     };
     let entered = sandbox::enter(&setup).map_err(|error| error.to_string());
-    let ready = entered
-        .and_then(|missing| Supervisor::new(&setup, missing).map_err(|error| error.to_string()));
+    let ready = entered.and_then(|mut missing| {
+        missing.extend(limits::set(&setup.limits));
+        Supervisor::new(&setup, missing).map_err(|error| error.to_string())
+    });
     match ready {
         Ok(supervisor) => {
             supervisor.run(link);

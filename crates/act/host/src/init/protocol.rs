@@ -77,8 +77,21 @@ pub struct Setup {
     pub visible: Vec<PathBuf>,
     /// Which namespaces are private.
     pub isolation: Isolation,
+    /// What holds for every process of the instance.
+    pub limits: Limits,
     /// Most that is kept of each output stream, in bytes: half from its head, half from its tail.
     pub output_bytes_max: u64,
+}
+
+/// Limits that need no control groups and no privileges: each process inherits them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// CPUs that it may run on; empty: those of its parent.
+    pub cpus: Vec<u32>,
+    /// Open files (`RLIMIT_NOFILE`, soft). None: as its parent.
+    pub open_files: Option<u64>,
+    /// Tasks of this user (`RLIMIT_NPROC`, soft), which bounds a fork bomb. None: as its parent.
+    pub tasks: Option<u64>,
 }
 
 /// A program to run.
@@ -95,6 +108,8 @@ pub struct Start {
     /// Its working directory, absolute.
     #[serde(with = "path")]
     pub cwd: PathBuf,
+    /// How much it gives way to other processes, 0 to 19 (nice(2)), on top of what its init does.
+    pub nice: u8,
 }
 
 /// A report of the init.

@@ -36,12 +36,11 @@ impl LongestFirst {
         let mut groups = vec![Group::default(); plan.groups.len()];
         for &test in tests {
             let group = &mut groups[plan.tests[test.index()].group.index()];
-            let estimate = costs.test(test);
-            if estimate.runs > 0 {
-                let wall = Reverse(estimate.wall_us.p50 as u64);
-                group.known.insert((wall, test));
-            } else {
-                group.fresh.push_back(test);
+            match known_wall(test, costs) {
+                Some(wall) => {
+                    group.known.insert((wall, test));
+                }
+                None => group.fresh.push_back(test),
             }
         }
         let mut queue = Self {
@@ -57,6 +56,18 @@ impl LongestFirst {
 
     pub(super) fn len(&self) -> usize {
         self.waiting
+    }
+
+    pub(super) fn put_back(&mut self, test: TestId, id: GroupId, costs: &CostModel) {
+        let group = &mut self.groups[id.index()];
+        match known_wall(test, costs) {
+            Some(wall) => {
+                group.known.insert((wall, test));
+            }
+            None => group.fresh.push_front(test),
+        }
+        self.waiting += 1;
+        self.reorder(id, costs);
     }
 
     /// A group's place follows what is known of it.
@@ -92,6 +103,12 @@ impl LongestFirst {
         self.reorder(id, costs);
         Some(test)
     }
+}
+
+/// Where a test stands that was seen before.
+fn known_wall(test: TestId, costs: &CostModel) -> Option<Reverse<u64>> {
+    let estimate = costs.test(test);
+    (estimate.runs > 0).then_some(Reverse(estimate.wall_us.p50 as u64))
 }
 
 /// What a group's unseen tests may take: anything, until one of them was tried.

@@ -67,6 +67,15 @@ impl Queue {
         }
     }
 
+    /// A test that was taken waits again: its instance could not be had.
+    pub(crate) fn put_back(&mut self, test: TestId, group: GroupId, costs: &CostModel) {
+        match self {
+            Queue::InOrder(tests) => tests.push_front(test),
+            Queue::Longest(queue) => queue.put_back(test, group, costs),
+            Queue::Sticky(queue) => queue.put_back(test, group),
+        }
+    }
+
     /// Something was learned of a group.
     pub(crate) fn learned(&mut self, group: GroupId, costs: &CostModel) {
         if let Queue::Longest(queue) = self {

@@ -66,6 +66,15 @@ impl Sticky {
         self.waiting
     }
 
+    pub(super) fn put_back(&mut self, test: TestId, group: GroupId) {
+        self.waiting += 1;
+        self.add(Stretch {
+            group,
+            tests: VecDeque::from([test]),
+            owner: None,
+        });
+    }
+
     pub(super) fn leave(&mut self, instance: InstanceId) {
         if let Some(index) = self.owned.remove(&instance) {
             self.stretches[index].owner = None;
@@ -138,11 +147,15 @@ impl Sticky {
         let stretch = &mut self.stretches[index];
         let tests = stretch.tests.split_off(stretch.tests.len() / 2);
         let group = stretch.group;
-        let back = Stretch {
+        Some(self.add(Stretch {
             group,
             tests,
             owner: None,
-        };
+        }))
+    }
+
+    /// Adds a stretch; where it is now.
+    fn add(&mut self, stretch: Stretch) -> usize {
         // An empty stretch that nobody owns is as good as a new one: the table stays small.
         let reuse = self
             .stretches
@@ -150,12 +163,12 @@ impl Sticky {
             .position(|old| old.tests.is_empty() && old.owner.is_none());
         match reuse {
             Some(place) => {
-                self.stretches[place] = back;
-                Some(place)
+                self.stretches[place] = stretch;
+                place
             }
             None => {
-                self.stretches.push(back);
-                Some(self.stretches.len() - 1)
+                self.stretches.push(stretch);
+                self.stretches.len() - 1
             }
         }
     }

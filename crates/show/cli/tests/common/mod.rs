@@ -2,6 +2,8 @@
 //!
 //! Promise: every run has a deadline, and [`Suite::assert_nothing_left`] looks for what a run must not leave.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
