@@ -9,6 +9,7 @@ mod links;
 mod metadata;
 mod run;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,9 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   check [--no-tests]           everything CI does: format, clippy, floors, licences, links, schema, tests
-  test [ARGS FOR CARGO TEST]   installs what only tests need, then cargo test --workspace
+  test [ARGS FOR CARGO TEST]   installs what only tests need, then cargo test --workspace, and without ARGS
+                               the tests of control groups once more, as test-vm
+  test-vm                      the tests of control groups in a virtual machine with version 2 only
   bench suite [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE]
                                side by side with cargo-nextest and pytest-xdist
 ";
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         ["check"] => check::check(check::Tests::Run),
         ["check", "--no-tests"] => check::check(check::Tests::LeaveOut),
         ["test", rest @ ..] => test::test(rest),
+        ["test-vm"] => test::test_vm(),
         ["bench", "suite", rest @ ..] => bench::suite(rest),
         other => Err(Error::Usage(other.join(" "))),
     };

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the tests of the workspace, with what only they need.
 //!
-//! The pytest adapter is tested on real pytest: a virtual environment below the target directory,
+//! Where the host has control groups of version 1, or is not to be touched, a virtual machine has those
+//! of version 2 ([`vm`]). The pytest adapter is tested on real pytest: a virtual environment below the target directory,
 //! made once and made anew when the list of packages changes. Where that cannot be made, its tests
 //! are left out, and it is said why.
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::error::Error;
-use crate::run;
+use crate::{run, vm};
 
 /// What only tests need from PyPI.
 const PACKAGES: [&str; 1] = ["pytest"];
@@ -17,28 +18,25 @@ const PACKAGES: [&str; 1] = ["pytest"];
 /// Names the Python that has [`PACKAGES`], to the tests.
 const PYTHON_VARIABLE: &str = "COHORT_TEST_PYTHON";
 
-/// Runs `cargo test --workspace ARGS` and gives its exit code. Closes with the sum of all its
-/// closing lines, `N passed, N failed`.
+/// Runs `cargo test --workspace ARGS` and gives its exit code; without ARGS, then the tests of control
+/// groups in a virtual machine. Closes with the sum of all closing lines, `N passed, N failed`.
 pub(crate) fn test(args: &[&str]) -> Result<ExitCode, Error> {
     let mut command = run::cargo();
     command
         .args(["test", "--workspace"])
         .args(args)
         .stdout(Stdio::piped());
-    let left_out = match environment(&run::target_dir().join("test-python"), &PACKAGES) {
+    let mut left_out = Vec::new();
+    match environment(&run::target_dir().join("test-python"), &PACKAGES) {
         Ok(python) => {
             command.env(PYTHON_VARIABLE, python);
-            None
         }
         Err(error) => {
             command.env_remove(PYTHON_VARIABLE);
-            Some(format!(
+            left_out.push(format!(
                 "left out: tests of the pytest adapter on real pytest, since {error}"
-            ))
+            ));
         }
-    };
-    if let Some(left_out) = &left_out {
-        eprintln!("{left_out}");
     }
     let failed = |source| Error::Start {
         program: "cargo test".into(),
@@ -49,19 +47,46 @@ pub(crate) fn test(args: &[&str]) -> Result<ExitCode, Error> {
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line.map_err(failed)?;
-            sum.add(&String::from_utf8_lossy(&line));
-            let mut out = std::io::stdout().lock();
-            // A reader that went away must not stop the tests.
-            let _ = out.write_all(&line).and_then(|()| out.write_all(b"\n"));
+            sum.see(&String::from_utf8_lossy(&line));
         }
     }
     let status = child.wait().map_err(failed)?;
-    if let Some(left_out) = &left_out {
+    if args.is_empty() && status.success() {
+        left_out.extend(in_machine(&mut sum));
+    }
+    for left_out in &left_out {
         println!("{left_out}");
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     let code = status.code().and_then(|code| u8::try_from(code).ok());
+    if status.success() && sum.failed > 0 {
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Runs the tests of control groups in a virtual machine; what is left out is a failure here.
+pub(crate) fn test_vm() -> Result<ExitCode, Error> {
+    let mut sum = Sum::default();
+    let left_out = in_machine(&mut sum);
+    if let Some(left_out) = &left_out {
+        println!("{left_out}");
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    let good = left_out.is_none() && sum.failed == 0 && sum.passed > 0;
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What had to be left out of it.
+fn in_machine(sum: &mut Sum) -> Option<String> {
+    let tested = vm::test(|line| sum.see(line));
+    tested.err().map(|why| {
+        format!("left out: tests of control groups on a kernel with version 2 only, since {why}")
+    })
 }
 
 /// Over the closing lines of all test binaries.
@@ -72,6 +97,13 @@ struct Sum {
 }
 
 impl Sum {
+    /// Passes a line on, and adds it up.
+    fn see(&mut self, line: &str) {
+        self.add(line);
+        // A reader that went away must not stop the tests.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
+    }
+
     /// `test result: ok. 3 passed; 0 failed; 0 ignored; ...`
     fn add(&mut self, line: &str) {
         let Some(counts) = line.trim_start().strip_prefix("test result: ") else {

@@ -15,7 +15,7 @@ use cohort_host::{empty_sample, kernel_file};
 use cohort_model::{Allotment, HostSample, InstanceId};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(120);
 const MIB: u64 = 1 << 20;
 
 fn campaign(what: &str) -> Option<(Layout, CampaignGroup)> {
@@ -202,6 +202,8 @@ fn a_process_is_held_at_its_limit_and_goes_on_with_more() {
         eprintln!("LEFT OUT: holding: this host cannot");
         return;
     };
+    let hierarchy = layout.serving(Controller::Memory);
+    let version = hierarchy.map(|hierarchy| hierarchy.version);
     instance.set(&allotment(24 * MIB)).unwrap();
     assert!(!instance.is_held());
     // Doubles a string until it has 64 MiB.
@@ -235,7 +237,8 @@ fn a_process_is_held_at_its_limit_and_goes_on_with_more() {
         sample.memory_peak >= 24 * MIB && sample.memory_anon > sample.memory_file,
         "{sample:?}"
     );
-    assert!(instance.limit_hits() > 0);
+    // Version 2 slows it down before it runs into a limit.
+    assert!(instance.limit_hits() > 0 || version == Some(Version::V2));
     assert!(child.0.try_wait().unwrap().is_none(), "still alive");
 
     instance.set(&allotment(512 * MIB)).unwrap();

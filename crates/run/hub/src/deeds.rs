@@ -52,8 +52,9 @@ impl Hub {
             Ok(instance) => {
                 let has_init = instance.has_init();
                 self.instances.insert(id, instance);
-                self.watch(id, None);
+                // An init is watched once it is where it belongs.
                 if !has_init {
+                    self.watch(id, None);
                     self.seen.push(Observation::InstanceOpened { instance: id });
                 }
             }

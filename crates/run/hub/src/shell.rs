@@ -274,7 +274,10 @@ impl Hub {
 
     async fn init_said(&mut self, instance: InstanceId, message: FromInit) -> Result<(), Error> {
         match message {
-            FromInit::Ready { .. } => self.seen.push(Observation::InstanceOpened { instance }),
+            FromInit::Ready { .. } => {
+                self.watch(instance, None);
+                self.seen.push(Observation::InstanceOpened { instance });
+            }
             FromInit::SetupFailed { message } => self.init_gone(instance, message).await,
             FromInit::Started { .. } => {}
             FromInit::StartFailed { thread, message } if thread != WORKER_THREAD => {

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use common::Suite;
@@ -114,11 +116,17 @@ fn instances_that_the_host_does_not_hold_are_done_without() {
 fn network_bytes_of_private_networks_are_counted() {
     let script = "\
         ip link show lo > /dev/null || exit 77\n\
-        cat < /dev/null > /dev/tcp/127.0.0.1/1 2> /dev/null; sleep 0.6";
-    let suite = Suite::new(&["a"], &format!("exec bash -c '{script}'"));
+        : < /dev/null > /dev/tcp/127.0.0.1/1 2> /dev/null; sleep 0.6";
+    let script = format!("command -v bash > /dev/null || exit 77\nexec bash -c '{script}'");
+    let suite = Suite::new(&["a"], &script);
     let ended = suite.run(&["--isolate", "net"]);
-    if ended.code == Some(4) {
-        eprintln!("LEFT OUT: private networks are not allowed here: {ended:?}");
+    if ended.code == Some(4)
+        || suite
+            .verdicts()
+            .get("a")
+            .is_some_and(|was| was == "skipped")
+    {
+        eprintln!("LEFT OUT: needs private networks, ip, and bash: {ended:?}");
         return;
     }
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -126,7 +134,9 @@ fn network_bytes_of_private_networks_are_counted() {
         let seen = event["observations"].as_array().into_iter().flatten();
         seen.filter_map(|seen| seen["instances"].as_array())
             .flatten()
-            .any(|sample| sample["net_received"].as_u64().is_some_and(|n| n > 0))
+            .filter_map(|sample| sample["net_received"].as_u64())
+            // Not those of the host.
+            .any(|bytes| bytes > 0 && bytes < 10_000)
     });
     assert!(received, "{ended:?}");
 }
@@ -142,7 +152,7 @@ fn a_fork_bomb_ends_at_the_limit_of_tasks_or_of_memory() {
         return;
     }
     let suite = Suite::new(&["bomb", "tame"], BOMB);
-    let ended = suite.run(&["--memory", "400MiB", "--timeout", "30s"]);
+    let ended = suite.run(&["--memory", "160MiB", "--timeout", "60s"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(suite.verdicts()["tame"], "passed");
     assert_ne!(suite.verdicts()["bomb"], "passed");
@@ -173,4 +183,59 @@ fn who_fills_the_disk_is_killed_and_the_others_go_on() {
     assert_eq!(kills[0]["why"], "disk", "{kills:?}");
     suite.assert_nothing_left(&ended);
     suite.assert_replays();
+}
+
+/// Where version 2 stands alone and may be used: as on most hosts of today, seen by root.
+const UNIFIED: &str = "/sys/fs/cgroup";
+/// A user without any privileges.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn a_user_with_a_delegated_group_can_do_it_all() {
+    let controllers = std::fs::read_to_string(format!("{UNIFIED}/cgroup.controllers"));
+    let is_v2 = controllers.is_ok_and(|names| names.contains("memory"));
+    let group = Path::new(UNIFIED).join(format!("delegated-{}", std::process::id()));
+    if !is_v2 || std::fs::create_dir(&group).is_err() {
+        eprintln!("LEFT OUT: delegation needs root and version 2 of control groups");
+        return;
+    }
+    std::fs::write(
+        format!("{UNIFIED}/cgroup.subtree_control"),
+        "+cpu +memory +pids",
+    )
+    .unwrap();
+    let files = [
+        "",
+        "cgroup.procs",
+        "cgroup.threads",
+        "cgroup.subtree_control",
+    ];
+    for file in files {
+        std::os::unix::fs::chown(group.join(file), Some(NOBODY), None).unwrap();
+    }
+    let script = "\
+        test $1 = big || exit 0\n\
+        exec awk 'BEGIN { while (n++ < 300) held[n] = sprintf(\"%1000000s\", n) }'";
+    let suite = Suite::new(&["a", "big", "c"], script);
+    suite.give_to(NOBODY);
+    let mut command = Command::new("sh");
+    // In its group before it begins: what it is then is what a login session is.
+    let enter = "read go; exec \"$0\" run --progress plain --events events --memory 128MiB";
+    command
+        .args(["-c", enter, env!("CARGO_BIN_EXE_cohort")])
+        .uid(NOBODY)
+        .gid(NOBODY);
+    let mut run = suite.spawn_with_input(command);
+    std::fs::write(group.join("cgroup.procs"), run.pid().to_string()).unwrap();
+    run.tell("go\n");
+    let ended = run.end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(suite.verdicts()["big"], "out_of_memory", "{ended:?}");
+    assert_eq!(
+        suite.events()[0]["budget"]["holds_memory"],
+        true,
+        "{ended:?}"
+    );
+    suite.assert_nothing_left(&ended);
+    std::fs::remove_dir(&group).unwrap();
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// No run may take longer.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 /// Between two looks at a condition.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -87,7 +88,26 @@ impl Suite {
         self.spawn(command)
     }
 
-    pub(crate) fn spawn(&self, mut command: Command) -> Running {
+    /// Hands the whole project to another user.
+    pub(crate) fn give_to(&self, user: u32) {
+        let mut paths = vec![self.directory.path().to_path_buf()];
+        while let Some(path) = paths.pop() {
+            std::os::unix::fs::chown(&path, Some(user), None).unwrap();
+            let inside = fs::read_dir(&path).into_iter().flatten().flatten();
+            paths.extend(inside.map(|entry| entry.path()));
+        }
+    }
+
+    pub(crate) fn spawn(&self, command: Command) -> Running {
+        self.spawn_from(command, Stdio::null())
+    }
+
+    /// Its input is a pipe: [`Running::tell`].
+    pub(crate) fn spawn_with_input(&self, command: Command) -> Running {
+        self.spawn_from(command, Stdio::piped())
+    }
+
+    fn spawn_from(&self, mut command: Command, stdin: Stdio) -> Running {
         let name = |stream: &str| {
             let number = fs::read_dir(self.directory.path()).unwrap().count();
             self.directory.path().join(format!("{number}.{stream}"))
@@ -99,7 +119,7 @@ impl Suite {
             .current_dir(self.root())
             .env("TMPDIR", self.directory.path().join("tmp"))
             .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(out)
             .stderr(File::create(&stderr).unwrap())
             .spawn()
@@ -178,6 +198,11 @@ fn named(folder: &Path, prefix: &str, depth: usize) -> Vec<PathBuf> {
 impl Running {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub(crate) fn tell(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
     }
 
     pub(crate) fn signal(&self, signal: i32) {
