@@ -26,6 +26,14 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(soft)
 }
 
+/// How many files this process may have open.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn open_files_max() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
 /// Kernel tasks on this host now (proc_loadavg(5)); none when that cannot be read.
 #[must_use]
 pub fn tasks_on_host(root: &Path) -> Option<u64> {

@@ -89,7 +89,7 @@ fn an_instance_is_entered_read_and_removed() {
     let Some((_, campaign)) = campaign("read") else {
         return;
     };
-    let instance = campaign.instance(InstanceId(4)).unwrap();
+    let instance = campaign.maker().make(InstanceId(4)).unwrap();
     let mut reader = instance.reader().unwrap();
     let mut sample = empty_sample(InstanceId(4));
     assert!(reader.read(&mut sample));
@@ -143,7 +143,7 @@ fn allotments_reach_the_kernel() {
     let Some((layout, campaign)) = campaign("allot") else {
         return;
     };
-    let mut instance = campaign.instance(InstanceId(0)).unwrap();
+    let mut instance = campaign.maker().make(InstanceId(0)).unwrap();
     campaign.set_memory_limit(512 * MIB).unwrap();
     campaign.set_cpu_limit(1.5).unwrap();
     instance.set_task_limit(500).unwrap();
@@ -197,7 +197,7 @@ fn a_process_is_held_at_its_limit_and_goes_on_with_more() {
     let Some((layout, campaign)) = campaign("hold") else {
         return;
     };
-    let mut instance = campaign.instance(InstanceId(0)).unwrap();
+    let mut instance = campaign.maker().make(InstanceId(0)).unwrap();
     let Some(signal) = instance.hold_signal().unwrap() else {
         eprintln!("LEFT OUT: holding: this host cannot");
         return;
@@ -252,7 +252,7 @@ fn a_held_process_can_be_killed() {
     let Some((_, campaign)) = campaign("heldkill") else {
         return;
     };
-    let mut instance = campaign.instance(InstanceId(0)).unwrap();
+    let mut instance = campaign.maker().make(InstanceId(0)).unwrap();
     if instance.hold_signal().unwrap().is_none() {
         eprintln!("LEFT OUT: killing what is held: this host cannot hold");
         return;
@@ -272,8 +272,8 @@ fn a_tree_that_keeps_forking_is_moved_whole_and_killed() {
         return;
     };
     let (source, target) = (
-        campaign.instance(InstanceId(0)).unwrap(),
-        campaign.instance(InstanceId(1)).unwrap(),
+        campaign.maker().make(InstanceId(0)).unwrap(),
+        campaign.maker().make(InstanceId(1)).unwrap(),
     );
     let mut spared = Guarded::shell("read a");
     source.enter(spared.pid()).unwrap();
@@ -303,7 +303,7 @@ fn what_is_killed_may_have_groups_of_its_own() {
     let Some((_, campaign)) = campaign("nested") else {
         return;
     };
-    let instance = campaign.instance(InstanceId(0)).unwrap();
+    let instance = campaign.maker().make(InstanceId(0)).unwrap();
     let child = Guarded::shell("read a");
     instance.enter(child.pid()).unwrap();
     let nested: Vec<_> = instance
@@ -340,14 +340,14 @@ fn groups_of_a_dead_cohort_are_cleaned_up_and_those_of_a_living_one_are_not() {
     let Some((layout, living)) = campaign("living") else {
         return;
     };
-    let kept = living.instance(InstanceId(0)).unwrap();
+    let kept = living.maker().make(InstanceId(0)).unwrap();
     let mut alive = Guarded::shell("read a");
     kept.enter(alive.pid()).unwrap();
 
     let owner = dead_owner();
     assert!(owner.is_dead(root));
     let dead = CampaignGroup::create(&layout, &owner.to_string()).unwrap();
-    let instance = dead.instance(InstanceId(7)).unwrap();
+    let instance = dead.maker().make(InstanceId(7)).unwrap();
     let mut left = Guarded::shell("sleep 1000 & echo started; wait");
     instance.enter(left.pid()).unwrap();
     let folders = dead.folders();

@@ -29,7 +29,7 @@ impl Working {
         let child = Command::new("sh").args(["-c", script]).spawn()?;
         let mut working = Self { child, group: None };
         if let Some(campaign) = campaign {
-            let group = campaign.instance(id)?;
+            let group = campaign.maker().make(id)?;
             group.enter(i32::try_from(working.child.id())?)?;
             working.group = Some(group);
         }

@@ -113,8 +113,8 @@ impl CpuRoom {
         self.samples.front().map_or(At(0), |&(at, _)| at)
     }
 
-    /// Cores that are free, beside the threads that are `young`. Zero under CPU pressure. `None`
-    /// before there is a window.
+    /// Cores that are free, beside the threads that are `young`; below zero when more is wanted than
+    /// there is. Never more than zero under CPU pressure. `None` before there is a window.
     #[must_use]
     pub fn free_cores(&self, young: impl Iterator<Item = Stay>) -> Option<f64> {
         let (&(from, first), &(to, last)) = (self.samples.front()?, self.samples.back()?);
@@ -125,9 +125,12 @@ impl CpuRoom {
         let share = |new: u64, old: u64| new.saturating_sub(old) as f64 / window_us as f64;
         let ours = share(last.campaign_cpu_us, first.campaign_cpu_us);
         let all = share(last.busy_us, first.busy_us);
-        if share(last.cpu_pressure_us, first.cpu_pressure_us) > PRESSURE_MAX {
-            return Some(0.0);
-        }
+        let pressure = share(last.cpu_pressure_us, first.cpu_pressure_us);
+        let most = if pressure > PRESSURE_MAX {
+            0.0
+        } else {
+            self.cores
+        };
         let (mut old, mut load) = (ours, 0.0);
         for stay in young.chain(self.ended.iter().copied()) {
             old -= stay.measured(from, to);
@@ -135,7 +138,7 @@ impl CpuRoom {
         }
         let others = (all - ours).clamp(0.0, self.cores * OTHERS_PART);
         let used = old.max(0.0) + load;
-        Some((self.cores - others - used).clamp(0.0, self.cores))
+        Some((self.cores - others - used).min(most))
     }
 }
 
@@ -199,6 +202,7 @@ mod tests {
     fn an_ended_thread_gives_back_what_the_window_shows_of_it() {
         let mut room = room(&[(0, sample(0, 0, 0)), (100_000, sample(200_000, 200_000, 0))]);
         assert_eq!(free(&room, &[]), Some(0.0));
+        assert_eq!(free(&room, &[young(100_000, None)]), Some(-0.5));
         room.thread_ended(At(0), At(110_000), 1.0);
         assert_eq!(free(&room, &[]), Some(1.0));
         for at in 2..6 {

@@ -11,6 +11,20 @@ use crate::{Orchestrator, Step};
 /// A thread is started when at least this part of the CPU it is expected to use is free: rather
 /// somewhat too many than an idle core.
 const FIT_PART: f64 = 0.5;
+/// A test that uses no more cores than this waits for the most part, and overlaps with whatever
+/// computes.
+const SMALL_CORES: f64 = 0.15;
+/// For such tests CPU may be wanting by this many cores.
+const SLACK_CORES: f64 = 0.25;
+
+/// Cores that have to be free for a thread that is expected to use `cores`.
+fn cores_needed(cores: f64) -> f64 {
+    if cores <= SMALL_CORES {
+        cores - SLACK_CORES
+    } else {
+        cores * FIT_PART
+    }
+}
 /// With at most this many to try again, each is tried alone.
 const ALONE_MAX: usize = 16;
 
@@ -77,7 +91,7 @@ impl Orchestrator {
         Room {
             running: self.running(),
             always: self.calm_threads(),
-            free_cores: free.unwrap_or(0.0),
+            free_cores: free.unwrap_or(-self.budget.cores),
             memory_available: self.host.memory_available,
         }
     }
@@ -95,7 +109,7 @@ impl Orchestrator {
                 let free_lock = tests[test.index()]
                     .lock
                     .is_none_or(|lock| !locks.contains(&lock));
-                let free = room.free_cores >= estimate.cores.p50 * FIT_PART;
+                let free = room.free_cores >= cores_needed(estimate.cores.p50);
                 let cores = room.running < room.always || adaptive && free;
                 let need = estimate.memory.p90;
                 let there = room.memory_available == 0 || need <= room.memory_available as f64;
@@ -138,7 +152,7 @@ impl Orchestrator {
         match self.policy {
             Policy::Static => Reason::Static,
             Policy::Adaptive => Reason::Room {
-                free_cores: room.free_cores,
+                free_cores: room.free_cores.max(0.0),
                 free_memory: self.promises.free(),
                 cores: estimate.cores.p50,
                 memory: estimate.memory.p90 as u64,

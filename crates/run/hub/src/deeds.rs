@@ -7,6 +7,7 @@ use cohort_workload::pytest::protocol::ToPython;
 use crate::Error;
 use crate::discover::Runner;
 use crate::ground::chain;
+use crate::instance::Instance;
 use crate::python::{State, Task, WORKER_THREAD};
 use crate::shell::Hub;
 use crate::threads::{Thread, order_kill, order_start, unjudged};
@@ -18,14 +19,14 @@ impl Hub {
                 instance,
                 allotment,
                 ..
-            } => self.open(instance, &allotment).await,
+            } => self.open(instance, &allotment),
             Command::Specialize {
                 instance,
                 allotment,
                 ..
             } => {
                 if let Some(instance) = self.instances.get_mut(&instance) {
-                    self.ground.set(instance, &allotment)?;
+                    instance.set(&allotment)?;
                 }
             }
             Command::CloseInstance { instance } => self.close(instance).await?,
@@ -45,24 +46,59 @@ impl Hub {
         Ok(())
     }
 
-    async fn open(&mut self, id: InstanceId, allotment: &Allotment) {
+    fn open(&mut self, id: InstanceId, allotment: &Allotment) {
         let processes = matches!(self.runner, Runner::Processes(_));
         let forks = matches!(&self.runner, Runner::Python(python) if python.forks);
-        match self.ground.open(id, allotment, processes || !forks).await {
+        match self.ground.open(id, allotment, processes || !forks) {
             Ok(instance) => {
-                let has_init = instance.has_init();
                 self.instances.insert(id, instance);
-                // An init is watched once it is where it belongs.
-                if !has_init {
-                    self.watch(id, None);
-                    self.seen.push(Observation::InstanceOpened { instance: id });
-                }
             }
             Err(error) => self.seen.push(Observation::InstanceLost {
                 instance: id,
                 reason: chain(&error),
             }),
         }
+    }
+
+    /// An instance was made, or could not be.
+    pub(crate) async fn made(&mut self, id: InstanceId) -> Result<(), Error> {
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return Ok(());
+        };
+        if let Err(error) = self.ground.enter(id, instance).await {
+            self.open_failed(id, &chain(&error));
+            return Ok(());
+        }
+        let later = instance.catch_up().await?;
+        // An init is watched, and said to be there, once it is where it belongs.
+        if !instance.has_init() {
+            self.watch(id, None);
+            self.seen.push(Observation::InstanceOpened { instance: id });
+        }
+        if let Some((thread, source)) = later.arrival {
+            self.hand_over(thread, source, id).await?;
+        }
+        if let Some(task) = later.task {
+            self.start_in_worker(task, id).await?;
+        }
+        Ok(())
+    }
+
+    /// An instance could not be opened: what was to run there never ran.
+    pub(crate) fn open_failed(&mut self, id: InstanceId, why: &str) {
+        let Some(instance) = self.instances.remove(&id) else {
+            return;
+        };
+        self.closing.push(instance.close(id));
+        for thread in self.threads_at_home(id) {
+            self.threads.remove(&thread);
+            let message = format!("{id} could not be opened: {why}");
+            self.end_thread(id, unjudged(thread, Verdict::Aborted, message));
+        }
+        self.seen.push(Observation::InstanceLost {
+            instance: id,
+            reason: why.to_owned(),
+        });
     }
 
     async fn close(&mut self, id: InstanceId) -> Result<(), Error> {
@@ -80,8 +116,7 @@ impl Hub {
             }
         }
         if let Some(instance) = self.instances.remove(&id) {
-            // What cannot be removed now is found when the campaign's own group is removed.
-            instance.close(id).await;
+            self.closing.push(instance.close(id));
         }
         Ok(())
     }
@@ -101,12 +136,14 @@ impl Hub {
             memory_seen: 0,
             held: false,
             killed: None,
+            late: instance.later().is_some(),
         };
         self.threads.insert(task.thread, thread);
         match &mut self.runner {
             Runner::Processes(launches) => {
                 let launch = launches.launch(task.test);
-                let order = order_start(task.thread, launch, instance);
+                let nice = self.ground.nice(instance.allotment());
+                let order = order_start(task.thread, launch, (&instance.scratch, nice));
                 instance.tell(&order).await
             }
             Runner::Python(_) => self.start_in_worker(task, id).await,
@@ -119,6 +156,10 @@ impl Hub {
         else {
             return Ok(());
         };
+        if let Some(later) = instance.later() {
+            later.task = Some(task);
+            return Ok(());
+        }
         let now = python
             .worker_of(id)
             .map(|(number, worker)| (number, worker.state));
@@ -151,7 +192,9 @@ impl Hub {
                     python.tell(collector, &order).await
                 } else {
                     let launch = python.anew(number, &instance.scratch);
-                    let order = order_start(ThreadId(WORKER_THREAD), launch, instance);
+                    let nice = self.ground.nice(instance.allotment());
+                    let place = (instance.scratch.as_path(), nice);
+                    let order = order_start(ThreadId(WORKER_THREAD), launch, place);
                     instance.tell(&order).await
                 }
             }
@@ -164,6 +207,9 @@ impl Hub {
         };
         running.killed = Some(why);
         let (home, place) = (running.home, running.place);
+        if self.forget_start(thread, home) {
+            return Ok(());
+        }
         match &mut self.runner {
             Runner::Processes(_) => {
                 if let Some(instance) = self.instances.get_mut(&home) {
@@ -187,17 +233,33 @@ impl Hub {
         Ok(())
     }
 
+    /// A test that waits for its instance to begin in a worker is taken back.
+    fn forget_start(&mut self, thread: ThreadId, home: InstanceId) -> bool {
+        let later = self.instances.get_mut(&home).and_then(Instance::later);
+        let taken = later.and_then(|later| later.task.take_if(|task| task.thread == thread));
+        if taken.is_some() {
+            self.threads.remove(&thread);
+            let message = "killed before it began".to_owned();
+            self.end_thread(home, unjudged(thread, Verdict::Aborted, message));
+        }
+        taken.is_some()
+    }
+
     async fn hand_over(
         &mut self,
         thread: ThreadId,
         source: InstanceId,
         target: InstanceId,
     ) -> Result<(), Error> {
+        if let Some(later) = self.instances.get_mut(&target).and_then(Instance::later) {
+            later.arrival = Some((thread, source));
+            return Ok(());
+        }
         let (Some(from), Some(to)) = (self.instances.get(&source), self.instances.get(&target))
         else {
             return Ok(());
         };
-        if self.ground.isolation.pid {
+        if self.ground.isolation.pid || !self.threads.contains_key(&thread) {
             // The inner init cannot be told from the thread's processes from out here.
             return Ok(());
         }

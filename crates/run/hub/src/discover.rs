@@ -16,7 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
 
 use crate::event::{EVENTS_MAX, Event, Events, accept_python};
-use crate::ground::{Ground, Instance, Wanted};
+use crate::ground::{Ground, Wanted};
+use crate::instance::Instance;
 use crate::python::{COLLECTOR, Python, WORKER_THREAD};
 use crate::threads::order_start;
 use crate::{Error, Preview, Setup};
@@ -51,7 +52,9 @@ impl Discovered {
             .collect();
         let missing = self.ground.missing.clone();
         let instances = self.collector.map(|instance| (COLLECTOR, instance));
-        self.ground.clear(instances.into_iter().collect()).await;
+        self.ground
+            .clear(instances.into_iter().collect(), Vec::new())
+            .await;
         Preview {
             plan: self.plan,
             estimates,
@@ -84,7 +87,7 @@ pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
                 Ok(collected) => collected,
                 Err((error, instance)) => {
                     let left = instance.map(|instance| (COLLECTOR, instance));
-                    ground.clear(left.into_iter().collect()).await;
+                    ground.clear(left.into_iter().collect(), Vec::new()).await;
                     return Err(error);
                 }
             };
@@ -149,6 +152,7 @@ fn stand(setup: &Setup, events: &Events) -> Result<(Ground, Budget, HostBudget),
     let ground = Ground::prepare(layout, wanted)?;
     let budget = Budget {
         holds_memory: ground.holds_memory(),
+        instances: setup.budget.instances.min(ground.instances_max()),
         ..setup.budget
     };
     ground.limit(budget.memory, partial);
@@ -189,12 +193,14 @@ async fn collect(
     };
     let mut instance = ground
         .open(COLLECTOR, &allotment, true)
-        .await
         .map_err(|error| (error, None))?;
+    if let Err(error) = ground.enter(COLLECTOR, &mut instance).await {
+        return Err((error, Some(instance)));
+    }
     let launch = python
         .suite
         .collector_launch(&python.start_with(&instance.scratch));
-    let order = order_start(ThreadId(WORKER_THREAD), launch, &instance);
+    let order = order_start(ThreadId(WORKER_THREAD), launch, (&instance.scratch, 0));
     if let Err(error) = instance.tell(&order).await {
         return Err((error, Some(instance)));
     }

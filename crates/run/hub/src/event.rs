@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Init(InstanceId, Box<FromInit>),
     /// An init is gone.
     InitGone(InstanceId, String),
+    /// An instance was made, or could not be.
+    Made(InstanceId),
     /// The Python side connected.
     PythonCame(Connection, Arc<UnixStream>),
     /// The Python side said something.

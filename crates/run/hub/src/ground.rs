@@ -2,25 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 
-use cohort_host::cgroup::{CampaignGroup, CampaignReader, Controller, InstanceGroup, Layout};
-use cohort_host::init::{self, Limits, Setup as InitSetup, ToInit};
+use cohort_host::cgroup::{CampaignGroup, CampaignReader, Controller, Layout};
+use cohort_host::init::{Limits, Setup as InitSetup, ToInit};
 use cohort_host::process::{self, Owner};
 use cohort_host::remains::{self, SCRATCH_MARKER};
 use cohort_host::{InstanceReader, TreeReader};
 use cohort_model::{Allotment, InstanceId, Isolation};
-use tokio::io::AsyncWriteExt;
-use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::Error;
-use crate::event::{Event, Events, listen_to_init};
+use crate::event::{Event, Events};
+use crate::instance::{Instance, Making};
 
 /// Most that is kept of each output stream of a thread, bytes.
 const OUTPUT_BYTES_MAX: u64 = 4 << 20;
@@ -29,6 +24,10 @@ const BACK_UP_BYTES_MIN: u64 = 64 << 20;
 
 /// Most tasks of an instance: no test needs as many, and a fork bomb ends there.
 pub(crate) const TASKS_MAX: u64 = 16_384;
+/// Open files of this process, beside those of instances, and for each instance.
+const FILES_OWN: u64 = 64;
+/// See [`FILES_OWN`]: readings, signals, the socket to its init, and some while it is made.
+const FILES_EACH: u64 = 26;
 /// How much a test gives way when it has no claim to be preferred, where there are no control groups
 /// to say so (nice(2)).
 const NICE: u8 = 5;
@@ -57,33 +56,6 @@ pub(crate) struct Wanted {
     /// Must stay visible in a private mount table.
     pub(crate) visible: Vec<PathBuf>,
     pub(crate) events: Events,
-}
-
-/// How often an instance met its limits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hits {
-    /// Memory was refused or had to be reclaimed.
-    pub(crate) memory: u64,
-    /// The kernel killed something for memory.
-    pub(crate) oom_kills: u64,
-    /// A task could not be made.
-    pub(crate) tasks: u64,
-}
-
-/// One instance, as it lies on this host.
-pub(crate) struct Instance {
-    group: Option<InstanceGroup>,
-    pub(crate) scratch: PathBuf,
-    init: Option<Init>,
-    hold: Option<AbortHandle>,
-    /// How much its threads give way.
-    nice: u8,
-}
-
-struct Init {
-    child: Child,
-    output: OwnedWriteHalf,
-    listener: AbortHandle,
 }
 
 impl Ground {
@@ -145,6 +117,13 @@ impl Ground {
             .is_some_and(|group| group.controls(Controller::Memory))
     }
 
+    /// How many instances the limit of open files allows.
+    pub(crate) fn instances_max(&self) -> u32 {
+        let files = process::open_files_max().unwrap_or(1024);
+        let instances = files.saturating_sub(FILES_OWN) / FILES_EACH;
+        u32::try_from(instances).unwrap_or(u32::MAX).max(1)
+    }
+
     /// Backs the budget up: limits on all instances together. A host that refuses one still has the
     /// limits of each instance.
     pub(crate) fn limit(&self, memory: u64, cores: Option<f64>) {
@@ -164,8 +143,9 @@ impl Ground {
         }
     }
 
-    /// Makes an instance; with `init`, its init is started and told what it is.
-    pub(crate) async fn open(
+    /// Begins to make an instance; with `init`, its init is started and told what it is. When it is
+    /// made, or cannot be, [`Event::Made`] says so.
+    pub(crate) fn open(
         &self,
         id: InstanceId,
         allotment: &Allotment,
@@ -179,30 +159,40 @@ impl Ground {
                 what: format!("create {}", scratch.display()),
                 source,
             })?;
-        let mut instance = Instance {
-            group: None,
-            scratch,
-            init: None,
-            hold: None,
-            nice: self.nice(allotment),
+        let making = Making {
+            id,
+            maker: self.group.as_ref().map(CampaignGroup::maker),
+            allotment: *allotment,
+            executable: init.then(|| self.executable.clone()),
         };
-        if let Some(campaign) = &self.group {
-            let mut group = campaign.instance(id)?;
-            group.set(allotment)?;
-            group.set_task_limit(TASKS_MAX)?;
-            if let Ok(Some(signal)) = group.hold_signal() {
-                let watch = tokio::spawn(watch_hold(id, signal, self.events.clone()));
-                instance.hold = Some(watch.abort_handle());
-            }
-            instance.group = Some(group);
-        }
-        if init {
-            instance.init = Some(self.start_init(id, &instance).await?);
-        }
-        Ok(instance)
+        let events = self.events.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let made = making.make();
+            // Nobody listens any more when the hub itself is ending; then it is ended with the rest.
+            let _ = events.blocking_send(Event::Made(id));
+            made
+        });
+        Ok(Instance::opening(scratch, allotment, made))
     }
 
-    fn nice(&self, allotment: &Allotment) -> u8 {
+    /// Takes an instance into use that was made; what was ordered of it meanwhile is done now.
+    pub(crate) async fn enter(&self, id: InstanceId, instance: &mut Instance) -> Result<(), Error> {
+        let procs_files = instance.enter(id, &self.events).await?;
+        let setup = InitSetup {
+            instance: id.0,
+            own_procs_file: procs_files.last().cloned(),
+            procs_files,
+            scratch: instance.scratch.clone(),
+            visible: self.visible.clone(),
+            isolation: self.isolation,
+            limits: self.limits.clone(),
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        };
+        instance.tell(&ToInit::Setup(setup)).await
+    }
+
+    /// How much a thread gives way to other processes that is started under this allotment.
+    pub(crate) fn nice(&self, allotment: &Allotment) -> u8 {
         let weighed = self
             .group
             .as_ref()
@@ -214,15 +204,6 @@ impl Ground {
         }
     }
 
-    /// Changes what an instance may use.
-    pub(crate) fn set(&self, instance: &mut Instance, allotment: &Allotment) -> Result<(), Error> {
-        instance.nice = self.nice(allotment);
-        if let Some(group) = &mut instance.group {
-            group.set(allotment)?;
-        }
-        Ok(())
-    }
-
     /// Telemetry of an instance; `pid` is its first process, where there are no groups.
     pub(crate) fn instance_reader(
         &self,
@@ -230,7 +211,7 @@ impl Ground {
         pid: Option<i32>,
     ) -> Option<InstanceReader> {
         let pid = pid.or_else(|| instance.init_pid());
-        let mut reader = match &instance.group {
+        let mut reader = match instance.group() {
             Some(group) => group.reader().ok()?,
             None => InstanceReader::Tree(TreeReader::new(Path::new("/"), pid?)),
         };
@@ -240,181 +221,34 @@ impl Ground {
         Some(reader)
     }
 
-    async fn start_init(&self, id: InstanceId, instance: &Instance) -> Result<Init, Error> {
-        let (stream, child) = init::spawn(&self.executable, &["instance-init"])?;
-        let failed = |source| Error::Host {
-            what: format!("talk to the init of {id}"),
-            source,
-        };
-        stream.set_nonblocking(true).map_err(failed)?;
-        let (input, mut output) = UnixStream::from_std(stream).map_err(failed)?.into_split();
-        let procs_files = instance.procs_files();
-        let setup = InitSetup {
-            instance: id.0,
-            own_procs_file: procs_files.last().cloned(),
-            procs_files,
-            scratch: instance.scratch.clone(),
-            visible: self.visible.clone(),
-            isolation: self.isolation,
-            limits: self.limits.clone(),
-            output_bytes_max: OUTPUT_BYTES_MAX,
-        };
-        let frame = init::protocol::encode(&ToInit::Setup(setup))?;
-        output.write_all(&frame).await.map_err(failed)?;
-        let listener = tokio::spawn(listen_to_init(id, input, self.events.clone()));
-        Ok(Init {
-            child,
-            output,
-            listener: listener.abort_handle(),
-        })
-    }
-
-    /// Ends everything that is left, and removes it.
-    pub(crate) async fn clear(mut self, instances: BTreeMap<InstanceId, Instance>) -> Vec<String> {
-        let mut left = Vec::new();
-        for (id, instance) in instances {
-            left.extend(instance.close(id).await);
+    /// Ends everything that is left, and removes it, `closing` being on its way already; what could
+    /// not be removed, in words.
+    pub(crate) async fn clear(
+        mut self,
+        instances: BTreeMap<InstanceId, Instance>,
+        closing: Vec<JoinHandle<Vec<String>>>,
+    ) -> Vec<String> {
+        let instances = instances.into_iter();
+        let closing: Vec<_> = instances
+            .map(|(id, instance)| instance.close(id))
+            .chain(closing)
+            .collect();
+        let mut of_instances = Vec::new();
+        for closed in closing {
+            of_instances.extend(closed.await.unwrap_or_default());
         }
+        let mut left = Vec::new();
         if let Some(Err(error)) = self.group.take().map(CampaignGroup::remove) {
             left.push(chain(&error));
         }
         if let Err(error) = remains::remove_directory(&self.scratch) {
             left.push(format!("remove {}: {error}", self.scratch.display()));
         }
-        left
-    }
-}
-
-impl Instance {
-    pub(crate) fn init_pid(&self) -> Option<i32> {
-        self.init.as_ref().map(|init| init.child.id() as i32)
-    }
-
-    pub(crate) fn has_init(&self) -> bool {
-        self.init.is_some()
-    }
-
-    pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
-        self.group
-            .as_ref()
-            .map_or_else(Vec::new, InstanceGroup::procs_files)
-    }
-
-    /// How much its threads give way to other processes.
-    pub(crate) fn nice(&self) -> u8 {
-        self.nice
-    }
-
-    pub(crate) fn is_held(&mut self) -> bool {
-        self.group.as_mut().is_some_and(InstanceGroup::is_held)
-    }
-
-    /// How often it met its limits so far.
-    pub(crate) fn hits(&self) -> Hits {
-        self.group
-            .as_ref()
-            .map_or_else(Hits::default, |group| Hits {
-                memory: group.limit_hits(),
-                oom_kills: group.oom_kills(),
-                tasks: group.task_limit_hits(),
-            })
-    }
-
-    /// Tells its init something. A lost init is reported as an event, not here.
-    pub(crate) async fn tell(&mut self, order: &ToInit) -> Result<(), Error> {
-        let frame = init::protocol::encode(order)?;
-        if let Some(init) = &mut self.init {
-            // A broken pipe means the init is gone, of which its listener tells.
-            let _ = init.output.write_all(&frame).await;
-        }
-        Ok(())
-    }
-
-    /// Moves all but the init's own process to `target`.
-    pub(crate) fn move_to(&self, target: &Instance) -> Result<u32, Error> {
-        match (&self.group, &target.group) {
-            (Some(source), Some(group)) => Ok(source.move_into(group, &self.own_pids())?),
-            _ => Ok(0),
-        }
-    }
-
-    /// Kills everything in it but its init. `leader`: a process group, where there are no groups.
-    pub(crate) fn kill_inside(&self, leader: Option<i32>) -> u32 {
-        if let Some(group) = &self.group {
-            return group.kill_all(&self.own_pids());
-        }
-        leader.map_or(0, |pid| {
-            let below = process::descendants(Path::new("/"), pid);
-            for pid in below.iter().copied().chain([pid]) {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(pid),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
-            }
-            below.len() as u32
-        })
-    }
-
-    /// Processes in it that are no thread's.
-    pub(crate) fn own_pids(&self) -> Vec<i32> {
-        self.init_pid().into_iter().collect()
-    }
-
-    /// Empties its scratch directory, unless that is its private `/tmp`: then the mount points of
-    /// what must stay visible lie in it.
-    pub(crate) fn sweep_scratch(&self, isolation: Isolation) {
-        if isolation.mount || isolation.pid {
-            return;
-        }
-        for entry in fs::read_dir(&self.scratch).into_iter().flatten().flatten() {
-            // What cannot be removed now is removed with the campaign.
-            let _ = remains::remove_directory(&entry.path());
-        }
-    }
-
-    /// Kills what is in it and removes it; what could not be removed, in words.
-    pub(crate) async fn close(mut self, id: InstanceId) -> Vec<String> {
-        let mut left = Vec::new();
-        if let Some(hold) = self.hold.take() {
-            hold.abort();
-        }
-        if let Some(mut init) = self.init.take() {
-            drop(init.output);
-            init.listener.abort();
-            if let Some(group) = &self.group {
-                group.kill_all(&[]);
-            } else {
-                let _ = init.child.kill();
-            }
-            let _ = init.child.wait();
-        }
-        if let Some(group) = self.group.take() {
-            group.kill_all(&[]);
-            if let Err(error) = group.remove() {
-                left.push(format!("{id}: {}", chain(&error)));
-            }
-        }
-        if let Err(error) = remains::remove_directory(&self.scratch) {
-            left.push(format!("remove {}: {error}", self.scratch.display()));
+        if !left.is_empty() {
+            // Otherwise what could not be removed alone is gone with the whole.
+            left.extend(of_instances);
         }
         left
-    }
-}
-
-#[expect(
-    deprecated,
-    reason = "an owned descriptor lives as long as its registration, which is what is asked for"
-)]
-async fn watch_hold(id: InstanceId, signal: OwnedFd, events: Events) {
-    let Ok(signal) = AsyncFd::new(signal) else {
-        return;
-    };
-    while let Ok(mut ready) = signal.readable().await {
-        if events.send(Event::Hold(id)).await.is_err() {
-            return;
-        }
-        // The hub clears the signal when it asks whether the instance is held.
-        ready.clear_ready();
     }
 }
 

@@ -13,6 +13,7 @@ mod deeds;
 mod discover;
 mod event;
 mod ground;
+mod instance;
 mod ledger;
 mod past;
 mod python;

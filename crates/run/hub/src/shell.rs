@@ -14,10 +14,12 @@ use cohort_telemetry::{Collector, HostReader, Settings};
 use cohort_workload::pytest::protocol::FromPython;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
 
 use crate::discover::{Discovered, Runner};
 use crate::event::{Connection, Event, Events};
-use crate::ground::{Ground, Instance, TASKS_MAX};
+use crate::ground::{Ground, TASKS_MAX};
+use crate::instance::Instance;
 use crate::ledger::Ledger;
 use crate::python::{COLLECTOR, State, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
@@ -38,6 +40,8 @@ pub(crate) struct Hub {
     pub(crate) threads: HashMap<ThreadId, Thread>,
     pub(crate) seen: Vec<Observation>,
     pub(crate) collector: Option<Collector>,
+    /// Instances that are being removed.
+    pub(crate) closing: Vec<JoinHandle<Vec<String>>>,
     campaign: Campaign,
     ledger: Ledger,
     epoch: Instant,
@@ -84,6 +88,7 @@ pub(crate) async fn conduct(
         threads: HashMap::new(),
         seen: vec![Observation::Tick],
         collector: None,
+        closing: Vec::new(),
         campaign,
         epoch: Instant::now(),
         start,
@@ -225,7 +230,8 @@ impl Hub {
     async fn happen(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::Init(instance, message) => self.init_said(instance, *message).await?,
-            Event::InitGone(instance, why) => self.init_gone(instance, why).await,
+            Event::InitGone(instance, why) => self.init_gone(instance, &why),
+            Event::Made(instance) => self.made(instance).await?,
             Event::PythonCame(connection, stream) => {
                 if let Runner::Python(python) = &mut self.runner {
                     python.connections.insert(connection, stream);
@@ -233,20 +239,7 @@ impl Hub {
             }
             Event::Python(connection, message) => self.python_said(connection, *message).await?,
             Event::PythonGone(connection) => self.python_gone(connection),
-            Event::Hold(instance) => {
-                let held = self
-                    .instances
-                    .get_mut(&instance)
-                    .is_some_and(Instance::is_held);
-                if held {
-                    let inside = self
-                        .threads
-                        .values_mut()
-                        .filter(|thread| thread.place == instance);
-                    inside.for_each(|thread| thread.held = true);
-                    self.seen.push(Observation::MemoryHeld { instance });
-                }
-            }
+            Event::Hold(instance) => self.look_whether_held(instance),
             Event::Samples(batch) => {
                 self.note_memory(&batch);
                 self.seen.push(Observation::Sampled(*batch));
@@ -259,6 +252,7 @@ impl Hub {
         Ok(())
     }
 
+    /// What instances were seen to hold: the peak of their threads, and who reached its allotment.
     fn note_memory(&mut self, batch: &SampleBatch) {
         let held: HashMap<InstanceId, u64> = batch
             .instances
@@ -270,6 +264,37 @@ impl Hub {
                 thread.memory_seen = thread.memory_seen.max(bytes);
             }
         }
+        for sample in &batch.instances {
+            let instance = self.instances.get(&sample.instance);
+            let reached =
+                instance.is_some_and(|instance| sample.memory >= instance.allotment().memory);
+            if reached {
+                self.look_whether_held(sample.instance);
+            }
+        }
+    }
+
+    fn look_whether_held(&mut self, id: InstanceId) {
+        if self.instances.get_mut(&id).is_some_and(Instance::is_held) {
+            let inside = self
+                .threads
+                .values_mut()
+                .filter(|thread| thread.place == id);
+            inside.for_each(|thread| thread.held = true);
+            self.seen.push(Observation::MemoryHeld { instance: id });
+        }
+    }
+
+    /// Threads whose init supervises them there.
+    pub(crate) fn threads_at_home(&self, id: InstanceId) -> Vec<ThreadId> {
+        let mut threads: Vec<ThreadId> = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.home == id)
+            .map(|(&thread, _)| thread)
+            .collect();
+        threads.sort_unstable();
+        threads
     }
 
     async fn init_said(&mut self, instance: InstanceId, message: FromInit) -> Result<(), Error> {
@@ -278,8 +303,17 @@ impl Hub {
                 self.watch(instance, None);
                 self.seen.push(Observation::InstanceOpened { instance });
             }
-            FromInit::SetupFailed { message } => self.init_gone(instance, message).await,
-            FromInit::Started { .. } => {}
+            FromInit::SetupFailed { message } => self.open_failed(instance, &message),
+            FromInit::Started { thread, .. } => {
+                let thread = ThreadId(thread);
+                if self
+                    .threads
+                    .get(&thread)
+                    .is_some_and(|started| started.late)
+                {
+                    self.seen.push(Observation::ThreadStarted { thread });
+                }
+            }
             FromInit::StartFailed { thread, message } if thread != WORKER_THREAD => {
                 let end = unjudged(ThreadId(thread), Verdict::Failed, message);
                 self.threads.remove(&end.thread);
@@ -292,7 +326,7 @@ impl Hub {
                 let exit = (ended.exit_code, ended.signal);
                 self.worker_process_ended(instance, exit);
             }
-            FromInit::StartFailed { message, .. } => self.init_gone(instance, message).await,
+            FromInit::StartFailed { message, .. } => self.init_gone(instance, &message),
         }
         Ok(())
     }
@@ -384,21 +418,15 @@ impl Hub {
     }
 
     /// An init is gone unasked: its threads take the blame, and the instance is lost.
-    pub(crate) async fn init_gone(&mut self, id: InstanceId, why: String) {
+    pub(crate) fn init_gone(&mut self, id: InstanceId, why: &str) {
         let Some(instance) = self.instances.remove(&id) else {
             return;
         };
         if let Some(collector) = &self.collector {
             collector.unwatch(id);
         }
-        let ran: Vec<ThreadId> = self
-            .threads
-            .iter()
-            .filter(|(_, thread)| thread.home == id)
-            .map(|(&thread, _)| thread)
-            .collect();
-        instance.close(id).await;
-        for thread in ran {
+        self.closing.push(instance.close(id));
+        for thread in self.threads_at_home(id) {
             let place = self
                 .threads
                 .remove(&thread)
@@ -414,7 +442,7 @@ impl Hub {
             self.worker_process_ended(id, (None, None));
             self.seen.push(Observation::InstanceLost {
                 instance: id,
-                reason: why,
+                reason: why.to_owned(),
             });
         }
     }
@@ -663,7 +691,7 @@ impl Hub {
         self.ledger.add(Record::Ended(end.clone()));
         // A log that cannot be written has been reported as the reason of the end.
         let _ = self.ledger.flush();
-        let left = self.ground.clear(self.instances).await;
+        let left = self.ground.clear(self.instances, self.closing).await;
         Ok(Outcome {
             campaign: self.campaign,
             end,

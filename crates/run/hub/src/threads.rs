@@ -1,6 +1,8 @@
 //! Threads that are processes: started by the init of their instance, judged by their suite.
 
-use crate::ground::{Hits, Instance};
+use crate::instance::Hits;
+use std::path::Path;
+
 use cohort_host::init::{Ended, Start, ToInit};
 use cohort_model::{InstanceId, KillReason, TestId, ThreadEnd, ThreadId, Usage, Verdict};
 use cohort_workload::{Exit, Judged, Launch, Launches};
@@ -25,23 +27,29 @@ pub(crate) struct Thread {
     /// It was held at its memory limit.
     pub(crate) held: bool,
     pub(crate) killed: Option<KillReason>,
+    /// Its start had to wait for its instance, so it is reported when it really starts.
+    pub(crate) late: bool,
 }
 
-pub(crate) fn order_start(thread: ThreadId, launch: Launch, instance: &Instance) -> ToInit {
+pub(crate) fn order_start(
+    thread: ThreadId,
+    launch: Launch,
+    (scratch, nice): (&Path, u8),
+) -> ToInit {
     let mut env: Vec<_> = launch
         .env
         .iter()
         .filter(|(name, _)| name != "TMPDIR")
         .cloned()
         .collect();
-    env.push(("TMPDIR".into(), instance.scratch.clone().into()));
+    env.push(("TMPDIR".into(), scratch.into()));
     ToInit::Start(Start {
         thread: thread.0,
         program: launch.program.into(),
         args: launch.args,
         env,
         cwd: launch.cwd,
-        nice: instance.nice(),
+        nice,
     })
 }
 

@@ -313,7 +313,7 @@ fn memory_beyond_the_budget_is_said_to_be_memory() {
     }
     let suite = Suite::new(
         &["a", "big", "c"],
-        "test $1 != big || awk 'BEGIN { while (n++ < 300) held[n] = sprintf(\"%1000000s\", n) }'",
+        "test $1 != big || awk 'BEGIN { s = \"x\"; while (length(s) < 300000000) s = s s }'",
     );
     let ended = suite.run(&["--memory", "128MiB"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use cohort_model::{HostSample, InstanceId};
+use cohort_model::HostSample;
 
 use super::cpu::{self, CpuReader};
 use super::memory::{self, MemoryReader, MemoryRoom};
 use super::place::{Controller, Place, Places, Version};
 use super::placement::{self, Leaf, Offer};
 use super::pressure::PressureReader;
-use super::{Error, Hierarchy, InstanceGroup, Layout};
+use super::{Error, Hierarchy, InstanceMaker, Layout};
 use crate::kernel_file::Buffer;
 
 /// The campaign's groups. Dropping it kills what is in them and removes them.
@@ -125,12 +125,13 @@ impl CampaignGroup {
         cpu::set_quota(&self.places, cores)
     }
 
-    /// Makes the groups of an instance. Well below a millisecond.
-    ///
-    /// # Errors
-    /// When there is one of that name, or the campaign is gone.
-    pub fn instance(&self, id: InstanceId) -> Result<InstanceGroup, Error> {
-        InstanceGroup::create(&self.layout.root, &self.places, id)
+    /// What makes the groups of its instances.
+    #[must_use]
+    pub fn maker(&self) -> InstanceMaker {
+        InstanceMaker {
+            root: self.layout.root.clone(),
+            campaign: self.places.clone(),
+        }
     }
 
     /// Telemetry of the campaign as a whole.

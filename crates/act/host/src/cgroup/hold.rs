@@ -1,11 +1,14 @@
-//! A file descriptor that becomes readable when an instance reaches its memory allotment, and the
-//! answer whether it stands there.
+//! A file descriptor that becomes readable when an instance stands at its memory limit, and the
+//! answer whether it does.
 //!
 //! ```text
-//! v1  eventfd <- memory.oom_control             \
-//!     eventfd <- memory.usage_in_bytes >= limit  > epoll   (cgroup.event_control)
-//! v2  inotify <- memory.events is modified
+//! v1  eventfd <- memory.oom_control     (cgroup.event_control)   at the wall
+//! v2  inotify <- memory.events is modified                       at the allotment
 //! ```
+//!
+//! Version 1 could also tell when the allotment is reached, but each such registration makes its
+//! caller wait for all CPUs (synchronize_rcu, some 10 ms), and there would be one for each change.
+//! Whoever reads the instance often enough notices by asking [`Hold::is_held`].
 //!
 //! The signal is a hint and may come for nothing (page cache that can simply be dropped counts
 //! too); [`Hold::is_held`] judges by what the group holds.
@@ -13,7 +16,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
@@ -29,7 +31,6 @@ const RECLAIMABLE_PART: u64 = 8;
 /// Watches the allotment of one instance.
 #[derive(Debug)]
 pub(super) struct Hold {
-    place: Place,
     memory: MemoryReader,
     allotment: u64,
     signal: Signal,
@@ -38,15 +39,8 @@ pub(super) struct Hold {
 
 #[derive(Debug)]
 enum Signal {
-    V1 {
-        epoll: Epoll,
-        oom: EventFd,
-        threshold: Option<EventFd>,
-    },
-    V2 {
-        inotify: Inotify,
-        highs: u64,
-    },
+    V1 { oom: EventFd },
+    V2 { inotify: Inotify, highs: u64 },
 }
 
 impl Hold {
@@ -56,15 +50,10 @@ impl Hold {
         };
         let signal = match place.version {
             Version::V1 => {
-                let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
-                    .map_err(|error| watch(place, error.into()))?;
                 let path = place.file("memory.oom_control");
                 let control = KernelFile::open(&path).map_err(|error| watch(place, error))?;
-                let oom = register(place, &epoll, &control, "")?;
                 Signal::V1 {
-                    epoll,
-                    oom,
-                    threshold: None,
+                    oom: register(place, &control)?,
                 }
             }
             Version::V2 => {
@@ -77,7 +66,6 @@ impl Hold {
             }
         };
         Ok(Some(Self {
-            place: place.clone(),
             memory,
             allotment: u64::MAX,
             signal,
@@ -88,40 +76,22 @@ impl Hold {
     /// The descriptor to poll, for reading. It is another one at each call, of the same signal.
     pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
         match &self.signal {
-            Signal::V1 { epoll, .. } => epoll.0.as_fd().try_clone_to_owned(),
+            Signal::V1 { oom } => oom.as_fd().try_clone_to_owned(),
             Signal::V2 { inotify, .. } => inotify.as_fd().try_clone_to_owned(),
         }
     }
 
     /// The allotment is another one now.
-    pub(super) fn set(&mut self, allotment: u64) -> Result<(), Error> {
+    pub(super) fn set(&mut self, allotment: u64) {
         self.allotment = allotment;
-        if let Signal::V1 {
-            epoll, threshold, ..
-        } = &mut self.signal
-        {
-            if let Some(old) = threshold.take() {
-                // The kernel forgets a threshold when its eventfd is closed.
-                let _ = epoll.delete(&old);
-            }
-            let argument = format!(" {allotment}");
-            *threshold = Some(register(
-                &self.place,
-                epoll,
-                self.memory.current_file(),
-                &argument,
-            )?);
-        }
-        Ok(())
     }
 
     /// Clears the signal, and tells whether the instance is at its allotment with nothing to drop.
     pub(super) fn is_held(&mut self) -> bool {
         let buffer = &mut self.buffer;
         let reached = match &mut self.signal {
-            Signal::V1 { oom, threshold, .. } => {
+            Signal::V1 { oom } => {
                 let _ = oom.read();
-                let _ = threshold.as_ref().map(EventFd::read);
                 if self.memory.event(buffer, "under_oom") > 0 {
                     return true;
                 }
@@ -142,22 +112,10 @@ impl Hold {
 }
 
 /// Has `file` of the group signal a new eventfd. The kernel holds on to the group, not to `file`.
-fn register(
-    place: &Place,
-    epoll: &Epoll,
-    file: &KernelFile,
-    argument: &str,
-) -> Result<EventFd, Error> {
+fn register(place: &Place, file: &KernelFile) -> Result<EventFd, Error> {
     let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map_err(|error| watch(place, error.into()))?;
-    epoll
-        .add(&event, EpollEvent::new(EpollFlags::EPOLLIN, 0))
-        .map_err(|error| watch(place, error.into()))?;
-    let order = format!(
-        "{} {}{argument}",
-        event.as_fd().as_raw_fd(),
-        file.as_fd().as_raw_fd()
-    );
+    let order = format!("{} {}", event.as_fd().as_raw_fd(), file.as_fd().as_raw_fd());
     write(&place.file("cgroup.event_control"), &order)?;
     Ok(event)
 }

@@ -198,10 +198,6 @@ impl MemoryReader {
         self.current.number(buffer).unwrap_or(0)
     }
 
-    pub(super) fn current_file(&self) -> &KernelFile {
-        &self.current
-    }
-
     pub(super) fn parts(&self, buffer: &mut Buffer) -> Parts {
         let text = self.stat.as_ref().and_then(|file| file.read(buffer).ok());
         text.map_or_else(Parts::default, |text| Parts::parse(text, self.version))

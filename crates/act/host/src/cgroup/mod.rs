@@ -29,7 +29,7 @@ mod pressure;
 mod reader;
 
 pub use campaign::{CampaignGroup, CampaignReader};
-pub use instance::InstanceGroup;
+pub use instance::{InstanceGroup, InstanceMaker};
 pub use layout::{Hierarchy, Kind, Layout};
 pub use place::{Controller, Version};
 pub use reader::GroupReader;

@@ -96,7 +96,8 @@ fn groups(root: &Path) -> Vec<Capability> {
             let campaign = CampaignGroup::create(&layout, &format!("{owner}-doctor"))
                 .map_err(|error| error.to_string())?;
             let instance = campaign
-                .instance(InstanceId(0))
+                .maker()
+                .make(InstanceId(0))
                 .map_err(|error| error.to_string())?;
             Ok((layout, campaign, instance))
         });
