@@ -83,20 +83,37 @@ pub struct Usage {
     pub waits: u64,
     /// Involuntary context switches: it was made to wait.
     pub preemptions: u64,
+    /// Microseconds in which something of it could have run and no CPU was free for it.
+    #[serde(default)]
+    pub cpu_waited_us: u64,
 }
 
 impl Usage {
-    /// CPU used, in thousandths of a core, averaged over the wall time.
+    /// CPU time, microseconds.
     #[must_use]
-    pub fn cpu_milli(&self) -> u32 {
-        let cpu_us = self.user_us + self.system_us;
-        u32::try_from(cpu_us * 1000 / self.wall_us.max(1)).unwrap_or(u32::MAX)
+    pub fn cpu_us(&self) -> u64 {
+        self.user_us + self.system_us
     }
 
-    /// Share of its wall time in which it used no CPU, 0 to 1.
+    /// Cores used, averaged over the wall time.
+    #[must_use]
+    pub fn cores(&self) -> f64 {
+        self.cpu_us() as f64 / self.wall_us.max(1) as f64
+    }
+
+    /// Wall time without that in which it waited for a CPU, microseconds: about what it would have
+    /// taken with nothing beside it. At least its CPU time when that is less than the wall time.
+    #[must_use]
+    pub fn undisturbed_us(&self) -> u64 {
+        let least = self.cpu_us().min(self.wall_us);
+        self.wall_us.saturating_sub(self.cpu_waited_us).max(least)
+    }
+
+    /// Share of its wall time in which it neither used a CPU nor waited for one, 0 to 1.
     #[must_use]
     pub fn waiting_share(&self) -> f64 {
-        (1.0 - f64::from(self.cpu_milli()) / 1000.0).max(0.0)
+        let busy_us = self.cpu_us() + self.cpu_waited_us;
+        (1.0 - busy_us as f64 / self.wall_us.max(1) as f64).max(0.0)
     }
 }
 

@@ -139,6 +139,6 @@ mod tests {
         // Mode and size of the file.
         let file = &text[headers[1]..];
         assert_eq!((&file[14..22], &file[54..62]), ("000081a4", "00000005"));
-        assert!(text.contains("hello\0\0\0070701"));
+        assert!(text.contains(concat!("hello\0\0\0", "070701")));
     }
 }

@@ -12,7 +12,10 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::Error;
 
-const GROUPS: TableDefinition<&str, &[u8]> = TableDefinition::new("groups-1");
+/// Its name is raised when a row holds something else; what the tables before held is forgotten.
+const GROUPS: TableDefinition<&str, &[u8]> = TableDefinition::new("groups-2");
+/// Tables of earlier versions.
+const OUTDATED: [TableDefinition<&str, &[u8]>; 1] = [TableDefinition::new("groups-1")];
 
 /// Latest passing executions remembered of one test.
 const USAGE_KEPT: usize = 8;
@@ -105,6 +108,9 @@ impl History {
     ) -> Result<(), redb::Error> {
         let database = Database::create(&self.path)?;
         let transaction = database.begin_write()?;
+        for outdated in OUTDATED {
+            transaction.delete_table(outdated)?;
+        }
         {
             let mut table = transaction.open_table(GROUPS)?;
             for (&group, results) in by_group {
@@ -135,7 +141,7 @@ fn key(suite: SuiteKind, group: &str) -> String {
     format!("{suite} {group}")
 }
 
-/// A row that another version wrote differently is forgotten, not guessed at: it is only history.
+/// A row that is damaged is forgotten: it is only history.
 fn decode(row: &[u8]) -> Group {
     postcard::from_bytes(row).unwrap_or_default()
 }
@@ -202,6 +208,29 @@ mod tests {
             load_sensitive: false,
             memory_retried: false,
         }
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::at(folder.path().join("history.redb"));
+        {
+            let database = Database::create(&history.path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            let old = key(SuiteKind::Cargo, "api");
+            let mut table = transaction.open_table(OUTDATED[0]).unwrap();
+            table.insert(old.as_str(), [1, 2, 3].as_slice()).unwrap();
+            drop(table);
+            transaction.commit().unwrap();
+        }
+        let tests = plan(&["a"]);
+        assert!(history.of(SuiteKind::Cargo, &tests).unwrap().is_empty());
+        let ends = BTreeMap::from([(ThreadId(0), end(7))]);
+        let results = [result(0, Verdict::Passed)];
+        history
+            .add(SuiteKind::Cargo, &tests, &results, &ends)
+            .unwrap();
+        assert_eq!(history.of(SuiteKind::Cargo, &tests).unwrap()[&0].runs, 1);
     }
 
     #[test]

@@ -16,8 +16,6 @@ use cohort_model::{At, HostSample};
 
 /// Length of the window over which use is measured, microseconds: two to three host samples.
 const WINDOW_US: u64 = 120_000;
-/// With more than this share of time in which something waited for CPU, there is no room at all.
-const PRESSURE_MAX: f64 = 0.6;
 
 /// What other programs use is not free, but no more than this part of the cores is left to them: the
 /// scheduler gives us our share when we ask for it.
@@ -61,6 +59,15 @@ impl Stay {
             None => self.seen.unwrap_or(self.expected),
         }
     }
+}
+
+/// Cores that are free; below zero when more is wanted than there is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Free {
+    /// Beside what is used.
+    pub unused: f64,
+    /// Beside what is wanted: also what waits for a CPU now will use one.
+    pub unwanted: f64,
 }
 
 /// CPU that is free for more threads.
@@ -113,23 +120,20 @@ impl CpuRoom {
         self.samples.front().map_or(At(0), |&(at, _)| at)
     }
 
-    /// Cores that are free, beside the threads that are `young`; below zero when more is wanted than
-    /// there is. Never more than zero under CPU pressure. `None` before there is a window.
+    /// Cores that are free, beside the threads that are `young`. `None` before there is a window.
     #[must_use]
-    pub fn free_cores(&self, young: impl Iterator<Item = Stay>) -> Option<f64> {
+    pub fn free_cores(&self, young: impl Iterator<Item = Stay>) -> Option<Free> {
         let (&(from, first), &(to, last)) = (self.samples.front()?, self.samples.back()?);
         let window_us = to.since(from);
         if window_us == 0 {
             return None;
         }
         let share = |new: u64, old: u64| new.saturating_sub(old) as f64 / window_us as f64;
-        let ours = share(last.campaign_cpu_us, first.campaign_cpu_us);
         let all = share(last.busy_us, first.busy_us);
-        let pressure = share(last.cpu_pressure_us, first.cpu_pressure_us);
-        let most = if pressure > PRESSURE_MAX {
-            0.0
-        } else {
-            self.cores
+        let ours = match last.campaign_cpu_us {
+            // Without control groups nobody tells ours apart.
+            0 => all,
+            now => share(now, first.campaign_cpu_us),
         };
         let (mut old, mut load) = (ours, 0.0);
         for stay in young.chain(self.ended.iter().copied()) {
@@ -138,7 +142,13 @@ impl CpuRoom {
         }
         let others = (all - ours).clamp(0.0, self.cores * OTHERS_PART);
         let used = old.max(0.0) + load;
-        Some((self.cores - others - used).min(most))
+        let unused = self.cores - others - used;
+        // While some task waits, at least one more core is wanted.
+        let waiting = share(last.cpu_pressure_us, first.cpu_pressure_us).min(1.0);
+        Some(Free {
+            unused,
+            unwanted: unused - waiting,
+        })
     }
 }
 
@@ -164,7 +174,8 @@ mod tests {
     }
 
     fn free(room: &CpuRoom, young: &[Stay]) -> Option<f64> {
-        room.free_cores(young.iter().copied())
+        let free = room.free_cores(young.iter().copied());
+        free.map(|free| free.unused)
     }
 
     fn young(from: u64, seen: Option<f64>) -> Stay {
@@ -190,6 +201,12 @@ mod tests {
         assert!((left(&[young(90_000, None)]) - (2.0 - 0.5 - 0.3 - 0.5)).abs() < 1e-9);
         // Half of what it uses is in the measurement already.
         assert!((left(&[young(50_000, Some(0.4))]) - (2.0 - 0.5 - 0.3 - 0.2)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_nobody_tells_apart_is_ours() {
+        let room = room(&[(0, sample(0, 0, 0)), (100_000, sample(200_000, 0, 0))]);
+        assert_eq!(free(&room, &[]), Some(0.0));
     }
 
     #[test]
@@ -222,8 +239,9 @@ mod tests {
     }
 
     #[test]
-    fn under_pressure_there_is_no_room() {
+    fn what_waits_for_a_cpu_wants_one() {
         let room = room(&[(0, sample(0, 0, 0)), (100_000, sample(0, 0, 80_000))]);
-        assert_eq!(free(&room, &[]), Some(0.0));
+        let free = room.free_cores(std::iter::empty()).unwrap();
+        assert!((free.unused - 2.0).abs() < 1e-9 && (free.unwanted - 1.2).abs() < 1e-9);
     }
 }

@@ -8,6 +8,6 @@ mod cpu;
 mod memory;
 mod specialty;
 
-pub use cpu::{CpuRoom, Stay, lanes_always};
+pub use cpu::{CpuRoom, Free, Stay, lanes_always};
 pub use memory::{MEMORY_FLOOR, Promises};
 pub use specialty::{allotment_weight, critical_us, is_preferred, specialty_for, specialty_found};

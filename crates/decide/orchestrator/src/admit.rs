@@ -1,6 +1,6 @@
 //! Starting threads: as many as CPU and memory allow, each on an instance that fits it.
 
-use cohort_allocator::{Stay, allotment_weight, specialty_for};
+use cohort_allocator::{Free, Stay, allotment_weight, specialty_for};
 use cohort_model::{
     Allotment, At, Command, Estimate, InstanceId, Policy, Reason, Specialty, TestId, ThreadId,
 };
@@ -17,12 +17,12 @@ const SMALL_CORES: f64 = 0.15;
 /// For such tests CPU may be wanting by this many cores.
 const SLACK_CORES: f64 = 0.25;
 
-/// Cores that have to be free for a thread that is expected to use `cores`.
-fn cores_needed(cores: f64) -> f64 {
+/// Whether there is CPU for a thread that is expected to use `cores`.
+fn has_cpu(free: Free, cores: f64) -> bool {
     if cores <= SMALL_CORES {
-        cores - SLACK_CORES
+        free.unused >= cores - SLACK_CORES
     } else {
-        cores * FIT_PART
+        free.unwanted >= cores * FIT_PART
     }
 }
 /// With at most this many to try again, each is tried alone.
@@ -34,7 +34,7 @@ struct Room {
     running: u32,
     /// Threads that run whatever is measured.
     always: u32,
-    free_cores: f64,
+    free: Free,
     memory_available: u64,
 }
 
@@ -91,7 +91,10 @@ impl Orchestrator {
         Room {
             running: self.running(),
             always: self.calm_threads(),
-            free_cores: free.unwrap_or(-self.budget.cores),
+            free: free.unwrap_or(Free {
+                unused: f64::NEG_INFINITY,
+                unwanted: f64::NEG_INFINITY,
+            }),
             memory_available: self.host.memory_available,
         }
     }
@@ -109,7 +112,7 @@ impl Orchestrator {
                 let free_lock = tests[test.index()]
                     .lock
                     .is_none_or(|lock| !locks.contains(&lock));
-                let free = room.free_cores >= cores_needed(estimate.cores.p50);
+                let free = has_cpu(room.free, estimate.cores.p50);
                 let cores = room.running < room.always || adaptive && free;
                 let need = estimate.memory.p90;
                 let there = room.memory_available == 0 || need <= room.memory_available as f64;
@@ -152,7 +155,7 @@ impl Orchestrator {
         match self.policy {
             Policy::Static => Reason::Static,
             Policy::Adaptive => Reason::Room {
-                free_cores: room.free_cores.max(0.0),
+                free_cores: room.free.unwanted.max(0.0),
                 free_memory: self.promises.free(),
                 cores: estimate.cores.p50,
                 memory: estimate.memory.p90 as u64,

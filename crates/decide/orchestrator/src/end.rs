@@ -24,7 +24,7 @@ impl Orchestrator {
         }
         let verdict = verdict(&run, end);
         self.vacate(at, end.thread, &run, verdict.is_failure());
-        let cores = f64::from(end.usage.cpu_milli()) / 1000.0;
+        let cores = end.usage.cores();
         self.cpu.thread_ended(run.started, at, cores);
         if verdict != Verdict::Aborted {
             self.open_failures = 0;

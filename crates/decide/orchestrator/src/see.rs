@@ -113,7 +113,7 @@ impl Orchestrator {
             if batch.at > run.started && run.place == sample.instance {
                 run.crowd.observe(batch.at, sample.cpu_pressure_us);
             }
-            if let Some(cores) = self.analyzer.cores_used(sample.instance) {
+            if let Some(cores) = self.analyzer.cores_wanted(sample.instance) {
                 self.costs.observe_running(run.group, cores, 1.0);
             }
         }

@@ -134,6 +134,7 @@ impl Hub {
             place: id,
             hits: instance.hits(),
             memory_seen: 0,
+            cpu_waited_us: 0,
             held: false,
             killed: None,
             late: instance.later().is_some(),
@@ -265,11 +266,14 @@ impl Hub {
         }
         from.move_to(to)?;
         let spare = to.own_pids();
-        let hits = to.hits();
         let procs_file = to.procs_files().last().cloned();
+        let waited_us = self.instances.get_mut(&source).map(Instance::cpu_waited_us);
+        let hits = self.instances.get_mut(&target).map(Instance::hits);
         let home = self.threads.get_mut(&thread).map(|running| {
             running.place = target;
-            running.hits = hits;
+            let before = running.hits.cpu_waited_us;
+            running.cpu_waited_us += waited_us.unwrap_or(before).saturating_sub(before);
+            running.hits = hits.unwrap_or_default();
             running.home
         });
         if let (Some(home), Some(procs_file)) = (home, procs_file)

@@ -45,6 +45,8 @@ pub(crate) struct Hits {
     pub(crate) oom_kills: u64,
     /// A task could not be made.
     pub(crate) tasks: u64,
+    /// Some task waited for a CPU, microseconds.
+    pub(crate) cpu_waited_us: u64,
 }
 
 /// One instance.
@@ -58,7 +60,7 @@ pub(crate) struct Instance {
 
 enum Stage {
     Opening(JoinHandle<Result<Made, Error>>),
-    Open(Open),
+    Open(Box<Open>),
 }
 
 /// What waits for an instance that is being opened.
@@ -164,7 +166,7 @@ impl Instance {
             return Ok(self.procs_files());
         };
         let made = making.await;
-        self.stage = Stage::Open(Open::default());
+        self.stage = Stage::Open(Box::default());
         let Made { group, init } = made.map_err(|error| Error::Host {
             what: format!("make {id}"),
             source: error.into(),
@@ -195,7 +197,7 @@ impl Instance {
                 listener: listener.abort_handle(),
             });
         }
-        self.stage = Stage::Open(open);
+        self.stage = Stage::Open(Box::new(open));
         Ok(self.procs_files())
     }
 
@@ -264,12 +266,18 @@ impl Instance {
     }
 
     /// How often it met its limits so far.
-    pub(crate) fn hits(&self) -> Hits {
-        self.group().map_or_else(Hits::default, |group| Hits {
+    pub(crate) fn hits(&mut self) -> Hits {
+        self.group_mut().map_or_else(Hits::default, |group| Hits {
             memory: group.limit_hits(),
             oom_kills: group.oom_kills(),
             tasks: group.task_limit_hits(),
+            cpu_waited_us: group.cpu_waited_us(),
         })
+    }
+
+    /// Time in which some task of it waited for a CPU so far, microseconds.
+    pub(crate) fn cpu_waited_us(&mut self) -> u64 {
+        self.group_mut().map_or(0, InstanceGroup::cpu_waited_us)
     }
 
     /// Tells its init something, now or once it is open. A lost init is reported as an event, not
@@ -344,14 +352,15 @@ impl Instance {
                 ended.await.unwrap_or_default()
             }),
             Stage::Open(open) => {
-                if let Some(hold) = open.hold {
+                let Open { group, init, hold } = *open;
+                if let Some(hold) = hold {
                     hold.abort();
                 }
-                let child = open.init.map(|init| {
+                let child = init.map(|init| {
                     init.listener.abort();
                     init.child
                 });
-                tokio::task::spawn_blocking(move || remove(id, open.group, child, &scratch))
+                tokio::task::spawn_blocking(move || remove(id, group, child, &scratch))
             }
         }
     }

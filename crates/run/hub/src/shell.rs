@@ -339,7 +339,7 @@ impl Hub {
             return Ok(());
         };
         let mut end = threads::end(&thread, ended, launches);
-        self.blame_limits(&thread, &mut end);
+        self.account(&thread, &mut end);
         if end.verdict.is_failure() {
             let keep = |stream, bytes| self.campaign.keep_output(end.thread, stream, bytes);
             let kept = keep(Stream::Stdout, &ended.stdout).and(keep(Stream::Stderr, &ended.stderr));
@@ -356,15 +356,18 @@ impl Hub {
     }
 
     /// Adds what only the instance knows: the memory that all processes of the thread held together,
-    /// and whether a limit is to blame.
+    /// how long they waited for a CPU, and whether a limit is to blame.
     ///
     /// A failure is one for memory when the kernel killed for memory in its instance meanwhile, or
     /// when it was held at its limit and ran into it (some system calls fail there).
-    fn blame_limits(&self, thread: &Thread, end: &mut ThreadEnd) {
+    fn account(&mut self, thread: &Thread, end: &mut ThreadEnd) {
         end.usage.memory_peak = end.usage.memory_peak.max(thread.memory_seen);
-        let Some(instance) = self.instances.get(&thread.place) else {
+        let Some(instance) = self.instances.get_mut(&thread.place) else {
             return;
         };
+        let waited_us = instance.cpu_waited_us();
+        let waited_us = thread.cpu_waited_us + waited_us.saturating_sub(thread.hits.cpu_waited_us);
+        end.usage.cpu_waited_us = waited_us.min(end.usage.wall_us);
         if !end.verdict.is_failure() {
             return;
         }
@@ -526,7 +529,7 @@ impl Hub {
         let (mut end, output) = cohort_workload::pytest::end(ended);
         let thread = self.threads.remove(&end.thread);
         if let Some(thread) = &thread {
-            self.blame_limits(thread, &mut end);
+            self.account(thread, &mut end);
         }
         if end.verdict.is_failure() {
             let keep = |stream, text: &str| {
@@ -642,7 +645,7 @@ impl Hub {
             let mut end = unjudged(task.thread, verdict, message);
             (end.exit_code, end.signal) = (code, signal);
             if let Some(thread) = self.threads.remove(&task.thread) {
-                self.blame_limits(&thread, &mut end);
+                self.account(&thread, &mut end);
             }
             let kept = self
                 .campaign

@@ -24,6 +24,8 @@ pub(crate) struct Thread {
     pub(crate) hits: Hits,
     /// Largest memory that its instance was seen to hold meanwhile and could not drop, bytes.
     pub(crate) memory_seen: u64,
+    /// How long it waited for a CPU in an instance that it was handed over from, microseconds.
+    pub(crate) cpu_waited_us: u64,
     /// It was held at its memory limit.
     pub(crate) held: bool,
     pub(crate) killed: Option<KillReason>,

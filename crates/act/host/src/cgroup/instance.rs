@@ -9,9 +9,11 @@ use cohort_model::{Allotment, InstanceId};
 use super::hold::Hold;
 use super::memory;
 use super::place::{Controller, Places};
+use super::pressure::PressureReader;
 use super::reader::GroupReader;
 use super::{Error, cpu, pids};
 use crate::InstanceReader;
+use crate::kernel_file::Buffer;
 
 /// One instance's groups. It outlives this value: [`InstanceGroup::remove`] ends it, or the end of
 /// its campaign does.
@@ -21,6 +23,8 @@ pub struct InstanceGroup {
     root: PathBuf,
     places: Places,
     hold: Option<Hold>,
+    pressure: PressureReader,
+    buffer: Buffer,
 }
 
 /// Makes the groups of instances, from any thread.
@@ -58,7 +62,9 @@ impl InstanceGroup {
             id,
             root: root.to_owned(),
             hold,
+            pressure: PressureReader::open(&places),
             places,
+            buffer: Buffer::default(),
         })
     }
 
@@ -160,6 +166,12 @@ impl InstanceGroup {
     #[must_use]
     pub fn task_limit_hits(&self) -> u64 {
         pids::limit_hits(&self.places)
+    }
+
+    /// Time in which some task of it waited for a CPU so far, microseconds; 0 where the host does not
+    /// tell.
+    pub fn cpu_waited_us(&mut self) -> u64 {
+        self.pressure.cpu_us(&mut self.buffer)
     }
 
     /// How often the kernel killed something in it for memory so far.

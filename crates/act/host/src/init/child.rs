@@ -457,6 +457,7 @@ fn usage_of(rusage: &libc::rusage) -> Usage {
         io_written: count(rusage.ru_oublock) * 512,
         waits: count(rusage.ru_nvcsw),
         preemptions: count(rusage.ru_nivcsw),
+        cpu_waited_us: 0,
     }
 }
 
