@@ -2,7 +2,7 @@
 
 use cohort_allocator::{Free, Stay, allotment_weight, specialty_for};
 use cohort_model::{
-    Allotment, At, Command, Estimate, InstanceId, Policy, Reason, Specialty, TestId, ThreadId,
+    Allotment, At, Budget, Command, Estimate, InstanceId, Policy, Reason, Specialty, TestId, ThreadId,
 };
 
 use crate::state::{Attempt, Crowd, Lane, Run};
@@ -25,8 +25,21 @@ fn has_cpu(free: Free, cores: f64) -> bool {
         free.unwanted >= cores * FIT_PART
     }
 }
+/// A test that was never seen itself is promised no more than this part of all memory: it is held and
+/// given more when it needs more, and many can begin side by side where there is little.
+const UNSEEN_MEMORY_PART: f64 = 0.125;
 /// With at most this many to try again, each is tried alone.
 const ALONE_MAX: usize = 16;
+
+/// Memory to be promised to a test, bytes.
+fn memory_needed(estimate: &Estimate, budget: &Budget) -> f64 {
+    let need = estimate.memory.p90;
+    if estimate.runs == 0 && budget.holds_memory {
+        need.min(budget.memory as f64 * UNSEEN_MEMORY_PART)
+    } else {
+        need
+    }
+}
 
 /// What is there for one more thread.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +120,7 @@ impl Orchestrator {
         let adaptive = self.policy == Policy::Adaptive;
         let fits = {
             let (promises, locks, tests) = (&self.promises, &self.locks, &self.plan.tests);
+            let budget = &self.budget;
             let own = promises.of(instance);
             move |test: TestId, estimate: &Estimate, memory: &mut u64| {
                 let free_lock = tests[test.index()]
@@ -114,7 +128,7 @@ impl Orchestrator {
                     .is_none_or(|lock| !locks.contains(&lock));
                 let free = has_cpu(room.free, estimate.cores.p50);
                 let cores = room.running < room.always || adaptive && free;
-                let need = estimate.memory.p90;
+                let need = memory_needed(estimate, budget);
                 let there = room.memory_available == 0 || need <= room.memory_available as f64;
                 *memory = match promises.offer((need - own as f64).max(0.0)) {
                     Some(offer) if there => (offer + own).min(promises.free() + own),
@@ -186,7 +200,8 @@ impl Orchestrator {
         }
         let estimate = self.costs.test(*self.calm.front()?);
         let all = (room.running == 0).then(|| self.promises.free());
-        let memory = self.promises.offer(estimate.memory.p90).or(all)?;
+        let need = memory_needed(&estimate, &self.budget);
+        let memory = self.promises.offer(need).or(all)?;
         Some(Start {
             test: self.calm.pop_front()?,
             attempt: Attempt::First,
@@ -224,7 +239,7 @@ impl Orchestrator {
         }
         let test = self.quiet.pop_front()?;
         let crowd = self.progress[test.index()].crowd.unwrap_or_default();
-        let need = self.costs.test(test).memory.p90;
+        let need = memory_needed(&self.costs.test(test), &self.budget);
         let offer = self.promises.offer(need).or_else(|| {
             self.release_idle(step);
             self.promises.offer(need)
