@@ -77,7 +77,7 @@ fn end(thread: ThreadId) -> ThreadEnd {
             ..Usage::default()
         },
         message: None,
-        parts: Vec::new(),
+        parts: None,
         left_behind: 0,
         output_dropped: 0,
     }

@@ -318,7 +318,7 @@ impl<'a> Host<'a> {
                 ..Usage::default()
             },
             message: None,
-            parts: Vec::new(),
+            parts: None,
             left_behind: 0,
             output_dropped: 0,
         }

@@ -42,8 +42,14 @@ pub struct CampaignStart {
     pub suite: SuiteKind,
     /// The suite's command as given.
     pub command: Vec<String>,
+    /// Where the command ran, relative to the project that keeps the campaign; empty: in its root.
+    #[serde(default)]
+    pub directory: String,
     /// Seconds since 1970 when it started.
     pub unix_s: u64,
+    /// Microseconds that building and listing took before it started.
+    #[serde(default)]
+    pub preparing_us: u64,
     /// What it may use.
     pub budget: Budget,
     /// How it decides.

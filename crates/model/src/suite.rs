@@ -144,9 +144,9 @@ pub struct ThreadEnd {
     /// One line that says why it failed, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Tests within it, when it ran whole.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<Part>,
+    /// Tests within it, when it ran whole and said which they are. There may be none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Vec<Part>>,
     /// Processes it left running when it ended; they were killed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_behind: u32,

@@ -194,7 +194,7 @@ mod tests {
                 ..Usage::default()
             },
             message: None,
-            parts: Vec::new(),
+            parts: None,
             left_behind: 0,
             output_dropped: 0,
         }

@@ -4,8 +4,14 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
+
 use crate::{Campaign, Error, History, at};
 
+/// Name of the directory in a project.
+const DIRECTORY: &str = ".cohort";
+/// Holds a directory for each campaign.
+const CAMPAIGNS: &str = "campaigns";
 /// Campaigns kept; the oldest beyond this are deleted when a new one starts.
 const CAMPAIGNS_KEPT: usize = 30;
 
@@ -23,13 +29,28 @@ pub struct Lock {
 }
 
 impl Project {
-    /// The project in the directory `root`; nothing is made yet.
+    /// The project in the directory `root`; nothing is made yet. Where `root` may not be written, all
+    /// is kept below the user's own directory for such things.
     #[must_use]
     pub fn new(root: &Path) -> Self {
+        let usual = root.join(DIRECTORY);
+        let writable = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
+        let place = if usual.exists() { &usual } else { root };
+        let home = match elsewhere(root) {
+            Some(elsewhere) if !writable(place) => elsewhere,
+            _ => usual,
+        };
         Self {
             root: root.to_path_buf(),
-            home: root.join(".cohort"),
+            home,
         }
+    }
+
+    /// Whether the project in `root` holds anything of an earlier campaign.
+    #[must_use]
+    pub fn is_known(root: &Path) -> bool {
+        let there = |home: &Path| home.join(CAMPAIGNS).is_dir();
+        there(&root.join(DIRECTORY)) || elsewhere(root).is_some_and(|home| there(&home))
     }
 
     /// Makes the project's directory when there is none, and takes its lock.
@@ -68,6 +89,30 @@ impl Project {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(at("write to", &path))?;
         Ok(Lock { _file: file })
+    }
+
+    /// Removes what [`Project::lock`] made when nothing came of it. Call it with the lock held.
+    pub fn tidy(&self) {
+        if self.home.join(CAMPAIGNS).exists() {
+            return;
+        }
+        for name in [".gitignore", "lock"] {
+            let _ = fs::remove_file(self.home.join(name));
+        }
+        // Stays when anything else is in it.
+        let _ = fs::remove_dir(&self.home);
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where all that is kept of it is.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// A new campaign. Call it with the lock held.
@@ -114,11 +159,11 @@ impl Project {
     }
 
     fn campaign_path(&self, number: u64) -> PathBuf {
-        self.home.join("campaigns").join(number.to_string())
+        self.home.join(CAMPAIGNS).join(number.to_string())
     }
 
     fn numbers(&self) -> Result<Vec<u64>, Error> {
-        let path = self.home.join("campaigns");
+        let path = self.home.join(CAMPAIGNS);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -132,9 +177,37 @@ impl Project {
     }
 }
 
+/// Where the record of a project is kept that may not be written (XDG Base Directory Specification,
+/// "state data"): its name, and a checksum of its path.
+fn elsewhere(root: &Path) -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let state = set("XDG_STATE_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(set("HOME")?.join(".local/state")))?;
+    let name = root.file_name().unwrap_or_default().to_string_lossy();
+    let sum = crc32fast::hash(root.as_os_str().as_encoded_bytes());
+    Some(state.join(format!("cohort/{name}-{sum:08x}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nothing_came_of_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::new(folder.path());
+        let lock = project.lock().unwrap();
+        project.tidy();
+        drop(lock);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(!Project::is_known(folder.path()));
+        let lock = project.lock().unwrap();
+        project.create_campaign().unwrap();
+        project.tidy();
+        drop(lock);
+        assert!(Project::is_known(folder.path()));
+    }
 
     #[test]
     fn the_second_one_is_told_who_the_first_is() {

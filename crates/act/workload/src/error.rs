@@ -74,6 +74,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// It was stopped from outside.
+    #[error("stopped before any test was run")]
+    Stopped,
     /// cargo ended without running the tests; it has already said why.
     #[error("the suite does not build: cargo's messages are above")]
     Build {

@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use cohort_model::{GroupId, Plan, TestCase, TestId, Verdict};
 
-use crate::{Discovered, Error, Exit, Judged, Launch, Progress, Show, environment};
+use crate::discovery::Started;
+use crate::{Discovered, Discovery, Error, Exit, Judged, Launch, Progress, Show, environment};
 
 /// Exit code of a test that decided not to run (GNU Automake manual, "Scripts-based Testsuites").
 const SKIPPED: i32 = 77;
@@ -59,25 +60,35 @@ impl Exec {
     ///
     /// # Errors
     /// When it fails, prints a name twice, or prints one that is not UTF-8.
-    pub fn discover(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Discovered, Error> {
-        progress(Progress::Listing { done: 0, of: 1 });
+    pub fn discover(&mut self, discovery: &mut Discovery<'_>) -> Result<Discovered, Error> {
+        (discovery.progress)(Progress::Listing { done: 0, of: 1 });
         let mut env = environment::with(&self.env);
-        let output = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", &self.list])
             .current_dir(&self.root)
             .env_clear()
             .envs(&env)
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let output = discovery
+            .stop
+            .spawn(&mut command)
+            .and_then(Started::output)
             .map_err(|source| Error::Start {
                 program: "sh".to_owned(),
                 source,
-            })?;
+            });
+        if discovery.stop.is_stopped() {
+            return Err(Error::Stopped);
+        }
+        let output = output?;
         if !output.status.success() {
             return Err(self.list_failed(&output));
         }
         let names = self.parse(&output.stdout)?;
-        progress(Progress::Listing { done: 1, of: 1 });
+        (discovery.progress)(Progress::Listing { done: 1, of: 1 });
         env.remove(std::ffi::OsStr::new(NAME_VARIABLE));
         let tests = names.iter().map(|name| TestCase {
             name: name.clone(),
@@ -209,7 +220,10 @@ fn last_line(output: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::Stop;
     use proptest::prelude::*;
 
     fn suite(list: &str, run: &str) -> Exec {
@@ -220,6 +234,16 @@ mod tests {
             run.to_owned(),
             BTreeMap::from([("X".to_owned(), "y".to_owned())]),
         )
+    }
+
+    fn look(suite: &mut Exec) -> Result<Discovered, Error> {
+        suite.discover(&mut Discovery {
+            scratch: Path::new("/"),
+            home: Path::new("/"),
+            stop: &Stop::default(),
+            look_only: false,
+            progress: &mut |_| (),
+        })
     }
 
     fn run(found: &Discovered, test: u32) -> (Judged, String) {
@@ -249,7 +273,7 @@ mod tests {
             "printf 'a b\\0it'\"'\"'s \"$HOME\"\\nnew\\0'",
             "printf '%s|' {test} \"$COHORT_TEST\" $X",
         );
-        let found = suite.discover(&mut |_| ()).unwrap();
+        let found = look(&mut suite).unwrap();
         assert_eq!(found.plan.tests.len(), 2);
         let name = &found.plan.tests[1].name;
         assert!(
@@ -266,7 +290,7 @@ mod tests {
             "printf 'exit 0\\n\\nexit 77\\necho no >&2; echo; exit 3\\nkill -9 $$\\n'",
             "eval",
         );
-        let found = suite.discover(&mut |_| ()).unwrap();
+        let found = look(&mut suite).unwrap();
         let verdicts: Vec<Verdict> = (0..4).map(|test| run(&found, test).0.verdict).collect();
         assert_eq!(
             verdicts,
@@ -282,12 +306,7 @@ mod tests {
 
     #[test]
     fn a_bad_list_is_one_clear_error() {
-        let said = |list: &str| {
-            suite(list, "true")
-                .discover(&mut |_| ())
-                .unwrap_err()
-                .to_string()
-        };
+        let said = |list: &str| look(&mut suite(list, "true")).unwrap_err().to_string();
         assert_eq!(
             said("echo a; echo b; echo a"),
             "the list command `echo a; echo b; echo a` printed these tests more than once: a; each name must be unique"

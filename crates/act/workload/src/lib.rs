@@ -11,6 +11,7 @@
 //! code and output are what the suite's own runner would give.
 
 pub mod cargo;
+mod discovery;
 pub mod environment;
 mod error;
 pub mod exec;
@@ -24,8 +25,9 @@ use std::sync::Arc;
 
 use cohort_model::{Part, Plan, SuiteKind, TestId, Verdict};
 
+pub use discovery::{Discovery, Stop};
 pub use error::Error;
-pub use recognize::recognize;
+pub use recognize::{project_root, recognize};
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]
@@ -192,8 +194,8 @@ pub struct Judged {
     pub verdict: Verdict,
     /// One line that says why it failed, when there is one.
     pub message: Option<String>,
-    /// Tests within it, when it ran whole.
-    pub parts: Vec<Part>,
+    /// Tests within it, when it ran whole and said which they are. There may be none.
+    pub parts: Option<Vec<Part>>,
 }
 
 impl Judged {
@@ -201,7 +203,7 @@ impl Judged {
         Judged {
             verdict,
             message,
-            parts: Vec::new(),
+            parts: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which suite a request means: by its command, else by `cohort.toml`, else by its directory.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cargo::Cargo;
 use crate::exec::Exec;
@@ -10,6 +10,15 @@ use crate::{Error, Request, Suite, environment};
 
 const LOOKED_FOR: &str = "Cargo.toml; pytest.ini, conftest.py, tests/test_*.py, or pytest's settings in \
                           pyproject.toml, tox.ini or setup.cfg; [suite] in cohort.toml";
+/// A directory with one of these is the root of a project.
+const PROJECT_FILES: [&str; 6] = [
+    "Cargo.toml",
+    "pytest.ini",
+    "pyproject.toml",
+    "tox.ini",
+    "setup.cfg",
+    "setup.py",
+];
 /// Programs that run another command in an environment they keep: `uv run pytest`.
 const PYTHON_RUNNERS: [&str; 5] = ["hatch", "pdm", "pipenv", "poetry", "uv"];
 
@@ -75,19 +84,50 @@ fn by_command(command: &[String]) -> Result<Meant, Error> {
     }
 }
 
+/// What the nearest directory says, this one or above: both tools look for their settings so.
 fn by_directory(root: &Path) -> Result<Meant, Error> {
-    let has_cargo = root.join("Cargo.toml").is_file();
-    match (has_cargo, has_pytest(root)) {
-        (true, false) => Ok(Meant::Cargo(vec!["cargo".to_owned(), "test".to_owned()])),
-        (false, true) => Ok(Meant::Pytest(vec!["pytest".to_owned()])),
-        (true, true) => Err(Error::TwoSuites {
-            root: root.to_owned(),
-        }),
-        (false, false) => Err(Error::NoSuite {
-            root: root.to_owned(),
-            looked_for: LOOKED_FOR,
-        }),
+    for directory in root.ancestors() {
+        let has_cargo = directory.join("Cargo.toml").is_file();
+        return match (has_cargo, has_pytest(directory)) {
+            (true, false) => Ok(Meant::Cargo(vec!["cargo".to_owned(), "test".to_owned()])),
+            (false, true) => Ok(Meant::Pytest(vec!["pytest".to_owned()])),
+            (true, true) => Err(Error::TwoSuites {
+                root: directory.to_owned(),
+            }),
+            (false, false) if directory.join(".git").exists() => break,
+            (false, false) => continue,
+        };
     }
+    Err(Error::NoSuite {
+        root: root.to_owned(),
+        looked_for: LOOKED_FOR,
+    })
+}
+
+/// The root of the project that `directory` belongs to, where its record is kept: that of the cargo
+/// workspace or of pytest, whichever is nearer; else `directory` itself.
+#[must_use]
+pub fn project_root(directory: &Path) -> PathBuf {
+    let marked = |directory: &&Path| {
+        PROJECT_FILES
+            .iter()
+            .any(|name| directory.join(name).is_file())
+    };
+    let Some(nearest) = directory.ancestors().find(marked) else {
+        return directory.to_owned();
+    };
+    let is_workspace = |directory: &&Path| {
+        let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap_or_default();
+        manifest
+            .lines()
+            .any(|line| line.trim_start().starts_with("[workspace"))
+    };
+    let workspace = nearest
+        .join("Cargo.toml")
+        .is_file()
+        .then(|| nearest.ancestors().find(is_workspace))
+        .flatten();
+    workspace.unwrap_or(nearest).to_owned()
 }
 
 /// `pytest`, `py.test`, `python -m pytest`, or one of these after a runner such as `uv run --with x`.
@@ -260,6 +300,28 @@ mod tests {
             meant(&request).unwrap(),
             Meant::Cargo(words("cargo test a"))
         );
+    }
+
+    #[test]
+    fn a_directory_belongs_to_a_project() {
+        let root = directory(&[
+            ("ws/Cargo.toml", "[workspace]\nmembers = ['a']\n"),
+            ("ws/a/Cargo.toml", "[package]\n"),
+            ("ws/a/src/lib.rs", ""),
+            ("ws/a/py/pyproject.toml", ""),
+            ("ws/a/py/tests/test_a.py", ""),
+            ("other/x", ""),
+        ]);
+        let of = |path: &str| {
+            let found = project_root(&root.path().join(path));
+            found.strip_prefix(root.path()).unwrap().to_owned()
+        };
+        assert_eq!(of("ws/a/src"), Path::new("ws"));
+        assert_eq!(of("ws"), Path::new("ws"));
+        assert_eq!(of("ws/a/py/tests"), Path::new("ws/a/py"));
+        assert_eq!(of("other"), Path::new("other"));
+        let inner = by_directory(&root.path().join("ws/a/src")).unwrap();
+        assert_eq!(inner, Meant::Cargo(words("cargo test")));
     }
 
     #[test]

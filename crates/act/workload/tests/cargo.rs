@@ -10,7 +10,8 @@ use std::process::{Command, Output, Stdio};
 
 use cohort_model::{TestId, Verdict};
 use cohort_workload::{
-    Discovered, Error, Exit, Judged, Request, Suite, SuiteConfig, environment, recognize,
+    Discovered, Discovery, Error, Exit, Judged, Request, Stop, Suite, SuiteConfig, environment,
+    recognize,
 };
 use tempfile::TempDir;
 
@@ -160,7 +161,7 @@ impl Fixture {
             "test".to_owned(),
             "--offline".to_owned(),
         ];
-        command.extend(shell_words(args));
+        command.extend(shell_words::split(args).unwrap());
         let config = SuiteConfig {
             env,
             ..SuiteConfig::default()
@@ -171,7 +172,13 @@ impl Fixture {
             config,
         };
         match recognize(&request)? {
-            Suite::Cargo(mut cargo) => cargo.discover(&mut |_| ()),
+            Suite::Cargo(mut cargo) => cargo.discover(&mut Discovery {
+                scratch: &std::env::temp_dir(),
+                home: self.root.path(),
+                stop: &Stop::default(),
+                look_only: false,
+                progress: &mut |_| (),
+            }),
             other => panic!("{other:?}"),
         }
     }
@@ -183,7 +190,7 @@ impl Fixture {
     fn cargo(&self, args: &str, env: &BTreeMap<String, String>) -> Output {
         Command::new("cargo")
             .args(["test", "--offline", "--no-fail-fast"])
-            .args(shell_words(args))
+            .args(shell_words::split(args).unwrap())
             .current_dir(self.root.path())
             .env_clear()
             .envs(environment::with(env))
@@ -209,7 +216,7 @@ impl Fixture {
                 let name = case.name.split_once(' ').unwrap().1.to_owned();
                 read.push((name, Verdict::Skipped));
             } else if case.whole {
-                let parts = run(&found, test).parts;
+                let parts = run(&found, test).parts.unwrap_or_default();
                 read.extend(parts.into_iter().map(|part| (part.name, part.verdict)));
             } else {
                 let name = case.name.split_once(' ').unwrap().1.to_owned();
@@ -219,10 +226,6 @@ impl Fixture {
         read.sort_by_key(|(name, verdict)| (name.clone(), format!("{verdict:?}")));
         read
     }
-}
-
-fn shell_words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// `test NAME ... ok`, without what libtest adds to the name of a test that should panic.
@@ -431,14 +434,37 @@ fn the_users_runner_still_runs_the_tests() {
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .unwrap();
-    let config = format!("[target.{host}]\nrunner = ['env', 'FIXTURE_RUNNER=mine']\n");
-    fixture.write(".cargo/config.toml", &config);
-    let found = fixture.discover("--test api one").unwrap();
-    let launch = found.launches.launch(TestId(0));
-    assert_eq!(launch.program, Path::new("env"));
-    assert_eq!(launch.args[0], "FIXTURE_RUNNER=mine");
-    assert_eq!(run(&found, TestId(0)).verdict, Verdict::Passed);
+    let list = format!("[target.{host}]\nrunner = ['env', 'FIXTURE_RUNNER=mine']\n");
+    let text = format!("[target.{host}]\nrunner = 'env FIXTURE_RUNNER=mine'\n");
+    let condition = "[target.'cfg(unix)']\nrunner = 'env FIXTURE_RUNNER=mine'\n".to_owned();
+    let given = |value: &str| format!("--config \"target.{host}.runner={value}\"");
+    for (config, args) in [
+        (&list, String::new()),
+        (&text, String::new()),
+        (&condition, String::new()),
+        (&String::new(), given("'env FIXTURE_RUNNER=mine'")),
+        (&String::new(), given("['env', 'FIXTURE_RUNNER=mine']")),
+        (
+            &text.replace("mine", "not"),
+            given("'env FIXTURE_RUNNER=mine'"),
+        ),
+    ] {
+        fixture.write(".cargo/config.toml", config);
+        let found = fixture.discover(&format!("{args} --test api one")).unwrap();
+        let launch = found.launches.launch(TestId(0));
+        assert_eq!(launch.program, Path::new("env"), "{config} {args}");
+        assert_eq!(launch.args[0], "FIXTURE_RUNNER=mine", "{config} {args}");
+        assert!(
+            launch
+                .env
+                .iter()
+                .all(|(name, _)| !name.to_string_lossy().ends_with("_RUNNER")),
+            "what the recorder set is gone"
+        );
+        assert_eq!(run(&found, TestId(0)).verdict, Verdict::Passed);
+    }
     // Doc tests too: cargo hands the runner to rustdoc.
+    fixture.write(".cargo/config.toml", &list);
     assert_eq!(fixture.cohort_says("--doc"), fixture.cargo_says("--doc"));
 }
 

@@ -2,7 +2,8 @@
 
 use cohort_allocator::{Free, Stay, allotment_weight, specialty_for};
 use cohort_model::{
-    Allotment, At, Budget, Command, Estimate, InstanceId, Policy, Reason, Specialty, TestId, ThreadId,
+    Allotment, At, Budget, Command, Estimate, InstanceId, Policy, Reason, Specialty, TestId,
+    ThreadId,
 };
 
 use crate::state::{Attempt, Crowd, Lane, Run};

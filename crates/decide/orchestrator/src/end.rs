@@ -71,8 +71,12 @@ impl Orchestrator {
     }
 
     fn judge(&mut self, thread: ThreadId, run: &Run, verdict: Verdict, step: &mut Step) {
+        let known = self.plan.history.get(&run.test.0);
+        let sensitive = known.is_some_and(|known| known.load_sensitive > 0);
+        // Who was found to suffer from company needs less of it.
+        let threads_most = if sensitive { 1 } else { self.calm_threads() };
         let crowded = run.was_held
-            || run.crowd.threads_max > self.calm_threads()
+            || run.crowd.threads_max > threads_most
             || self.policy == Policy::Adaptive && run.crowd.waited() > WAITED_MAX;
         let test = run.test;
         let progress = &mut self.progress[test.index()];

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cohort_host::cgroup::Layout;
 use cohort_host::init::FromInit;
@@ -10,12 +11,11 @@ use cohort_model::{Allotment, Budget, Plan, ThreadId};
 use cohort_orchestrator::Orchestrator;
 use cohort_workload::pytest::protocol::{FromPython, Role};
 use cohort_workload::pytest::{self, Pytest};
-use cohort_workload::{Launches, Suite};
+use cohort_workload::{Discovery, Launches, Show, Stop, Suite};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
 
-use crate::event::{EVENTS_MAX, Event, Events, accept_python};
+use crate::event::{EVENTS_MAX, Event, Events, accept_python, listen_to_signals};
 use crate::ground::{Ground, Wanted};
 use crate::instance::Instance;
 use crate::python::{COLLECTOR, Python, WORKER_THREAD};
@@ -35,6 +35,9 @@ pub(crate) struct Discovered {
     pub(crate) budget: Budget,
     pub(crate) host: HostBudget,
     pub(crate) notes: Vec<String>,
+    pub(crate) show: Show,
+    /// How long finding them took.
+    pub(crate) prepared: Duration,
     pub(crate) ground: Ground,
     pub(crate) runner: Runner,
     pub(crate) collector: Option<Instance>,
@@ -66,70 +69,145 @@ impl Discovered {
     }
 }
 
-pub(crate) async fn discover(mut setup: Setup) -> Result<Discovered, Error> {
-    let listed = match &mut setup.suite {
-        Suite::Cargo(cargo) => Some(cargo.discover(&mut setup.progress)?),
-        Suite::Exec(exec) => Some(exec.discover(&mut setup.progress)?),
-        Suite::Pytest(_) => None,
-    };
+/// Finds the tests. `look_only`: nothing is going to run.
+pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discovered, Error> {
+    let since = Instant::now();
     let (events, mut happened) = mpsc::channel(EVENTS_MAX);
+    listen_to_signals(&events)?;
     let (ground, budget, host) = stand(&setup, &events)?;
-    let (mut plan, notes, runner, collector) = match (listed, setup.suite.clone()) {
-        (Some(listed), _) => (
-            listed.plan,
-            listed.notes,
-            Runner::Processes(listed.launches),
-            None,
-        ),
-        (None, Suite::Pytest(suite)) => {
-            let collected = collect(suite, &ground, &events, &mut happened).await;
-            let (python, instance) = match collected {
-                Ok(collected) => collected,
-                Err((error, instance)) => {
-                    let left = instance.map(|instance| (COLLECTOR, instance));
-                    ground.clear(left.into_iter().collect(), Vec::new()).await;
-                    return Err(error);
-                }
-            };
-            let list = python
-                .collected
-                .as_ref()
-                .expect("the collector has answered");
-            let mut notes = list.notes.clone();
-            if !python.forks {
-                let why = list
-                    .why_not
-                    .clone()
-                    .unwrap_or_else(|| "of its isolation".to_owned());
-                notes.push(format!(
-                    "each instance collects the tests anew, since {why}"
-                ));
-            }
-            let plan = pytest::plan(list);
-            (
-                plan,
-                notes,
-                Runner::Python(Box::new(python)),
-                Some(instance),
-            )
-        }
-        (None, _) => unreachable!("only pytest is not listed before"),
+    let found = match setup.suite.clone() {
+        Suite::Pytest(suite) => collected(suite, &ground, &events, &mut happened).await,
+        suite => listed(suite, &mut setup, &ground, look_only, &mut happened)
+            .await
+            .map_err(|error| (error, None)),
     };
-    plan.history = setup.project.history().of(setup.suite.kind(), &plan)?;
-    if let Some((_, past)) = &setup.resume {
-        plan.concluded = past.results_for(&plan);
+    let known = found.and_then(|mut found| match know(&setup, &mut found.plan) {
+        Ok(()) => Ok(found),
+        Err(error) => Err((error, found.collector.map(Box::new))),
+    });
+    match known {
+        Ok(found) => Ok(Discovered {
+            setup,
+            plan: found.plan,
+            budget,
+            host,
+            notes: found.notes,
+            show: found.show,
+            prepared: since.elapsed(),
+            ground,
+            runner: found.runner,
+            collector: found.collector,
+            events,
+            happened,
+        }),
+        Err((error, instance)) => {
+            let left = instance.map(|instance| (COLLECTOR, *instance));
+            ground.clear(left.into_iter().collect(), Vec::new()).await;
+            Err(error)
+        }
     }
-    Ok(Discovered {
-        setup,
-        plan,
-        budget,
-        host,
+}
+
+/// What was found.
+struct Found {
+    plan: Plan,
+    notes: Vec<String>,
+    show: Show,
+    runner: Runner,
+    collector: Option<Instance>,
+}
+
+/// Adds what earlier campaigns tell of the tests of `plan`.
+fn know(setup: &Setup, plan: &mut Plan) -> Result<(), Error> {
+    plan.history = setup.project.history().of(setup.suite.kind(), plan)?;
+    if let Some((_, past)) = &setup.resume {
+        plan.concluded = past.results_for(plan);
+    }
+    Ok(())
+}
+
+/// Builds and lists a suite of processes, in a thread of its own, so that it can be stopped.
+async fn listed(
+    suite: Suite,
+    setup: &mut Setup,
+    ground: &Ground,
+    look_only: bool,
+    happened: &mut Receiver<Event>,
+) -> Result<Found, Error> {
+    let stop = Stop::default();
+    let (scratch, home) = (ground.scratch.clone(), setup.project.home().to_owned());
+    let mut progress = std::mem::replace(&mut setup.progress, Box::new(|_| ()));
+    let stopped = stop.clone();
+    let mut listing = tokio::task::spawn_blocking(move || {
+        let mut discovery = Discovery {
+            scratch: &scratch,
+            home: &home,
+            stop: &stopped,
+            look_only,
+            progress: &mut progress,
+        };
+        match suite {
+            Suite::Cargo(mut cargo) => cargo.discover(&mut discovery),
+            Suite::Exec(mut exec) => exec.discover(&mut discovery),
+            Suite::Pytest(_) => unreachable!("pytest is collected by a process of its own"),
+        }
+    });
+    let listed = loop {
+        tokio::select! {
+            listed = &mut listing => break listed,
+            event = happened.recv() => {
+                if matches!(event, Some(Event::Stop) | None) {
+                    let stop = stop.clone();
+                    tokio::task::spawn_blocking(move || stop.stop());
+                }
+            }
+        }
+    };
+    let listed = listed.map_err(|error| Error::Host {
+        what: "list the tests".to_owned(),
+        source: error.into(),
+    })?;
+    let listed = listed.map_err(|error| match error {
+        cohort_workload::Error::Stopped => Error::Stopped,
+        error => error.into(),
+    })?;
+    Ok(Found {
+        plan: listed.plan,
+        notes: listed.notes,
+        show: listed.show,
+        runner: Runner::Processes(listed.launches),
+        collector: None,
+    })
+}
+
+/// Has pytest's collector list the tests; it stays, to fork workers.
+async fn collected(
+    suite: Pytest,
+    ground: &Ground,
+    events: &Events,
+    happened: &mut Receiver<Event>,
+) -> Result<Found, Failed> {
+    let (python, instance) = collect(suite, ground, events, happened).await?;
+    let list = python
+        .collected
+        .as_ref()
+        .expect("the collector has answered");
+    let mut notes = list.notes.clone();
+    if !python.forks {
+        let why = list
+            .why_not
+            .clone()
+            .unwrap_or_else(|| "of its isolation".to_owned());
+        notes.push(format!(
+            "each instance collects the tests anew, since {why}"
+        ));
+    }
+    Ok(Found {
+        plan: pytest::plan(list),
         notes,
-        ground,
-        runner,
-        collector,
-        events,
-        happened,
+        show: Show::default(),
+        runner: Runner::Python(Box::new(python)),
+        collector: Some(instance),
     })
 }
 
@@ -177,7 +255,7 @@ fn visible(setup: &Setup) -> Vec<std::path::PathBuf> {
     paths
 }
 
-type Failed = (Error, Option<Instance>);
+type Failed = (Error, Option<Box<Instance>>);
 
 /// Starts pytest's collector and waits for its list.
 async fn collect(
@@ -195,14 +273,14 @@ async fn collect(
         .open(COLLECTOR, &allotment, true)
         .map_err(|error| (error, None))?;
     if let Err(error) = ground.enter(COLLECTOR, &mut instance).await {
-        return Err((error, Some(instance)));
+        return Err((error, Some(Box::new(instance))));
     }
     let launch = python
         .suite
         .collector_launch(&python.start_with(&instance.scratch));
     let order = order_start(ThreadId(WORKER_THREAD), launch, (&instance.scratch, 0));
     if let Err(error) = instance.tell(&order).await {
-        return Err((error, Some(instance)));
+        return Err((error, Some(Box::new(instance))));
     }
     match listen(&mut python, happened).await {
         Ok(()) => {
@@ -211,7 +289,7 @@ async fn collect(
             python.forks = forkable && !isolated;
             Ok((python, instance))
         }
-        Err(error) => Err((error, Some(instance))),
+        Err(error) => Err((error, Some(Box::new(instance)))),
     }
 }
 
@@ -244,18 +322,8 @@ fn prepare(suite: Pytest, ground: &Ground, events: &Events) -> Result<Python, Er
 }
 
 async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(), Error> {
-    let failed = |source| Error::Host {
-        what: "listen for signals".to_owned(),
-        source,
-    };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     loop {
-        let event = tokio::select! {
-            event = happened.recv() => event.unwrap_or(Event::Stop),
-            _ = interrupt.recv() => Event::Stop,
-            _ = terminate.recv() => Event::Stop,
-        };
+        let event = happened.recv().await.unwrap_or(Event::Stop);
         match event {
             Event::Stop => return Err(Error::Stopped),
             Event::PythonCame(connection, stream) => {

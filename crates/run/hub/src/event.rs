@@ -8,7 +8,10 @@ use cohort_workload::pytest::protocol::{FromPython, Lines};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+use crate::Error;
 
 /// Events that may wait for the hub; who makes more, waits (telemetry drops instead, and counts).
 pub(crate) const EVENTS_MAX: usize = 4096;
@@ -42,6 +45,25 @@ pub(crate) enum Event {
 }
 
 pub(crate) type Events = mpsc::Sender<Event>;
+
+/// Turns signals that ask this process to end into events, from now on.
+pub(crate) fn listen_to_signals(events: &Events) -> Result<(), Error> {
+    for kind in [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ] {
+        let mut signals = signal(kind).map_err(|source| Error::Host {
+            what: "listen for signals".to_owned(),
+            source,
+        })?;
+        let events = events.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() && events.send(Event::Stop).await.is_ok() {}
+        });
+    }
+    Ok(())
+}
 
 /// Turns what an init says into events, until it is gone.
 pub(crate) async fn listen_to_init(instance: InstanceId, mut input: OwnedReadHalf, events: Events) {

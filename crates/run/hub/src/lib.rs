@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use cohort_host::HostBudget;
 use cohort_model::{Budget, CampaignEnd, Estimate, Isolation, Plan, Policy};
 use cohort_store::{Campaign, Project};
+pub use cohort_workload::Show;
 use cohort_workload::{Progress, Suite};
 
 /// What a campaign is to be.
@@ -53,7 +54,7 @@ pub struct Setup {
     /// This very program: its argument `instance-init` starts the init of an instance.
     pub executable: PathBuf,
     /// Told how far discovery is.
-    pub progress: Box<dyn FnMut(Progress)>,
+    pub progress: Box<dyn FnMut(Progress) + Send>,
 }
 
 /// What would be run, and what is expected of it.
@@ -127,16 +128,17 @@ pub enum Error {
     Stopped,
 }
 
-/// Runs a campaign to its end. `faces` is called once the campaign has a directory.
+/// Runs a campaign to its end. `faces` is called once the campaign has a directory, and told which
+/// output the user's own arguments ask to see.
 ///
 /// # Errors
 /// Anything that keeps it from beginning; what goes wrong later is in its [`Outcome`].
 pub fn run(
     setup: Setup,
-    faces: impl FnOnce(&Campaign) -> Vec<Box<dyn Face>>,
+    faces: impl FnOnce(&Campaign, Show) -> Vec<Box<dyn Face>>,
 ) -> Result<Outcome, Error> {
     runtime()?.block_on(async move {
-        let discovered = discover::discover(setup).await?;
+        let discovered = discover::discover(setup, false).await?;
         shell::conduct(discovered, faces).await
     })
 }
@@ -147,7 +149,7 @@ pub fn run(
 /// As [`run`].
 pub fn preview(setup: Setup) -> Result<Preview, Error> {
     runtime()?.block_on(async move {
-        let discovered = discover::discover(setup).await?;
+        let discovered = discover::discover(setup, true).await?;
         Ok(discovered.preview().await)
     })
 }

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
-    At, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, KillReason, Observation, Plan,
-    Record, SampleBatch, TestResult, ThreadEnd, ThreadId, Verdict,
+    At, Budget, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, KillReason, Observation,
+    Plan, Record, SampleBatch, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
 use cohort_telemetry::{Collector, HostReader, Settings};
 use cohort_workload::pytest::protocol::FromPython;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
@@ -23,7 +22,7 @@ use crate::instance::Instance;
 use crate::ledger::Ledger;
 use crate::python::{COLLECTOR, State, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
-use crate::{Error, Face, Outcome};
+use crate::{Error, Face, Outcome, Setup, Show};
 
 /// Between readings of the host.
 const HOST_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,6 +46,7 @@ pub(crate) struct Hub {
     epoch: Instant,
     start: At,
     failures_left: Option<u32>,
+    show: Show,
     broken: Option<String>,
     stopped: Option<String>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Hub {
 /// Runs a discovered campaign to its end.
 pub(crate) async fn conduct(
     discovered: Discovered,
-    faces: impl FnOnce(&Campaign) -> Vec<Box<dyn Face>>,
+    faces: impl FnOnce(&Campaign, Show) -> Vec<Box<dyn Face>>,
 ) -> Result<Outcome, Error> {
     let Discovered {
         setup,
@@ -62,6 +62,8 @@ pub(crate) async fn conduct(
         budget,
         host,
         notes,
+        show,
+        prepared,
         ground,
         runner,
         collector,
@@ -78,7 +80,7 @@ pub(crate) async fn conduct(
         Runner::Processes(_) => None,
     };
     let mut hub = Hub {
-        ledger: Ledger::new(log, faces(&campaign)),
+        ledger: Ledger::new(log, faces(&campaign, show)),
         ground,
         runner,
         instances: collector
@@ -93,24 +95,12 @@ pub(crate) async fn conduct(
         epoch: Instant::now(),
         start,
         failures_left: failures_left.filter(|&most| most > 0),
+        show,
         broken: None,
         stopped: None,
     };
-    hub.ledger.add(Record::Started(CampaignStart {
-        format: FORMAT,
-        campaign: hub.campaign.name().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        suite: setup.suite.kind(),
-        command: setup.suite.command(),
-        unix_s: std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-        budget,
-        policy: setup.policy,
-        isolation: setup.isolation,
-        missing: hub.ground.missing.clone(),
-        strict: setup.strict,
-    }));
+    let started = hub.start_record(&setup, budget, prepared);
+    hub.ledger.add(Record::Started(started));
     hub.ledger.add(Record::Planned(plan.clone()));
     hub.collector = Some(hub.start_collector(setup.hz, &host.cpus, &events)?);
     let mut orchestrator = Orchestrator::new(budget, setup.policy, plan.clone(), first_id);
@@ -131,6 +121,29 @@ pub(crate) async fn conduct(
 }
 
 impl Hub {
+    fn start_record(&self, setup: &Setup, budget: Budget, prepared: Duration) -> CampaignStart {
+        CampaignStart {
+            format: FORMAT,
+            campaign: self.campaign.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            suite: setup.suite.kind(),
+            command: setup.suite.command(),
+            directory: setup
+                .root
+                .strip_prefix(setup.project.root())
+                .map_or_else(|_| String::new(), |path| path.display().to_string()),
+            unix_s: std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            preparing_us: prepared.as_micros() as u64,
+            budget,
+            policy: setup.policy,
+            isolation: setup.isolation,
+            missing: self.ground.missing.clone(),
+            strict: setup.strict,
+        }
+    }
+
     fn start_collector(&self, hz: f64, cpus: &[u32], events: &Events) -> Result<Collector, Error> {
         let settings = Settings {
             instance_interval: Duration::from_secs_f64(1.0 / hz),
@@ -165,13 +178,6 @@ impl Hub {
         orchestrator: &mut Orchestrator,
         happened: &mut Receiver<Event>,
     ) -> Result<(), Error> {
-        let failed = |source| Error::Host {
-            what: "listen for signals".to_owned(),
-            source,
-        };
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
         let mut faces = tokio::time::interval(FACE_INTERVAL);
         faces.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -183,9 +189,6 @@ impl Hub {
             }
             let event = tokio::select! {
                 event = happened.recv() => event.unwrap_or(Event::Stop),
-                _ = interrupt.recv() => Event::Stop,
-                _ = terminate.recv() => Event::Stop,
-                _ = hang_up.recv() => Event::Stop,
                 _ = faces.tick() => {
                     self.ledger.tick();
                     continue;
@@ -340,7 +343,7 @@ impl Hub {
         };
         let mut end = threads::end(&thread, ended, launches);
         self.account(&thread, &mut end);
-        if end.verdict.is_failure() {
+        if end.verdict.is_failure() || self.show > Show::Failed {
             let keep = |stream, bytes| self.campaign.keep_output(end.thread, stream, bytes);
             let kept = keep(Stream::Stdout, &ended.stdout).and(keep(Stream::Stderr, &ended.stderr));
             self.note_broken(kept);
@@ -531,7 +534,7 @@ impl Hub {
         if let Some(thread) = &thread {
             self.account(thread, &mut end);
         }
-        if end.verdict.is_failure() {
+        if end.verdict.is_failure() || self.show > Show::Failed {
             let keep = |stream, text: &str| {
                 self.campaign
                     .keep_output(end.thread, stream, text.as_bytes())

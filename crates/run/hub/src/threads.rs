@@ -102,7 +102,7 @@ pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> T
         signal: None,
         usage: Usage::default(),
         message: Some(message),
-        parts: Vec::new(),
+        parts: None,
         left_behind: 0,
         output_dropped: 0,
     }

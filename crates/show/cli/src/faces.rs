@@ -10,11 +10,13 @@ use std::time::Instant;
 use cohort_hub::Face;
 use cohort_model::{Command, Record};
 use cohort_report::plain::Plain;
-use cohort_report::{View, events, progress};
+use cohort_report::{View, events, progress, summary};
+use cohort_store::Campaign;
 use console::Term;
 
 use crate::arguments::{Progress, When};
 use crate::failure::Failure;
+use crate::past;
 
 /// Lines of a live frame at most, whatever the terminal has.
 const FRAME_LINES_MAX: usize = 14;
@@ -39,8 +41,13 @@ pub(crate) fn columns() -> usize {
     size.map_or(COLUMNS, |(_, columns)| usize::from(columns).max(20))
 }
 
-/// The face that people look at.
-pub(crate) fn screen(view: &Shared, kind: Progress, color: bool) -> Box<dyn Face> {
+/// The face that people look at. `shown`: where the output of every test is, when that is to be shown.
+pub(crate) fn screen(
+    view: &Shared,
+    kind: Progress,
+    color: bool,
+    shown: Option<Campaign>,
+) -> Box<dyn Face> {
     let term = Term::stderr();
     let live = match kind {
         Progress::Live => true,
@@ -55,28 +62,57 @@ pub(crate) fn screen(view: &Shared, kind: Progress, color: bool) -> Box<dyn Face
             color,
             started: Instant::now(),
             drawn: 0,
+            shown,
         }),
-        (false, Progress::None) => Box::new(Silent { view }),
+        (false, Progress::None) => Box::new(Silent { view, color, shown }),
         (false, _) => Box::new(Lines {
             view,
             plain: Plain::new(color),
+            color,
+            shown,
         }),
     }
 }
 
+/// Prints the output of the tests that `record` concludes, on standard output, as their own runner
+/// would; a test at a time, since they run side by side.
+fn show_output(view: &View, record: &Record, shown: Option<&Campaign>, color: bool) {
+    let (Record::Decided { decisions, .. }, Some(campaign)) = (record, shown) else {
+        return;
+    };
+    let mut out = std::io::stdout().lock();
+    for decision in decisions {
+        let Command::Conclude(result) = &decision.command else {
+            continue;
+        };
+        let thread = result.threads.last();
+        let output = thread.and_then(|thread| past::output(campaign, *thread));
+        if let Some(output) = output {
+            // Who reads no more has seen enough.
+            let _ = summary::output_of(view, result, &output, color, &mut out);
+        }
+    }
+    let _ = out.flush();
+}
+
 struct Silent {
     view: Shared,
+    color: bool,
+    shown: Option<Campaign>,
 }
 
 impl Face for Silent {
     fn see(&mut self, record: &Record) {
         self.view.borrow_mut().apply(record);
+        show_output(&self.view.borrow(), record, self.shown.as_ref(), self.color);
     }
 }
 
 struct Lines {
     view: Shared,
     plain: Plain,
+    color: bool,
+    shown: Option<Campaign>,
 }
 
 impl Face for Lines {
@@ -85,6 +121,7 @@ impl Face for Lines {
         for line in self.plain.after(&self.view.borrow(), record) {
             eprintln!("{line}");
         }
+        show_output(&self.view.borrow(), record, self.shown.as_ref(), self.color);
     }
 }
 
@@ -94,6 +131,7 @@ struct Live {
     color: bool,
     started: Instant,
     drawn: usize,
+    shown: Option<Campaign>,
 }
 
 impl Live {
@@ -131,6 +169,11 @@ impl Face for Live {
                 }
             }
         }
+        if self.shown.is_some() {
+            let _ = self.term.clear_last_lines(self.drawn);
+            self.drawn = 0;
+            show_output(&self.view.borrow(), record, self.shown.as_ref(), self.color);
+        }
         if !above.is_empty() {
             self.draw(&above);
         }
@@ -154,11 +197,7 @@ pub(crate) struct EventFile {
 
 impl EventFile {
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|source| Failure::File {
-            action: "create the file of events",
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = past::create(path, "create the file of events")?;
         Ok(Self {
             out: BufWriter::new(file),
             shown: path.display().to_string(),

@@ -30,11 +30,18 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         use cohort_hub::Error as Hub;
+        use cohort_workload::Error as Suite;
         use cohort_workload::pytest::Error as Pytest;
         match self {
             Failure::Config(_) | Failure::Complete(_) => Exit::Usage,
             Failure::Hub(Hub::Pytest(Pytest::NoTests { .. })) => Exit::NoTests,
-            Failure::Hub(Hub::Suite(_) | Hub::Pytest(_)) | Failure::Suite(_) => Exit::Suite,
+            Failure::Hub(Hub::Suite(error)) | Failure::Suite(error) => match error {
+                Suite::Option { .. } | Suite::CargoSubcommand { .. } | Suite::HalfExec { .. } => {
+                    Exit::Usage
+                }
+                _ => Exit::Suite,
+            },
+            Failure::Hub(Hub::Pytest(_)) => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
             Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => {

@@ -30,7 +30,8 @@ pub(crate) fn show(
     }
     write_summary(&view, &campaign, &place.root, color)?;
     if let Some(path) = junit {
-        write_junit(&view, &campaign, path)?;
+        let file = create(path, "create the JUnit report")?;
+        write_junit(&view, &campaign, (path, file))?;
     }
     Ok(Exit::Passed)
 }
@@ -66,7 +67,7 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
 }
 
 /// The kept output of a thread.
-fn output(campaign: &Campaign, thread: ThreadId) -> Option<Output> {
+pub(crate) fn output(campaign: &Campaign, thread: ThreadId) -> Option<Output> {
     let read = |stream| {
         let bytes = campaign.output(thread, stream).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -114,12 +115,22 @@ pub(crate) fn write_summary(
     }
 }
 
-pub(crate) fn write_junit(view: &View, campaign: &Campaign, path: &Path) -> Result<(), Failure> {
-    let file = File::create(path).map_err(|source| Failure::File {
-        action: "create the JUnit report",
+/// Makes a file, and the directories it lies in.
+pub(crate) fn create(path: &Path, action: &'static str) -> Result<File, Failure> {
+    let above = path.parent().unwrap_or(Path::new(""));
+    let made = std::fs::create_dir_all(above).and_then(|()| File::create(path));
+    made.map_err(|source| Failure::File {
+        action,
         path: path.to_owned(),
         source,
-    })?;
+    })
+}
+
+pub(crate) fn write_junit(
+    view: &View,
+    campaign: &Campaign,
+    (path, file): (&Path, File),
+) -> Result<(), Failure> {
     let mut out = BufWriter::new(file);
     junit::write(view, &|thread| output(campaign, thread), &mut out)
         .map_err(|error| Failure::Report(format!("{error} {}", path.display())))?;

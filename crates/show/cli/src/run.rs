@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget, remains};
-use cohort_hub::{Face, Outcome, Past, Preview, Setup};
+use cohort_hub::{Face, Outcome, Past, Preview, Setup, Show};
 use cohort_model::Ending;
 use cohort_report::words;
 use cohort_store::{Campaign, Project};
-use cohort_workload::{Progress, Request, SuiteConfig, recognize};
+use cohort_workload::{Progress, Request, SuiteConfig, project_root, recognize};
 
 use crate::arguments::{self, Faces, RunFlags};
 use crate::config::{self, File, Means, Resolved};
@@ -31,12 +31,18 @@ pub(crate) struct Place {
 impl Place {
     /// Where a new campaign runs. A command that was typed runs where it was typed, as it would
     /// without Cohort; what `cohort.toml` says, in this directory or above, is run where that is.
+    /// Its record is kept where `cohort.toml` is, else where campaigns were before, else in the root of
+    /// the project that the directory belongs to.
     fn new(directory: &Path, typed: bool) -> Result<Self, Failure> {
         let file = config::load(directory)?;
-        let beside = file.as_ref().map(File::root).filter(|_| !typed);
-        let root = beside.unwrap_or(directory).to_owned();
+        let beside = file.as_ref().map(File::root);
+        let root = beside.filter(|_| !typed).unwrap_or(directory).to_owned();
+        let home = match beside {
+            Some(beside) => beside.to_owned(),
+            None => known(directory).unwrap_or_else(|| project_root(directory)),
+        };
         Ok(Self {
-            project: Project::new(&root),
+            project: Project::new(&home),
             root,
             file,
         })
@@ -44,30 +50,48 @@ impl Place {
 
     /// Where campaigns were: the nearest directory, this one or above, that holds some.
     pub(crate) fn of_campaigns(directory: &Path) -> Result<Self, Failure> {
-        let nearest = directory
-            .ancestors()
-            .find(|above| above.join(".cohort").is_dir());
-        let root = nearest.unwrap_or(directory).to_owned();
+        let home = known(directory).unwrap_or_else(|| directory.to_owned());
+        let file = config::load(directory)?;
+        let beside = file.as_ref().map(File::root);
         Ok(Self {
-            project: Project::new(&root),
-            file: config::load(&root)?,
-            root,
+            project: Project::new(&home),
+            root: beside.unwrap_or(&home).to_owned(),
+            file,
         })
     }
+}
+
+/// The nearest directory, this one or above, in which campaigns ran.
+fn known(directory: &Path) -> Option<PathBuf> {
+    let mut above = directory.ancestors();
+    above
+        .find(|directory| Project::is_known(directory))
+        .map(Path::to_owned)
 }
 
 pub(crate) fn run(directory: &Path, flags: &RunFlags, color: bool) -> Result<Exit, Failure> {
     let place = Place::new(directory, !flags.command.is_empty())?;
     let (resolved, host) = resolved(&place, flags)?;
     let _lock = place.project.lock()?;
+    let exit = run_locked(&place, flags, &resolved, (&host, color));
+    place.project.tidy();
+    exit
+}
+
+fn run_locked(
+    place: &Place,
+    flags: &RunFlags,
+    resolved: &Resolved,
+    (host, color): (&HostBudget, bool),
+) -> Result<Exit, Failure> {
     clean_up();
-    let setup = setup(&place, &resolved, None)?;
+    let setup = setup(place, resolved, None)?;
     if flags.dry_run {
         let preview = cohort_hub::preview(setup)?;
-        print_preview(&preview, &host);
+        print_preview(&preview, host);
         return Ok(Exit::Passed);
     }
-    conduct(setup, &resolved, &flags.faces, color)
+    conduct(setup, resolved, &flags.faces, color)
 }
 
 pub(crate) fn resume(
@@ -76,10 +100,11 @@ pub(crate) fn resume(
     faces: Faces,
     color: bool,
 ) -> Result<Exit, Failure> {
-    let place = Place::of_campaigns(directory)?;
+    let mut place = Place::of_campaigns(directory)?;
     let _lock = place.project.lock()?;
     let campaign = place.project.campaign(campaign.name.as_deref())?;
     let past = Past::read(campaign.name(), campaign.log_reader()?)?;
+    place.root = place.project.root().join(&past.start.directory);
     if past.complete {
         return Err(Failure::Complete(campaign.name().to_owned()));
     }
@@ -93,6 +118,10 @@ pub(crate) fn resume(
     };
     let (mut resolved, _) = resolved(&place, &flags)?;
     resolved.isolation = past.start.isolation;
+    let (now, then) = (&mut resolved.budget, &past.start.budget);
+    now.cores = now.cores.min(then.cores);
+    now.memory = now.memory.min(then.memory);
+    now.instances = now.instances.min(then.instances);
     resolved.budget.timeout_us = past.start.budget.timeout_us;
     resolved.budget.stall_us = past.start.budget.stall_us;
     if past.start.suite == cohort_model::SuiteKind::Exec {
@@ -197,10 +226,17 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
         .as_deref()
         .map(EventFile::create)
         .transpose()?;
+    let junit = resolved
+        .junit
+        .as_deref()
+        .map(|path| past::create(path, "create the JUnit report"))
+        .transpose()?;
     let root = setup.root.clone();
     let view = Shared::default();
-    let screen = faces::screen(&view, flags.progress, color);
-    let outcome = cohort_hub::run(setup, |_| {
+    let shared = Rc::clone(&view);
+    let outcome = cohort_hub::run(setup, |campaign, show| {
+        let shown = (show > Show::Failed).then(|| campaign.clone());
+        let screen = faces::screen(&shared, flags.progress, color, shown);
         let mut all: Vec<Box<dyn Face>> = vec![screen];
         if let Some(events) = events {
             all.push(Box::new(events));
@@ -215,8 +251,8 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
         eprintln!("cohort: could not clean up: {left}");
     }
     past::write_summary(&view, &outcome.campaign, &root, color)?;
-    if let Some(path) = &resolved.junit {
-        past::write_junit(&view, &outcome.campaign, path)?;
+    if let Some((path, file)) = resolved.junit.as_deref().zip(junit) {
+        past::write_junit(&view, &outcome.campaign, (path, file))?;
     }
     Ok(exit(&view, &outcome, resolved.strict))
 }

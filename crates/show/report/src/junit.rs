@@ -13,7 +13,7 @@ use quick_junit::{
     TestSuite, XmlString,
 };
 
-use crate::view::View;
+use crate::view::{View, stand_for};
 use crate::{Outputs, sentence};
 
 /// Why no report was written.
@@ -26,10 +26,8 @@ pub struct Error(#[from] SerializeError);
 /// # Errors
 /// What the writer reports.
 pub fn write(view: &View, outputs: Outputs<'_>, out: &mut dyn Write) -> Result<(), Error> {
-    let name = view
-        .start
-        .as_ref()
-        .map_or("cohort", |start| start.campaign.as_str());
+    let command = view.start.as_ref().map(|start| start.command.join(" "));
+    let name = command.as_deref().unwrap_or("cohort");
     let mut report = Report::new(text(name));
     report.set_time(Duration::from_micros(view.elapsed_us(view.at())));
     for suite in suites(view, outputs) {
@@ -98,17 +96,17 @@ impl Reporter<'_> {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let parts = self.end().map_or(&[][..], |end| &end.parts);
-        let mut cases: Vec<Case> = parts.iter().map(|part| self.part(part)).collect();
-        let accounted = parts.iter().any(|part| part.verdict.is_failure());
-        if parts.is_empty() || self.result.verdict.is_failure() && !accounted {
+        let parts = self.end().and_then(|end| end.parts.as_deref());
+        let within = parts.unwrap_or_default().iter();
+        let mut cases: Vec<Case> = within.map(|part| self.part(part)).collect();
+        if !stand_for(parts, self.result.verdict) {
             cases.push(self.whole());
         }
         cases
     }
 
     fn part(&self, part: &Part) -> Case {
-        let mut case = Case::new(text(&part.name), status(part.verdict));
+        let mut case = Case::new(text(part.name.trim()), status(part.verdict));
         case.set_classname(text(self.view.group_name(self.test.group)));
         if part.verdict.is_failure() {
             let verdict = sentence::verdict(part.verdict);
@@ -129,7 +127,7 @@ impl Reporter<'_> {
             && let Some(end) = self.end()
         {
             case.status.set_type(sentence::verdict(end.verdict));
-            case.status.set_message(text(&message(end)));
+            case.status.set_message(text(&message(self.view, end)));
             self.add_output(&mut case);
         }
         for thread in self.earlier() {
@@ -159,7 +157,7 @@ impl Reporter<'_> {
         let mut rerun = TestRerun::new(non_success(end.verdict));
         rerun.set_time(Duration::from_micros(end.usage.wall_us));
         rerun.set_type(sentence::verdict(end.verdict));
-        rerun.set_message(text(&message(end)));
+        rerun.set_message(text(&message(self.view, end)));
         if let Some(output) = (self.outputs)(end.thread) {
             if !output.stdout.is_empty() {
                 rerun.set_system_out(text(&output.stdout));
@@ -189,8 +187,14 @@ fn text(text: &str) -> XmlString {
     XmlString::new(text.replace(['\u{fffe}', '\u{ffff}'], ""))
 }
 
-fn message(end: &ThreadEnd) -> String {
-    end.message.clone().unwrap_or_else(|| sentence::how(end))
+/// Why it failed. What Cohort itself did to it comes first: its own words are those of its end.
+fn message(view: &View, end: &ThreadEnd) -> String {
+    let how = sentence::how(view, end);
+    match (&end.message, view.kills.contains_key(&end.thread)) {
+        (Some(said), true) => format!("{how}: {said}"),
+        (Some(said), false) => said.clone(),
+        (None, _) => how,
+    }
 }
 
 fn status(verdict: Verdict) -> TestCaseStatus {
@@ -237,7 +241,7 @@ mod tests {
             lines,
             [
                 r#"<?xml version="1.0" encoding="UTF-8"?>"#,
-                r#"<testsuites name="2026-01-01-a" tests="7" skipped="2" failures="1" errors="1" time="11.000">"#,
+                r#"<testsuites name="cargo test" tests="7" skipped="2" failures="1" errors="1" time="11.000">"#,
                 r#"    <testsuite name="demo" tests="7" skipped="2" errors="1" failures="1" time="9.000">"#,
                 r#"        <testcase name="parse::ok" classname="demo" time="1.000"/>"#,
                 r#"        <testcase name="parse::bad" classname="demo" time="2.000">"#,

@@ -151,7 +151,7 @@ impl Scenario {
             name: (*name).to_owned(),
             verdict: *verdict,
         };
-        let parts = parts.iter().map(part).collect();
+        let parts = Some(parts.iter().map(part).collect());
         self.end(ThreadEnd {
             parts,
             ..end(thread, verdict, SECOND_US)
@@ -233,7 +233,9 @@ pub(crate) fn start() -> CampaignStart {
         version: "0.1.0".to_owned(),
         suite: SuiteKind::Cargo,
         command: vec!["cargo".to_owned(), "test".to_owned()],
+        directory: String::new(),
         unix_s: 1_767_225_600,
+        preparing_us: 0,
         budget: Budget {
             cores: 2.0,
             memory: 2048 * MIB,
@@ -264,7 +266,7 @@ pub(crate) fn end(thread: ThreadId, verdict: Verdict, wall_us: u64) -> ThreadEnd
         signal: (verdict == Verdict::Crashed).then_some(11),
         usage,
         message: failed.then(|| "assertion failed: 1 == 2".to_owned()),
-        parts: Vec::new(),
+        parts: None,
         left_behind: 0,
         output_dropped: 0,
     }

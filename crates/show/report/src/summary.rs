@@ -28,6 +28,8 @@ const LIST_MAX: usize = 10;
 /// A campaign that took less says nothing of its slowest tests.
 const DETAILS_FROM_US: u64 = 10_000_000;
 
+/// Building and listing that took less is not mentioned.
+const PREPARING_FROM_US: u64 = 1_000_000;
 /// Nothing below is called heavy.
 const HEAVY_FROM_BYTES: u64 = 64 << 20;
 
@@ -54,6 +56,7 @@ impl Summary<'_> {
         self.failures(out)?;
         let mut lines = Vec::new();
         lines.extend(self.second_tries());
+        lines.extend(self.left_behind());
         lines.extend(self.extremes());
         lines.extend(self.findings());
         lines.extend(self.adapted());
@@ -87,30 +90,10 @@ impl Summary<'_> {
                 .last()
                 .and_then(|thread| (self.outputs)(*thread));
             if let Some(output) = output {
-                self.output(&output, out)?;
+                write_output(&output, OUTPUT_LINES_MAX, self.color, out)?;
             }
         }
         Ok(())
-    }
-
-    fn output(&self, output: &Output, out: &mut dyn Write) -> io::Result<()> {
-        for text in [&output.stdout, &output.stderr] {
-            let text = text.trim_end();
-            if text.is_empty() {
-                continue;
-            }
-            let lines: Vec<&str> = text.lines().collect();
-            let left_out = lines.len().saturating_sub(OUTPUT_LINES_MAX);
-            if left_out > 0 {
-                let note = format!("({} before)", words::counted(left_out as u64, "line"));
-                let note = Line::new().plain("    ").say(Tone::Faint, note);
-                writeln!(out, "{}", note.render(self.width, self.color))?;
-            }
-            for line in &lines[left_out..] {
-                writeln!(out, "    {}", words::tame(line, self.color))?;
-            }
-        }
-        writeln!(out)
     }
 
     /// Load-sensitive tests, and those that were killed for memory and passed then.
@@ -125,6 +108,26 @@ impl Summary<'_> {
             .filter_map(|result| sentence::conclusion(self.view, result, self.width))
             .collect();
         shorten_list(&mut lines, LIST_MAX);
+        lines
+    }
+
+    /// Tests that ended and left processes running, which were killed.
+    fn left_behind(&self) -> Vec<Line> {
+        let room = self.width.saturating_sub(LABEL_COLUMNS + 32);
+        let mut lines: Vec<Line> = self
+            .view
+            .results()
+            .filter_map(|result| Some((result, self.view.deciding_end(result)?.left_behind)))
+            .filter(|(_, processes)| *processes > 0)
+            .map(|(result, processes)| {
+                let name = words::shorten(self.view.test_name(result.test), room);
+                let processes = words::counted(u64::from(processes), "process");
+                labelled(Tone::Odd, "left running")
+                    .say(Tone::Strong, name)
+                    .say(Tone::Faint, format!("  {processes}, killed when it ended"))
+            })
+            .collect();
+        shorten_list(&mut lines, TOP);
         lines
     }
 
@@ -280,17 +283,14 @@ impl Summary<'_> {
         let elapsed = words::duration(view.elapsed_us(view.at()));
         let cpu = words::duration(view.cpu_us);
         let mut line = labelled(tone, label).say(Tone::Strong, self.counts());
-        if view.parts.concluded() > 0 {
-            let parts = words::counted(view.parts.concluded() as u64, "part");
-            let failed = match view.parts.failures() {
-                0 => String::new(),
-                failures => format!(", {} failed", words::number(failures as u64)),
-            };
-            line = line.plain(format!(" (with {parts}{failed})"));
-        }
         line = line.plain(format!("; took {elapsed}"));
         if view.cpu_us > 0 {
             line = line.plain(format!(", {cpu} of CPU"));
+        }
+        let preparing_us = view.start.as_ref().map_or(0, |start| start.preparing_us);
+        if preparing_us >= PREPARING_FROM_US {
+            let preparing = words::duration(preparing_us);
+            line = line.plain(format!(", after {preparing} of building and listing"));
         }
         line
     }
@@ -305,7 +305,7 @@ impl Summary<'_> {
             timed_out,
             out_of_memory,
             aborted,
-        } = self.view.counts;
+        } = self.view.cases;
         let strict = self.view.start.as_ref().is_some_and(|start| start.strict);
         let sensitive = match self.view.load_sensitive.len() {
             0 => String::new(),
@@ -328,13 +328,60 @@ impl Summary<'_> {
             .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!("{} {what}", words::number(*count as u64)))
             .collect();
-        let total = words::counted(self.view.total() as u64, "test");
+        let total = self.view.cases.concluded() + self.view.not_run();
+        let total = words::counted(total as u64, "test");
         if counts.is_empty() {
             total
         } else {
             format!("{total}: {}", counts.join(", "))
         }
     }
+}
+
+/// The output of a test that is shown whatever came of it, with its name.
+///
+/// # Errors
+/// What the writer reports.
+pub fn output_of(
+    view: &View,
+    result: &TestResult,
+    output: &Output,
+    color: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let name = words::printable(view.test_name(result.test));
+    let verdict = sentence::verdict(result.verdict);
+    let line = labelled(Tone::Faint, "output")
+        .say(Tone::Strong, name)
+        .say(Tone::Faint, format!("  {verdict}"));
+    writeln!(out, "{}", line.render(usize::MAX, color))?;
+    write_output(output, usize::MAX, color, out)
+}
+
+/// What a test wrote, at most the last `lines_max` lines of each stream.
+fn write_output(
+    output: &Output,
+    lines_max: usize,
+    color: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for text in [&output.stdout, &output.stderr] {
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        let left_out = lines.len().saturating_sub(lines_max);
+        if left_out > 0 {
+            let note = format!("({} before)", words::counted(left_out as u64, "line"));
+            let note = Line::new().plain("    ").say(Tone::Faint, note);
+            writeln!(out, "{}", note.render(usize::MAX, color))?;
+        }
+        for line in &lines[left_out..] {
+            writeln!(out, "    {}", words::tame(line, color))?;
+        }
+    }
+    writeln!(out)
 }
 
 /// Keeps the first `most` lines and counts the others.
@@ -466,7 +513,7 @@ mod tests {
             [
                 "missing        no cgroup can be made here; see `cohort doctor`",
                 "record         .cohort/campaigns/2026-01-01-a",
-                "passed         1 test: 1 passed (with 2 parts); took 1.00 s, 500 ms of CPU",
+                "passed         2 tests: 2 passed; took 1.00 s, 500 ms of CPU",
             ]
         );
     }

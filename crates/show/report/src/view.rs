@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cohort_model::{
     Allotment, At, CampaignEnd, CampaignStart, Collector, Command, Decision, Finding, FindingKind,
-    HostSample, InstanceId, InstanceSample, Observation, Plan, Reason, Record, SampleBatch,
-    Specialty, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+    HostSample, InstanceId, InstanceSample, KillReason, Observation, Part, Plan, Reason, Record,
+    SampleBatch, Specialty, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 
 use crate::forecast::{Cost, Forecast};
@@ -125,10 +125,11 @@ pub struct View {
     pub plan: Plan,
     /// The last record.
     pub end: Option<CampaignEnd>,
-    /// Results of tests.
+    /// Results of the tests of the plan.
     pub counts: Counts,
-    /// Results of the tests within tests (doc tests, cases of a custom harness).
-    pub parts: Counts,
+    /// The same with the tests within tests (doc tests, cases of a custom harness) in place of what
+    /// ran them.
+    pub cases: Counts,
     /// Tests that failed crowded and passed quiet, in the order of their results.
     pub load_sensitive: Vec<TestId>,
     /// Tests with a failing result (those that were stopped aside), in the order of their results.
@@ -141,6 +142,8 @@ pub struct View {
     pub concurrency_max: usize,
     /// Second tries.
     pub retries: Vec<Retry>,
+    /// Executions that were killed: why, and by which limit.
+    pub kills: HashMap<ThreadId, (KillReason, Reason)>,
     /// Executions that were moved to another instance while they ran.
     pub hand_overs: usize,
     /// Instances that ended unasked, with the reason.
@@ -209,7 +212,7 @@ impl View {
         self.plan = plan.clone();
         self.plan.concluded.clear();
         self.counts = Counts::default();
-        self.parts = Counts::default();
+        self.cases = Counts::default();
         self.load_sensitive.clear();
         self.failures.clear();
         self.instances.clear();
@@ -352,7 +355,11 @@ impl View {
                 }
             }
             Command::Conclude(result) => self.conclude(result),
-            Command::KillThread { .. } | Command::HandOverThread { .. } | Command::Finish => {}
+            Command::KillThread { thread, why } => {
+                let kill = (*why, decision.reason.clone());
+                self.kills.entry(*thread).or_insert(kill);
+            }
+            Command::HandOverThread { .. } | Command::Finish => {}
         }
     }
 
@@ -403,12 +410,22 @@ impl View {
             self.load_sensitive.push(result.test);
         }
         let last = result.threads.last().and_then(|id| self.threads.get(id));
-        if let Some(end) = last.and_then(|thread| thread.end.as_ref()) {
-            for part in &end.parts {
-                self.parts.add(part.verdict);
-            }
+        let end = last.and_then(|thread| thread.end.as_ref());
+        let parts = end.and_then(|end| end.parts.as_deref());
+        for part in parts.unwrap_or_default() {
+            self.cases.add(part.verdict);
+        }
+        if !stand_for(parts, result.verdict) {
+            self.cases.add(result.verdict);
         }
     }
+}
+
+/// Whether the tests within a test say all there is to say of it: not when it failed and none of
+/// them did.
+pub(crate) fn stand_for(parts: Option<&[Part]>, verdict: Verdict) -> bool {
+    let failed = |parts: &[Part]| parts.iter().any(|part| part.verdict.is_failure());
+    parts.is_some_and(|parts| !verdict.is_failure() || failed(parts))
 }
 
 /// Average cores between two readings of a cumulative counter, both in microseconds.
@@ -499,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_counted_apart() {
+    fn parts_are_counted_in_place_of_what_ran_them() {
         let parts = [
             ("a", Verdict::Passed),
             ("b", Verdict::Skipped),
@@ -509,7 +526,7 @@ mod tests {
             .whole(0, Verdict::Passed, &parts)
             .view();
         assert_eq!(
-            view.parts,
+            view.cases,
             Counts {
                 passed: 2,
                 skipped: 1,
@@ -517,6 +534,10 @@ mod tests {
             }
         );
         assert_eq!(view.counts.passed, 1);
+        let none = Scenario::new(&["doc"])
+            .whole(0, Verdict::Passed, &[])
+            .view();
+        assert_eq!((none.cases, none.counts.passed), (Counts::default(), 1));
     }
 
     #[test]

@@ -60,10 +60,14 @@ pub fn number(value: u64) -> String {
     out
 }
 
-/// `1 test`, `5,000 tests`.
+/// `1 test`, `5,000 tests`, `2 processes`.
 #[must_use]
 pub fn counted(value: u64, noun: &str) -> String {
-    let ending = if value == 1 { "" } else { "s" };
+    let ending = match value {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
     format!("{} {noun}{ending}", number(value))
 }
 

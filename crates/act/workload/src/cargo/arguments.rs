@@ -68,17 +68,29 @@ impl Arguments {
 
     /// The values of `--target`.
     pub(super) fn targets(&self) -> Vec<String> {
-        let mut targets = Vec::new();
-        let mut words = self.build.iter();
-        while let Some(word) = words.next() {
-            if word == "--target" {
-                targets.extend(words.next().cloned());
-            } else if let Some(target) = word.strip_prefix("--target=") {
-                targets.push(target.to_owned());
-            }
-        }
-        targets
+        values(self.build.iter(), "--target")
     }
+
+    /// The values of `--config`.
+    pub(super) fn configs(&self) -> Vec<String> {
+        values(self.cargo.iter().chain(&self.build), "--config")
+    }
+}
+
+/// The values of an option, written `--option value` or `--option=value`.
+fn values<'a>(words: impl Iterator<Item = &'a String>, option: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    let mut words = words;
+    while let Some(word) = words.next() {
+        if word == option {
+            values.extend(words.next().cloned());
+        } else if let Some(value) = word.strip_prefix(option)
+            && let Some(value) = value.strip_prefix('=')
+        {
+            values.push(value.to_owned());
+        }
+    }
+    values
 }
 
 fn refuse_build_option(word: &str) -> Result<(), Error> {
@@ -219,6 +231,7 @@ mod tests {
         );
         assert_eq!(read.harness, ["--skip", "b", "c"]);
         assert_eq!(read.targets(), ["t1", "t2"]);
+        assert_eq!(read.configs(), ["a=1"]);
     }
 
     #[test]

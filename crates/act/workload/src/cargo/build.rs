@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
@@ -11,8 +11,8 @@ use super::passing_on::{self, PassingOn};
 use super::recorder::Recorder;
 use super::settings::Settings;
 use super::{Cargo, RUSTDOC};
-use crate::Error;
 use crate::environment::Variables;
+use crate::{Error, Stop};
 
 /// Exit code when cargo was ended by a signal: what a shell would say of SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -27,6 +27,27 @@ pub(super) struct Target {
     kind: Vec<String>,
 }
 
+/// The part of a manifest that says which targets bring a harness of their own (the Cargo Book,
+/// "Cargo Targets", the `harness` field).
+#[derive(Default, Deserialize)]
+struct Manifest {
+    lib: Option<OfTarget>,
+    #[serde(default)]
+    bin: Vec<OfTarget>,
+    #[serde(default)]
+    test: Vec<OfTarget>,
+    #[serde(default)]
+    bench: Vec<OfTarget>,
+    #[serde(default)]
+    example: Vec<OfTarget>,
+}
+
+#[derive(Deserialize)]
+struct OfTarget {
+    name: Option<String>,
+    harness: Option<bool>,
+}
+
 impl Target {
     /// Name of the tests of this target: readable, typeable, and the same everywhere.
     pub(super) fn label(&self, package: &str) -> String {
@@ -37,6 +58,23 @@ impl Target {
             }
             _ => package.to_owned(),
         }
+    }
+
+    /// Whether `manifest` says that this target does not use libtest: then it may do anything when
+    /// it is asked for a list.
+    pub(super) fn has_own_harness(&self, manifest: &Path) -> bool {
+        let text = std::fs::read_to_string(manifest).unwrap_or_default();
+        let manifest: Manifest = toml::from_str(&text).unwrap_or_default();
+        let of_kind = match self.kind.first().map(String::as_str) {
+            Some("test") => manifest.test,
+            Some("bin") => manifest.bin,
+            Some("bench") => manifest.bench,
+            Some("example") => manifest.example,
+            _ => return manifest.lib.is_some_and(|lib| lib.harness == Some(false)),
+        };
+        of_kind.iter().any(|target| {
+            target.harness == Some(false) && target.name.as_deref() == Some(&self.name)
+        })
     }
 }
 
@@ -59,7 +97,7 @@ pub(super) fn run(
     cargo: &Cargo,
     settings: &Settings,
     env: &Variables,
-    recorder: &Recorder,
+    (recorder, stop): (&Recorder, &Stop),
 ) -> Result<Targets, Error> {
     let program = &cargo.arguments.cargo[0];
     let start = |source| Error::Start {
@@ -74,11 +112,12 @@ pub(super) fn run(
         .stdin(Stdio::null());
     command.args(&cargo.arguments.cargo[1..]);
     command.args(["test", "--message-format", "json-render-diagnostics"]);
-    for triple in triples(cargo, settings, env)? {
-        command.args(["--config", &recorder.setting(&triple)]);
-    }
     command.args(passing_on::options(cargo, settings, env));
     command.args(&cargo.arguments.build);
+    // Last, so that it wins over a setting of the user's.
+    for triple in triples(cargo, settings, env)? {
+        recorder.instruct(&mut command, &triple, settings);
+    }
     if !cargo.arguments.harness.is_empty() {
         command.arg("--").args(&cargo.arguments.harness);
     }
@@ -86,12 +125,17 @@ pub(super) fn run(
         .env(RUSTDOC, recorder.rustdoc())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = pipes.spawn().map_err(start)?;
+    let mut started = stop.spawn(pipes).map_err(start)?;
+    let child = &mut started.child;
     let stderr = PassingOn::start(child.stderr.take().expect("stderr was just piped"));
     let stdout = child.stdout.take().expect("stdout was just piped");
     let targets = targets(stdout);
     let status = child.wait().map_err(start)?;
+    drop(started);
     stderr.finish();
+    if stop.is_stopped() {
+        return Err(Error::Stopped);
+    }
     if status.success() {
         return Ok(targets);
     }
@@ -164,6 +208,23 @@ fn host(cargo: &Cargo, env: &Variables) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_says_who_brings_a_harness() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("Cargo.toml");
+        let text = "[package]\nname = 'p'\n[[test]]\nname = 'own'\nharness = false\n[[test]]\nname = 'usual'\n";
+        std::fs::write(&manifest, text).unwrap();
+        let own = |kind: &str, name: &str| {
+            let target = Target {
+                name: name.to_owned(),
+                kind: vec![kind.to_owned()],
+            };
+            target.has_own_harness(&manifest)
+        };
+        assert!(own("test", "own"));
+        assert!(!own("test", "usual") && !own("test", "unnamed") && !own("lib", "own"));
+    }
 
     #[test]
     fn only_test_programs_are_read_from_the_messages() {

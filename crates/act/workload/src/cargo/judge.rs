@@ -6,6 +6,8 @@ use crate::{Exit, Judged};
 
 /// libtest's exit code for "some test failed" (`library/test/src/lib.rs`, `ERROR_EXIT_CODE`).
 const FAILED: i32 = 101;
+/// How libtest's last line begins.
+const SUM: &str = "test result: ";
 /// Longest message, in characters.
 const MESSAGE_CHARS_MAX: usize = 400;
 /// Most failed parts that a message names.
@@ -31,11 +33,14 @@ pub(super) fn one(name: &str, exit: &Exit<'_>) -> Judged {
 pub(super) fn whole(exit: &Exit<'_>) -> Judged {
     let stdout = String::from_utf8_lossy(exit.stdout);
     let parts = parts(&stdout);
+    // Who sums up has said what there is, be it nothing.
+    let said = (!parts.is_empty() || stdout.lines().any(|line| line.starts_with(SUM)))
+        .then(|| parts.clone());
     if exit.code == Some(0) {
         return Judged {
             verdict: Verdict::Passed,
             message: None,
-            parts,
+            parts: said,
         };
     }
     let failed: Vec<&str> = parts
@@ -65,7 +70,7 @@ pub(super) fn whole(exit: &Exit<'_>) -> Judged {
     Judged {
         verdict: verdict(exit),
         message: Some(shorten(&ending(why, exit, &stderr))),
-        parts,
+        parts: said,
     }
 }
 
@@ -100,7 +105,7 @@ fn ran_nothing(stdout: &[u8]) -> bool {
     let line = stdout
         .split(|byte| *byte == b'\n')
         .rev()
-        .find(|line| line.starts_with(b"test result: "));
+        .find(|line| line.starts_with(SUM.as_bytes()));
     line.is_some_and(|line| {
         line.starts_with(b"test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured")
     })
@@ -281,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_within_is_told_from_nothing_said() {
+        let whole = |stdout: &str| {
+            whole(&Exit {
+                code: Some(0),
+                stdout: stdout.as_bytes(),
+                ..Exit::default()
+            })
+        };
+        let none = "\nrunning 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored\n";
+        assert_eq!(whole(none).parts, Some(Vec::new()));
+        assert_eq!(whole("all fine\n").parts, None);
+    }
+
+    #[test]
     fn parts_are_read_from_libtests_output() {
         let stdout = "\nrunning 4 tests\ntest src/lib.rs - f (line 4) - compile ... ok\n\
                       test a ... FAILED\ntest b ... ignored, slow\ntest c - should panic ... ok <0.1s>\n\
@@ -293,6 +312,7 @@ mod tests {
         let read: Vec<(&str, Verdict)> = judged
             .parts
             .iter()
+            .flatten()
             .map(|part| (&*part.name, part.verdict))
             .collect();
         assert_eq!(

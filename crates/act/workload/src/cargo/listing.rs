@@ -1,21 +1,18 @@
 //! Asks a test program which tests it has.
 //!
 //! ```text
-//! --list --format terse    all lines `name: test`  -> a list; again with --ignored
-//!                          nothing at all          -> empty list, or a harness that ignores its arguments?
-//! --list                   `0 tests, 0 benchmarks` -> libtest, empty
-//! without the filters      a list                  -> empty by filter
+//! --list --format terse    all lines `name: test`        -> a list; again with filters, with --ignored
+//!                          nothing, and it uses libtest  -> an empty list
 //! anything else            -> no list: the program runs whole
 //! ```
 //!
 //! A harness that ignores its arguments runs its tests when it is asked for a list, so it is stopped
-//! at its first line that is none of a list, or at the time limit.
+//! at its first line that is none of a list, or at the time limit, and never asked a second time.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +22,7 @@ use nix::unistd::Pid;
 
 use super::arguments::{Harness, Ignored};
 use super::recorder::Called;
+use crate::Stop;
 
 /// Longest that a program may take over its list.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
@@ -32,8 +30,6 @@ pub(super) const LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(2);
 /// Longest piece of a strange line that is shown.
 const SHOWN_CHARS: usize = 60;
-/// What libtest prints last when it has nothing to list.
-const NOTHING: &str = "0 tests, 0 benchmarks";
 
 /// What a program said of its tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,41 +51,54 @@ pub(super) struct Entry {
 impl Entry {
     /// Arguments that run this test alone.
     pub(super) fn args(&self) -> Vec<OsString> {
-        let mut args = vec![
-            OsString::from(&self.name),
-            "--exact".into(),
-            "--nocapture".into(),
-        ];
+        let mut args: Vec<OsString> = vec!["--exact".into(), "--nocapture".into()];
         if self.marked {
             args.push("--ignored".into());
         }
+        if self.name.starts_with('-') {
+            args.push("--".into());
+        }
+        args.push(OsString::from(&self.name));
         args
     }
 }
 
 /// Lists the tests of `program` that `harness` selects. `program` carries only what stands before the
 /// harness's own arguments.
-pub(super) fn list(program: &Called, harness: &Harness, limit: Duration) -> Listed {
+pub(super) fn list(program: &Called, harness: &Harness, asking: &Asking<'_>) -> Listed {
     if let Some(option) = &harness.unknown {
         return Listed::Whole(format!(
             "is given `{option}`, which only its own harness understands"
         ));
     }
-    match lists(program, harness, limit) {
+    match lists(program, harness, asking) {
         Ok(tests) => Listed::Tests(tests),
         Err(why) => Listed::Whole(why),
     }
 }
 
-fn lists(program: &Called, harness: &Harness, limit: Duration) -> Result<Vec<Entry>, String> {
+/// How a program is asked.
+pub(super) struct Asking<'a> {
+    /// It does not use libtest, so it may do anything.
+    pub(super) own_harness: bool,
+    /// Longest that it may take.
+    pub(super) limit: Duration,
+    pub(super) stop: &'a Stop,
+}
+
+fn lists(program: &Called, harness: &Harness, asking: &Asking<'_>) -> Result<Vec<Entry>, String> {
     let terse = ["--list", "--format", "terse"].map(OsString::from);
+    // First without filters, which would make a list empty: then nothing at all is no list.
+    if asking.own_harness && ask(program, &terse, asking)?.is_empty() {
+        return Err("prints no list".to_owned());
+    }
     let selected = [&harness.selection[..], &terse].concat();
-    let all = ask(program, &selected, limit)?;
+    let all = ask(program, &selected, asking)?;
     if all.is_empty() {
-        return empty(program, harness, limit);
+        return Ok(Vec::new());
     }
     let only_ignored = [&selected[..], &["--ignored".into()]].concat();
-    let marked: BTreeSet<String> = ask(program, &only_ignored, limit)?.into_iter().collect();
+    let marked: BTreeSet<String> = ask(program, &only_ignored, asking)?.into_iter().collect();
     let mut seen = BTreeSet::new();
     let mut tests = Vec::new();
     for name in all {
@@ -104,23 +113,12 @@ fn lists(program: &Called, harness: &Harness, limit: Duration) -> Result<Vec<Ent
     Ok(tests)
 }
 
-/// Whether a program that listed nothing has nothing to list.
-fn empty(program: &Called, harness: &Harness, limit: Duration) -> Result<Vec<Entry>, String> {
-    let plain = [&harness.selection[..], &["--list".into()]].concat();
-    if ask(program, &plain, limit).is_err_and(|said| said.contains(NOTHING)) {
-        return Ok(Vec::new());
-    }
-    let unfiltered = ["--list", "--format", "terse"].map(OsString::from);
-    if harness.selection.is_empty() || ask(program, &unfiltered, limit)?.is_empty() {
-        return Err("prints no list".to_owned());
-    }
-    Ok(Vec::new())
-}
-
 /// Runs `program` with `args` and reads the names it lists.
-fn ask(program: &Called, args: &[OsString], limit: Duration) -> Result<Vec<String>, String> {
+fn ask(program: &Called, args: &[OsString], asking: &Asking<'_>) -> Result<Vec<String>, String> {
+    let limit = asking.limit;
     let deadline = Instant::now() + limit;
-    let mut child = Command::new(&program.program)
+    let mut command = Command::new(&program.program);
+    command
         .args(&program.args)
         .args(args)
         .env_clear()
@@ -128,22 +126,24 @@ fn ask(program: &Called, args: &[OsString], limit: Duration) -> Result<Vec<Strin
         .current_dir(&program.cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
+        .stderr(Stdio::null());
+    let mut started = asking
+        .stop
+        .spawn(&mut command)
         .map_err(|error| format!("cannot be started to list its tests ({error})"))?;
-    let stdout = child.stdout.take().expect("stdout was just piped");
+    let stdout = started.child.stdout.take().expect("stdout was just piped");
     let (answer, answered) = mpsc::sync_channel(1);
     // Not joined: something that the program left behind may hold its output open for ever.
     std::thread::spawn(move || answer.send(names(stdout)));
     let read = answered
         .recv_timeout(limit)
         .unwrap_or_else(|_| Err(too_long(limit)));
-    let in_time = read.is_err() || has_ended(&child, deadline);
+    let in_time = read.is_err() || has_ended(started.group, deadline);
     // The whole group: a harness that ran its tests may have started anything. The child is not yet
     // reaped, so the group is still its own.
-    let _ = killpg(pid(&child), Signal::SIGKILL);
-    let status = child
+    let _ = killpg(started.group, Signal::SIGKILL);
+    let status = started
+        .child
         .wait()
         .map_err(|error| format!("cannot be waited for ({error})"))?;
     match read {
@@ -154,19 +154,15 @@ fn ask(program: &Called, args: &[OsString], limit: Duration) -> Result<Vec<Strin
 }
 
 /// Waits until `child` has ended, without reaping it; false at the deadline.
-fn has_ended(child: &Child, deadline: Instant) -> bool {
+fn has_ended(child: Pid, deadline: Instant) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    while let Ok(WaitStatus::StillAlive) = waitid(Id::Pid(pid(child)), flags) {
+    while let Ok(WaitStatus::StillAlive) = waitid(Id::Pid(child), flags) {
         if Instant::now() >= deadline {
             return false;
         }
         std::thread::sleep(POLL);
     }
     true
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
 }
 
 fn too_long(limit: Duration) -> String {
@@ -222,9 +218,19 @@ mod tests {
         )
     }
 
-    fn listed(script: &str, harness: &Harness, limit: Duration) -> Listed {
+    /// Asks a program that does, or does not, bring a harness of its own.
+    fn asked(script: &str, harness: &Harness, own_harness: bool) -> Listed {
         let (_directory, program) = program(script);
-        list(&program, harness, limit)
+        let asking = Asking {
+            own_harness,
+            limit: LIMIT,
+            stop: &Stop::default(),
+        };
+        list(&program, harness, &asking)
+    }
+
+    fn listed(script: &str, harness: &Harness) -> Listed {
+        asked(script, harness, false)
     }
 
     fn tests(of: &[(&str, bool)]) -> Listed {
@@ -250,29 +256,40 @@ mod tests {
 
     #[test]
     fn a_list_is_read_with_its_ignored_tests() {
-        let all = listed(LISTING, &Harness::default(), LIMIT);
+        let all = listed(LISTING, &Harness::default());
         assert_eq!(all, tests(&[("a", false), ("b c", true), ("ü$", false)]));
         let only = Harness {
             ignored: Ignored::Only,
             ..Harness::default()
         };
-        assert_eq!(listed(LISTING, &only, LIMIT), tests(&[("b c", true)]));
+        assert_eq!(listed(LISTING, &only), tests(&[("b c", true)]));
     }
 
     #[test]
     fn an_empty_list_is_told_from_a_harness_that_ignores_its_arguments() {
-        assert_eq!(listed(LISTING, &filtered("none"), LIMIT), tests(&[]));
-        let libtest = r#"[ "$*" = --list ] && echo && echo '0 tests, 0 benchmarks'; true"#;
-        assert_eq!(listed(libtest, &Harness::default(), LIMIT), tests(&[]));
-        assert_eq!(
-            listed("true", &filtered("x"), LIMIT),
-            Listed::Whole("prints no list".to_owned())
-        );
+        assert_eq!(listed(LISTING, &filtered("none")), tests(&[]));
+        assert_eq!(asked(LISTING, &filtered("none"), true), tests(&[]));
+        assert_eq!(listed("true", &Harness::default()), tests(&[]));
+        let silent = Listed::Whole("prints no list".to_owned());
+        assert_eq!(asked("true", &filtered("x"), true), silent);
+    }
+
+    #[test]
+    fn who_prints_no_list_is_asked_once() {
+        let (directory, program) = program("echo \"$*\" >> asked");
+        let asking = Asking {
+            own_harness: true,
+            limit: LIMIT,
+            stop: &Stop::default(),
+        };
+        list(&program, &filtered("x"), &asking);
+        let asked = std::fs::read_to_string(directory.path().join("asked")).unwrap();
+        assert_eq!(asked, "--list --format terse\n");
     }
 
     #[test]
     fn what_is_no_list_runs_whole() {
-        let whole = |script| match listed(script, &Harness::default(), LIMIT) {
+        let whole = |script| match listed(script, &Harness::default()) {
             Listed::Whole(why) => why,
             Listed::Tests(tests) => panic!("{tests:?}"),
         };
@@ -286,9 +303,7 @@ mod tests {
             unknown: Some("--mine".to_owned()),
             ..Harness::default()
         };
-        assert!(
-            matches!(listed(LISTING, &unknown, LIMIT), Listed::Whole(why) if why.contains("--mine"))
-        );
+        assert!(matches!(listed(LISTING, &unknown), Listed::Whole(why) if why.contains("--mine")));
     }
 
     #[test]
@@ -297,7 +312,12 @@ mod tests {
         for hangs in ["wait", "exec >&-; wait"] {
             let (directory, program) = program(&format!("sleep 1000 & echo $! > pid; {hangs}"));
             let why = Listed::Whole("has not listed its tests within 0 s".to_owned());
-            assert_eq!(list(&program, &Harness::default(), short), why);
+            let asking = Asking {
+                own_harness: true,
+                limit: short,
+                stop: &Stop::default(),
+            };
+            assert_eq!(list(&program, &Harness::default(), &asking), why);
             let pid = std::fs::read_to_string(directory.path().join("pid")).unwrap();
             let deadline = Instant::now() + Duration::from_secs(10);
             let stat = format!("/proc/{}/stat", pid.trim());

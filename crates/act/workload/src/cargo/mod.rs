@@ -3,7 +3,7 @@
 //! ```text
 //! cargo test, with a runner that only records   (recorder)  -> every program cargo would run, and how
 //! each program --list                           (listing)   -> its tests, or none to be had
-//! PROGRAM NAME --exact --nocapture              one test
+//! PROGRAM --exact --nocapture NAME              one test
 //! PROGRAM <arguments as cargo gave them>        a program that cannot list, or rustdoc --test: whole
 //! ```
 //!
@@ -17,22 +17,26 @@ mod listing;
 mod passing_on;
 mod recorder;
 mod settings;
+mod unlistable;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
+use cargo_platform::Cfg;
 use cohort_model::{GroupId, Plan, TestCase, TestId};
 
 use self::arguments::{Arguments, Harness, Ignored};
 use self::build::Targets;
-use self::listing::{Entry, Listed};
+use self::listing::{Asking, Entry, Listed};
 use self::recorder::{Call, Called, Recorder};
 use self::settings::Settings;
+use self::unlistable::Unlistable;
 use crate::environment::{self, Variables};
-use crate::{Discovered, Error, Exit, Judged, Launch, Progress};
+use crate::{Discovered, Discovery, Error, Exit, Judged, Launch, Progress};
 
 /// Name of the variable that says which rustdoc cargo runs.
 const RUSTDOC: &str = "RUSTDOC";
@@ -55,7 +59,20 @@ struct Program {
     start: Called,
     /// The harness's arguments as cargo gave them.
     given: Vec<OsString>,
-    is_doc: bool,
+    /// The test binary itself, behind whatever runs it.
+    binary: PathBuf,
+    kind: Kind,
+}
+
+/// What a program does when it is asked for its tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It lists them.
+    Libtest,
+    /// Anything.
+    OwnHarness,
+    /// It would have to build them first.
+    Doc,
 }
 
 impl Cargo {
@@ -87,47 +104,82 @@ impl Cargo {
     ///
     /// # Errors
     /// When cargo cannot be started or the suite does not build.
-    pub fn discover(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<Discovered, Error> {
-        progress(Progress::Building);
+    pub fn discover(&mut self, discovery: &mut Discovery<'_>) -> Result<Discovered, Error> {
+        (discovery.progress)(Progress::Building);
         let env = environment::with(&self.env);
-        let settings = Settings::read(&self.root, &env);
-        let recorder = Recorder::prepare()?;
-        let targets = build::run(self, &settings, &env, &recorder)?;
-        let programs = programs(recorder.calls()?, &targets, &settings, &env);
+        let settings = Settings::read(&self.root, &env, &self.arguments.configs());
+        let recorder = Recorder::prepare(&[discovery.scratch, discovery.home])?;
+        let targets = build::run(self, &settings, &env, (&recorder, discovery.stop))?;
+        let context = Context {
+            targets: &targets,
+            settings: &settings,
+            env: &env,
+        };
+        let programs = programs(recorder.calls()?, &context);
         let harness = |program: &Program| Harness::parse(program.given.iter().map(|word| &**word));
         let harnesses = programs
             .iter()
             .map(harness)
             .collect::<Result<Vec<_>, Error>>()?;
-        let listed = list_all(&programs, &harnesses, progress);
+        let listed = list_all(&programs, &harnesses, discovery);
+        if discovery.stop.is_stopped() {
+            return Err(Error::Stopped);
+        }
         let mut found = plan(programs, &harnesses, listed);
         let own = Harness::parse(self.arguments.harness.iter().map(OsStr::new))?;
         let variable = env.get(OsStr::new("RUST_TEST_THREADS"));
         let variable = variable.and_then(|value| value.to_str()?.parse().ok());
         found.plan.threads_max = own.threads_max.or(variable);
         found.show = own.show;
-        if let Some(file) = settings.conditional_runner() {
-            found.notes.push(format!(
-                "{} sets a runner under target.'cfg(...)', which is not used: set it under target.<triple>",
-                file.display()
-            ));
-        }
         Ok(found)
     }
 }
 
+/// What the user's own settings say of a program.
+struct Context<'a> {
+    targets: &'a Targets,
+    settings: &'a Settings,
+    env: &'a Variables,
+}
+
+impl Context<'_> {
+    /// The runner that the user wants for `called`, built for `triple`.
+    fn runner(&self, triple: &str, called: &Called) -> Option<Vec<String>> {
+        let cfgs = || cfgs(triple, called);
+        self.settings
+            .runner(triple, self.env, cfgs)
+            .filter(|words| !words.is_empty())
+    }
+}
+
+/// What holds of a target, from the rustc that stands beside the cargo that made this call.
+fn cfgs(triple: &str, called: &Called) -> Vec<Cfg> {
+    let output = Command::new(beside_cargo(called, "rustc"))
+        .args(["--print", "cfg", "--target", triple])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let lines = text.unwrap_or_default();
+    lines.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// A program of the toolchain that cargo is of.
+fn beside_cargo(called: &Called, name: &str) -> PathBuf {
+    let cargo = called.env.get(OsStr::new("CARGO"));
+    cargo
+        .map(|cargo| Path::new(cargo).with_file_name(name))
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| name.into())
+}
+
 /// The programs behind `calls`, by label.
-fn programs(
-    calls: Vec<Call>,
-    targets: &Targets,
-    settings: &Settings,
-    env: &Variables,
-) -> Vec<Program> {
+fn programs(calls: Vec<Call>, context: &Context<'_>) -> Vec<Program> {
     let mut programs: Vec<Program> = calls
         .into_iter()
         .map(|call| match call {
-            Call::Binary(triple, called) => binary(&triple, called, targets, settings, env),
-            Call::Doc(called) => doc(called, settings, env),
+            Call::Binary(triple, called) => binary(&triple, called, context),
+            Call::Doc(called) => doc(called, context),
         })
         .collect();
     programs.sort_by(|a, b| {
@@ -145,18 +197,14 @@ fn programs(
     programs
 }
 
-fn binary(
-    triple: &str,
-    mut called: Called,
-    targets: &Targets,
-    settings: &Settings,
-    env: &Variables,
-) -> Program {
-    restore_rustdoc(&mut called.env, env);
-    let label = match targets.get(&called.program) {
+fn binary(triple: &str, mut called: Called, context: &Context<'_>) -> Program {
+    restore_rustdoc(&mut called.env, context.env);
+    let binary = called.program.clone();
+    let target = context.targets.get(&binary);
+    let own_harness = target.is_some_and(|target| target.has_own_harness(&manifest(&called)));
+    let label = match target {
         Some(target) => target.label(&package(&called)),
-        None => called
-            .program
+        None => binary
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
@@ -165,39 +213,49 @@ fn binary(
     let mut given = std::mem::take(&mut called.args);
     // What `cargo test --quiet` adds: it only makes the output harder to read.
     given.retain(|word| word != "--quiet");
-    if let Some(runner) = settings
-        .runner(triple, env)
-        .filter(|words| !words.is_empty())
-    {
-        let program = std::mem::replace(&mut called.program, PathBuf::from(&runner[0]));
+    restore_runner(triple, &mut called, context);
+    if let Some(runner) = context.runner(triple, &called) {
+        called.program = PathBuf::from(&runner[0]);
         called.args = runner[1..]
             .iter()
             .map(OsString::from)
-            .chain([program.into()])
+            .chain([binary.clone().into()])
             .collect();
     }
     Program {
         label,
         start: called,
         given,
-        is_doc: false,
+        binary,
+        kind: if own_harness {
+            Kind::OwnHarness
+        } else {
+            Kind::Libtest
+        },
     }
 }
 
+fn manifest(called: &Called) -> PathBuf {
+    let directory = called.env.get(OsStr::new("CARGO_MANIFEST_DIR"));
+    Path::new(directory.map_or(OsStr::new(""), |directory| directory)).join("Cargo.toml")
+}
+
+/// Undoes, in what cargo passed on, that the recorder stood in for a runner.
+fn restore_runner(triple: &str, called: &mut Called, context: &Context<'_>) {
+    let name = OsString::from(settings::runner_variable(triple));
+    match context.env.get(&name) {
+        Some(own) => called.env.insert(name, own.clone()),
+        None => called.env.remove(&name),
+    };
+}
+
 /// `rustdoc --test` as cargo would call it, without the recording runner and with the user's own.
-fn doc(mut called: Called, settings: &Settings, env: &Variables) -> Program {
-    restore_rustdoc(&mut called.env, env);
-    let beside = called
-        .env
-        .get(OsStr::new("CARGO"))
-        .map(|cargo| Path::new(cargo).with_file_name("rustdoc"));
-    let own = env
-        .get(OsStr::new(RUSTDOC))
-        .map(PathBuf::from)
-        .or_else(|| settings.rustdoc());
+fn doc(mut called: Called, context: &Context<'_>) -> Program {
+    restore_rustdoc(&mut called.env, context.env);
+    let own = context.env.get(OsStr::new(RUSTDOC)).map(PathBuf::from);
     called.program = own
-        .or_else(|| beside.filter(|path| path.is_file()))
-        .unwrap_or_else(|| "rustdoc".into());
+        .or_else(|| context.settings.rustdoc())
+        .unwrap_or_else(|| beside_cargo(&called, "rustdoc"));
     let mut kept = Vec::new();
     let mut runner = Vec::new();
     let mut words = std::mem::take(&mut called.args).into_iter();
@@ -221,7 +279,8 @@ fn doc(mut called: Called, settings: &Settings, env: &Variables) -> Program {
         .get(2)
         .map(|triple| triple.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let runner = settings.runner(&triple, env).unwrap_or_default();
+    restore_runner(&triple, &mut called, context);
+    let runner = context.runner(&triple, &called).unwrap_or_default();
     for (place, word) in runner.iter().enumerate() {
         let option = if place == 0 {
             "--test-runtool"
@@ -235,7 +294,8 @@ fn doc(mut called: Called, settings: &Settings, env: &Variables) -> Program {
         label: format!("{}::doc", package(&called)),
         start: called,
         given: Vec::new(),
-        is_doc: true,
+        binary: PathBuf::new(),
+        kind: Kind::Doc,
     }
 }
 
@@ -257,38 +317,60 @@ fn restore_rustdoc(called: &mut Variables, env: &Variables) {
 fn list_all(
     programs: &[Program],
     harnesses: &[Harness],
-    progress: &mut dyn FnMut(Progress),
+    discovery: &mut Discovery<'_>,
 ) -> Vec<Listed> {
+    let mut unlistable = Unlistable::read(discovery.home);
+    let mut listed = vec![Listed::Whole(String::new()); programs.len()];
+    let mut asked = Vec::new();
+    for (at, program) in programs.iter().enumerate() {
+        let own = program.kind == Kind::OwnHarness;
+        if own && unlistable.contains(&program.binary) {
+            listed[at] = Listed::Whole("printed no list before".to_owned());
+        } else if own && discovery.look_only {
+            let why = "is only asked for its tests when it is run (harness = false)";
+            listed[at] = Listed::Whole(why.to_owned());
+        } else if program.kind != Kind::Doc {
+            asked.push(at);
+        }
+    }
+    let ask = |at: usize| {
+        let program = &programs[at];
+        let asking = Asking {
+            own_harness: program.kind == Kind::OwnHarness,
+            limit: listing::LIMIT,
+            stop: discovery.stop,
+        };
+        listing::list(&program.start, &harnesses[at], &asking)
+    };
     let next = AtomicUsize::new(0);
     let (answer, answers) = mpsc::channel();
     let workers = std::thread::available_parallelism()
         .map_or(2, usize::from)
-        .min(programs.len());
-    let mut listed = vec![Listed::Whole(String::new()); programs.len()];
+        .min(asked.len());
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let answer = answer.clone();
-            let next = &next;
-            scope.spawn(move || {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(program) = programs.get(at) else {
-                        return;
-                    };
-                    if !program.is_doc {
-                        let list = listing::list(&program.start, &harnesses[at], listing::LIMIT);
-                        let _ = answer.send((at, list));
-                    }
+            scope.spawn(|| {
+                let answer = answer;
+                while let Some(&at) = asked.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let _ = answer.send((at, ask(at)));
                 }
             });
         }
         drop(answer);
-        let of = programs.iter().filter(|program| !program.is_doc).count();
         for (done, (at, list)) in answers.iter().enumerate() {
+            let known = harnesses[at].unknown.is_none();
+            if matches!(list, Listed::Whole(_)) && known && !discovery.stop.is_stopped() {
+                unlistable.add(&programs[at].binary);
+            }
             listed[at] = list;
-            progress(Progress::Listing { done: done + 1, of });
+            (discovery.progress)(Progress::Listing {
+                done: done + 1,
+                of: asked.len(),
+            });
         }
     });
+    unlistable.write();
     listed
 }
 
@@ -323,7 +405,7 @@ fn plan(programs: Vec<Program>, harnesses: &[Harness], listed: Vec<Listed>) -> D
                 }
             }
             Listed::Whole(why) => {
-                if !program.is_doc {
+                if program.kind != Kind::Doc {
                     notes.push(format!("{} {why}, so it runs whole", program.label));
                 }
                 plan.tests.push(TestCase {

@@ -42,7 +42,9 @@ pub(super) fn options(cargo: &Cargo, settings: &Settings, env: &Variables) -> Ve
         options.extend(["--color", "always"]);
     }
     if !is_set("CI") && !is_set("CARGO_TERM_PROGRESS_WHEN") && !settings.has_term("progress") {
-        options.extend(["--config", "term.progress={when='always',width=80}"]);
+        // The width is to be told where there is no terminal to ask.
+        options.extend(["--config", "term.progress.when='always'"]);
+        options.extend(["--config", "term.progress.width=80"]);
     }
     options
 }

@@ -16,9 +16,12 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use nix::sys::statvfs::{FsFlags, statvfs};
 use tempfile::TempDir;
 
+use super::settings::{Form, Settings, runner_variable};
 use crate::Error;
 use crate::environment::Variables;
 
@@ -54,12 +57,18 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn prepare() -> Result<Self, Error> {
+    /// Makes them in the first of `places` from which programs may be executed.
+    pub(super) fn prepare(places: &[&Path]) -> Result<Self, Error> {
+        let executes = |path: &&&Path| {
+            let flags = statvfs(**path).map(|disk| disk.flags());
+            flags.is_ok_and(|flags| !flags.contains(FsFlags::ST_NOEXEC))
+        };
+        let place = places.iter().find(executes).unwrap_or(&places[0]);
         let directory = tempfile::Builder::new()
-            .prefix("cohort-cargo-")
-            .tempdir()
+            .prefix("cargo-")
+            .tempdir_in(place)
             .map_err(|source| Error::Record {
-                path: std::env::temp_dir(),
+                path: place.to_path_buf(),
                 source,
             })?;
         for name in ["record", "rustdoc"] {
@@ -76,16 +85,24 @@ impl Recorder {
         Ok(Recorder { directory })
     }
 
-    /// A setting for cargo's `--config` that makes it record what it runs for `triple`.
-    pub(super) fn setting(&self, triple: &str) -> String {
+    /// Makes cargo record what it runs for `triple`: by a variable, which wins over every file in
+    /// whatever form that has it, or by a setting where one was given, or where a word has a space.
+    pub(super) fn instruct(&self, command: &mut Command, triple: &str, settings: &Settings) {
         let script = self.directory.path().join("record");
-        let words = ["/bin/sh", &script.to_string_lossy(), triple]
-            .map(|word| toml::Value::from(word).to_string());
-        format!(
-            "target.{}.runner=[{}]",
-            toml::Value::from(triple),
-            words.join(",")
-        )
+        let words = ["/bin/sh", &script.to_string_lossy(), triple];
+        let has_space = words.iter().any(|word| word.contains(char::is_whitespace));
+        let given = settings.given_form(triple);
+        if given.is_none() && !has_space {
+            command.env(runner_variable(triple), words.join(" "));
+            return;
+        }
+        let list = words.map(toml::Value::from).to_vec();
+        let runner = match given.or_else(|| settings.file_form(triple)) {
+            Some(Form::Text) => toml::Value::from(words.join(" ")),
+            Some(Form::List) | None => toml::Value::Array(list),
+        };
+        let triple = toml::Value::from(triple);
+        command.args(["--config", &format!("target.{triple}.runner={runner}")]);
     }
 
     /// What `RUSTDOC` has to be.
@@ -164,13 +181,12 @@ fn variables(environ: &[u8]) -> Variables {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]
     fn a_call_is_written_down_to_the_byte() {
-        let recorder = Recorder::prepare().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let recorder = Recorder::prepare(&[place.path()]).unwrap();
         let cwd = tempfile::tempdir().unwrap();
         let odd = OsStr::from_bytes(b"caf\xff\n 'x'");
         let status = Command::new("/bin/sh")

@@ -382,7 +382,7 @@ pub fn end(ended: Ended) -> (ThreadEnd, Output) {
         signal: None,
         usage: ended.usage,
         message: ended.message,
-        parts: Vec::new(),
+        parts: None,
         left_behind: 0,
         output_dropped: ended.dropped,
     };
