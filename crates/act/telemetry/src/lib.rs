@@ -79,7 +79,10 @@ impl Collector {
         let (orders, receiver) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("telemetry".to_owned())
-            .spawn(move || Loop::new(settings, host, ring).run(&receiver))
+            .spawn(move || {
+                cohort_host::process::run_first();
+                Loop::new(settings, host, ring).run(&receiver);
+            })
             .map_err(Error)?;
         Ok(Self {
             orders: Some(orders),

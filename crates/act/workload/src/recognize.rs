@@ -105,17 +105,15 @@ fn by_directory(root: &Path) -> Result<Meant, Error> {
 }
 
 /// The root of the project that `directory` belongs to, where its record is kept: that of the cargo
-/// workspace or of pytest, whichever is nearer; else `directory` itself.
+/// workspace or of pytest, whichever is nearer; none when it belongs to neither.
 #[must_use]
-pub fn project_root(directory: &Path) -> PathBuf {
+pub fn project_root(directory: &Path) -> Option<PathBuf> {
     let marked = |directory: &&Path| {
         PROJECT_FILES
             .iter()
             .any(|name| directory.join(name).is_file())
     };
-    let Some(nearest) = directory.ancestors().find(marked) else {
-        return directory.to_owned();
-    };
+    let nearest = directory.ancestors().find(marked)?;
     let is_workspace = |directory: &&Path| {
         let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap_or_default();
         manifest
@@ -127,7 +125,7 @@ pub fn project_root(directory: &Path) -> PathBuf {
         .is_file()
         .then(|| nearest.ancestors().find(is_workspace))
         .flatten();
-    workspace.unwrap_or(nearest).to_owned()
+    Some(workspace.unwrap_or(nearest).to_owned())
 }
 
 /// `pytest`, `py.test`, `python -m pytest`, or one of these after a runner such as `uv run --with x`.
@@ -313,13 +311,13 @@ mod tests {
             ("other/x", ""),
         ]);
         let of = |path: &str| {
-            let found = project_root(&root.path().join(path));
-            found.strip_prefix(root.path()).unwrap().to_owned()
+            let found = project_root(&root.path().join(path))?;
+            Some(found.strip_prefix(root.path()).unwrap().to_owned())
         };
-        assert_eq!(of("ws/a/src"), Path::new("ws"));
-        assert_eq!(of("ws"), Path::new("ws"));
-        assert_eq!(of("ws/a/py/tests"), Path::new("ws/a/py"));
-        assert_eq!(of("other"), Path::new("other"));
+        assert_eq!(of("ws/a/src"), Some("ws".into()));
+        assert_eq!(of("ws"), Some("ws".into()));
+        assert_eq!(of("ws/a/py/tests"), Some("ws/a/py".into()));
+        assert_eq!(of("other"), None);
         let inner = by_directory(&root.path().join("ws/a/src")).unwrap();
         assert_eq!(inner, Meant::Cargo(words("cargo test")));
     }

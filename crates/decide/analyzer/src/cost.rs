@@ -4,7 +4,10 @@
 //! its group did, each counted once, and what those that run now are seen using; else from all
 //! tests of the campaign; else from a prior. Each level is pulled toward the one above it as if it
 //! had seen [`PULL`] more tests, so a group is believed the more the more of it was seen.
-//! Every call is O(1): eight runs at most, and running moments.
+//!
+//! Cores of an unseen test are CPU over time of all that was seen ([`Load`]), since that is what one
+//! more running test adds at any moment; a test of two milliseconds says next to nothing of it.
+//! Every call is O(1): eight runs at most, running moments, and sums.
 
 use cohort_model::{Estimate, GroupId, Plan, Quantiles, TestId, Usage};
 
@@ -12,16 +15,21 @@ use crate::history::{CORES, MEMORY, Runs, Spread, WALL, Z90};
 
 /// Tests that the next higher level counts for.
 const PULL: f64 = 2.0;
-/// Share of earlier live evidence that each new reading leaves.
-const LIVE_DECAY: f64 = 0.9;
-/// Most finished tests that live evidence counts for.
-const LIVE_WEIGHT_MAX: f64 = 4.0;
+/// Seconds of running tests that the next higher level counts for, of cores.
+const PULL_S: f64 = 0.02;
+/// The same of the prior: all that is known before anything ran.
+const PRIOR_S: f64 = 0.005;
+/// Seconds of running tests that are remembered; what was seen before counts for less.
+const LOAD_S_MAX: f64 = 20.0;
 
 const PRIOR_WALL_US: f64 = 100_000.0;
 const PRIOR_CORES: f64 = 1.0;
 const PRIOR_MEMORY: f64 = 64.0 * 1_048_576.0;
-/// Standard deviations of the logarithms when nothing is known: p90 is 13, 1.9 and 3.6 times p50.
-const PRIOR_DEVIATION: [f64; 3] = [2.0, 0.5, 1.0];
+/// Standard deviations of the logarithms of wall and memory when nothing is known: p90 is 13 and 3.6
+/// times p50.
+const PRIOR_DEVIATION: [f64; 2] = [2.0, 1.0];
+/// The same of cores, always: p90 is 1.9 times p50.
+const PRIOR_DEVIATION_CORES: f64 = 0.5;
 
 /// Predicts wall time, cores and peak memory of every test.
 #[derive(Clone, Debug)]
@@ -104,14 +112,17 @@ impl CostModel {
     pub fn group(&self, group: GroupId) -> Estimate {
         let prior = Moments::prior();
         let all = self.all.over(prior);
-        let moments = self
-            .groups
-            .get(group.index())
-            .map_or(all, |near| near.over(all));
-        let [wall, cores, memory] = moments;
+        let all_cores = self.all.load.over(PRIOR_CORES, PRIOR_S);
+        let near = self.groups.get(group.index());
+        let [wall, memory] = near.map_or(all, |near| near.over(all));
+        let cores = near.map_or(all_cores, |near| near.load.over(all_cores, PULL_S));
+        let spread = (Z90 * PRIOR_DEVIATION_CORES).exp();
         Estimate {
             wall_us: wall.quantiles(WALL),
-            cores: self.within_host(cores.quantiles(CORES)),
+            cores: self.within_host(Quantiles {
+                p50: cores,
+                p90: cores * spread,
+            }),
             memory: memory.quantiles(MEMORY),
             runs: 0,
         }
@@ -126,7 +137,7 @@ impl CostModel {
             .get(test.index())
             .map(|&(group, _)| group.index());
         let near = group.and_then(|group| self.groups.get(group));
-        own || near.is_some_and(|near| near.cores.count > 0.0 || near.live.weight > 0.0)
+        own || near.is_some_and(|near| near.load.time_s > 0.0)
     }
 
     /// Learns from an execution of `test` that ended. The caller leaves out executions that say
@@ -139,15 +150,14 @@ impl CostModel {
         }
     }
 
-    /// Live evidence: a test of `group` that runs now was seen using `cores`. `weight`: 1 for a
-    /// window that says as much as one finished test.
-    pub fn observe_running(&mut self, group: GroupId, cores: f64, weight: f64) {
-        if !(cores.is_finite() && cores >= 0.0 && weight.is_finite() && weight > 0.0) {
+    /// Live evidence: a test of `group` that runs now was seen using `cores` for `seconds`.
+    pub fn observe_running(&mut self, group: GroupId, cores: f64, seconds: f64) {
+        if !(cores.is_finite() && cores >= 0.0 && seconds.is_finite() && seconds > 0.0) {
             return;
         }
-        self.all.live.add(cores, weight);
+        self.all.load.add(cores, seconds);
         if let Some(near) = self.groups.get_mut(group.index()) {
-            near.live.add(cores, weight);
+            near.load.add(cores, seconds);
         }
     }
 
@@ -167,7 +177,8 @@ impl CostModel {
         let near = self.groups.get_mut(group.index());
         for neighbours in [Some(&mut self.all), near].into_iter().flatten() {
             neighbours.wall.add(runs.wall_us.middle(), WALL);
-            neighbours.cores.add(runs.cores.middle(), CORES);
+            let seconds = runs.wall_us.middle() / 1e6;
+            neighbours.load.add(runs.cores.middle(), seconds);
             if !runs.memory.is_empty() {
                 neighbours.memory.add(runs.memory.middle(), MEMORY);
             }
@@ -186,20 +197,37 @@ impl CostModel {
 #[derive(Clone, Debug, Default)]
 struct Neighbours {
     wall: Running,
-    cores: Running,
     memory: Running,
-    live: Live,
+    load: Load,
 }
 
 impl Neighbours {
-    /// Wall, cores and memory, pulled toward what the level `above` says.
-    fn over(&self, above: [Moments; 3]) -> [Moments; 3] {
-        let cores = self.live.beside(&self.cores);
-        [
-            self.wall.over(above[0]),
-            cores.over(above[1]),
-            self.memory.over(above[2]),
-        ]
+    /// Wall and memory, pulled toward what the level `above` says.
+    fn over(&self, above: [Moments; 2]) -> [Moments; 2] {
+        [self.wall.over(above[0]), self.memory.over(above[1])]
+    }
+}
+
+/// What running tests used over the time they ran: a ratio of sums.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    cpu_s: f64,
+    time_s: f64,
+}
+
+impl Load {
+    fn add(&mut self, cores: f64, seconds: f64) {
+        let seconds = seconds.min(LOAD_S_MAX);
+        self.cpu_s += cores * seconds;
+        self.time_s += seconds;
+        let kept = (LOAD_S_MAX / self.time_s).min(1.0);
+        self.cpu_s *= kept;
+        self.time_s *= kept;
+    }
+
+    /// Cores, pulled toward what the level `above` says as if that had been seen for `pull_s`.
+    fn over(&self, above: f64, pull_s: f64) -> f64 {
+        (self.cpu_s + above * pull_s) / (self.time_s + pull_s)
     }
 }
 
@@ -213,14 +241,11 @@ struct Running {
 
 impl Running {
     fn add(&mut self, value: f64, spread: Spread) {
-        self.add_weighted((value.max(0.0) + spread.floor).ln(), 1.0);
-    }
-
-    fn add_weighted(&mut self, log: f64, weight: f64) {
-        self.count += weight;
+        let log = (value.max(0.0) + spread.floor).ln();
+        self.count += 1.0;
         let off = log - self.mean;
-        self.mean += off * weight / self.count;
-        self.squares += weight * off * (log - self.mean);
+        self.mean += off / self.count;
+        self.squares += off * (log - self.mean);
     }
 
     fn over(&self, above: Moments) -> Moments {
@@ -235,29 +260,6 @@ impl Running {
     }
 }
 
-/// Decayed mean of what running tests are seen using.
-#[derive(Clone, Copy, Debug, Default)]
-struct Live {
-    weight: f64,
-    mean: f64,
-}
-
-impl Live {
-    fn add(&mut self, cores: f64, weight: f64) {
-        let weight = weight.min(LIVE_WEIGHT_MAX);
-        self.weight = (self.weight * LIVE_DECAY + weight).min(LIVE_WEIGHT_MAX.max(weight));
-        self.mean += (cores - self.mean) * (weight / self.weight).min(1.0);
-    }
-
-    fn beside(&self, finished: &Running) -> Running {
-        let mut both = *finished;
-        if self.weight > 0.0 {
-            both.add_weighted((self.mean + CORES.floor).ln(), self.weight);
-        }
-        both
-    }
-}
-
 /// A log-normal distribution.
 #[derive(Clone, Copy, Debug)]
 struct Moments {
@@ -266,16 +268,13 @@ struct Moments {
 }
 
 impl Moments {
-    fn prior() -> [Moments; 3] {
-        let [wall, cores, memory] = PRIOR_DEVIATION;
+    /// Of wall and memory.
+    fn prior() -> [Moments; 2] {
+        let [wall, memory] = PRIOR_DEVIATION;
         [
             Moments {
                 mean: (PRIOR_WALL_US + WALL.floor).ln(),
                 deviation: wall,
-            },
-            Moments {
-                mean: (PRIOR_CORES + CORES.floor).ln(),
-                deviation: cores,
             },
             Moments {
                 mean: (PRIOR_MEMORY + MEMORY.floor).ln(),

@@ -107,7 +107,7 @@ fn neighbours_are_believed_the_more_the_more_ended() {
 fn running_neighbours_are_evidence_before_any_ends() {
     let mut model = CostModel::new(&plan(2, 100), 2.0);
     for _ in 0..20 {
-        model.observe_running(GroupId(0), 0.01, 1.0);
+        model.observe_running(GroupId(0), 0.01, 0.01);
     }
     let seen = model.group(GroupId(0)).cores.p50;
     let other = model.group(GroupId(1)).cores.p50;
@@ -116,6 +116,17 @@ fn running_neighbours_are_evidence_before_any_ends() {
         other < 0.5,
         "the whole campaign is evidence for a group of which nothing is known: {other}"
     );
+}
+
+#[test]
+fn what_is_over_at_once_says_little_of_cores() {
+    let mut model = CostModel::new(&plan(1, 100), 2.0);
+    for n in 1..20 {
+        model.learn(TestId(n), &usage(2, 0.9, 10));
+    }
+    model.learn(TestId(20), &usage(1000, 0.01, 10));
+    let cores = model.group(GroupId(0)).cores.p50;
+    assert!(cores < 0.1, "{cores}");
 }
 
 #[test]

@@ -14,16 +14,20 @@ use crate::{Orchestrator, Step};
 const FIT_PART: f64 = 0.5;
 /// A test that uses no more cores than this waits for the most part, and overlaps with whatever
 /// computes.
-const SMALL_CORES: f64 = 0.15;
-/// For such tests CPU may be wanting by this many cores.
-const SLACK_CORES: f64 = 0.25;
+const SMALL_CORES: f64 = 0.25;
+/// For such tests CPU may be wanting by this part of all cores.
+const SLACK_PART: f64 = 0.25;
 
-/// Whether there is CPU for a thread that is expected to use `cores`.
-fn has_cpu(free: Free, cores: f64) -> bool {
-    if cores <= SMALL_CORES {
-        free.unused >= cores - SLACK_CORES
+/// Cores that stay free beside a test that once was sensitive to load.
+const CALM_CORES: f64 = 0.5;
+
+/// Whether there is CPU for a thread that is expected to use `cores` of `all`. An unseen one is taken
+/// to be as most of those are that run.
+fn has_cpu(room: &Room, cores: f64, unseen: bool, all: f64) -> bool {
+    if cores <= SMALL_CORES || unseen && room.most_wait {
+        room.free.unused >= cores.min(SMALL_CORES) - all * SLACK_PART
     } else {
-        free.unwanted >= cores * FIT_PART
+        room.free.unwanted >= cores * FIT_PART
     }
 }
 /// A test that was never seen itself is promised no more than this part of all memory: it is held and
@@ -49,6 +53,8 @@ struct Room {
     /// Threads that run whatever is measured.
     always: u32,
     free: Free,
+    /// Most of the threads that run, and were seen long enough, wait.
+    most_wait: bool,
     memory_available: u64,
 }
 
@@ -109,8 +115,20 @@ impl Orchestrator {
                 unused: f64::NEG_INFINITY,
                 unwanted: f64::NEG_INFINITY,
             }),
+            most_wait: self.most_wait(),
             memory_available: self.host.memory_available,
         }
+    }
+
+    fn most_wait(&self) -> bool {
+        let (mut wait, mut seen) = (0, 0);
+        for run in self.threads.values() {
+            if let Some(cores) = self.analyzer.cores_used(run.place) {
+                seen += 1;
+                wait += usize::from(cores < SMALL_CORES);
+            }
+        }
+        seen > 1 && wait * 2 > seen
     }
 
     /// Starts the next test of the main phase; false when none fits.
@@ -127,7 +145,8 @@ impl Orchestrator {
                 let free_lock = tests[test.index()]
                     .lock
                     .is_none_or(|lock| !locks.contains(&lock));
-                let free = has_cpu(room.free, estimate.cores.p50);
+                let unseen = estimate.runs == 0;
+                let free = has_cpu(&room, estimate.cores.p50, unseen, budget.cores);
                 let cores = room.running < room.always || adaptive && free;
                 let need = memory_needed(estimate, budget);
                 let there = room.memory_available == 0 || need <= room.memory_available as f64;
@@ -196,10 +215,19 @@ impl Orchestrator {
     }
 
     fn next_calm(&mut self, room: Room) -> Option<Start> {
-        if room.running >= room.always {
+        let test = *self.calm.front()?;
+        let estimate = self.costs.test(test);
+        // Once is an accident of load, twice is a pattern: then company itself is kept small.
+        let times = self
+            .plan
+            .history
+            .get(&test.0)
+            .map_or(0, |known| known.load_sensitive);
+        let calm = room.running < room.always
+            || times < 2 && room.free.unwanted >= estimate.cores.p50 + CALM_CORES;
+        if !calm {
             return None;
         }
-        let estimate = self.costs.test(*self.calm.front()?);
         let all = (room.running == 0).then(|| self.promises.free());
         let need = memory_needed(&estimate, &self.budget);
         let memory = self.promises.offer(need).or(all)?;

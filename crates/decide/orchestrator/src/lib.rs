@@ -8,7 +8,8 @@
 //! Work is done in phases, each begun when nothing of the one before waits:
 //!
 //! 1. *main*: all tests, as many at once as CPU and memory allow;
-//! 2. *calm*: tests that are known to be sensitive to timing, never more at once than cores;
+//! 2. *calm*: tests that are known to be sensitive to timing, beside idle CPU or no more at once than
+//!    cores;
 //! 3. *largest*: tests that were killed for memory, alone, each with the whole memory;
 //! 4. *quiet*: tests that failed in a crowd, alone (or, when there are very many, no more at once
 //!    than cores, which is no crowd either).

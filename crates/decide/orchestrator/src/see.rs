@@ -110,11 +110,13 @@ impl Orchestrator {
             let Some(run) = thread.and_then(|thread| self.threads.get_mut(&thread)) else {
                 continue;
             };
-            if batch.at > run.started && run.place == sample.instance {
-                run.crowd.observe(batch.at, sample.cpu_pressure_us);
-            }
+            let seconds = if batch.at > run.started && run.place == sample.instance {
+                run.crowd.observe(batch.at, sample.cpu_pressure_us)
+            } else {
+                0.0
+            };
             if let Some(cores) = self.analyzer.cores_wanted(sample.instance) {
-                self.costs.observe_running(run.group, cores, 1.0);
+                self.costs.observe_running(run.group, cores, seconds);
             }
         }
     }

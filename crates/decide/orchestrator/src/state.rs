@@ -71,10 +71,12 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// A reading of the instance in which it runs.
-    pub(crate) fn observe(&mut self, at: At, cpu_pressure_us: u64) {
+    /// A reading of the instance in which it runs. Gives the time since the one before, seconds.
+    pub(crate) fn observe(&mut self, at: At, cpu_pressure_us: u64) -> f64 {
         let now = (at, cpu_pressure_us);
-        self.readings = Some([self.readings.map_or(now, |[first, _]| first), now]);
+        let [first, before] = self.readings.unwrap_or([now, now]);
+        self.readings = Some([first, now]);
+        at.since(before.0) as f64 / 1e6
     }
 
     /// Its instance is another one now, with other counters.

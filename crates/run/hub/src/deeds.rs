@@ -19,7 +19,7 @@ impl Hub {
                 instance,
                 allotment,
                 ..
-            } => self.open(instance, &allotment),
+            } => self.open(instance, &allotment).await?,
             Command::Specialize {
                 instance,
                 allotment,
@@ -46,7 +46,18 @@ impl Hub {
         Ok(())
     }
 
-    fn open(&mut self, id: InstanceId, allotment: &Allotment) {
+    async fn open(&mut self, id: InstanceId, allotment: &Allotment) -> Result<(), Error> {
+        if let Some(mut spare) = self.spares.remove(&id) {
+            spare.set(allotment)?;
+            let (made, ready) = (spare.is_made(), spare.ready);
+            self.instances.insert(id, spare);
+            if ready {
+                self.ready(id);
+            } else if made {
+                self.made(id).await?;
+            }
+            return Ok(());
+        }
         let processes = matches!(self.runner, Runner::Processes(_));
         let forks = matches!(&self.runner, Runner::Python(python) if python.forks);
         match self.ground.open(id, allotment, processes || !forks) {
@@ -58,10 +69,26 @@ impl Hub {
                 reason: chain(&error),
             }),
         }
+        Ok(())
+    }
+
+    /// An init is where it belongs.
+    pub(crate) fn ready(&mut self, id: InstanceId) {
+        if let Some(spare) = self.spares.get_mut(&id) {
+            spare.ready = true;
+        } else if self.instances.contains_key(&id) {
+            self.watch(id, None);
+            self.seen.push(Observation::InstanceOpened { instance: id });
+        }
     }
 
     /// An instance was made, or could not be.
     pub(crate) async fn made(&mut self, id: InstanceId) -> Result<(), Error> {
+        if let Some(spare) = self.spares.get_mut(&id) {
+            // What fails of a spare shows when it is asked for.
+            let _ = self.ground.enter(id, spare).await;
+            return Ok(());
+        }
         let Some(instance) = self.instances.get_mut(&id) else {
             return Ok(());
         };
@@ -86,6 +113,9 @@ impl Hub {
 
     /// An instance could not be opened: what was to run there never ran.
     pub(crate) fn open_failed(&mut self, id: InstanceId, why: &str) {
+        if let Some(spare) = self.spares.remove(&id) {
+            self.closing.push(spare.close(id));
+        }
         let Some(instance) = self.instances.remove(&id) else {
             return;
         };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cohort_host::cgroup::Layout;
 use cohort_host::init::FromInit;
 use cohort_host::{HostBudget, budget};
-use cohort_model::{Allotment, Budget, Plan, ThreadId};
+use cohort_model::{Allotment, Budget, InstanceId, Plan, ThreadId};
 use cohort_orchestrator::Orchestrator;
 use cohort_workload::pytest::protocol::{FromPython, Role};
 use cohort_workload::pytest::{self, Pytest};
@@ -40,7 +40,8 @@ pub(crate) struct Discovered {
     pub(crate) prepared: Duration,
     pub(crate) ground: Ground,
     pub(crate) runner: Runner,
-    pub(crate) collector: Option<Instance>,
+    /// pytest's collector, or spare ones.
+    pub(crate) instances: Instances,
     pub(crate) events: Events,
     pub(crate) happened: Receiver<Event>,
 }
@@ -54,10 +55,7 @@ impl Discovered {
             .map(|test| orchestrator.estimate(cohort_model::TestId(test)))
             .collect();
         let missing = self.ground.missing.clone();
-        let instances = self.collector.map(|instance| (COLLECTOR, instance));
-        self.ground
-            .clear(instances.into_iter().collect(), Vec::new())
-            .await;
+        self.ground.clear(self.instances, Vec::new()).await;
         Preview {
             plan: self.plan,
             estimates,
@@ -69,6 +67,12 @@ impl Discovered {
     }
 }
 
+/// Instances that are made while the tests are still being found, so that the first ones need not wait
+/// for theirs.
+const SPARES: u32 = 12;
+/// Memory that they may use until they are asked for, bytes.
+const SPARE_BYTES: u64 = 64 << 20;
+
 /// Finds the tests. `look_only`: nothing is going to run.
 pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discovered, Error> {
     let since = Instant::now();
@@ -77,13 +81,32 @@ pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discov
     let (ground, budget, host) = stand(&setup, &events)?;
     let found = match setup.suite.clone() {
         Suite::Pytest(suite) => collected(suite, &ground, &events, &mut happened).await,
-        suite => listed(suite, &mut setup, &ground, look_only, &mut happened)
-            .await
-            .map_err(|error| (error, None)),
+        suite => {
+            let most = if look_only {
+                0
+            } else {
+                SPARES.min(budget.instances)
+            };
+            let mut spares = spares(&setup, &ground, most);
+            let listed = listed(
+                suite,
+                &mut setup,
+                (&ground, &mut spares),
+                look_only,
+                &mut happened,
+            );
+            match listed.await {
+                Ok(found) => Ok(Found {
+                    instances: spares,
+                    ..found
+                }),
+                Err(error) => Err((error, spares)),
+            }
+        }
     };
     let known = found.and_then(|mut found| match know(&setup, &mut found.plan) {
         Ok(()) => Ok(found),
-        Err(error) => Err((error, found.collector.map(Box::new))),
+        Err(error) => Err((error, found.instances)),
     });
     match known {
         Ok(found) => Ok(Discovered {
@@ -96,13 +119,12 @@ pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discov
             prepared: since.elapsed(),
             ground,
             runner: found.runner,
-            collector: found.collector,
+            instances: found.instances,
             events,
             happened,
         }),
-        Err((error, instance)) => {
-            let left = instance.map(|instance| (COLLECTOR, *instance));
-            ground.clear(left.into_iter().collect(), Vec::new()).await;
+        Err((error, instances)) => {
+            ground.clear(instances, Vec::new()).await;
             Err(error)
         }
     }
@@ -114,7 +136,53 @@ struct Found {
     notes: Vec<String>,
     show: Show,
     runner: Runner,
-    collector: Option<Instance>,
+    /// pytest's collector, or spare ones.
+    instances: Instances,
+}
+
+/// Begins to make `most` instances, under the numbers that will be asked for first.
+fn spares(setup: &Setup, ground: &Ground, most: u32) -> Instances {
+    let first = setup.resume.as_ref().map_or(0, |(_, past)| past.next_id);
+    let allotment = Allotment {
+        cpu_weight: 100,
+        memory: SPARE_BYTES,
+    };
+    (first..first + most)
+        .map(InstanceId)
+        // What cannot be made now is tried again when it is asked for.
+        .filter_map(|id| Some((id, ground.open(id, &allotment, true).ok()?)))
+        .collect()
+}
+
+/// Takes a spare instance into use as far as that can be done before it is asked for.
+async fn prepare_spare(ground: &Ground, spares: &mut Instances, event: Event) {
+    match event {
+        Event::Made(id) => {
+            if let Some(spare) = spares.get_mut(&id)
+                && ground.enter(id, spare).await.is_err()
+            {
+                discard(spares, id).await;
+            }
+        }
+        Event::Init(id, message) => match *message {
+            FromInit::Ready { .. } => {
+                if let Some(spare) = spares.get_mut(&id) {
+                    spare.ready = true;
+                }
+            }
+            _ => discard(spares, id).await,
+        },
+        Event::InitGone(id, _) => discard(spares, id).await,
+        _ => {}
+    }
+}
+
+/// A spare that came to nothing is as if it had never been.
+async fn discard(spares: &mut Instances, id: InstanceId) {
+    if let Some(spare) = spares.remove(&id) {
+        // Its name must be free again before it is asked for.
+        let _ = spare.close(id).await;
+    }
 }
 
 /// Adds what earlier campaigns tell of the tests of `plan`.
@@ -130,7 +198,7 @@ fn know(setup: &Setup, plan: &mut Plan) -> Result<(), Error> {
 async fn listed(
     suite: Suite,
     setup: &mut Setup,
-    ground: &Ground,
+    (ground, spares): (&Ground, &mut Instances),
     look_only: bool,
     happened: &mut Receiver<Event>,
 ) -> Result<Found, Error> {
@@ -155,12 +223,13 @@ async fn listed(
     let listed = loop {
         tokio::select! {
             listed = &mut listing => break listed,
-            event = happened.recv() => {
-                if matches!(event, Some(Event::Stop) | None) {
+            event = happened.recv() => match event {
+                Some(Event::Stop) | None => {
                     let stop = stop.clone();
                     tokio::task::spawn_blocking(move || stop.stop());
                 }
-            }
+                Some(event) => prepare_spare(ground, spares, event).await,
+            },
         }
     };
     let listed = listed.map_err(|error| Error::Host {
@@ -176,7 +245,7 @@ async fn listed(
         notes: listed.notes,
         show: listed.show,
         runner: Runner::Processes(listed.launches),
-        collector: None,
+        instances: Instances::new(),
     })
 }
 
@@ -207,7 +276,7 @@ async fn collected(
         notes,
         show: Show::default(),
         runner: Runner::Python(Box::new(python)),
-        collector: Some(instance),
+        instances: Instances::from([(COLLECTOR, instance)]),
     })
 }
 
@@ -255,7 +324,10 @@ fn visible(setup: &Setup) -> Vec<std::path::PathBuf> {
     paths
 }
 
-type Failed = (Error, Option<Box<Instance>>);
+/// Instances by their number.
+pub(crate) type Instances = BTreeMap<InstanceId, Instance>;
+
+type Failed = (Error, Instances);
 
 /// Starts pytest's collector and waits for its list.
 async fn collect(
@@ -264,23 +336,23 @@ async fn collect(
     events: &Events,
     happened: &mut Receiver<Event>,
 ) -> Result<(Python, Instance), Failed> {
-    let mut python = prepare(suite, ground, events).map_err(|error| (error, None))?;
+    let mut python = prepare(suite, ground, events).map_err(|error| (error, Instances::new()))?;
     let allotment = Allotment {
         cpu_weight: 100,
         memory: u64::MAX >> 1,
     };
     let mut instance = ground
         .open(COLLECTOR, &allotment, true)
-        .map_err(|error| (error, None))?;
+        .map_err(|error| (error, Instances::new()))?;
     if let Err(error) = ground.enter(COLLECTOR, &mut instance).await {
-        return Err((error, Some(Box::new(instance))));
+        return Err((error, Instances::from([(COLLECTOR, instance)])));
     }
     let launch = python
         .suite
         .collector_launch(&python.start_with(&instance.scratch));
     let order = order_start(ThreadId(WORKER_THREAD), launch, (&instance.scratch, 0));
     if let Err(error) = instance.tell(&order).await {
-        return Err((error, Some(Box::new(instance))));
+        return Err((error, Instances::from([(COLLECTOR, instance)])));
     }
     match listen(&mut python, happened).await {
         Ok(()) => {
@@ -289,7 +361,7 @@ async fn collect(
             python.forks = forkable && !isolated;
             Ok((python, instance))
         }
-        Err(error) => Err((error, Some(Box::new(instance)))),
+        Err(error) => Err((error, Instances::from([(COLLECTOR, instance)]))),
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a campaign stands on: its control groups, its scratch directory, its instances.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use cohort_model::{Allotment, InstanceId, Isolation};
 use tokio::task::JoinHandle;
 
 use crate::Error;
+use crate::discover::Instances;
 use crate::event::{Event, Events};
 use crate::instance::{Instance, Making};
 
@@ -225,7 +225,7 @@ impl Ground {
     /// not be removed, in words.
     pub(crate) async fn clear(
         mut self,
-        instances: BTreeMap<InstanceId, Instance>,
+        instances: Instances,
         closing: Vec<JoinHandle<Vec<String>>>,
     ) -> Vec<String> {
         let instances = instances.into_iter();

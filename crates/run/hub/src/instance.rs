@@ -55,6 +55,8 @@ pub(crate) struct Instance {
     allotment: Allotment,
     /// What is to be done once it is open.
     later: Later,
+    /// Its init said that it is where it belongs.
+    pub(crate) ready: bool,
     stage: Stage,
 }
 
@@ -106,6 +108,7 @@ pub(crate) struct Made {
 impl Making {
     /// Makes it; blocks. When it cannot be made, nothing of it is left.
     pub(crate) fn make(self) -> Result<Made, Error> {
+        process::run_first();
         let mut made = Made::default();
         match self.fill(&mut made) {
             Ok(()) => Ok(made),
@@ -149,6 +152,7 @@ impl Instance {
             scratch,
             allotment: *allotment,
             later: Later::default(),
+            ready: false,
             stage: Stage::Opening(made),
         }
     }
@@ -213,6 +217,14 @@ impl Instance {
     /// What waits for it to be open; none when it is.
     pub(crate) fn later(&mut self) -> Option<&mut Later> {
         matches!(self.stage, Stage::Opening(_)).then_some(&mut self.later)
+    }
+
+    /// Whether it was made, or could not be; it may not be open yet.
+    pub(crate) fn is_made(&self) -> bool {
+        match &self.stage {
+            Stage::Opening(making) => making.is_finished(),
+            Stage::Open(_) => false,
+        }
     }
 
     fn open(&self) -> Option<&Open> {

@@ -1,6 +1,6 @@
 //! The loop.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
@@ -15,7 +15,7 @@ use cohort_workload::pytest::protocol::FromPython;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
-use crate::discover::{Discovered, Runner};
+use crate::discover::{Discovered, Instances, Runner};
 use crate::event::{Connection, Event, Events};
 use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
@@ -35,7 +35,9 @@ const LAST_WORDS_BYTES: usize = 64 << 10;
 pub(crate) struct Hub {
     pub(crate) ground: Ground,
     pub(crate) runner: Runner,
-    pub(crate) instances: BTreeMap<InstanceId, Instance>,
+    pub(crate) instances: Instances,
+    /// Made before they were asked for.
+    pub(crate) spares: Instances,
     pub(crate) threads: HashMap<ThreadId, Thread>,
     pub(crate) seen: Vec<Observation>,
     pub(crate) collector: Option<Collector>,
@@ -66,7 +68,7 @@ pub(crate) async fn conduct(
         prepared,
         ground,
         runner,
-        collector,
+        instances,
         events,
         mut happened,
     } = discovered;
@@ -79,14 +81,16 @@ pub(crate) async fn conduct(
         Runner::Python(python) => python.collected.as_ref().map(|list| list.maxfail),
         Runner::Processes(_) => None,
     };
+    let (found, spares) = match &runner {
+        Runner::Python(_) => (instances, Instances::new()),
+        Runner::Processes(_) => (Instances::new(), instances),
+    };
     let mut hub = Hub {
         ledger: Ledger::new(log, faces(&campaign, show)),
         ground,
         runner,
-        instances: collector
-            .map(|instance| (COLLECTOR, instance))
-            .into_iter()
-            .collect(),
+        instances: found,
+        spares,
         threads: HashMap::new(),
         seen: vec![Observation::Tick],
         collector: None,
@@ -102,6 +106,7 @@ pub(crate) async fn conduct(
     let started = hub.start_record(&setup, budget, prepared);
     hub.ledger.add(Record::Started(started));
     hub.ledger.add(Record::Planned(plan.clone()));
+    cohort_host::process::run_first();
     hub.collector = Some(hub.start_collector(setup.hz, &host.cpus, &events)?);
     let mut orchestrator = Orchestrator::new(budget, setup.policy, plan.clone(), first_id);
     let ran = hub.run(&mut orchestrator, &mut happened).await;
@@ -302,10 +307,7 @@ impl Hub {
 
     async fn init_said(&mut self, instance: InstanceId, message: FromInit) -> Result<(), Error> {
         match message {
-            FromInit::Ready { .. } => {
-                self.watch(instance, None);
-                self.seen.push(Observation::InstanceOpened { instance });
-            }
+            FromInit::Ready { .. } => self.ready(instance),
             FromInit::SetupFailed { message } => self.open_failed(instance, &message),
             FromInit::Started { thread, .. } => {
                 let thread = ThreadId(thread);
@@ -425,6 +427,9 @@ impl Hub {
 
     /// An init is gone unasked: its threads take the blame, and the instance is lost.
     pub(crate) fn init_gone(&mut self, id: InstanceId, why: &str) {
+        if let Some(spare) = self.spares.remove(&id) {
+            self.closing.push(spare.close(id));
+        }
         let Some(instance) = self.instances.remove(&id) else {
             return;
         };
@@ -697,6 +702,7 @@ impl Hub {
         self.ledger.add(Record::Ended(end.clone()));
         // A log that cannot be written has been reported as the reason of the end.
         let _ = self.ledger.flush();
+        self.instances.append(&mut self.spares);
         let left = self.ground.clear(self.instances, self.closing).await;
         Ok(Outcome {
             campaign: self.campaign,

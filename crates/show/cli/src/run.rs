@@ -30,43 +30,33 @@ pub(crate) struct Place {
 
 impl Place {
     /// Where a new campaign runs. A command that was typed runs where it was typed, as it would
-    /// without Cohort; what `cohort.toml` says, in this directory or above, is run where that is.
-    /// Its record is kept where `cohort.toml` is, else where campaigns were before, else in the root of
-    /// the project that the directory belongs to.
+    /// without Cohort; what `cohort.toml` says, in this directory or above within its project, is run
+    /// where that is. Its record is kept where `cohort.toml` is, else in the root of the project that
+    /// the directory belongs to.
     fn new(directory: &Path, typed: bool) -> Result<Self, Failure> {
-        let file = config::load(directory)?;
+        let project = project_root(directory);
+        let file = config::load(directory, project.as_deref())?;
         let beside = file.as_ref().map(File::root);
         let root = beside.filter(|_| !typed).unwrap_or(directory).to_owned();
-        let home = match beside {
-            Some(beside) => beside.to_owned(),
-            None => known(directory).unwrap_or_else(|| project_root(directory)),
-        };
+        let home = beside.map(Path::to_owned).or(project);
         Ok(Self {
-            project: Project::new(&home),
+            project: Project::new(home.as_deref().unwrap_or(directory)),
             root,
             file,
         })
     }
 
-    /// Where campaigns were: the nearest directory, this one or above, that holds some.
+    /// Where campaigns were: where a new one would be kept, else the nearest directory above that
+    /// holds some.
     pub(crate) fn of_campaigns(directory: &Path) -> Result<Self, Failure> {
-        let home = known(directory).unwrap_or_else(|| directory.to_owned());
-        let file = config::load(directory)?;
-        let beside = file.as_ref().map(File::root);
-        Ok(Self {
-            project: Project::new(&home),
-            root: beside.unwrap_or(&home).to_owned(),
-            file,
-        })
+        let place = Self::new(directory, false)?;
+        if Project::is_known(place.project.root()) {
+            return Ok(place);
+        }
+        let mut above = directory.ancestors();
+        let known = above.find(|directory| Project::is_known(directory));
+        known.map_or(Ok(place), |known| Self::new(known, false))
     }
-}
-
-/// The nearest directory, this one or above, in which campaigns ran.
-fn known(directory: &Path) -> Option<PathBuf> {
-    let mut above = directory.ancestors();
-    above
-        .find(|directory| Project::is_known(directory))
-        .map(Path::to_owned)
 }
 
 pub(crate) fn run(directory: &Path, flags: &RunFlags, color: bool) -> Result<Exit, Failure> {

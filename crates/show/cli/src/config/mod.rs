@@ -73,12 +73,13 @@ pub(crate) enum Error {
     },
 }
 
-/// Finds, reads and parses the `cohort.toml` that is in force in `directory`, if there is one.
+/// Finds, reads and parses the `cohort.toml` that is in force in `directory`, if there is one: not one
+/// above the root of the project.
 ///
 /// # Errors
 /// When there is one that cannot be read or makes no sense.
-pub(crate) fn load(directory: &Path) -> Result<Option<File>, Error> {
-    let Some(path) = find(directory) else {
+pub(crate) fn load(directory: &Path, project: Option<&Path>) -> Result<Option<File>, Error> {
+    let Some(path) = find(directory, project) else {
         return Ok(None);
     };
     match std::fs::read_to_string(&path) {

@@ -192,10 +192,11 @@ impl<'de> Visitor<'de> for WordsVisitor {
     }
 }
 
-/// The nearest `cohort.toml` in `directory` or above it.
-pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
+/// The nearest `cohort.toml` in `directory` or above it, up to `project`.
+pub(crate) fn find(directory: &Path, project: Option<&Path>) -> Option<PathBuf> {
     directory
         .ancestors()
+        .take_while(|above| project.is_none_or(|project| above.starts_with(project)))
         .map(|above| above.join(NAME))
         .find(|path| path.is_file())
 }
@@ -359,9 +360,10 @@ mod tests {
         let deep = root.join("a/b");
         std::fs::create_dir_all(&deep).unwrap();
         std::fs::write(root.join(NAME), "").unwrap();
-        assert_eq!(find(&deep), Some(root.join(NAME)));
+        assert_eq!(find(&deep, None), Some(root.join(NAME)));
+        assert_eq!(find(&deep, Some(&deep)), None);
         std::fs::write(deep.join(NAME), "").unwrap();
-        assert_eq!(find(&deep), Some(deep.join(NAME)));
+        assert_eq!(find(&deep, Some(&deep)), Some(deep.join(NAME)));
         std::fs::remove_dir_all(&root).unwrap();
     }
 
