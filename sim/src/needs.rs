@@ -42,6 +42,7 @@ pub fn plan(tests: usize, groups: usize, sticky: bool) -> Plan {
                 ignored: false,
                 lock: None,
                 whole: false,
+                broken: None,
             })
             .collect(),
         sticky,

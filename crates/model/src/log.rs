@@ -1,14 +1,14 @@
 //! What stands in the event log, in order. The same records are the contract with every face
 //! (terminal, summary, JUnit, `--events`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    At, Decision, Finding, Isolation, Observation, Policy, SuiteKind, TestCase, TestHistory,
+    At, Decision, Finding, GroupId, Isolation, Observation, Policy, SuiteKind, TestCase, TestHistory,
     TestResult,
 };
 
@@ -84,6 +84,13 @@ pub struct Plan {
     /// Most threads at once that the user's own arguments allow (`--test-threads`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads_max: Option<u32>,
+    /// The campaign stops at this many failed tests (`--maxfail`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures_max: Option<u32>,
+    /// Groups whose tests run one after the other on one instance, whatever that costs in time
+    /// (`--dist loadfile`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub together: BTreeSet<GroupId>,
 }
 
 /// Reads numbers back that JSON wrote as the names of an object; within a tagged enum serde takes them
@@ -117,6 +124,10 @@ pub struct CampaignEnd {
     /// In words, when something went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Exit code of the suite's own runner, when it found fault though no test failed (too little
+    /// covered, a plugin that broke).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite_exit: Option<i32>,
 }
 
 /// One record of the event log.

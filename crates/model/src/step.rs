@@ -240,6 +240,8 @@ pub enum Reason {
     Ended,
     /// Ignored by the suite itself.
     Ignored,
+    /// It cannot be run at all.
+    Broken,
     /// The user, or the end of the campaign.
     Stopping,
     /// The fixed rule of the static policy.

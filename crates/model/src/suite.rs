@@ -27,6 +27,9 @@ pub struct TestCase {
     /// Listed, but not run (cargo's `#[ignore]`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ignored: bool,
+    /// Why it cannot be run at all: it fails without being run (a file that pytest cannot collect).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
     /// Tests with the same lock never run at the same time (doc tests share cargo's build lock).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<u32>,

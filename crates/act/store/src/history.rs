@@ -177,6 +177,7 @@ mod tests {
                     ignored: false,
                     lock: None,
                     whole: false,
+                    broken: None,
                 })
                 .collect(),
             ..Plan::default()

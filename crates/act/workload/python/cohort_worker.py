@@ -1,6 +1,7 @@
 """Cohort within pytest: collect once, fork warm workers, run one named test at a time.
 
     collector   pytest up to the end of collection -> hello, collected -> fork server
+                -> close: pytest's own end, with the reports of all workers
     worker      forked by the collector, or launched anew (it then collects for itself)
 
     hub                     worker
@@ -15,7 +16,9 @@ Promises: exactly one `yielded` comes before each `ended`. What is shared betwee
 and torn down as in one pytest process that runs the same tests in the same order. A test that
 replaces functions, streams, the clock or the environment, closes files or forks does not reach
 the socket: whatever is needed while tests run is kept in `_Kept`, out of reach of patching by
-module attribute. Loaded with `-p cohort_worker`; does nothing when COHORT_SOCKET is not set.
+module attribute. What listens to reports (JUnit XML, the cache of failed tests, a conftest) hears
+those of each test's deciding run once, in the collector, in the order of collection; hooks of the
+session's end that are not pytest's own run there and not in forked workers. Loaded with `-p cohort_worker`; does nothing when COHORT_SOCKET is not set.
 
 Needs Python 3.8 and pytest 6, and nothing else.
 """
@@ -31,6 +34,7 @@ import pathlib
 import resource
 import select
 import signal
+import socket
 import stat
 import sys
 import tempfile
@@ -48,6 +52,15 @@ SECTION_CHARS_MAX = 1024 * 1024
 # Descriptors are moved up here, where a test that closes "all" of the usual ones rarely looks.
 DESCRIPTOR_MIN = 960
 EXIT_BROKEN = 70
+# How `--dist` of pytest-xdist keeps tests together: mode -> the part of a test that they share.
+TOGETHER = {
+    "loadfile": lambda name, item: name.split("::", 1)[0],
+    "loadscope": lambda name, item: name.rpartition("::")[0],
+    "loadgroup": lambda name, item: _xdist_group(item),
+}
+# What hears of each test while it runs, and of the end.
+REPORTING = {"pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish"}
+ENDING = {"pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"}
 # Largest file without a name that each forked worker gets a copy of.
 SCRATCH_BYTES_MAX = 1024 * 1024
 
@@ -59,14 +72,10 @@ OPTIONS_UNSET = {
     "tx": ([], None),
     "maxprocesses": (None, None),
     "looponfail": (False, None),
-    "cov_source": ([], "--cov of pytest-cov is left out: coverage is not measured"),
-    "maxfail": (0, "-x and --maxfail are left to Cohort"),
+    "maxfail": (0, None),
+    "stepwise": (False, None),
     "usepdb": (False, "--pdb is left out: no terminal is attached"),
     "trace": (False, "--trace is left out: no terminal is attached"),
-    "xmlpath": (None, "--junit-xml of pytest is left out: use --junit of Cohort"),
-    "htmlpath": (None, "--html of pytest-html is left out"),
-    "report_log": (None, "--report-log is left out: use --events of Cohort"),
-    "json_report": (False, "--json-report is left out: use --events of Cohort"),
     "pastebin": (None, None),
 }
 
@@ -91,11 +100,7 @@ class _WatchedEnviron(type(os.environ)):
 
     def _notice(self, key):
         if isinstance(key, str) and key.startswith("PYTEST_XDIST_WORKER"):
-            frame = sys._getframe(2)
-            while frame and frame.f_code.co_filename.endswith(("os.py", "_collections_abc.py")):
-                frame = frame.f_back
-            if frame and "site-packages" not in frame.f_code.co_filename:
-                _WatchedEnviron.asked = True
+            _WatchedEnviron.asked |= _is_suites_own(sys._getframe(2))
 
     def __getitem__(self, key):
         self._notice(key)
@@ -104,6 +109,36 @@ class _WatchedEnviron(type(os.environ)):
     def __contains__(self, key):
         self._notice(key)
         return super().__contains__(key)
+
+
+def _is_suites_own(frame):
+    """Whether the suite's own code asks, not a library."""
+    library = os.path.dirname(os.__file__) + os.sep
+    while frame:
+        name = frame.f_code.co_filename
+        installed = "site-packages" in name or "dist-packages" in name
+        if installed or not name.startswith(("<frozen", library)):
+            return not installed
+        frame = frame.f_back
+    return False
+
+
+class _WatchedTempdir:
+    """Notices whether the suite's own code asks for the temporary directory while it is collected:
+    what it makes of the answer would lead all forked workers to the same files."""
+
+    def __init__(self):
+        self.asked = False
+        self.real = tempfile.gettempdir
+        tempfile.gettempdir = self
+
+    def __call__(self):
+        self.asked |= _is_suites_own(sys._getframe(1))
+        return self.real()
+
+    def end(self):
+        tempfile.gettempdir = self.real
+        return self.asked
 
 
 class Start:
@@ -118,12 +153,15 @@ class Start:
         self.seed = take("COHORT_SEED", "") or None
         self.basetemp = take("COHORT_BASETEMP", None)
         self.tmpdir = take("COHORT_TMPDIR", None)
+        self.reports_all = take("COHORT_REPORTS", None) == "all"
+        self.present = set(os.listdir(self.tmpdir)) if self.tmpdir else set()
         self.descriptors = _descriptors()
         # Same in all processes of the campaign, other in each campaign.
         self.run = hashlib.sha256((self.socket or "").encode()).hexdigest()[:32]
         _path_remove(os.path.dirname(os.path.abspath(__file__)))
         if self.socket and self.worker is None:
             os.environ.__class__ = _WatchedEnviron
+            self.watched_tempdir = _WatchedTempdir()
         elif self.socket:
             os.environ.update(self.xdist_environ(self.worker, self.worker + 1))
 
@@ -381,7 +419,7 @@ def _hash(names):
 # ---- why a process cannot be forked -------------------------------------------------------------
 
 
-def _unforkable(start):
+def _unforkable(start, config):
     """Why workers must be launched anew, or None when forking this process is safe.
 
     Whatever was opened while tests were collected would be shared by all forked workers.
@@ -391,11 +429,12 @@ def _unforkable(start):
     others = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
     if others:
         return "threads were started while collecting: " + ", ".join(others)
-    if start.tmpdir and os.listdir(start.tmpdir):
-        return "files were made in the temporary directory while collecting: " + ", ".join(
-            sorted(os.listdir(start.tmpdir))[:3]
-        )
-    opened = _opened(start.descriptors)
+    made = sorted(set(os.listdir(start.tmpdir)) - start.present) if start.tmpdir else []
+    if made:
+        return "files were made in the temporary directory while collecting: " + ", ".join(made[:3])
+    if start.watched_tempdir.end():
+        return "the tests ask for the temporary directory while they are collected"
+    opened = _opened(start.descriptors, _reports_open(config))
     if opened:
         return "files or sockets were opened while collecting: " + ", ".join(opened[:3])
     if _has_children():
@@ -405,12 +444,25 @@ def _unforkable(start):
     return None
 
 
-def _opened(before):
-    """What is open now and was not at start, leaving out copies, devices and deleted files."""
+def _reports_open(config):
+    """Descriptors of plugins that write what they hear of tests: those of a forked worker hear nothing."""
+    listeners = [one.plugin for one in config.hook.pytest_runtest_logreport.get_hookimpls()]
+    found = set()
+    for plugin in listeners:
+        for value in list(getattr(plugin, "__dict__", {}).values()):
+            try:
+                found.add(value.fileno())
+            except Exception:
+                continue
+    return found
+
+
+def _opened(before, apart):
+    """What is open now and was not at start, leaving out copies, devices, deleted files and `apart`."""
     known = set(before.values())
     opened = []
     for descriptor, (kind, device, inode) in _descriptors().items():
-        if (kind, device, inode) in known or kind in (stat.S_IFCHR, stat.S_IFDIR):
+        if (kind, device, inode) in known or kind in (stat.S_IFCHR, stat.S_IFDIR) or descriptor in apart:
             continue
         try:
             if not _is_scratch(descriptor):
@@ -466,7 +518,7 @@ def _fork():
 
 
 class Collector:
-    """Tells the hub what there is to run, then forks a worker whenever it is told to."""
+    """Tells the hub what there is to run, forks a worker whenever it is told to, and ends the session."""
 
     def __init__(self, start, notes, options):
         self.start = start
@@ -480,15 +532,21 @@ class Collector:
         """Sends `collected`; true when there is something to run."""
         os.environ.__class__ = _WatchedEnviron.__mro__[1]
         self.items = _named(session.items)
-        stopped = bool(session.testsfailed) and not session.config.option.continue_on_collection_errors
-        why_not = _unforkable(self.start)
+        option = session.config.option
+        stopped = bool(session.testsfailed) and not option.continue_on_collection_errors
+        together = TOGETHER.get(self.options.get("dist"), lambda name, item: None)
+        self.reports_all = _hears_all(session.config)
+        why_not = _unforkable(self.start, session.config)
         seed = getattr(session.config.option, "randomly_seed", None)
         self.channel = Channel(self.start.socket)
         self.channel.on_lost = self.end
         self.channel.send("hello", role="collector", token=self.start.token, pid=os.getpid())
         self.channel.send(
             "collected",
-            tests=[{"id": name, "group": name.split("::", 1)[0]} for name in self.items],
+            tests=[
+                {"id": name, "group": name.split("::", 1)[0], "together": together(name, item)}
+                for name, item in self.items.items()
+            ],
             hash=_hash(self.items),
             errors=self.errors,
             stopped=stopped,
@@ -496,13 +554,16 @@ class Collector:
             forkable=why_not is None,
             why_not=why_not,
             notes=self.notes,
-            maxfail=self.options.get("maxfail") or 0,
+            maxfail=self.options.get("maxfail") or (1 if "stepwise" in self.options else 0),
+            reports_all=self.reports_all,
+            live=option.capture == "no",
             seed=None if seed is None else str(seed),
         )
         return bool(self.items) and not stopped
 
     def serve(self, session):
-        """Forks until told to end. Returns in each forked child, as a worker."""
+        """Forks until told to end. Returns the order: in each forked child, as a worker, and in this
+        process when the session is to be closed."""
         gc.collect()
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         before = signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -520,6 +581,10 @@ class Collector:
             kind, order = self.channel.receive()
             if kind == "finish":
                 self.end()
+            if kind == "close":
+                signal.set_wakeup_fd(wakeup)
+                signal.signal(signal.SIGCHLD, before)
+                return kind, order
             if kind != "fork":
                 continue
             # What exists now is never looked at again by the garbage collector, so that its
@@ -534,7 +599,7 @@ class Collector:
             os.close(wake_read)
             os.close(wake_write)
             self.channel.close()
-            return order
+            return kind, order
 
     @staticmethod
     def _drain(descriptor):
@@ -553,6 +618,58 @@ class Collector:
                 number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
                 self.channel.send("worker_exited", worker=worker, code=code, signal=number)
 
+    def close(self, session, order):
+        """Has pytest hear what its workers reported, so that its own end is as without them."""
+        config = session.config
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        _redirect({1: order["output"], 2: order["output"]})
+        if reporter is not None:
+            shown, reporter._tw._file = reporter._tw._file, open(os.devnull, "w")
+        try:
+            self._replay(session.config, order)
+        finally:
+            if reporter is not None:
+                reporter._tw._file.close()
+                reporter._tw._file = shown
+        session.shouldstop = session.shouldfail = False
+        if reporter is not None:
+            # Cohort says what failed, and how many there were.
+            reporter._show_progress_info = False
+            reporter.summary_errors = reporter.summary_failures = lambda *_: None
+            reporter.summary_stats = lambda *_: None
+            reporter.reportchars = "".join(set(reporter.reportchars) - set("fE"))
+
+    def _replay(self, config, order):
+        here = os.path.dirname(self.start.socket)
+        spools = [os.path.join(here, name) for name in os.listdir(here) if name.startswith("reports-")]
+        places = {name: place for place, name in enumerate(self.items)}
+        deciding = set(order["threads"])
+        found = []
+        for path in spools:
+            with open(path, "rb") as spool:
+                start = 0
+                for line in spool:
+                    if line.endswith(b"\n"):
+                        head = json.loads(line)
+                        if head["thread"] in deciding and head["id"] in places:
+                            found.append((places[head["id"]], path, start))
+                    start += len(line)
+        known = {place for place, _, _ in found}
+        for name, message in order["failed"]:
+            place = places.get(name)
+            if place is not None and place not in known:
+                found.append((place, None, message))
+        found.sort(key=lambda one: one[0])
+        items = list(self.items.values())
+        for place, path, rest in found:
+            if path is None:
+                _hear(config, items[place], [_lost_report(items[place], rest)], [])
+                continue
+            with open(path, "rb") as spool:
+                spool.seek(rest)
+                line = json.loads(spool.readline())
+            _hear(config, items[place], line["reports"], line["warnings"])
+
     def end(self):
         """Ends every worker and this process, without pytest's closing words."""
         for child in self.children:
@@ -562,6 +679,75 @@ class Collector:
                 except OSError:
                     pass
         os._exit(0)
+
+
+def _xdist_group(item):
+    """The name in a test's mark `xdist_group`, as pytest-xdist reads it."""
+    mark = item.get_closest_marker("xdist_group")
+    if mark is None:
+        return None
+    return str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+
+
+def _hears_all(config):
+    """Whether anything wants to hear of tests that just passed."""
+    option = config.option
+    if getattr(option, "durations", None) is not None or set(option.reportchars) & set("pPA"):
+        return True
+    if "stepwise" in _options:
+        return True
+    ending = config.hook.pytest_terminal_summary, config.hook.pytest_sessionfinish
+    own_end = [one.plugin for hook in ending for one in hook.get_hookimpls()]
+    if any(os.path.basename(getattr(one, "__file__", "")) == "conftest.py" for one in own_end):
+        return True  # it may look at what the terminal reporter counted
+    listeners = [one.plugin for one in config.hook.pytest_runtest_logreport.get_hookimpls()]
+    own = sys.modules[__name__]
+    return any(one is not own and not _is_quiet(config, one) for one in listeners)
+
+
+def _is_quiet(config, plugin):
+    """Whether this is a part of pytest that passed tests mean nothing to."""
+    module = type(plugin).__module__
+    is_reporter = config.pluginmanager.get_name(plugin) == "terminalreporter"
+    return is_reporter or module.startswith("_pytest.") and module != "_pytest.junitxml"
+
+
+def _hear(config, item, reports, noted):
+    """Tells all plugins of one test that ran elsewhere."""
+    hook = config.hook
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for one in noted:
+        message = warnings.WarningMessage(
+            one["message"], _category(one["category"]), one["filename"], one["lineno"]
+        )
+        location = one["location"] and tuple(one["location"])
+        hook.pytest_warning_recorded.call_historic(
+            kwargs=dict(warning_message=message, when=one["when"], nodeid=one["nodeid"], location=location)
+        )
+    for report in reports:
+        if isinstance(report, dict):
+            report = hook.pytest_report_from_serializable(config=config, data=report)
+        hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+
+def _category(name):
+    """A class of warnings by its name; one of that name when it cannot be found."""
+    module, _, last = name.rpartition(".")
+    found = getattr(sys.modules.get(module), last, None)
+    return found if isinstance(found, type) else type(last, (Warning,), {})
+
+
+def _lost_report(item, message):
+    """The report of a test whose process could not report it."""
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords={name: 1 for name in item.keywords},
+        outcome="failed",
+        longrepr=message,
+        when="call",
+    )
 
 
 def _settle(start, order):
@@ -648,6 +834,11 @@ class Worker:
     def __init__(self, start, number, token):
         self.number = number
         self.reports = None
+        self.warnings = []
+        self.spool = None
+        self.spool_path = os.path.join(os.path.dirname(start.socket), "reports-%d" % number)
+        self.reports_all = start.reports_all or _collector is not None and _collector.reports_all
+        self.failed_last = {}
         self.items = {}
         # The test for which fixtures were kept.
         self.kept_for = None
@@ -659,6 +850,8 @@ class Worker:
 
     def announce(self, items):
         self.items = _named(items)
+        cache = items[0].config.pluginmanager.getplugin("lfplugin") if items else None
+        self.failed_last = getattr(cache, "lastfailed", None) or {}
         self.channel.send("ready", worker=self.number, count=len(self.items), hash=_hash(self.items))
 
     def serve(self, session):
@@ -697,12 +890,38 @@ class Worker:
             result["outcome"] = "failed" if result["outcome"] != "error" else "error"
             result["message"] = result["message"] or _clean(stop or text.strip().rpartition("\n")[2])
             result["text"] = _cut(result["text"] + text, TEXT_CHARS_MAX)[0]
+        if self.warnings or self._is_heard(item, result):
+            self._spool(thread, name, item.config)
         result["last"] = stop is not None
         result["stop"] = _clean(stop or str(session.shouldstop)) if stop or session.shouldstop else None
         session.shouldstop = session.shouldfail = False
         self.kept_for = following._item
         self._send_ended(thread, following, result)
         return stop is None
+
+    def _is_heard(self, item, result):
+        return self.reports_all or result["outcome"] != "passed" or item.nodeid in self.failed_last
+
+    def _spool(self, thread, name, config):
+        """Keeps what was reported for the collector to hear, should this be the deciding run."""
+        line = {
+            "thread": thread,
+            "id": name,
+            "reports": [
+                config.hook.pytest_report_to_serializable(config=config, report=one) for one in self.reports
+            ],
+            "warnings": self.warnings,
+        }
+        self.warnings = []
+        data = json.dumps(line, default=repr).encode("ascii") + b"\n"
+        try:
+            if self.spool is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self.spool = _high(_Kept.open(self.spool_path, flags, 0o600))
+            while data:
+                data = data[_Kept.write(self.spool, data) :]
+        except OSError:
+            pass  # a full disk: the hub meets it too, and says so
 
     def _tear_down_stale(self, session, item):
         """Undoes what was kept for a test that was announced and then not run."""
@@ -796,14 +1015,7 @@ def _reason(report):
 def _become_worker(config, number, basetemp):
     """What pytest-xdist's own workers have, by which plugins and suites know one from another."""
     _silence(config)
-    config.workerinput = {
-        "workerid": "gw%d" % number,
-        "workercount": int(os.environ["PYTEST_XDIST_WORKER_COUNT"]),
-        "testrunuid": _start.run,
-        "mainargv": sys.argv,
-        "randomly_seed": getattr(config.option, "randomly_seed", None),
-    }
-    config.workeroutput = {}
+    _mark_worker(config, number)
     factory = getattr(config, "_tmp_path_factory", None)
     given = getattr(config.option, "basetemp", None)
     if given:
@@ -812,6 +1024,56 @@ def _become_worker(config, number, basetemp):
         os.makedirs(os.path.dirname(basetemp), exist_ok=True)
         factory._basetemp = None
         factory._given_basetemp = pathlib.Path(basetemp)
+
+
+def _mark_worker(config, number):
+    if hasattr(config, "workerinput"):
+        return
+    config.workerinput = {
+        "workerid": "gw%d" % number,
+        "workercount": int(os.environ["PYTEST_XDIST_WORKER_COUNT"]),
+        "testrunuid": _start.run,
+        "mainargv": sys.argv,
+        "randomly_seed": getattr(config.option, "randomly_seed", None),
+        # Where pytest-cov of the collector looks for what its workers measured.
+        "cov_master_host": socket.gethostname(),
+        "cov_master_topdir": os.path.abspath(os.getcwd()),
+        "cov_master_rsync_roots": [],
+    }
+    config.workeroutput = {}
+
+
+def _deafen(config):
+    """A forked worker's plugins were set up to hear all tests and to conclude the session. That is
+    for the collector to do, once: here they hear nothing, and only pytest's own parts end."""
+    manager = config.pluginmanager
+    own = sys.modules[__name__]
+    for plugin in list(manager.get_plugins()):
+        if plugin is own:
+            continue
+        callers = manager.get_hookcallers(plugin) or []
+        module = getattr(plugin, "__module__", None) or getattr(plugin, "__name__", "")
+        if isinstance(plugin, pytest.Session) or module == "_pytest.logging":
+            continue
+        quiet = set(REPORTING)
+        if any(caller.name in REPORTING for caller in callers) or not module.startswith("_pytest."):
+            quiet |= ENDING
+        for caller in callers:
+            if caller.name in quiet:
+                caller._remove_plugin(plugin)
+
+
+def _measure_anew(session):
+    """Coverage that pytest-cov began to measure in the collector is measured for this worker alone."""
+    manager = session.config.pluginmanager
+    plugin = manager.getplugin("_cov")
+    controller = getattr(plugin, "cov_controller", None)
+    if getattr(controller, "cov", None) is None:
+        return None
+    controller.cov.stop()
+    if manager.hasplugin("_cov_contexts"):
+        manager.unregister(name="_cov_contexts")
+    return plugin
 
 
 # ---- hooks ---------------------------------------------------------------------------------------
@@ -855,9 +1117,16 @@ def pytest_cmdline_main(config):
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    if _start.socket and _start.worker is not None:
+        _mark_worker(config, _start.worker)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session):
     if _start.socket and _start.worker is not None:
         _become_worker(session.config, _start.worker, _start.basetemp)
+        _measure_anew(session)
 
 
 def pytest_collectreport(report):
@@ -871,6 +1140,22 @@ def pytest_collectreport(report):
 def pytest_runtest_logreport(report):
     if _worker is not None and _worker.reports is not None:
         _worker.reports.append(report)
+
+
+def pytest_warning_recorded(warning_message, when, nodeid, location):
+    if _worker is not None and _worker.reports is not None and _worker.channel.is_mine():
+        category = warning_message.category
+        _worker.warnings.append(
+            {
+                "message": str(warning_message.message),
+                "category": "%s.%s" % (category.__module__, category.__qualname__),
+                "filename": warning_message.filename,
+                "lineno": warning_message.lineno,
+                "when": when,
+                "nodeid": nodeid,
+                "location": location and list(location),
+            }
+        )
 
 
 def pytest_internalerror(excrepr):
@@ -893,6 +1178,8 @@ def pytest_runtestloop(session):
             _collector.channel.close()
             return None
         _worker = _fork_worker(session)
+        if _worker is None:
+            return True
     _speak(session.config)
     session.testsfailed = 0
     _worker.serve(session)
@@ -900,11 +1187,19 @@ def pytest_runtestloop(session):
 
 
 def _fork_worker(session):
-    """Serves as fork server; returns in each forked child only."""
-    order = _collector.serve(session)
+    """Serves as fork server. Gives the worker in each forked child, and None in this process when the
+    session is over."""
+    kind, order = _collector.serve(session)
+    if kind == "close":
+        _collector.close(session, order)
+        return None
     try:
         _settle(_start, order)
         _become_worker(session.config, order["worker"], order.get("basetemp"))
+        _deafen(session.config)
+        measuring = _measure_anew(session)
+        if measuring is not None:
+            measuring.pytest_sessionstart(session)
         worker = Worker(_start, order["worker"], order.get("token") or _start.token)
     except BaseException:
         traceback.print_exc()

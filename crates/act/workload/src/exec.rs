@@ -96,6 +96,7 @@ impl Exec {
             ignored: false,
             lock: None,
             whole: false,
+            broken: None,
         });
         let plan = Plan {
             groups: vec!["exec".to_owned()],

@@ -87,6 +87,7 @@ fn plan() -> Plan {
         ignored: false,
         lock: None,
         whole: false,
+        broken: None,
     };
     let usage = |n: u32| Usage {
         wall_us: u64::from(n) * 10,

@@ -184,6 +184,7 @@ fn plan(tests: u32) -> Plan {
         ignored: false,
         lock: None,
         whole: false,
+        broken: None,
     };
     Plan {
         tests: (0..tests).map(case).collect(),

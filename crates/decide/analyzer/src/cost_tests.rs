@@ -12,6 +12,7 @@ fn plan(groups: u32, per_group: u32) -> Plan {
         ignored: false,
         lock: None,
         whole: n == 0,
+        broken: None,
     };
     Plan {
         groups: (0..groups).map(|g| format!("g{g}")).collect(),

@@ -83,10 +83,11 @@ impl Orchestrator {
             if room.running >= most.max(1) {
                 return;
             }
-            let started = if self.queue.len() > 0 {
+            let again_first = self.failures_loom();
+            let started = if self.queue.len() > 0 && !again_first {
                 self.start_main(at, room, step)
             } else {
-                self.start_apart(at, room, step)
+                self.start_apart(at, room, again_first, step)
             };
             if !started {
                 return;
@@ -197,9 +198,10 @@ impl Orchestrator {
         }
     }
 
-    /// Starts the next test of the phases after the main one; false when it is not time yet.
-    fn start_apart(&mut self, at: At, room: Room, step: &mut Step) -> bool {
-        let start = if self.calm.front().is_some() {
+    /// Starts the next test of the phases after the main one, or of the last two; false when it is not
+    /// time yet.
+    fn start_apart(&mut self, at: At, room: Room, again_first: bool, step: &mut Step) -> bool {
+        let start = if self.calm.front().is_some() && !again_first {
             self.next_calm(room)
         } else if self.largest.front().is_some() {
             self.next_largest(room, step)

@@ -4,7 +4,7 @@
 //! allotment), and what failed in a crowd (quietly). No other failure ever is, and none is hidden.
 
 use cohort_model::{
-    At, Command, InstanceId, KillReason, Policy, Reason, TestResult, ThreadEnd, ThreadId, Verdict,
+    At, InstanceId, KillReason, Policy, Reason, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 
 use crate::state::{Attempt, Run};
@@ -109,9 +109,7 @@ impl Orchestrator {
             load_sensitive: progress.crowd.is_some() && !verdict.is_failure(),
             memory_retried: progress.memory_retried,
         };
-        progress.concluded = true;
-        self.unconcluded -= 1;
-        step.decide(Command::Conclude(result), Reason::Ended);
+        self.conclude(result, Reason::Ended, step);
     }
 }
 

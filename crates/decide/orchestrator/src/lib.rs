@@ -34,7 +34,7 @@ use cohort_model::{
 };
 
 use queue::Queue;
-use state::{Lane, Progress, Run};
+use state::{Attempt, Lane, Progress, Run};
 
 /// Instances that fail to open one after the other before the campaign is given up.
 const OPEN_FAILURES_MAX: u32 = 3;
@@ -81,6 +81,8 @@ pub struct Orchestrator {
     next_instance: u32,
     next_thread: u32,
     open_failures: u32,
+    /// Tests that failed for good.
+    failures: usize,
     started: bool,
     stopping: bool,
     finished: bool,
@@ -106,8 +108,12 @@ impl Orchestrator {
                     .history
                     .get(&test.0)
                     .is_some_and(|known| known.load_sensitive > 0)
+                && !plan.together.contains(&plan.tests[test.index()].group)
         };
-        let to_run = |test: &&TestId| !plan.tests[test.index()].ignored;
+        let to_run = |test: &&TestId| {
+            let case = &plan.tests[test.index()];
+            !case.ignored && case.broken.is_none()
+        };
         let (calm, main): (Vec<TestId>, Vec<TestId>) = open
             .iter()
             .filter(to_run)
@@ -136,6 +142,7 @@ impl Orchestrator {
             next_instance: first_id,
             next_thread: first_id,
             open_failures: 0,
+            failures: 0,
             started: false,
             stopping: false,
             finished: false,
@@ -153,7 +160,7 @@ impl Orchestrator {
         let mut step = Step::default();
         if !self.started {
             self.started = true;
-            self.conclude_ignored(&mut step);
+            self.conclude_unrun(&mut step);
         }
         for observation in observations {
             self.see(at, observation, &mut step);
@@ -204,21 +211,51 @@ impl Orchestrator {
         lanes_always(self.budget.cores)
     }
 
-    fn conclude_ignored(&mut self, step: &mut Step) {
+    /// Concludes the tests that are not run at all.
+    fn conclude_unrun(&mut self, step: &mut Step) {
         for index in 0..self.plan.tests.len() {
-            if self.plan.tests[index].ignored && !self.progress[index].concluded {
-                self.progress[index].concluded = true;
-                self.unconcluded -= 1;
+            let case = &self.plan.tests[index];
+            let (verdict, reason) = match (&case.broken, case.ignored) {
+                (Some(_), _) => (Verdict::Failed, Reason::Broken),
+                (None, true) => (Verdict::Skipped, Reason::Ignored),
+                (None, false) => continue,
+            };
+            if !self.progress[index].concluded {
                 let result = TestResult {
                     test: TestId(index as u32),
-                    verdict: Verdict::Skipped,
+                    verdict,
                     threads: Vec::new(),
                     load_sensitive: false,
                     memory_retried: false,
                 };
-                step.decide(Command::Conclude(result), Reason::Ignored);
+                self.conclude(result, reason, step);
             }
         }
+    }
+
+    fn conclude(&mut self, result: TestResult, reason: Reason, step: &mut Step) {
+        self.progress[result.test.index()].concluded = true;
+        self.unconcluded -= 1;
+        self.failures += usize::from(result.verdict.is_failure());
+        self.stopping |= self.failures_reached();
+        step.decide(Command::Conclude(result), reason);
+    }
+
+    /// Whether as many tests failed as the plan allows.
+    #[must_use]
+    pub fn failures_reached(&self) -> bool {
+        let most = self.plan.failures_max;
+        most.is_some_and(|most| self.failures >= most as usize)
+    }
+
+    /// Whether that is so, or will be when the tests that are to be tried again fail again: they are
+    /// tried before any other test is begun.
+    fn failures_loom(&self) -> bool {
+        let again = |run: &&Run| run.attempt != Attempt::First;
+        let trying = self.threads.values().filter(again).count();
+        let pending = self.failures + trying + self.largest.len() + self.quiet.len();
+        let most = self.plan.failures_max;
+        most.is_some_and(|most| pending >= most as usize)
     }
 
     fn kill(&mut self, thread: ThreadId, why: KillReason, reason: Reason, step: &mut Step) {

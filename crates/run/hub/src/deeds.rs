@@ -5,6 +5,7 @@ use cohort_model::{Allotment, Command, InstanceId, KillReason, Observation, Thre
 use cohort_workload::pytest::protocol::ToPython;
 
 use crate::Error;
+use crate::closing;
 use crate::discover::Runner;
 use crate::ground::chain;
 use crate::instance::Instance;
@@ -135,10 +136,12 @@ impl Hub {
         if let Some(collector) = &self.collector {
             collector.unwatch(id);
         }
+        let mut ending = None;
         if let Runner::Python(python) = &mut self.runner
             && let Some((number, worker)) = python.worker_of(id)
         {
             let connection = worker.connection;
+            ending = worker.pid.filter(|_| !self.ground.isolation.pid);
             python.workers.remove(&number);
             if let Some(connection) = connection {
                 python.behind.remove(&connection);
@@ -146,7 +149,10 @@ impl Hub {
             }
         }
         if let Some(instance) = self.instances.remove(&id) {
-            self.closing.push(instance.close(id));
+            self.closing.push(match ending {
+                Some(pid) => tokio::spawn(closing::close_after(pid, instance, id)),
+                None => instance.close(id),
+            });
         }
         Ok(())
     }

@@ -274,7 +274,7 @@ async fn collected(
     Ok(Found {
         plan: pytest::plan(list),
         notes,
-        show: Show::default(),
+        show: if list.live { Show::All } else { Show::Failed },
         runner: Runner::Python(Box::new(python)),
         instances: Instances::from([(COLLECTOR, instance)]),
     })

@@ -9,6 +9,7 @@
 //! Promise: what is decided was logged first, with all it rests on; what is shown was logged
 //! first; and when the campaign ends, however it ends, nothing that was made for it is left.
 
+mod closing;
 mod deeds;
 mod discover;
 mod event;
@@ -83,6 +84,8 @@ pub struct Outcome {
     pub end: CampaignEnd,
     /// What the suite's adapter had to say.
     pub notes: Vec<String>,
+    /// What the suite's own runner said at its end.
+    pub said: String,
     /// What could not be removed, in words.
     pub left: Vec<String>,
 }

@@ -9,6 +9,8 @@
 //! instance gets a new worker.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +26,9 @@ use crate::event::{Connection, write_all};
 pub(crate) const WORKER_THREAD: u32 = u32::MAX;
 /// The instance in which the collector lives.
 pub(crate) const COLLECTOR: InstanceId = InstanceId(u32::MAX);
+
+/// Bytes of uncaptured output that are kept of one test.
+const WORDS_BYTES_MAX: u64 = 1 << 20;
 
 /// A test to be run by a worker.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +57,28 @@ pub(crate) struct Worker {
     pub(crate) state: State,
     pub(crate) connection: Option<Connection>,
     pub(crate) pid: Option<i32>,
+    /// What it writes past pytest's capturing.
     pub(crate) log: PathBuf,
+    /// Bytes of it that were given to a test; none: they are kept for its last words.
+    pub(crate) log_taken: Option<u64>,
 }
 
 impl Worker {
+    /// What it wrote since this was asked for the last time, when output is not captured.
+    pub(crate) fn new_words(&mut self) -> String {
+        let Some(taken) = &mut self.log_taken else {
+            return String::new();
+        };
+        let mut bytes = Vec::new();
+        let read = File::open(&self.log).and_then(|mut log| {
+            log.seek(SeekFrom::Start(*taken))?;
+            log.take(WORDS_BYTES_MAX).read_to_end(&mut bytes)
+        });
+        // What cannot be read is as if it had not been written.
+        *taken += read.unwrap_or(0) as u64;
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The test that takes the blame if it dies now, and the one that had not begun.
     pub(crate) fn tasks(&self) -> (Option<Task>, Option<Task>) {
         match self.state {
@@ -123,6 +146,7 @@ impl Python {
             connection: None,
             pid: None,
             log: scratch.join(format!("worker-{number}.log")),
+            log_taken: self.collected.as_ref().filter(|list| list.live).map(|_| 0),
         };
         self.workers.insert(number, worker);
         number
@@ -147,14 +171,12 @@ impl Python {
     /// How a worker that collects for itself is launched.
     pub(crate) fn anew(&self, number: u32, scratch: &Path) -> cohort_workload::Launch {
         let basetemp = scratch.join("pytest");
-        let seed = self
-            .collected
-            .as_ref()
-            .and_then(|list| list.seed.as_deref());
+        let list = self.collected.as_ref();
         let anew = Anew {
             worker: number,
             basetemp: &basetemp,
-            seed,
+            seed: list.and_then(|list| list.seed.as_deref()),
+            reports_all: list.is_some_and(|list| list.reports_all),
         };
         self.suite.worker_launch(&self.start_with(scratch), &anew)
     }

@@ -15,6 +15,7 @@ use cohort_workload::pytest::protocol::FromPython;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
+use crate::closing::Closed;
 use crate::discover::{Discovered, Instances, Runner};
 use crate::event::{Connection, Event, Events};
 use crate::ground::{Ground, TASKS_MAX};
@@ -27,7 +28,7 @@ use crate::{Error, Face, Outcome, Setup, Show};
 /// Between readings of the host.
 const HOST_INTERVAL: Duration = Duration::from_millis(50);
 /// Between looks of the faces at the time.
-const FACE_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const FACE_INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes of a dead worker's last words that are kept.
 const LAST_WORDS_BYTES: usize = 64 << 10;
 
@@ -43,14 +44,13 @@ pub(crate) struct Hub {
     pub(crate) collector: Option<Collector>,
     /// Instances that are being removed.
     pub(crate) closing: Vec<JoinHandle<Vec<String>>>,
+    pub(crate) ledger: Ledger,
     campaign: Campaign,
-    ledger: Ledger,
     epoch: Instant,
     start: At,
-    failures_left: Option<u32>,
     show: Show,
     broken: Option<String>,
-    stopped: Option<String>,
+    pub(crate) stopped: Option<String>,
 }
 
 /// Runs a discovered campaign to its end.
@@ -77,10 +77,6 @@ pub(crate) async fn conduct(
         None => (setup.project.create_campaign()?, 0, At(0)),
     };
     let log = campaign.log_writer()?;
-    let failures_left = match &runner {
-        Runner::Python(python) => python.collected.as_ref().map(|list| list.maxfail),
-        Runner::Processes(_) => None,
-    };
     let (found, spares) = match &runner {
         Runner::Python(_) => (instances, Instances::new()),
         Runner::Processes(_) => (Instances::new(), instances),
@@ -98,7 +94,6 @@ pub(crate) async fn conduct(
         campaign,
         epoch: Instant::now(),
         start,
-        failures_left: failures_left.filter(|&most| most > 0),
         show,
         broken: None,
         stopped: None,
@@ -113,6 +108,22 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(crate::ground::chain(&error));
     }
+    if orchestrator.failures_reached() {
+        let failures = plan.failures_max.unwrap_or_default();
+        let failures = if failures == 1 {
+            "the first failure".to_owned()
+        } else {
+            format!("{failures} failures")
+        };
+        let why = format!("stopped after {failures}, as the suite's own arguments ask");
+        hub.stopped.get_or_insert(why);
+    }
+    let ended = orchestrator.unconcluded() == 0 || orchestrator.failures_reached();
+    let closed = if ended && hub.broken.is_none() {
+        hub.close_session(&plan, &mut happened).await
+    } else {
+        Closed::default()
+    };
     let history = setup.project.history();
     if let Err(error) = history.add(
         setup.suite.kind(),
@@ -122,7 +133,7 @@ pub(crate) async fn conduct(
     ) {
         hub.broken.get_or_insert(crate::ground::chain(&error));
     }
-    hub.finish(&orchestrator, notes).await
+    hub.finish(&orchestrator, notes, closed).await
 }
 
 impl Hub {
@@ -235,7 +246,7 @@ impl Hub {
         Ok(())
     }
 
-    async fn happen(&mut self, event: Event) -> Result<(), Error> {
+    pub(crate) async fn happen(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::Init(instance, message) => self.init_said(instance, *message).await?,
             Event::InitGone(instance, why) => self.init_gone(instance, &why),
@@ -403,15 +414,6 @@ impl Hub {
             if let Some(collector) = &self.collector {
                 collector.note_failure(place);
             }
-            if let Some(left) = &mut self.failures_left {
-                *left = left.saturating_sub(1);
-                if *left == 0 {
-                    self.stopped.get_or_insert(
-                        "stopped after as many failures as --maxfail allows".to_owned(),
-                    );
-                    self.seen.push(Observation::Interrupted);
-                }
-            }
         }
         self.seen.push(Observation::ThreadEnded(end));
     }
@@ -534,7 +536,12 @@ impl Hub {
         ended: cohort_workload::pytest::protocol::Ended,
     ) -> Result<(), Error> {
         let (stop, last) = (ended.stop.clone(), ended.last);
-        let (mut end, output) = cohort_workload::pytest::end(ended);
+        let (mut end, mut output) = cohort_workload::pytest::end(ended);
+        if let Runner::Python(python) = &mut self.runner
+            && let Some(worker) = python.workers.get_mut(&number)
+        {
+            output.stdout.push_str(&worker.new_words());
+        }
         let thread = self.threads.remove(&end.thread);
         if let Some(thread) = &thread {
             self.account(thread, &mut end);
@@ -684,6 +691,7 @@ impl Hub {
         mut self,
         orchestrator: &Orchestrator,
         notes: Vec<String>,
+        closed: Closed,
     ) -> Result<Outcome, Error> {
         drop(self.collector.take());
         let ending = match (&self.broken, orchestrator.unconcluded()) {
@@ -698,7 +706,11 @@ impl Hub {
             Ending::Interrupted => self.stopped.clone(),
             Ending::Broken => Some(self.broken.clone().unwrap_or_else(lost)),
         };
-        let end = CampaignEnd { ending, message };
+        let end = CampaignEnd {
+            ending,
+            message,
+            suite_exit: closed.exit,
+        };
         self.ledger.add(Record::Ended(end.clone()));
         // A log that cannot be written has been reported as the reason of the end.
         let _ = self.ledger.flush();
@@ -708,6 +720,7 @@ impl Hub {
             campaign: self.campaign,
             end,
             notes,
+            said: closed.said,
             left,
         })
     }

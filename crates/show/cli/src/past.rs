@@ -104,6 +104,17 @@ pub(crate) fn write_summary(
     };
     let mut out = std::io::stdout().lock();
     let written = summary.write(&mut out).and_then(|()| out.flush());
+    seen(written)
+}
+
+/// Passes on what the suite's own runner wrote.
+pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    seen(std::io::stderr().lock().write_all(stderr))?;
+    seen(out.write_all(stdout).and_then(|()| out.flush()))
+}
+
+fn seen(written: std::io::Result<()>) -> Result<(), Failure> {
     match written {
         // Who pipes to `head` has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

@@ -9,7 +9,7 @@ use cohort_hub::{Face, Outcome, Past, Preview, Setup, Show};
 use cohort_model::Ending;
 use cohort_report::words;
 use cohort_store::{Campaign, Project};
-use cohort_workload::{Progress, Request, SuiteConfig, project_root, recognize};
+use cohort_workload::{Progress, Request, SuiteConfig, project_root, pytest, recognize};
 
 use crate::arguments::{self, Faces, RunFlags};
 use crate::config::{self, File, Means, Resolved};
@@ -224,7 +224,7 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     let root = setup.root.clone();
     let view = Shared::default();
     let shared = Rc::clone(&view);
-    let outcome = cohort_hub::run(setup, |campaign, show| {
+    let outcome = match cohort_hub::run(setup, |campaign, show| {
         let shown = (show > Show::Failed).then(|| campaign.clone());
         let screen = faces::screen(&shared, flags.progress, color, shown);
         let mut all: Vec<Box<dyn Face>> = vec![screen];
@@ -232,13 +232,22 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
             all.push(Box::new(events));
         }
         all
-    })?;
+    }) {
+        Err(cohort_hub::Error::Pytest(pytest::Error::NotRun { stdout, stderr })) => {
+            past::pass_on(&stdout, &stderr)?;
+            return Ok(Exit::Passed);
+        }
+        outcome => outcome?,
+    };
     let view = Rc::unwrap_or_clone(view).into_inner();
     for note in &outcome.notes {
         eprintln!("cohort: {note}");
     }
     for left in &outcome.left {
         eprintln!("cohort: could not clean up: {left}");
+    }
+    if !outcome.said.is_empty() {
+        past::pass_on(format!("{}\n\n", outcome.said).as_bytes(), b"")?;
     }
     past::write_summary(&view, &outcome.campaign, &root, color)?;
     if let Some((path, file)) = resolved.junit.as_deref().zip(junit) {
@@ -255,6 +264,7 @@ fn exit(view: &cohort_report::View, outcome: &Outcome, strict: bool) -> Exit {
         }
         _ if view.counts.failures() > 0 => Exit::Failed,
         Ending::Interrupted => Exit::Failed,
+        Ending::Complete if outcome.end.suite_exit.is_some() => Exit::Failed,
         Ending::Complete if view.total() == 0 => Exit::NoTests,
         Ending::Complete if strict && !view.load_sensitive.is_empty() => Exit::LoadSensitive,
         Ending::Complete => Exit::Passed,

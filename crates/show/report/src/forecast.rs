@@ -146,6 +146,7 @@ mod tests {
             ignored: false,
             lock: None,
             whole: false,
+            broken: None,
         };
         let remembered = |usage: &Usage| TestHistory {
             usage: vec![*usage],

@@ -118,7 +118,14 @@ impl Reporter<'_> {
     }
 
     fn whole(&self) -> Case {
-        let mut case = Case::new(text(&self.test.name), status(self.result.verdict));
+        let verdict = self.result.verdict;
+        let mut case = match self.view.broken(self.result.test) {
+            Some(_) => Case::new(
+                text(&self.test.name),
+                TestCaseStatus::non_success(NonSuccessKind::Error),
+            ),
+            None => Case::new(text(&self.test.name), status(verdict)),
+        };
         case.set_classname(text(self.view.group_name(self.test.group)));
         if let Some(time) = self.time() {
             case.set_time(time);
@@ -129,6 +136,10 @@ impl Reporter<'_> {
             case.status.set_type(sentence::verdict(end.verdict));
             case.status.set_message(text(&message(self.view, end)));
             self.add_output(&mut case);
+        }
+        if let Some(why) = self.view.broken(self.result.test) {
+            case.status.set_type("cannot be run");
+            case.status.set_description(text(why));
         }
         for thread in self.earlier() {
             if let Some(end) = self.view.thread_end(*thread) {

@@ -28,6 +28,7 @@ impl Scenario {
             ignored: false,
             lock: None,
             whole: false,
+            broken: None,
         };
         let plan = Plan {
             groups: vec!["demo".to_owned()],
@@ -164,6 +165,7 @@ impl Scenario {
         self.records.push(Record::Ended(CampaignEnd {
             ending: Ending::Complete,
             message: None,
+            suite_exit: None,
         }));
         self
     }
@@ -401,6 +403,7 @@ pub(crate) fn mixed() -> Vec<Record> {
     scenario.records.push(Record::Ended(CampaignEnd {
         ending: Ending::Interrupted,
         message,
+        suite_exit: None,
     }));
     scenario.records
 }

@@ -121,9 +121,11 @@ pub(crate) fn conclusion(view: &View, result: &TestResult, columns: usize) -> Op
         .say(Tone::Strong, name)
         .plain("  ")
         .say(Tone::Faint, about);
+    let broken = view.broken(result.test).and_then(|text| text.trim_end().lines().last());
     Some(
         match end
             .and_then(|end| end.message.as_deref())
+            .or(broken)
             .filter(|_| result.verdict.is_failure())
         {
             Some(message) => line

@@ -76,6 +76,18 @@ impl Summary<'_> {
         tests.iter().filter_map(|test| self.view.result(*test))
     }
 
+    /// What its last execution wrote, or why it could not be executed.
+    fn output(&self, result: &TestResult) -> Option<Output> {
+        if let Some(thread) = result.threads.last() {
+            return (self.outputs)(*thread);
+        }
+        let stdout = self.view.broken(result.test)?.to_owned();
+        Some(Output {
+            stdout,
+            ..Output::default()
+        })
+    }
+
     fn failures(&self, out: &mut dyn Write) -> io::Result<()> {
         for (place, result) in self.results(&self.view.failures).enumerate() {
             let Some(line) = sentence::conclusion(self.view, result, self.width) else {
@@ -85,10 +97,7 @@ impl Summary<'_> {
             if place >= FAILURES_IN_FULL {
                 continue;
             }
-            let output = result
-                .threads
-                .last()
-                .and_then(|thread| (self.outputs)(*thread));
+            let output = self.output(result);
             if let Some(output) = output {
                 write_output(&output, OUTPUT_LINES_MAX, self.color, out)?;
             }
@@ -262,7 +271,11 @@ impl Summary<'_> {
         let end = self.view.end.as_ref()?;
         let message = end.message.as_deref().map(words::printable);
         let (label, what) = match end.ending {
-            Ending::Complete => return None,
+            Ending::Complete => {
+                let code = end.suite_exit?;
+                let what = format!("exit code {code} of the suite's own runner; its reasons stand above");
+                ("no test failed", what)
+            }
             Ending::Interrupted => ("interrupted", message?),
             Ending::Broken => ("broken off", message.unwrap_or_default()),
         };

@@ -387,6 +387,7 @@ fn plan(programs: Vec<Program>, harnesses: &[Harness], listed: Vec<Listed>) -> D
             ignored: false,
             lock: None,
             whole: false,
+            broken: None,
         };
         match listed {
             Listed::Tests(tests) if tests.is_empty() => continue,
@@ -410,6 +411,7 @@ fn plan(programs: Vec<Program>, harnesses: &[Harness], listed: Vec<Listed>) -> D
                 }
                 plan.tests.push(TestCase {
                     whole: true,
+                    broken: None,
                     ..case(program.label.clone())
                 });
                 runs.push(Run {

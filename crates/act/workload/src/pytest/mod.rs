@@ -86,6 +86,14 @@ pub enum Error {
         /// What pytest printed.
         text: String,
     },
+    /// Exit code 0: it was asked for something else than to run tests (`--collect-only`).
+    #[error("pytest ran no tests, since it was asked for something else")]
+    NotRun {
+        /// What it printed.
+        stdout: Vec<u8>,
+        /// The same, on standard error.
+        stderr: Vec<u8>,
+    },
     /// Any other end before the list came.
     #[error(
         "pytest ended ({how}) before it listed its tests; does the command run by itself? it said:\n{text}"
@@ -103,6 +111,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> i32 {
         match self {
+            Error::NotRun { .. } => 0,
             Error::Interrupted { .. } => 2,
             Error::NoPytest { .. } | Error::Usage { .. } => 4,
             Error::NoTests { .. } => 5,
@@ -120,7 +129,11 @@ impl Error {
     ) -> Self {
         let text = said(stdout, stderr);
         match (code, signal) {
-            (Some(2), _) => Error::Interrupted { text },
+            (Some(0), _) => Error::NotRun {
+                stdout: stdout.to_owned(),
+                stderr: stderr.to_owned(),
+            },
+            (Some(1 | 2), _) => Error::Interrupted { text },
             (Some(4), _) => Error::Usage { text },
             (Some(5), _) => Error::NoTests { text },
             (Some(code), _) => Error::Ended {
@@ -185,6 +198,8 @@ pub struct Anew<'a> {
     pub basetemp: &'a Path,
     /// [`Collected::seed`].
     pub seed: Option<&'a str>,
+    /// [`Collected::reports_all`].
+    pub reports_all: bool,
 }
 
 impl Pytest {
@@ -249,6 +264,8 @@ impl Pytest {
             ("COHORT_BASETEMP", anew.basetemp.into()),
         ];
         more.extend(anew.seed.map(|seed| ("COHORT_SEED", seed.into())));
+        let all = anew.reports_all.then_some(("COHORT_REPORTS", "all".into()));
+        more.extend(all);
         self.launch(start, more)
     }
 
@@ -304,24 +321,27 @@ fn word(command: &[String]) -> Option<usize> {
     })
 }
 
-/// The plan: tests in pytest's order, grouped by file. Files that are skipped whole stand at the end
-/// as tests that are not run, as pytest counts them.
+/// The plan: tests in pytest's order, grouped by file or by what is to stay together. Files that are
+/// skipped whole, or cannot be collected while the rest is run, stand at the end as tests that are not
+/// run, as pytest counts them.
 #[must_use]
 pub fn plan(collected: &Collected) -> Plan {
     let mut plan = Plan {
         sticky: true,
+        failures_max: (collected.maxfail > 0).then_some(collected.maxfail),
         ..Plan::default()
     };
     let (mut names, mut groups) = (BTreeSet::new(), BTreeMap::new());
-    let tests = collected
-        .tests
-        .iter()
-        .map(|test| (&test.id, test.group.as_str(), false));
-    let skipped = collected.skipped.iter().map(|file| {
-        let group = file.id.split("::").next().unwrap_or_default();
-        (&file.id, group, true)
+    let tests = collected.tests.iter().map(|test| {
+        let together = test.together.as_deref();
+        let group = (together.unwrap_or(&test.group), together.is_some());
+        (&test.id, group, false, None)
     });
-    for (id, group, ignored) in tests.chain(skipped) {
+    let skipped = collected.skipped.iter();
+    let skipped = skipped.map(|one| (&one.id, (file_of(&one.id), false), true, None));
+    let broken = collected.errors.iter();
+    let broken = broken.map(|one| (&one.id, (file_of(&one.id), false), false, Some(&one.text)));
+    for (id, (group, together), ignored, broken) in tests.chain(skipped).chain(broken) {
         if !names.insert(id.as_str()) {
             continue;
         }
@@ -335,9 +355,17 @@ pub fn plan(collected: &Collected) -> Plan {
             ignored,
             lock: None,
             whole: false,
+            broken: broken.cloned(),
         });
+        if together {
+            plan.together.insert(group);
+        }
     }
     plan
+}
+
+fn file_of(id: &str) -> &str {
+    id.split("::").next().unwrap_or_default()
 }
 
 /// What a test wrote, and what pytest says of it.
@@ -469,6 +497,7 @@ mod tests {
             worker: 3,
             basetemp: Path::new("/b"),
             seed: None,
+            reports_all: false,
         };
         let launch = pytest.worker_launch(&start, &anew);
         let value = |name: &str| {
@@ -488,6 +517,7 @@ mod tests {
         let found = |id: &str, group: &str| Found {
             id: id.to_owned(),
             group: group.to_owned(),
+            together: None,
         };
         let skipped = Uncollected {
             id: "c.py".to_owned(),
@@ -507,6 +537,8 @@ mod tests {
             why_not: None,
             notes: Vec::new(),
             maxfail: 0,
+            reports_all: false,
+            live: false,
             seed: None,
         };
         let plan = plan(&collected);
@@ -530,7 +562,7 @@ mod tests {
 
     #[test]
     fn exit_codes_are_pytests_own() {
-        for (code, expected) in [(2, 2), (4, 4), (5, 5), (3, 3), (0, 3)] {
+        for (code, expected) in [(2, 2), (4, 4), (5, 5), (3, 3)] {
             let error = Error::of_collector(Some(code), None, b"out", b"err\n");
             assert_eq!(error.exit_code(), expected);
             assert!(error.to_string().ends_with("out\nerr"), "{error}");

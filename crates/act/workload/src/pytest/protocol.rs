@@ -1,7 +1,7 @@
 //! What the hub and its Python side say to each other: one JSON object on one line, each way.
 //!
 //! ```text
-//! collector  hello -> collected -> (worker_exited)*            <- (fork)* finish
+//! collector  hello -> collected -> (worker_exited)*            <- (fork)* close, or finish
 //! worker     hello -> ready -> (yielded -> ended)*             <- (run, next)* finish
 //! ```
 //!
@@ -71,6 +71,9 @@ pub struct Found {
     pub id: String,
     /// Its file, as in the node id.
     pub group: String,
+    /// Tests with the same word here are to be run by one worker (`--dist loadfile`).
+    #[serde(default)]
+    pub together: Option<String>,
 }
 
 /// A file or directory that could not be collected, or decided to be skipped.
@@ -104,6 +107,12 @@ pub struct Collected {
     pub notes: Vec<String>,
     /// The user's `--maxfail`; 0 when there is none.
     pub maxfail: u32,
+    /// Something listens to the reports of passed tests too; workers launched anew are told.
+    #[serde(default)]
+    pub reports_all: bool,
+    /// Output is not captured (`-s`).
+    #[serde(default)]
+    pub live: bool,
     /// The seed of pytest-randomly, for workers that are launched anew.
     #[serde(default)]
     pub seed: Option<String>,
@@ -215,6 +224,17 @@ pub struct Fork {
     pub token: Option<String>,
 }
 
+/// How the session ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close {
+    /// The executions that decided; their reports lie beside the socket, as workers wrote them.
+    pub threads: Vec<ThreadId>,
+    /// What failed, by [`Found::id`], and why: for those whose worker could not report it.
+    pub failed: Vec<(String, String)>,
+    /// File that takes what pytest says from now on.
+    pub output: PathBuf,
+}
+
 /// From the hub to the Python side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -235,6 +255,8 @@ pub enum ToPython {
         /// [`Found::id`]; none: clean up entirely.
         id: Option<String>,
     },
+    /// To the collector: hear what the workers reported, then end as pytest ends.
+    Close(Close),
     /// End: a worker after its session's clean-up, the collector at once, with all its workers.
     Finish {},
 }

@@ -1,8 +1,9 @@
 //! Group by group in the suite's own order, so that fixtures shared within a group are set up
 //! once: an instance stays with a stretch of tests until it is used up, then takes the stretch with
 //! the most left that nobody is at work on, and when there is none, the back half of the longest.
+//! What the plan wants together stays in one stretch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_analyzer::CostModel;
 use cohort_model::{Estimate, GroupId, InstanceId, Plan, TestId};
@@ -26,6 +27,7 @@ pub(crate) struct Sticky {
     stretches: Vec<Stretch>,
     owned: BTreeMap<InstanceId, usize>,
     giants: Vec<TestId>,
+    together: BTreeSet<GroupId>,
     waiting: usize,
 }
 
@@ -37,11 +39,12 @@ impl Sticky {
         let mut by_group: Vec<VecDeque<TestId>> = vec![VecDeque::new(); plan.groups.len()];
         let mut giants = Vec::new();
         for &test in tests {
+            let group = plan.tests[test.index()].group;
             let giant = costs.test(test).runs > 0 && wall(test) > giant_us && tests.len() > 1;
-            if giant {
+            if giant && !plan.together.contains(&group) {
                 giants.push(test);
             } else {
-                by_group[plan.tests[test.index()].group.index()].push_back(test);
+                by_group[group.index()].push_back(test);
             }
         }
         let stretches = by_group
@@ -58,6 +61,7 @@ impl Sticky {
             stretches,
             owned: BTreeMap::new(),
             giants,
+            together: plan.together.clone(),
             waiting: tests.len(),
         }
     }
@@ -68,6 +72,14 @@ impl Sticky {
 
     pub(super) fn put_back(&mut self, test: TestId, group: GroupId) {
         self.waiting += 1;
+        let rest = self
+            .stretches
+            .iter_mut()
+            .find(|stretch| stretch.group == group && self.together.contains(&group));
+        if let Some(rest) = rest {
+            rest.tests.push_front(test);
+            return;
+        }
         self.add(Stretch {
             group,
             tests: VecDeque::from([test]),
@@ -143,7 +155,8 @@ impl Sticky {
 
     /// Cuts the stretch with the most work in two; the back half is nobody's.
     fn split(&mut self, costs: &CostModel) -> Option<usize> {
-        let &(_, index) = self.by_work(costs, |_| true).first()?;
+        let apart = |stretch: &Stretch| !self.together.contains(&stretch.group);
+        let &(_, index) = self.by_work(costs, apart).first()?;
         let stretch = &mut self.stretches[index];
         let tests = stretch.tests.split_off(stretch.tests.len() / 2);
         let group = stretch.group;

@@ -11,6 +11,12 @@ impl View {
         self.plan.tests.len()
     }
 
+    /// Why a test cannot be run at all.
+    #[must_use]
+    pub fn broken(&self, test: TestId) -> Option<&str> {
+        self.plan.tests.get(test.index())?.broken.as_deref()
+    }
+
     /// Tests that have no result.
     #[must_use]
     pub fn not_run(&self) -> usize {
@@ -109,11 +115,13 @@ impl View {
         self.closed_pressure_us + open.map(|(_, sample)| sample.cpu_pressure_us).sum::<u64>()
     }
 
-    /// Whether the campaign fails: a failure, or a load-sensitive test when that is to fail it.
+    /// Whether the campaign fails: a failure, a load-sensitive test when that is to fail it, or fault
+    /// that the suite's own runner found beyond its tests.
     #[must_use]
     pub fn failed(&self) -> bool {
         let strict = self.start.as_ref().is_some_and(|start| start.strict);
         self.counts.failures() + self.counts.aborted > 0
             || strict && !self.load_sensitive.is_empty()
+            || self.end.as_ref().is_some_and(|end| end.suite_exit.is_some())
     }
 }

@@ -1,0 +1,172 @@
+//! pytest's own end: its workers end, then its collector, which hears what they reported and does what
+//! pytest does at the end of a session (fixtures, caches, reports, exit code).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cohort_host::init::FromInit;
+use cohort_model::{InstanceId, Plan, TestResult};
+use cohort_workload::pytest::protocol::{Close, ToPython};
+use tokio::sync::mpsc::Receiver;
+
+use crate::Error;
+use crate::discover::Runner;
+use crate::event::Event;
+use crate::instance::Instance;
+use crate::python::COLLECTOR;
+use crate::shell::{FACE_INTERVAL, Hub};
+
+/// Longest wait for a worker to end by itself.
+const WORKERS_WAIT: Duration = Duration::from_secs(10);
+/// The same for pytest itself, which may have reports to write.
+const PYTEST_WAIT: Duration = Duration::from_secs(300);
+/// Pause between two looks at a worker that has not ended yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// pytest's exit code when there was no test.
+const NO_TESTS: i32 = 5;
+
+/// How the suite's own runner ended.
+#[derive(Debug, Default)]
+pub(crate) struct Closed {
+    /// What it said.
+    pub(crate) said: String,
+    /// Its exit code, when it found fault though no test failed.
+    pub(crate) exit: Option<i32>,
+}
+
+impl Hub {
+    /// Lets the suite's own runner end, if it still runs.
+    pub(crate) async fn close_session(
+        &mut self,
+        plan: &Plan,
+        happened: &mut Receiver<Event>,
+    ) -> Closed {
+        match self.try_close(plan, happened).await {
+            Ok(closed) => closed,
+            Err(error) => Closed {
+                said: format!("pytest could not end its session: {error}"),
+                exit: None,
+            },
+        }
+    }
+
+    async fn try_close(
+        &mut self,
+        plan: &Plan,
+        happened: &mut Receiver<Event>,
+    ) -> Result<Closed, Error> {
+        let Runner::Python(python) = &mut self.runner else {
+            return Ok(Closed::default());
+        };
+        let Some(collector) = python.collector else {
+            return Ok(Closed::default());
+        };
+        for worker in python.workers.values() {
+            if let Some(connection) = worker.connection {
+                python.tell(connection, &ToPython::Finish {}).await?;
+            }
+        }
+        let until = Instant::now() + WORKERS_WAIT;
+        while self.has_workers() {
+            match self.next_event(happened, until).await {
+                Some(event) => self.happen(event).await?,
+                None => break,
+            }
+        }
+        let Some(output) = self.instances.get(&COLLECTOR) else {
+            return Ok(Closed::default());
+        };
+        let output = output.scratch.join("pytest.log");
+        let close = self.close_order(plan, output.clone());
+        let Runner::Python(python) = &mut self.runner else {
+            return Ok(Closed::default());
+        };
+        // That its connection ends is no news any more.
+        python.behind.remove(&collector);
+        python.tell(collector, &ToPython::Close(close)).await?;
+        let until = Instant::now() + PYTEST_WAIT;
+        while let Some(event) = self.next_event(happened, until).await {
+            let code = match &event {
+                Event::Init(COLLECTOR, message) => match &**message {
+                    FromInit::Ended(ended) => {
+                        let signal = ended.signal.map(|signal| 128 + signal);
+                        ended.exit_code.or(signal)
+                    }
+                    _ => None,
+                },
+                Event::Stop => break,
+                _ => None,
+            };
+            if let Some(code) = code {
+                return Ok(self.closed(plan, code, &output));
+            }
+            self.happen(event).await?;
+        }
+        Ok(Closed {
+            said: "pytest did not end its session, and was killed".to_owned(),
+            exit: None,
+        })
+    }
+
+    fn has_workers(&self) -> bool {
+        matches!(&self.runner, Runner::Python(python) if !python.workers.is_empty())
+    }
+
+    /// The next event; none when it took too long or the user wants to stop.
+    async fn next_event(
+        &mut self,
+        happened: &mut Receiver<Event>,
+        until: Instant,
+    ) -> Option<Event> {
+        let mut faces = tokio::time::interval(FACE_INTERVAL);
+        loop {
+            tokio::select! {
+                event = happened.recv() => return event,
+                () = tokio::time::sleep_until(until.into()) => return None,
+                _ = faces.tick() => self.ledger.tick(),
+            }
+        }
+    }
+
+    /// What the collector is to be told.
+    fn close_order(&self, plan: &Plan, output: PathBuf) -> Close {
+        let results = &self.ledger.results;
+        let said = |result: &TestResult| {
+            let end = self.ledger.ends.get(result.threads.last()?)?;
+            end.message.clone()
+        };
+        let failed = results.iter().filter(|result| result.verdict.is_failure());
+        let failed = failed.map(|result| {
+            let message = said(result).unwrap_or_else(|| format!("{:?}", result.verdict));
+            (plan.tests[result.test.index()].name.clone(), message)
+        });
+        let deciding = results.iter().filter_map(|result| result.threads.last());
+        Close {
+            threads: deciding.copied().collect(),
+            failed: failed.collect(),
+            output,
+        }
+    }
+
+    fn closed(&self, plan: &Plan, code: i32, output: &Path) -> Closed {
+        let said = std::fs::read(output).unwrap_or_default();
+        let results = self.ledger.results.iter().chain(&plan.concluded);
+        let failed = results
+            .into_iter()
+            .any(|result| result.verdict.is_failure());
+        Closed {
+            said: String::from_utf8_lossy(&said).trim().to_owned(),
+            exit: Some(code).filter(|&code| code != 0 && code != NO_TESTS && !failed),
+        }
+    }
+}
+
+/// Removes an instance once its worker, which was told to end, has ended.
+pub(crate) async fn close_after(pid: i32, instance: Instance, id: InstanceId) -> Vec<String> {
+    let until = Instant::now() + WORKERS_WAIT;
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    while process.exists() && Instant::now() < until {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    instance.close(id).await.unwrap_or_default()
+}
