@@ -3,11 +3,14 @@
 //! A test that ran whole and named the tests within it is reported as those; it appears itself only
 //! when it failed in a way that none of them accounts for. A test that passed at the second try is a
 //! `flakyFailure` of a passed test case, as Maven Surefire writes it, with a property that says why.
+//! Tests of pytest have the names that pytest's own `--junitxml` gives them.
 
 use std::io::Write;
 use std::time::Duration;
 
-use cohort_model::{GroupId, Part, TestCase, TestId, TestResult, ThreadEnd, ThreadId, Verdict};
+use cohort_model::{
+    GroupId, Part, SuiteKind, TestCase, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+};
 use quick_junit::{
     NonSuccessKind, Property, Report, SerializeError, TestCase as Case, TestCaseStatus, TestRerun,
     TestSuite, XmlString,
@@ -27,8 +30,7 @@ pub struct Error(#[from] SerializeError);
 /// What the writer reports.
 pub fn write(view: &View, outputs: Outputs<'_>, out: &mut dyn Write) -> Result<(), Error> {
     let command = view.start.as_ref().map(|start| start.command.join(" "));
-    let name = command.as_deref().unwrap_or("cohort");
-    let mut report = Report::new(text(name));
+    let mut report = Report::new(name(command.as_deref().unwrap_or("cohort")));
     report.set_time(Duration::from_micros(view.elapsed_us(view.at())));
     for suite in suites(view, outputs) {
         report.add_test_suite(suite);
@@ -38,16 +40,16 @@ pub fn write(view: &View, outputs: Outputs<'_>, out: &mut dyn Write) -> Result<(
 }
 
 fn suites(view: &View, outputs: Outputs<'_>) -> Vec<TestSuite> {
-    let names = (0..).map(GroupId).take(view.plan.groups.len());
-    let mut suites: Vec<(TestSuite, Duration)> = names
-        .map(|group| (TestSuite::new(text(view.group_name(group))), Duration::ZERO))
+    let groups = (0..).map(GroupId).take(view.plan.groups.len());
+    let mut suites: Vec<(TestSuite, Duration)> = groups
+        .map(|group| (TestSuite::new(name(view.group_name(group))), Duration::ZERO))
         .collect();
     for (id, test) in (0..).map(TestId).zip(&view.plan.tests) {
         let Some((suite, time)) = suites.get_mut(test.group.index()) else {
             continue;
         };
         let Some(result) = view.result(id) else {
-            suite.add_test_case(not_run(suite.name.clone(), test));
+            suite.add_test_case(not_run(view, test));
             continue;
         };
         let reporter = Reporter {
@@ -69,12 +71,34 @@ fn suites(view: &View, outputs: Outputs<'_>) -> Vec<TestSuite> {
         .collect()
 }
 
-fn not_run(suite: XmlString, test: &TestCase) -> Case {
-    let mut case = Case::new(text(&test.name), TestCaseStatus::skipped());
-    case.set_classname(suite);
+fn not_run(view: &View, test: &TestCase) -> Case {
+    let mut case = case_of(view, test, TestCaseStatus::skipped());
     case.status
         .set_message("not run: the campaign ended before");
     case
+}
+
+fn case_of(view: &View, test: &TestCase, status: TestCaseStatus) -> Case {
+    let is_pytest = (view.start.as_ref()).is_some_and(|start| start.suite == SuiteKind::Pytest);
+    let (class, own) = if is_pytest {
+        pytest_names(&test.name)
+    } else {
+        (view.group_name(test.group).to_owned(), test.name.clone())
+    };
+    let mut case = Case::new(name(&own), status);
+    case.set_classname(name(&class));
+    case
+}
+
+/// Class and name of a test by its node id: what `mangle_test_address` in pytest's `junitxml.py` makes
+/// of it. Parameters, in brackets at the end, may hold anything.
+fn pytest_names(id: &str) -> (String, String) {
+    let (address, parameters) = id.split_at(id.find('[').unwrap_or(id.len()));
+    let mut names: Vec<String> = address.split("::").map(str::to_owned).collect();
+    let module = names[0].replace('/', ".");
+    names[0] = module.strip_suffix(".py").unwrap_or(&module).to_owned();
+    let own = names.pop().unwrap_or_default() + parameters;
+    (names.join("."), own)
 }
 
 /// Writes one result.
@@ -106,8 +130,8 @@ impl Reporter<'_> {
     }
 
     fn part(&self, part: &Part) -> Case {
-        let mut case = Case::new(text(part.name.trim()), status(part.verdict));
-        case.set_classname(text(self.view.group_name(self.test.group)));
+        let mut case = Case::new(name(part.name.trim()), status(part.verdict));
+        case.set_classname(name(self.view.group_name(self.test.group)));
         if part.verdict.is_failure() {
             let verdict = sentence::verdict(part.verdict);
             case.status
@@ -118,15 +142,11 @@ impl Reporter<'_> {
     }
 
     fn whole(&self) -> Case {
-        let verdict = self.result.verdict;
-        let mut case = match self.view.broken(self.result.test) {
-            Some(_) => Case::new(
-                text(&self.test.name),
-                TestCaseStatus::non_success(NonSuccessKind::Error),
-            ),
-            None => Case::new(text(&self.test.name), status(verdict)),
+        let status = match self.view.broken(self.result.test) {
+            Some(_) => TestCaseStatus::non_success(NonSuccessKind::Error),
+            None => status(self.result.verdict),
         };
-        case.set_classname(text(self.view.group_name(self.test.group)));
+        let mut case = case_of(self.view, self.test, status);
         if let Some(time) = self.time() {
             case.set_time(time);
         }
@@ -191,6 +211,13 @@ impl Reporter<'_> {
             case.set_system_err(text(&output.stderr));
         }
     }
+}
+
+/// `name` for an attribute, in which a reader would take a line end or a tab for a space (XML 1.0,
+/// section 3.3.3).
+fn name(name: &str) -> XmlString {
+    let escaped = name.replace('\n', "\\n").replace('\r', "\\r");
+    text(&escaped.replace('\t', "\\t"))
 }
 
 /// What XML 1.0 can hold of `text` (its section 2.2 knows two characters less than `XmlString`).
@@ -319,6 +346,37 @@ mod tests {
             "{xml}"
         );
         assert!(xml.contains(r#"name="doc tests""#), "{xml}");
+    }
+
+    #[test]
+    fn line_ends_and_tabs_stay_in_names() {
+        let xml = xml(&Scenario::new(&["a\nb\tc"])
+            .run(0, Verdict::Passed, 1)
+            .view());
+        assert!(xml.contains(r#"<testcase name="a\nb\tc" "#), "{xml}");
+    }
+
+    #[test]
+    fn tests_of_pytest_have_pytests_own_names() {
+        let tests = [
+            (
+                "tests/test_a.py::TestX::test_y[p::q/r.py]",
+                "tests.test_a.TestX",
+                "test_y[p::q/r.py]",
+            ),
+            ("test_b.py::test_z", "test_b", "test_z"),
+            ("src/doc.py::src.doc.f", "src.doc", "src.doc.f"),
+            ("tests/test_c.py", "", "tests.test_c"),
+        ];
+        let mut scenario = Scenario::new(&tests.map(|(id, _, _)| id)).run(0, Verdict::Passed, 1);
+        if let cohort_model::Record::Started(start) = &mut scenario.records[0] {
+            start.suite = SuiteKind::Pytest;
+        }
+        let xml = xml(&scenario.view());
+        for (_, class, name) in tests {
+            let written = format!(r#"<testcase name="{name}" classname="{class}""#);
+            assert!(xml.contains(&written), "no {written} in {xml}");
+        }
     }
 
     proptest! {
