@@ -21,6 +21,11 @@ pub(crate) enum Failure {
         path: PathBuf,
         source: io::Error,
     },
+    /// There is no directory to work in.
+    Directory {
+        path: PathBuf,
+        source: io::Error,
+    },
     /// The campaign ran, and then this could not be written.
     Report(String),
     /// A campaign that is complete cannot be resumed.
@@ -33,7 +38,7 @@ impl Failure {
         use cohort_workload::Error as Suite;
         use cohort_workload::pytest::Error as Pytest;
         match self {
-            Failure::Config(_) | Failure::Complete(_) => Exit::Usage,
+            Failure::Config(_) | Failure::Complete(_) | Failure::Directory { .. } => Exit::Usage,
             Failure::Hub(Hub::Pytest(Pytest::NoTests { .. })) => Exit::NoTests,
             Failure::Hub(Hub::Suite(error)) | Failure::Suite(error) => match error {
                 Suite::Option { .. } | Suite::CargoSubcommand { .. } | Suite::HalfExec { .. } => {
@@ -70,6 +75,9 @@ impl fmt::Display for Failure {
                 path,
                 source,
             } => write!(out, "{action} {}: {source}", path.display()),
+            Failure::Directory { path, source } => {
+                write!(out, "cannot work in {}: {source}", path.display())
+            }
             Failure::Report(text) => out.write_str(text),
             Failure::Complete(campaign) => write!(
                 out,

@@ -59,9 +59,9 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
 
 fn directory(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let path = given.unwrap_or_else(|| PathBuf::from("."));
-    path.canonicalize().map_err(|source| Failure::File {
-        action: "find the directory",
-        path,
-        source,
-    })
+    let found = path.canonicalize().and_then(|found| {
+        let is_directory = found.is_dir().then_some(found);
+        is_directory.ok_or_else(|| std::io::ErrorKind::NotADirectory.into())
+    });
+    found.map_err(|source| Failure::Directory { path, source })
 }

@@ -36,6 +36,18 @@ fn a_command_that_is_no_suite() {
 }
 
 #[test]
+fn a_directory_that_is_none() {
+    let suite = Suite::empty();
+    suite.write("file", "");
+    for (path, why) in [("absent", "No such file"), ("file", "not a directory")] {
+        let ended = suite.run(&["-C", path, "--", "pytest"]);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let said = format!("cohort: cannot work in {path}: {why}");
+        assert!(ended.stderr.starts_with(&said), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_suite_that_cannot_list() {
     let suite = Suite::empty();
     suite.write(
