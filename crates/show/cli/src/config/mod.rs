@@ -59,6 +59,14 @@ pub(crate) enum Error {
         /// What is allowed.
         range: String,
     },
+    /// A key that is to hold a command and holds none.
+    #[error("{place}: suite.{key} is empty; write a command, or leave the key out")]
+    Empty {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: &'static str,
+    },
     /// One of two keys that only make sense together.
     #[error(
         "{place}: suite.{given} needs suite.{absent} beside it: one lists the tests, the other runs one"

@@ -56,7 +56,7 @@ pub(crate) struct Raw {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSuite {
-    pub(crate) command: Option<Words>,
+    pub(crate) command: Option<Spanned<Words>>,
     pub(crate) list: Option<Spanned<String>>,
     pub(crate) run: Option<Spanned<String>>,
     pub(crate) env: BTreeMap<String, String>,
@@ -172,21 +172,14 @@ impl<'de> Visitor<'de> for WordsVisitor {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {
-        let words = shell_words::split(text)
-            .map_err(|error| E::custom(format!("{text:?} is no command: {error}")))?;
-        if words.is_empty() {
-            return Err(E::invalid_length(0, &self));
-        }
-        Ok(words)
+        shell_words::split(text)
+            .map_err(|error| E::custom(format!("{text:?} is no command: {error}")))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<String>, A::Error> {
         let mut words = Vec::new();
         while let Some(word) = items.next_element()? {
             words.push(word);
-        }
-        if words.is_empty() {
-            return Err(A::Error::invalid_length(0, &self));
         }
         Ok(words)
     }
@@ -293,17 +286,14 @@ mod tests {
             events = "out/events.jsonl"
             "#,
         );
-        assert_eq!(raw.suite.command.unwrap().0, ["cargo", "test", "--", "a b"]);
+        let command = |suite: RawSuite| suite.command.unwrap().into_inner().0;
         assert_eq!(raw.budget.memory.unwrap().into_inner(), Size(2 << 30));
         assert_eq!(raw.budget.stall.unwrap().into_inner(), Time(600_000_000));
         assert_eq!(raw.policy.kind, Some(Policy::Static));
         assert_eq!(raw.isolation.net, Some(true));
+        assert_eq!(command(raw.suite), ["cargo", "test", "--", "a b"]);
         assert_eq!(
-            read("suite.command = ['a', 'b c']")
-                .suite
-                .command
-                .unwrap()
-                .0,
+            command(read("suite.command = ['a', 'b c']").suite),
             ["a", "b c"]
         );
         assert!(read("").suite.command.is_none());
@@ -344,8 +334,8 @@ mod tests {
             "cohort.toml:2:8: unknown variant `fast`, expected `adaptive` or `static`"
         );
         assert_eq!(
-            refused("[suite]\ncommand = []"),
-            "cohort.toml:2:11: invalid length 0, expected a command, such as \"cargo test\" or [\"cargo\", \"test\"]"
+            refused("[suite]\ncommand = 1"),
+            "cohort.toml:2:11: invalid type: integer `1`, expected a command, such as \"cargo test\" or [\"cargo\", \"test\"]"
         );
         assert_eq!(
             refused("[suite]\ncommand = \"a 'b\""),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use cohort_model::{Budget, Isolation, Policy};
 use toml::Spanned;
 
-use super::raw::{Raw, Size, Time};
+use super::raw::{Raw, RawSuite, Size, Time};
 use super::{Error, File, Place, units};
 use crate::arguments::{Namespace, RunFlags};
 
@@ -151,6 +151,7 @@ fn suite(sources: &Sources<'_>) -> Result<Suite, Error> {
         ..
     } = sources;
     if let Some(file) = sources.file {
+        not_empty(file, written)?;
         let half = |value: &Spanned<String>, given, absent| {
             Err(Error::Half {
                 place: file.place(value),
@@ -169,7 +170,7 @@ fn suite(sources: &Sources<'_>) -> Result<Suite, Error> {
         written
             .command
             .as_ref()
-            .map(|words| words.0.clone())
+            .map(|words| words.get_ref().0.clone())
             .unwrap_or_default()
     };
     let text = |value: &Option<Spanned<String>>| value.as_ref().map(|text| text.get_ref().clone());
@@ -184,6 +185,29 @@ fn suite(sources: &Sources<'_>) -> Result<Suite, Error> {
         run: text(&written.run),
         env: written.env.clone(),
     })
+}
+
+/// Refuses keys that are to hold a command and hold none.
+fn not_empty(file: &File, written: &RawSuite) -> Result<(), Error> {
+    let is_blank = |text: &String| text.trim().is_empty();
+    if let Some(words) = &written.command
+        && words.get_ref().0.first().is_none_or(is_blank)
+    {
+        let place = file.place(words);
+        return Err(Error::Empty {
+            place,
+            key: "command",
+        });
+    }
+    for (key, text) in [("list", &written.list), ("run", &written.run)] {
+        if let Some(text) = text
+            && is_blank(text.get_ref())
+        {
+            let place = file.place(text);
+            return Err(Error::Empty { place, key });
+        }
+    }
+    Ok(())
 }
 
 fn budget(sources: &Sources<'_>) -> Result<Budget, Error> {
@@ -436,6 +460,24 @@ mod tests {
             refused("[suite]\nlist = 'ls'"),
             "/p/cohort.toml:2:8: suite.list needs suite.run beside it: one lists the tests, the other runs one"
         );
+    }
+
+    #[test]
+    fn an_empty_command_is_refused() {
+        for (key, value, column) in [
+            ("command", "[]", 11),
+            ("command", "''", 11),
+            ("command", "['']", 11),
+            ("list", "''", 8),
+            ("run", "' '", 7),
+        ] {
+            assert_eq!(
+                refused(&format!("[suite]\n{key} = {value}")),
+                format!(
+                    "/p/cohort.toml:2:{column}: suite.{key} is empty; write a command, or leave the key out"
+                )
+            );
+        }
     }
 
     #[test]
