@@ -41,6 +41,11 @@ pub(crate) fn columns() -> usize {
     size.map_or(COLUMNS, |(_, columns)| usize::from(columns).max(20))
 }
 
+/// Whether the terminal says that it is more than a printer.
+fn has_cursor() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
 /// The face that people look at. `shown`: where the output of every test is, when that is to be shown.
 pub(crate) fn screen(
     view: &Shared,
@@ -51,7 +56,7 @@ pub(crate) fn screen(
     let term = Term::stderr();
     let live = match kind {
         Progress::Live => true,
-        Progress::Auto => term.is_term() && std::env::var_os("CI").is_none(),
+        Progress::Auto => term.is_term() && has_cursor() && std::env::var_os("CI").is_none(),
         Progress::Plain | Progress::None => false,
     };
     let view = Rc::clone(view);

@@ -23,9 +23,8 @@ fn sample() -> Suite {
     suite
 }
 
-#[test]
-fn in_a_terminal_it_shows_its_progress_and_the_verdict() {
-    let suite = sample();
+/// Runs it in a terminal that calls itself `term`: the exit code, and all that was written there.
+fn in_a_terminal(suite: &Suite, term: Option<&str>, words: &[&str]) -> (Option<i32>, String) {
     let size = nix::pty::Winsize {
         ws_row: 24,
         ws_col: 100,
@@ -36,11 +35,12 @@ fn in_a_terminal_it_shows_its_progress_and_the_verdict() {
     let other = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
     command
-        .args(["run", "--", "cargo", "test", "--offline"])
+        .args(words)
         .current_dir(suite.root())
         .env_remove("CI")
         .env_remove("NO_COLOR")
-        .env("TERM", "xterm-256color")
+        .env_remove("TERM")
+        .envs(term.map(|term| ("TERM", term)))
         .stdin(other(&terminal.slave))
         .stdout(other(&terminal.slave))
         .stderr(Stdio::from(terminal.slave));
@@ -50,10 +50,29 @@ fn in_a_terminal_it_shows_its_progress_and_the_verdict() {
     let mut screen = Vec::new();
     // The end of a terminal is an error (EIO).
     let _ = File::from(terminal.master).read_to_end(&mut screen);
-    let screen = String::from_utf8_lossy(&screen);
-    assert_eq!(child.wait().unwrap().code(), Some(1), "{screen}");
+    let screen = String::from_utf8_lossy(&screen).into_owned();
+    (child.wait().unwrap().code(), screen)
+}
+
+#[test]
+fn in_a_terminal_it_shows_its_progress_and_the_verdict() {
+    let suite = sample();
+    let words = ["run", "--", "cargo", "test", "--offline"];
+    let (code, screen) = in_a_terminal(&suite, Some("xterm-256color"), &words);
+    assert_eq!(code, Some(1), "{screen}");
     for wanted in ["3 tests: 1 failed, 2 passed", "nothing to read", "\u{1b}["] {
         assert!(screen.contains(wanted), "no {wanted:?} in {screen}");
+    }
+}
+
+#[test]
+fn in_a_terminal_without_a_cursor_it_writes_lines() {
+    let suite = Suite::new(&["a", "b"], "sleep 0.3; test $1 = b");
+    for term in [Some("dumb"), None] {
+        let (code, screen) = in_a_terminal(&suite, term, &["run"]);
+        assert_eq!(code, Some(1), "{screen}");
+        assert!(screen.contains("2 tests in 1 group"), "{screen}");
+        assert!(!screen.contains('\u{1b}'), "{screen:?}");
     }
 }
 
