@@ -51,10 +51,13 @@ pub enum Error {
         pid: Option<u32>,
     },
     /// No campaign of that name.
-    #[error("no campaign {name} in {}; there {}", path.display(), known(have))]
+    #[error(
+        "no campaign{} in {}; there {}",
+        name.as_ref().map(|name| format!(" {name}")).unwrap_or_default(), path.display(), known(have)
+    )]
     NoCampaign {
-        /// The name asked for; empty for the latest.
-        name: String,
+        /// The name asked for; absent for the latest.
+        name: Option<String>,
         /// Where campaigns are.
         path: PathBuf,
         /// Those that exist, oldest first.

@@ -145,7 +145,7 @@ impl Project {
                 number.to_string(),
             )),
             _ => Err(Error::NoCampaign {
-                name: name.unwrap_or_default().to_owned(),
+                name: name.map(str::to_owned),
                 path: self.root.clone(),
                 have: have.iter().map(u64::to_string).collect(),
             }),
@@ -228,13 +228,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let project = Project::new(folder.path());
         let _lock = project.lock().unwrap();
-        assert!(
-            project
-                .campaign(None)
-                .unwrap_err()
-                .to_string()
-                .contains("none yet")
+        let error = project.campaign(None).unwrap_err().to_string();
+        let said = format!(
+            "no campaign in {}; there are none yet",
+            folder.path().display()
         );
+        assert!(error.starts_with(&said), "{error}");
         for _ in 0..CAMPAIGNS_KEPT + 3 {
             project.create_campaign().unwrap();
         }
@@ -242,6 +241,7 @@ mod tests {
         assert_eq!(project.campaign(None).unwrap().name(), "33");
         assert_eq!(project.campaign(Some("c30")).unwrap().name(), "30");
         let error = project.campaign(Some("2")).unwrap_err().to_string();
+        assert!(error.starts_with("no campaign 2 in "), "{error}");
         assert!(error.contains("4 to 33"), "{error}");
     }
 }
