@@ -279,16 +279,15 @@ fn print_preview(preview: &Preview, host: &HostBudget) {
         .filter(|estimate| estimate.runs > 0)
         .count();
     println!(
-        "{} tests in {} groups, {} of them known from earlier campaigns",
-        plan.tests.len(),
-        plan.groups.len(),
-        known
+        "{} in {}, {known} of them known from earlier campaigns",
+        words::counted(plan.tests.len() as u64, "test"),
+        words::counted(plan.groups.len() as u64, "group"),
     );
     println!(
-        "budget: {:.2} cores, {}, at most {} instances",
+        "budget: {:.2} cores, {}, at most {}",
         preview.budget.cores,
         words::bytes(preview.budget.memory),
-        preview.budget.instances
+        words::counted(u64::from(preview.budget.instances), "instance")
     );
     for source in &host.sources {
         println!("  {source}");

@@ -347,6 +347,17 @@ fn nix_root() -> bool {
 }
 
 #[test]
+fn a_dry_run_runs_nothing() {
+    let suite = Suite::new(&["only"], "touch ran");
+    let ended = suite.cohort(&["run", "--dry-run", "--instances", "1"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.starts_with("1 test in 1 group, "), "{ended:?}");
+    assert!(ended.stdout.contains("at most 1 instance\n"), "{ended:?}");
+    assert!(!suite.root().join("ran").exists(), "{ended:?}");
+    suite.assert_nothing_left(&ended);
+}
+
+#[test]
 fn reports_are_well_formed() {
     let suite = Suite::new(
         &["a", "b", "c", "d"],
