@@ -67,12 +67,12 @@ pub enum Error {
         missing: &'static str,
     },
     /// A program could not be started.
-    #[error("cannot start `{program}`: is it installed and on PATH?")]
+    #[error("cannot run `{program}`: {}", not_started(program, r#source))]
     Start {
         /// Which.
         program: String,
-        /// Why.
-        source: io::Error,
+        /// Why. The message says it in better words than the system's (`r#`: thiserror would chain it).
+        r#source: io::Error,
     },
     /// It was stopped from outside.
     #[error("stopped before any test was run")]
@@ -122,4 +122,51 @@ pub enum Error {
     /// A pytest suite cannot be run.
     #[error(transparent)]
     Pytest(#[from] crate::pytest::Error),
+}
+
+fn not_started(program: &str, why: &io::Error) -> String {
+    if why.kind() != io::ErrorKind::NotFound {
+        return why.to_string();
+    }
+    let missing = if program.contains('/') {
+        "there is no such file"
+    } else {
+        "no such program on PATH"
+    };
+    format!("{missing}; is it installed, or its virtual environment active?")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_start_is_said_why_once() {
+        for (program, kind, why) in [
+            (
+                "pytest",
+                io::ErrorKind::NotFound,
+                "no such program on PATH; is it installed, or its virtual environment active?",
+            ),
+            (
+                ".venv/bin/pytest",
+                io::ErrorKind::NotFound,
+                "there is no such file; is it installed, or its virtual environment active?",
+            ),
+            (
+                "cargo",
+                io::ErrorKind::PermissionDenied,
+                "permission denied",
+            ),
+        ] {
+            let error = Error::Start {
+                program: program.to_owned(),
+                source: kind.into(),
+            };
+            assert_eq!(error.to_string(), format!("cannot run `{program}`: {why}"));
+            assert!(error.source().is_none(), "{error}");
+        }
+    }
 }

@@ -48,6 +48,27 @@ fn a_directory_that_is_none() {
 }
 
 #[test]
+fn a_program_that_is_not_there() {
+    let suite = Suite::empty();
+    for words in [&["pytest"][..], &["cargo", "test"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+        command
+            .args(["run", "--"])
+            .args(words)
+            .env("PATH", suite.root());
+        let ended = suite.spawn(command).end();
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let said = format!(
+            "cohort: cannot run `{}`: no such program on PATH; is it installed, or its virtual \
+             environment active?\n",
+            words[0]
+        );
+        assert!(ended.stderr.ends_with(&said), "{ended:?}");
+        suite.assert_nothing_left(&ended);
+    }
+}
+
+#[test]
 fn a_suite_that_cannot_list() {
     let suite = Suite::empty();
     suite.write(
