@@ -28,6 +28,7 @@ import atexit
 import fcntl
 import gc
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -45,6 +46,7 @@ import warnings
 import weakref
 
 import pytest
+from _pytest._io import TerminalWriter as _Terminal
 
 # Most characters kept of a failure's text, and of each captured section.
 TEXT_CHARS_MAX = 256 * 1024
@@ -726,6 +728,11 @@ def _hear(config, item, reports, noted):
         )
     for report in reports:
         if isinstance(report, dict):
+            # JSON has no tuples.
+            for name in ("longrepr", "location"):
+                report[name] = tuple(report[name]) if isinstance(report[name], list) else report[name]
+            for name in ("user_properties", "sections"):
+                report[name] = [tuple(pair) for pair in report[name]]
             report = hook.pytest_report_from_serializable(config=config, data=report)
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -973,7 +980,7 @@ def judge(config, reports):
         if report.failed:
             message = message or _message(report)
             heading = "ERROR at %s of %s\n" % (report.when, report.nodeid) if report.when != "call" else ""
-            texts.append(heading + report.longreprtext)
+            texts.append(heading + _longrepr(report))
         elif report.skipped and not message:
             message = _reason(report)
     outcome = next((one for one in OUTCOMES if one in seen), "skipped")
@@ -991,6 +998,13 @@ def judge(config, reports):
         "dropped": dropped,
         "duration": sum(report.duration for report in reports),
     }
+
+
+def _longrepr(report):
+    """The traceback as pytest prints it, its first line's indentation included."""
+    shown = io.StringIO()
+    report.toterminal(_Terminal(shown))
+    return shown.getvalue().lstrip("\n").rstrip()
 
 
 def _message(report):

@@ -46,6 +46,18 @@ pub fn with(added: &BTreeMap<String, String>) -> Variables {
     variables
 }
 
+/// Takes `env A=1 B=2 command ...` apart: what it sets, and the command. Of any other command nothing
+/// is taken.
+pub(crate) fn split_env(command: &[String]) -> (&[String], &[String]) {
+    match command.split_first() {
+        Some((program, words)) if Path::new(program).ends_with("env") => {
+            let is_setting = |word: &&String| word.contains('=') && !word.starts_with('-');
+            words.split_at(words.iter().take_while(is_setting).count())
+        }
+        _ => (&[], command),
+    }
+}
+
 /// `variables` without what cargo and rustup set for `program`, the path of Cohort's own executable.
 #[must_use]
 pub fn without_cargo(mut variables: Variables, program: &Path) -> Variables {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cargo::Cargo;
 use crate::exec::Exec;
-use crate::pytest::Pytest;
+use crate::pytest::{self, Pytest};
 use crate::{Error, Request, Suite, environment};
 
 const LOOKED_FOR: &str = "Cargo.toml; pytest.ini, conftest.py, tests/test_*.py, or pytest's settings in \
@@ -19,9 +19,6 @@ const PROJECT_FILES: [&str; 6] = [
     "setup.cfg",
     "setup.py",
 ];
-/// Programs that run another command in an environment they keep: `uv run pytest`.
-const PYTHON_RUNNERS: [&str; 5] = ["hatch", "pdm", "pipenv", "poetry", "uv"];
-
 /// Which adapter a request means, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Meant {
@@ -74,14 +71,16 @@ fn meant(request: &Request) -> Result<Meant, Error> {
 }
 
 fn by_command(command: &[String]) -> Result<Meant, Error> {
-    let words = command.to_vec();
-    match file_name(&command[0]) {
-        "cargo" => Ok(Meant::Cargo(words)),
-        _ if is_pytest(command) => Ok(Meant::Pytest(words)),
-        _ => Err(Error::UnknownCommand {
-            command: shell_words::join(command),
-        }),
+    let program = environment::split_env(command).1.first();
+    if program.is_some_and(|program| Path::new(program).ends_with("cargo")) {
+        return Ok(Meant::Cargo(command.to_vec()));
     }
+    if pytest::word(command).is_some() {
+        return Ok(Meant::Pytest(command.to_vec()));
+    }
+    Err(Error::UnknownCommand {
+        command: shell_words::join(command),
+    })
 }
 
 /// What the nearest directory says, this one or above: both tools look for their settings so.
@@ -126,55 +125,6 @@ pub fn project_root(directory: &Path) -> Option<PathBuf> {
         .then(|| nearest.ancestors().find(is_workspace))
         .flatten();
     Some(workspace.unwrap_or(nearest).to_owned())
-}
-
-/// `pytest`, `py.test`, `python -m pytest`, or one of these after a runner such as `uv run --with x`.
-fn is_pytest(command: &[String]) -> bool {
-    let program = file_name(&command[0]);
-    if is_pytest_program(program) {
-        return true;
-    }
-    if PYTHON_RUNNERS.contains(&program) {
-        let is_run = command.get(1).is_some_and(|word| word == "run");
-        let inner = command.iter().position(|word| {
-            let name = file_name(word);
-            is_pytest_program(name) || is_python(name)
-        });
-        return is_run && inner.is_some_and(|at| at > 1 && is_pytest(&command[at..]));
-    }
-    is_python(program) && module(&command[1..]).is_some_and(is_pytest_program)
-}
-
-/// The module after `-m`, before which only options of the interpreter may stand.
-fn module(words: &[String]) -> Option<&str> {
-    let mut words = words.iter().map(String::as_str);
-    loop {
-        match words.next()? {
-            "-m" => return words.next(),
-            "-X" | "-W" => words.next()?,
-            option if option.starts_with('-') => option,
-            _ => return None,
-        };
-    }
-}
-
-fn is_pytest_program(name: &str) -> bool {
-    matches!(name, "pytest" | "py.test")
-}
-
-/// `python`, `python3`, `python3.12`, `pypy3`.
-fn is_python(name: &str) -> bool {
-    let version = name
-        .strip_prefix("python")
-        .or_else(|| name.strip_prefix("pypy"));
-    version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
-}
-
-fn file_name(program: &str) -> &str {
-    Path::new(program)
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or(program)
 }
 
 /// Whether pytest would find something to do in `root`, by its own settings or by its conventions.
@@ -228,7 +178,12 @@ mod tests {
 
     #[test]
     fn a_command_says_which_suite() {
-        for command in ["cargo test", "cargo +nightly t -p x", "/opt/bin/cargo test"] {
+        for command in [
+            "cargo test",
+            "cargo +nightly t -p x",
+            "/opt/bin/cargo test",
+            "env A=1 cargo test",
+        ] {
             assert_eq!(
                 by_command(&words(command)).unwrap(),
                 Meant::Cargo(words(command))
@@ -236,27 +191,15 @@ mod tests {
         }
         for command in [
             "pytest",
-            "py.test -k x",
-            ".venv/bin/pytest tests",
-            "python -m pytest -q",
-            "python3.12 -X dev -m pytest",
-            "uv run pytest",
-            "uv run --with a -m python3 -m pytest",
-            "poetry run python -m pytest tests",
+            "uv run --with a python -m pytest",
+            "env A=1 pytest",
         ] {
             assert_eq!(
                 by_command(&words(command)).unwrap(),
                 Meant::Pytest(words(command))
             );
         }
-        for command in [
-            "ls",
-            "python test.py",
-            "python -m unittest",
-            "uv pytest",
-            "pytset",
-            "python x -m pytest",
-        ] {
+        for command in ["ls", "python -m unittest", "tox -e pytest", "env"] {
             let said = by_command(&words(command)).unwrap_err().to_string();
             assert!(
                 said.starts_with(&format!("`{command}` is no test suite")),

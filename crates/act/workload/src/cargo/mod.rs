@@ -76,7 +76,8 @@ enum Kind {
 }
 
 impl Cargo {
-    /// Reads `command`, which begins with `cargo` (or a path to it).
+    /// Reads `command`, which begins with `cargo` (or a path to it), before which `env` may set
+    /// variables.
     ///
     /// # Errors
     /// When it is not `cargo test`, or has an option that makes no sense under Cohort.
@@ -85,12 +86,15 @@ impl Cargo {
         command: &[String],
         env: &BTreeMap<String, String>,
     ) -> Result<Self, Error> {
-        let arguments = Arguments::parse(command)?;
+        let (set, cargo) = environment::split_env(command);
+        let set = set.iter().filter_map(|word| word.split_once('='));
+        let mut env = env.clone();
+        env.extend(set.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok(Cargo {
             root,
             command: command.to_vec(),
-            arguments,
-            env: env.clone(),
+            arguments: Arguments::parse(cargo)?,
+            env,
         })
     }
 
@@ -496,5 +500,21 @@ impl Launches {
             Some(entry) => judge::one(&entry.name, exit),
             None => judge::whole(exit),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_env_sets_is_set() {
+        let command = ["env", "A=1=2", "cargo", "test", "x"].map(str::to_owned);
+        let config = [("A", "config"), ("B", "config")];
+        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let cargo = Cargo::new("/".into(), &command, &config.into()).unwrap();
+        assert_eq!((&*cargo.env["A"], &*cargo.env["B"]), ("1=2", "config"));
+        assert_eq!(cargo.arguments.build, ["x"]);
+        assert_eq!(cargo.command(), command, "as it is resumed");
     }
 }

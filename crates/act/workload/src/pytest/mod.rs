@@ -13,6 +13,7 @@
 //! own file: the hub holds the socket and speaks [`protocol`].
 
 pub mod protocol;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -26,34 +27,21 @@ use cohort_model::{GroupId, Plan, TestCase, ThreadEnd, Verdict};
 use crate::Launch;
 use crate::environment::Variables;
 use protocol::{Collected, Ended, Outcome};
+pub(crate) use word::word;
 
 /// The Python side.
 const PLUGIN: &str = include_str!("../../python/cohort_worker.py");
 /// Its module name.
 const PLUGIN_NAME: &str = "cohort_worker";
-/// Options of runners whose value may be the word `pytest` (`uv run --with pytest pytest`).
-const VALUED: [&str; 11] = [
-    "--with",
-    "-w",
-    "--with-editable",
-    "--extra",
-    "--group",
-    "--only-group",
-    "--from",
-    "--package",
-    "--directory",
-    "--project",
-    "-C",
-];
 /// Bytes of pytest's own words that an error shows, counted from their end.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// What keeps pytest from being run. Texts are pytest's own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The word is missing.
+    /// The command is another.
     #[error(
-        "no word `pytest` in `{command}`: expected a command such as `pytest`, `python -m pytest` or \
+        "`{command}` does not run pytest: expected a command such as `pytest`, `python -m pytest` or \
          `uv run pytest`"
     )]
     NoPytest {
@@ -206,7 +194,7 @@ impl Pytest {
     /// A suite in `root` (absolute) by the user's `command`, in the environment `env`.
     ///
     /// # Errors
-    /// When the word `pytest` is not in `command`.
+    /// When `command` does not run pytest.
     pub fn new(root: PathBuf, command: &[String], env: Variables) -> Result<Self, Error> {
         let word = word(command).ok_or_else(|| Error::NoPytest {
             command: shell_words::join(command),
@@ -309,16 +297,6 @@ impl Pytest {
             cwd: self.root.clone(),
         }
     }
-}
-
-/// Where pytest's name stands: as program, after `-m`, or as a runner's argument, but not as the
-/// value of a runner's option.
-fn word(command: &[String]) -> Option<usize> {
-    (0..command.len()).find(|&at| {
-        let name = Path::new(&command[at]).file_name().and_then(OsStr::to_str);
-        let is_value = at > 0 && VALUED.contains(&command[at - 1].as_str());
-        matches!(name, Some("pytest" | "py.test")) && !is_value
-    })
 }
 
 /// The plan: tests in pytest's order, grouped by file or by what is to stay together. Files that are
@@ -471,6 +449,10 @@ mod tests {
                 "/project/venv/bin/pytest -p cohort_worker",
             ),
             ("/venv/bin/pytest", "/venv/bin/pytest -p cohort_worker"),
+            (
+                "env A=b/pytest coverage run -m pytest",
+                "env 'A=b/pytest' coverage run -m pytest -p cohort_worker",
+            ),
         ] {
             assert_eq!(launched(command), expected);
         }
