@@ -55,7 +55,7 @@ impl Arguments {
             .unwrap_or(rest.len());
         let arguments = Arguments {
             cargo: cargo.to_vec(),
-            build: rest[..split].to_vec(),
+            build: without_message_format(&rest[..split])?,
             harness: rest[split..].iter().skip(1).cloned().collect(),
         };
         arguments
@@ -75,6 +75,31 @@ impl Arguments {
     pub(super) fn configs(&self) -> Vec<String> {
         values(self.cargo.iter().chain(&self.build), "--config")
     }
+}
+
+/// How cargo words its messages is left out, since they are asked for in a form that can be read; that
+/// the user's own program reads them is refused.
+fn without_message_format(build: &[String]) -> Result<Vec<String>, Error> {
+    const OPTION: &str = "--message-format";
+    if values(build.iter(), OPTION)
+        .iter()
+        .any(|format| format.contains("json"))
+    {
+        return Err(Error::Option {
+            option: OPTION.to_owned(),
+            instead: "Cohort reads cargo's messages itself; results come from `--events` and `--junit`",
+        });
+    }
+    let mut kept = Vec::new();
+    let mut words = build.iter();
+    while let Some(word) = words.next() {
+        if word == OPTION {
+            words.next();
+        } else if !word.starts_with("--message-format=") {
+            kept.push(word.clone());
+        }
+    }
+    Ok(kept)
 }
 
 /// The values of an option, written `--option value` or `--option=value`.
@@ -98,9 +123,6 @@ fn refuse_build_option(word: &str) -> Result<(), Error> {
     let instead = match name {
         "--no-run" => {
             "nothing would run; use it with plain `cargo test`, or ask `cohort run --dry-run`"
-        }
-        "--message-format" => {
-            "Cohort reads cargo's messages itself; results come from `--events` and `--junit`"
         }
         "-h" | "--help" => "ask plain `cargo test --help`",
         _ => return Ok(()),
@@ -242,6 +264,10 @@ mod tests {
             ("cargo", "`cargo` does not run"),
             ("cargo test --no-run", "`--no-run`"),
             ("cargo test --message-format=json", "`--message-format`"),
+            (
+                "cargo test --message-format json-render-diagnostics",
+                "`--message-format`",
+            ),
             ("cargo test -- --list", "--dry-run"),
             ("cargo test -- --format=json", "`--format`"),
             ("cargo test -- --logfile x", "`--logfile`"),
@@ -252,6 +278,12 @@ mod tests {
             let said = parse(command).unwrap_err().to_string();
             assert!(said.contains(named), "{command}: {said}");
         }
+    }
+
+    #[test]
+    fn how_messages_are_worded_is_left_out() {
+        let read = parse("cargo t --message-format short a --message-format=human -p b").unwrap();
+        assert_eq!(read.build, ["a", "-p", "b"]);
     }
 
     #[test]
