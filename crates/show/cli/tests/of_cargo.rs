@@ -66,6 +66,17 @@ fn in_a_terminal_it_shows_its_progress_and_the_verdict() {
 }
 
 #[test]
+fn an_alias_of_the_users_is_run() {
+    let suite = sample();
+    std::fs::create_dir(suite.root().join(".cargo")).unwrap();
+    suite.write(".cargo/config.toml", "alias.tt = 'test --offline --lib'\n");
+    let ended = suite.run(&["--", "cargo", "tt", "--message-format=short", "adds"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(suite.verdicts().len(), 1, "{ended:?}");
+    assert_eq!(suite.verdicts()["sample adds"], "passed");
+}
+
+#[test]
 fn in_a_terminal_without_a_cursor_it_writes_lines() {
     let suite = Suite::new(&["a", "b"], "sleep 0.3; test $1 = b");
     for term in [Some("dumb"), None] {

@@ -25,19 +25,9 @@ impl Arguments {
             command: shell_words::join(command),
             hint,
         };
-        let mut at = 1;
-        while command
-            .get(at)
-            .is_some_and(|word| word.starts_with(['+', '-']))
-        {
-            at += if VALUED.contains(&command[at].as_str()) {
-                2
-            } else {
-                1
-            };
-        }
+        let at = subcommand(command);
         match command.get(at).map(String::as_str) {
-            Some("test" | "t") => {}
+            Some(word) if is_test(word) => {}
             Some("nextest") => {
                 return Err(wrong(
                     " (it runs each test in a process of its own, as nextest does; \
@@ -75,6 +65,47 @@ impl Arguments {
     pub(super) fn configs(&self) -> Vec<String> {
         values(self.cargo.iter().chain(&self.build), "--config")
     }
+}
+
+/// Where the subcommand stands, or would.
+fn subcommand(command: &[String]) -> usize {
+    let mut at = 1;
+    while command
+        .get(at)
+        .is_some_and(|word| word.starts_with(['+', '-']))
+    {
+        at += if VALUED.contains(&command[at].as_str()) {
+            2
+        } else {
+            1
+        };
+    }
+    at
+}
+
+/// `command` with an alias of `test` in full. `alias` is asked what the user's word stands for, given
+/// the values of `--config` before it.
+pub(super) fn in_full(
+    command: &[String],
+    alias: impl FnOnce(&str, &[String]) -> Option<Vec<String>>,
+) -> Vec<String> {
+    let mut words = command.to_vec();
+    let at = subcommand(command);
+    let Some(word) = command.get(at).filter(|word| !is_test(word)) else {
+        return words;
+    };
+    let configs = values(command[..at].iter(), "--config");
+    let meant =
+        alias(word, &configs).filter(|meant| meant.first().is_some_and(|word| is_test(word)));
+    if let Some(meant) = meant {
+        words.splice(at..=at, meant);
+    }
+    words
+}
+
+/// The subcommand, or the alias that cargo itself brings.
+fn is_test(word: &str) -> bool {
+    matches!(word, "test" | "t")
 }
 
 /// How cargo words its messages is left out, since they are asked for in a form that can be read; that
@@ -284,6 +315,32 @@ mod tests {
     fn how_messages_are_worded_is_left_out() {
         let read = parse("cargo t --message-format short a --message-format=human -p b").unwrap();
         assert_eq!(read.build, ["a", "-p", "b"]);
+    }
+
+    #[test]
+    fn an_alias_of_test_is_written_in_full() {
+        let in_full = |command: &str| {
+            let alias = |word: &str, configs: &[String]| match word {
+                "tt" => Some(vec!["t".to_owned(), "--workspace".to_owned()]),
+                "lint" => Some(vec!["clippy".to_owned()]),
+                "given" => Some([&["test".to_owned()], configs].concat()),
+                _ => None,
+            };
+            in_full(&shell_words::split(command).unwrap(), alias).join(" ")
+        };
+        for (command, expected) in [
+            (
+                "cargo +nightly tt -p x",
+                "cargo +nightly t --workspace -p x",
+            ),
+            ("cargo --config a given", "cargo --config a test a"),
+            ("cargo t tt", "cargo t tt"),
+            ("cargo lint", "cargo lint"),
+            ("cargo nextest run", "cargo nextest run"),
+            ("cargo", "cargo"),
+        ] {
+            assert_eq!(in_full(command), expected);
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Cargo {
     /// variables.
     ///
     /// # Errors
-    /// When it is not `cargo test`, or has an option that makes no sense under Cohort.
+    /// When it is not `cargo test` or an alias of it, or has an option that makes no sense under Cohort.
     pub(crate) fn new(
         root: PathBuf,
         command: &[String],
@@ -90,10 +90,13 @@ impl Cargo {
         let set = set.iter().filter_map(|word| word.split_once('='));
         let mut env = env.clone();
         env.extend(set.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let cargo = arguments::in_full(cargo, |alias, configs| {
+            Settings::read(&root, &environment::with(&env), configs).alias(alias)
+        });
         Ok(Cargo {
             root,
             command: command.to_vec(),
-            arguments: Arguments::parse(cargo)?,
+            arguments: Arguments::parse(&cargo)?,
             env,
         })
     }

@@ -128,6 +128,13 @@ impl Settings {
         })
     }
 
+    /// What the user's subcommand `name` stands for.
+    pub(super) fn alias(&self, name: &str) -> Option<Vec<String>> {
+        self.all()
+            .find_map(|(_, file)| file.get("alias")?.get(name))
+            .map(words)
+    }
+
     /// The `rustdoc` configured in a file.
     pub(super) fn rustdoc(&self) -> Option<PathBuf> {
         self.all().find_map(|(directory, file)| {
@@ -219,11 +226,11 @@ mod tests {
         for (directory, text) in [
             (
                 root.path(),
-                "build.target = 'far'\n[target.near]\nrunner = 'outer'\n[target.far]\nrunner = 'qemu -x'",
+                "build.target = 'far'\nalias.tt = 'test --far'\n[target.near]\nrunner = 'outer'\n[target.far]\nrunner = 'qemu -x'",
             ),
             (
                 &*inner,
-                "[target.near]\nrunner = ['./run', 'a b']\n[target.'cfg(unix)']\nrunner = 'x'",
+                "alias.tt = ['t', 'a b']\n[target.near]\nrunner = ['./run', 'a b']\n[target.'cfg(unix)']\nrunner = 'x'",
             ),
         ] {
             fs::create_dir_all(directory.join(".cargo")).unwrap();
@@ -246,6 +253,8 @@ mod tests {
         assert_eq!(runner(&settings, "else", &env), Some(vec!["x".to_owned()]));
         assert_eq!(settings.runner("else", &env, Vec::new), None);
         assert_eq!(settings.targets(&env), ["far"]);
+        assert_eq!(settings.alias("tt").unwrap(), ["t", "a b"]);
+        assert_eq!(settings.alias("t"), None);
         assert_eq!(settings.file_form("near"), Some(Form::List));
         assert_eq!(settings.file_form("far"), Some(Form::Text));
         env.insert("CARGO_TARGET_NEAR_RUNNER".into(), "mine --fast".into());
