@@ -8,8 +8,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    At, Decision, Finding, GroupId, Isolation, Observation, Policy, SuiteKind, TestCase, TestHistory,
-    TestResult,
+    At, Decision, Finding, GroupId, Isolation, Observation, Policy, SuiteKind, TestCase,
+    TestHistory, TestResult,
 };
 
 /// What the campaign may use of this host.

@@ -528,6 +528,7 @@ class Collector:
         self.options = options
         self.errors = []
         self.skipped = []
+        self.reports_all = False
         self.children = {}
 
     def announce(self, session):

@@ -259,6 +259,7 @@ impl Hub {
                 worker,
                 basetemp: &basetemp,
                 seed: None,
+                reports_all: false,
             };
             let launch = self
                 .pytest

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{Command, Observation, Record, TestResult, ThreadEnd, ThreadId};
+use cohort_model::{Command, Observation, Record, TestResult, ThreadEnd, ThreadId, Verdict};
 use cohort_store::{Error, LogWriter};
 
 /// Something that shows a campaign. It is told records and time, and decides nothing.
@@ -19,6 +19,8 @@ pub(crate) struct Ledger {
     faces: Vec<Box<dyn Face>>,
     pub(crate) results: Vec<TestResult>,
     pub(crate) ends: BTreeMap<ThreadId, ThreadEnd>,
+    /// Why the first instance was lost since a thread ended by itself.
+    pub(crate) lost: Option<String>,
     /// Added, and not told to the faces yet.
     untold: Vec<Record>,
     broken: bool,
@@ -31,6 +33,7 @@ impl Ledger {
             faces,
             results: Vec::new(),
             ends: BTreeMap::new(),
+            lost: None,
             untold: Vec::new(),
             broken: false,
         }
@@ -72,8 +75,17 @@ impl Ledger {
         match record {
             Record::Seen { observations, .. } => {
                 for observation in observations {
-                    if let Observation::ThreadEnded(end) = observation {
-                        self.ends.insert(end.thread, end.clone());
+                    match observation {
+                        Observation::ThreadEnded(end) => {
+                            self.ends.insert(end.thread, end.clone());
+                            if end.verdict != Verdict::Aborted {
+                                self.lost = None;
+                            }
+                        }
+                        Observation::InstanceLost { reason, .. } => {
+                            self.lost.get_or_insert_with(|| reason.clone());
+                        }
+                        _ => {}
                     }
                 }
             }

@@ -340,7 +340,8 @@ impl Hub {
             }
             FromInit::Ended(ended) => {
                 let exit = (ended.exit_code, ended.signal);
-                self.worker_process_ended(instance, exit);
+                let words = [ended.stdout, ended.stderr].concat();
+                self.worker_process_ended(instance, exit, &words);
             }
             FromInit::StartFailed { message, .. } => self.init_gone(instance, &message),
         }
@@ -410,10 +411,10 @@ impl Hub {
     }
 
     pub(crate) fn end_thread(&mut self, place: InstanceId, end: ThreadEnd) {
-        if end.verdict.is_failure() {
-            if let Some(collector) = &self.collector {
-                collector.note_failure(place);
-            }
+        if end.verdict.is_failure()
+            && let Some(collector) = &self.collector
+        {
+            collector.note_failure(place);
         }
         self.seen.push(Observation::ThreadEnded(end));
     }
@@ -452,7 +453,7 @@ impl Hub {
                 .get_or_insert(format!("pytest's collector is gone ({why})"));
             self.seen.push(Observation::Interrupted);
         } else {
-            self.worker_process_ended(id, (None, None));
+            self.worker_process_ended(id, (None, None), b"");
             self.seen.push(Observation::InstanceLost {
                 instance: id,
                 reason: why.to_owned(),
@@ -488,7 +489,7 @@ impl Hub {
         } = message
         {
             if python.collector == Some(connection) {
-                self.worker_exited(worker, (code, signal));
+                self.worker_exited(worker, (code, signal), b"");
             }
             return Ok(());
         }
@@ -612,16 +613,27 @@ impl Hub {
         }
     }
 
-    fn worker_process_ended(&mut self, instance: InstanceId, exit: (Option<i32>, Option<i32>)) {
+    /// A worker that was launched anew ended; `words` is all that it wrote.
+    fn worker_process_ended(
+        &mut self,
+        instance: InstanceId,
+        exit: (Option<i32>, Option<i32>),
+        words: &[u8],
+    ) {
         let Runner::Python(python) = &mut self.runner else {
             return;
         };
         if let Some((number, _)) = python.worker_of(instance) {
-            self.worker_exited(number, exit);
+            self.worker_exited(number, exit, words);
         }
     }
 
-    fn worker_exited(&mut self, number: u32, (code, signal): (Option<i32>, Option<i32>)) {
+    fn worker_exited(
+        &mut self,
+        number: u32,
+        (code, signal): (Option<i32>, Option<i32>),
+        words: &[u8],
+    ) {
         let Runner::Python(python) = &mut self.runner else {
             return;
         };
@@ -631,7 +643,7 @@ impl Hub {
         if let Some(instance) = self.instances.get(&worker.instance) {
             instance.kill_inside(worker.pid);
         }
-        let words = std::fs::read(&worker.log).unwrap_or_default();
+        let words = [&*std::fs::read(&worker.log).unwrap_or_default(), words].concat();
         let words = &words[words.len().saturating_sub(LAST_WORDS_BYTES)..];
         let how = match (code, signal) {
             (Some(code), _) => format!("exited with code {code}"),
@@ -700,7 +712,13 @@ impl Hub {
             (None, _) if self.stopped.is_some() => Ending::Interrupted,
             (None, _) => Ending::Broken,
         };
-        let lost = || "instances could not be opened; see `cohort doctor`".to_owned();
+        let lost = || {
+            let why = self.ledger.lost.as_deref().unwrap_or_default();
+            // Of a traceback the last line says what it was.
+            let why = why.lines().rfind(|line| !line.trim().is_empty());
+            let why = why.map_or_else(String::new, |why| format!(": {}", why.trim()));
+            format!("instances could not be opened{why}; see `cohort doctor`")
+        };
         let message = match ending {
             Ending::Complete => None,
             Ending::Interrupted => self.stopped.clone(),

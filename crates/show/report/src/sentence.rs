@@ -121,7 +121,9 @@ pub(crate) fn conclusion(view: &View, result: &TestResult, columns: usize) -> Op
         .say(Tone::Strong, name)
         .plain("  ")
         .say(Tone::Faint, about);
-    let broken = view.broken(result.test).and_then(|text| text.trim_end().lines().last());
+    let broken = view
+        .broken(result.test)
+        .and_then(|text| text.trim_end().lines().last());
     Some(
         match end
             .and_then(|end| end.message.as_deref())

@@ -273,7 +273,8 @@ impl Summary<'_> {
         let (label, what) = match end.ending {
             Ending::Complete => {
                 let code = end.suite_exit?;
-                let what = format!("exit code {code} of the suite's own runner; its reasons stand above");
+                let what =
+                    format!("exit code {code} of the suite's own runner; its reasons stand above");
                 ("no test failed", what)
             }
             Ending::Interrupted => ("interrupted", message?),

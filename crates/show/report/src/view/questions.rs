@@ -122,6 +122,9 @@ impl View {
         let strict = self.start.as_ref().is_some_and(|start| start.strict);
         self.counts.failures() + self.counts.aborted > 0
             || strict && !self.load_sensitive.is_empty()
-            || self.end.as_ref().is_some_and(|end| end.suite_exit.is_some())
+            || self
+                .end
+                .as_ref()
+                .is_some_and(|end| end.suite_exit.is_some())
     }
 }
