@@ -846,7 +846,7 @@ class Worker:
         self.spool = None
         self.spool_path = os.path.join(os.path.dirname(start.socket), "reports-%d" % number)
         self.reports_all = start.reports_all or _collector is not None and _collector.reports_all
-        self.failed_last = {}
+        self.failed_last = set()
         self.items = {}
         # The test for which fixtures were kept.
         self.kept_for = None
@@ -859,7 +859,7 @@ class Worker:
     def announce(self, items):
         self.items = _named(items)
         cache = items[0].config.pluginmanager.getplugin("lfplugin") if items else None
-        self.failed_last = getattr(cache, "lastfailed", None) or {}
+        self.failed_last = {str(one) for one in getattr(cache, "lastfailed", None) or ()}
         self.channel.send("ready", worker=self.number, count=len(self.items), hash=_hash(self.items))
 
     def serve(self, session):

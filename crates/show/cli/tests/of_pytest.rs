@@ -1,0 +1,264 @@
+//! The real program runs suites on real pytest; what pytest itself writes at the end of a session is
+//! compared with what it writes alone.
+//!
+//! Needs an interpreter that has pytest, pytest-cov and pytest-xdist: `COHORT_TEST_PYTHON`. Without one
+//! each test says so and leaves itself out.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{Ended, Suite};
+
+/// The interpreter's pytest.
+fn pytest() -> Option<String> {
+    let python = std::env::var("COHORT_TEST_PYTHON").unwrap_or_default();
+    let pytest = Path::new(&python).with_file_name("pytest");
+    if pytest.exists() {
+        return Some(pytest.to_string_lossy().into_owned());
+    }
+    eprintln!("LEFT OUT: set COHORT_TEST_PYTHON to an interpreter that has pytest");
+    None
+}
+
+/// `cohort run -- pytest WORDS`.
+fn run(suite: &Suite, pytest: &str, words: &[&str]) -> Ended {
+    suite.run(&[&["--", pytest, "-p", "no:cacheprovider"], words].concat())
+}
+
+/// pytest alone.
+fn alone(suite: &Suite, pytest: &str, words: &[&str]) -> Ended {
+    let mut command = Command::new(pytest);
+    command.args(["-p", "no:cacheprovider"]).args(words);
+    suite.spawn(command).end()
+}
+
+/// `classname`, `name` and what is within each test case of a JUnit report, in order.
+fn cases(suite: &Suite, name: &str) -> Vec<String> {
+    let xml = suite.read(name);
+    let cases = xml.split("<testcase ").skip(1);
+    cases
+        .map(|case| {
+            let case = case.split("</testsuite>").next().unwrap();
+            let attribute = |name: &str| {
+                let after = case.split(&format!("{name}=\"")).nth(1);
+                after.and_then(|rest| rest.split('"').next()).unwrap_or("")
+            };
+            let tags = ["<failure", "<skipped", "<property "];
+            let within: Vec<&str> = tags.into_iter().filter(|tag| case.contains(tag)).collect();
+            format!(
+                "{} {} {within:?}",
+                attribute("classname"),
+                attribute(" name")
+            )
+        })
+        .collect()
+}
+
+const OUTCOMES: &str = "\
+import pytest
+
+@pytest.mark.parametrize('number', range(20))
+def test_number(number):
+    assert number != 7
+
+@pytest.mark.skip(reason='not now')
+def test_skipped(): pass
+
+@pytest.mark.xfail(reason='known')
+def test_expected(): assert 0
+
+def test_property(record_property):
+    record_property('key', 'value')
+
+class TestInside:
+    @pytest.mark.parametrize('text', ['a::b/c.py', 'line\\nline'])
+    def test_text(self, text): pass
+";
+
+#[test]
+fn pytests_own_reports_are_as_without_cohort() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_outcomes.py", OUTCOMES);
+    suite.write(
+        "conftest.py",
+        "def pytest_sessionfinish(session, exitstatus):\n\
+         \x20   open('finished', 'a').write('%d\\n' % exitstatus)\n\
+         def pytest_terminal_summary(terminalreporter):\n\
+         \x20   count = len(terminalreporter.stats['passed'])\n\
+         \x20   terminalreporter.write_line('conftest counts %d' % count)\n",
+    );
+    let ended = run(
+        &suite,
+        &pytest,
+        &["--junit-xml=ours.xml", "-o", "junit_family=xunit1", "-rs"],
+    );
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(suite.read("finished"), "1\n");
+    assert!(ended.stdout.contains("conftest counts 22"), "{ended:?}");
+    assert!(
+        ended.stdout.contains("SKIPPED [1] test_outcomes.py"),
+        "{ended:?}"
+    );
+    let words = ["--junit-xml=alone.xml", "-o", "junit_family=xunit1"];
+    alone(&suite, &pytest, &words);
+    assert_eq!(cases(&suite, "ours.xml"), cases(&suite, "alone.xml"));
+    assert_eq!(cases(&suite, "ours.xml").len(), 25);
+}
+
+#[test]
+fn a_worker_that_died_is_a_failure_in_pytests_report_too() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write(
+        "test_dies.py",
+        "import os\ndef test_dies(): os._exit(3)\ndef test_other(): pass\n",
+    );
+    let ended = run(&suite, &pytest, &["--junit-xml=ours.xml"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let cases = cases(&suite, "ours.xml");
+    assert!(
+        cases.contains(&"test_dies test_dies [\"<failure\"]".to_owned()),
+        "{cases:?}"
+    );
+    assert!(suite.read("ours.xml").contains("exited with code 3"));
+}
+
+#[test]
+fn the_failed_ones_are_run_again_on_request() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_outcomes.py", OUTCOMES);
+    let ended = suite.run(&["--", &pytest]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let ended = suite.run(&["--", &pytest, "--lf"]);
+    assert!(ended.stdout.contains("1 test: 1 failed"), "{ended:?}");
+    suite.write("test_outcomes.py", &OUTCOMES.replace("number != 7", "True"));
+    let ended = suite.run(&["--", &pytest, "--lf"]);
+    assert!(ended.stdout.contains("1 test: 1 passed"), "{ended:?}");
+    let ended = suite.run(&["--", &pytest, "--lf"]);
+    assert!(ended.stdout.contains("25 tests: 24 passed"), "{ended:?}");
+}
+
+#[test]
+fn coverage_is_that_of_all_workers() {
+    let Some(pytest) = pytest() else { return };
+    for conftest in ["", "opened = open('side', 'w')\n"] {
+        let suite = Suite::empty();
+        suite.write("conftest.py", conftest);
+        suite.write(
+            "covered.py",
+            "def a():\n    return 1\ndef b():\n    return 2\ndef c():\n    return 3\n",
+        );
+        suite.write(
+            "test_covered.py",
+            "import covered, time\n\
+             def test_a():\n    time.sleep(0.2)\n    covered.a()\n\
+             def test_b():\n    time.sleep(0.2)\n    covered.b()\n",
+        );
+        let words = ["--cov=covered", "--cov-report=term-missing"];
+        let ended = run(&suite, &pytest, &words);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let line = |ended: &Ended| {
+            let line = ended
+                .stdout
+                .lines()
+                .find(|line| line.starts_with("covered.py"));
+            line.map(str::to_owned)
+        };
+        assert_eq!(
+            line(&ended),
+            line(&alone(&suite, &pytest, &words)),
+            "{ended:?}"
+        );
+        let ended = run(&suite, &pytest, &["--cov=covered", "--cov-fail-under=100"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains("no test failed"), "{ended:?}");
+    }
+}
+
+#[test]
+fn it_stops_at_the_first_failure_when_pytest_would() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    let tests = (0..200).map(|number| {
+        format!("def test_{number}():\n    time.sleep(0.05)\n    assert {number} != 3\n")
+    });
+    suite.write(
+        "test_many.py",
+        &("import time\n".to_owned() + &tests.collect::<String>()),
+    );
+    let ended = run(&suite, &pytest, &["-x"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stdout.contains("stopped after the first failure"),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains("not run"), "{ended:?}");
+    let replayed = suite.cohort(&["replay"]);
+    assert_eq!(replayed.code, Some(0), "{replayed:?}");
+}
+
+#[test]
+fn what_cannot_be_collected_fails_while_the_rest_runs() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_broken.py", "import no_such_module\n");
+    suite.write("test_whole.py", "def test_whole(): pass\n");
+    let ended = run(&suite, &pytest, &["--continue-on-collection-errors"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stdout.contains("2 tests: 1 failed, 1 passed"),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stdout.contains("No module named 'no_such_module'"),
+        "{ended:?}"
+    );
+    let ended = run(&suite, &pytest, &[]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+}
+
+#[test]
+fn tests_that_belong_together_stay_together() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    let text = "import os, time, pytest\n\
+        @pytest.mark.parametrize('number', range(12))\n\
+        def test_n(number):\n\
+        \x20   time.sleep(0.03)\n\
+        \x20   open('pids-' + __name__, 'a').write('%d\\n' % os.getpid())\n";
+    for name in ["test_a.py", "test_b.py"] {
+        suite.write(name, text);
+    }
+    let ended = run(&suite, &pytest, &["-n4", "--dist", "loadfile"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for name in ["pids-test_a", "pids-test_b"] {
+        let pids = suite.read(name);
+        let mut pids: Vec<&str> = pids.lines().collect();
+        assert_eq!(pids.len(), 12);
+        pids.dedup();
+        assert_eq!(pids.len(), 1, "{name}: {pids:?}");
+    }
+}
+
+#[test]
+fn what_is_no_run_of_tests_is_passed_on() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_one.py", "def test_one(): pass\n");
+    let ended = run(&suite, &pytest, &["--collect-only", "-q"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("test_one.py::test_one"), "{ended:?}");
+}
+
+#[test]
+fn uncaptured_output_is_shown() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_says.py", "def test_says(): print('said aloud')\n");
+    let ended = run(&suite, &pytest, &["-s"]);
+    assert!(ended.stdout.contains("    said aloud\n"), "{ended:?}");
+}
