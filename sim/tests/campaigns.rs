@@ -1,6 +1,8 @@
 //! Rules that every campaign keeps, tried on random suites and hosts.
 
-use cohort_model::{Budget, Plan, Policy, Verdict};
+use std::collections::BTreeSet;
+
+use cohort_model::{Budget, Command, GroupId, Plan, Policy, Verdict};
 use cohort_orchestrator::Orchestrator;
 use cohort_sim::{Needs, Outcome, Random, plan, run};
 use proptest::prelude::*;
@@ -193,6 +195,67 @@ fn the_longest_test_starts_early_once_its_group_is_known() {
         "{} against {bound}",
         outcome.wall_us
     );
+}
+
+#[test]
+fn it_stops_at_the_failures_that_are_allowed_and_no_load_sensitive_test_is_one() {
+    let waits = Needs {
+        cpu_us: 2_000,
+        wait_us: 300_000,
+        ..Needs::default()
+    };
+    let mut needs = same(waits, 3000);
+    needs[100].sensitive = true;
+    needs[390].fails = true;
+    needs[390].wait_us = 3_000_000;
+    let mut suite = plan(3000, 1, true);
+    suite.failures_max = Some(1);
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &suite, &needs, false);
+    assert_eq!(failures(&outcome), 1);
+    assert!(outcome.results.len() < 3000, "{}", outcome.results.len());
+    let sensitive = outcome.results.iter().find(|result| result.load_sensitive);
+    assert_eq!(sensitive.map(|result| result.test.0), Some(100));
+}
+
+#[test]
+fn a_group_that_belongs_together_stays_on_one_instance() {
+    let mut needs = same(
+        Needs {
+            cpu_us: 2_000,
+            wait_us: 50_000,
+            ..Needs::default()
+        },
+        120,
+    );
+    needs[17].wait_us = 2_000_000;
+    let mut suite = plan(120, 3, true);
+    suite.together = [GroupId(0), GroupId(2)].into();
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &suite, &needs, true);
+    let mut places = vec![BTreeSet::new(); 3];
+    for (_, _, step) in &outcome.steps {
+        for decision in &step.decisions {
+            if let Command::StartThread { test, instance, .. } = decision.command {
+                places[suite.tests[test.index()].group.index()].insert(instance);
+            }
+        }
+    }
+    assert_eq!((places[0].len(), places[2].len()), (1, 1));
+    assert!(places[1].len() > 1, "{places:?}");
+}
+
+#[test]
+fn what_cannot_be_run_fails_without_being_run() {
+    let mut suite = plan(3, 1, true);
+    suite.tests[1].broken = Some("no module".to_owned());
+    let needs = same(Needs::default(), 3);
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &suite, &needs, false);
+    let failed: Vec<_> = outcome
+        .results
+        .iter()
+        .filter(|one| one.verdict.is_failure())
+        .collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!((failed[0].test.0, failed[0].threads.len()), (1, 0));
 }
 
 fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {

@@ -47,6 +47,8 @@ pub enum Verdict {
     Passed,
     /// The test ended by itself and reported failure.
     Failed,
+    /// It failed, as its author said it would (pytest's `xfail`).
+    ExpectedFailure,
     /// The test decided not to run (pytest's skip) or was listed as ignored.
     Skipped,
     /// It died of a signal that Cohort did not send.
@@ -60,10 +62,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether it ran to its end and came out as its author meant it to.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        matches!(self, Verdict::Passed | Verdict::ExpectedFailure)
+    }
+
     /// Whether a campaign with this result fails.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        !matches!(self, Verdict::Passed | Verdict::Skipped)
+        !self.is_success() && self != Verdict::Skipped
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cohort_model::{Plan, SuiteKind, TestHistory, TestResult, ThreadEnd, ThreadId, Verdict};
+use cohort_model::{Plan, SuiteKind, TestHistory, TestResult, ThreadEnd, ThreadId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::Error;
@@ -152,7 +152,7 @@ fn remember(known: &mut TestHistory, result: &TestResult, ends: &BTreeMap<Thread
     known.load_sensitive += u32::from(result.load_sensitive);
     let last = result.threads.last().and_then(|thread| ends.get(thread));
     if let Some(end) = last
-        && result.verdict == Verdict::Passed
+        && result.verdict.is_success()
     {
         known.usage.push(end.usage);
         let surplus = known.usage.len().saturating_sub(USAGE_KEPT);
@@ -162,7 +162,7 @@ fn remember(known: &mut TestHistory, result: &TestResult, ends: &BTreeMap<Thread
 
 #[cfg(test)]
 mod tests {
-    use cohort_model::{GroupId, TestCase, TestId, Usage};
+    use cohort_model::{GroupId, TestCase, TestId, Usage, Verdict};
 
     use super::*;
 

@@ -354,7 +354,11 @@ impl Orchestrator {
         let memory = self
             .promises
             .promise(instance, if keep { has } else { wanted });
-        if memory != has || lane.specialty != start.specialty {
+        // A test of no kind yet is as well off with what its instance is for already.
+        let alike = lane.specialty == start.specialty
+            || start.specialty == Specialty::General
+                && lane.allotment.cpu_weight == allotment_weight(Specialty::General);
+        if memory != has || !alike {
             let to = (start.specialty, Some(memory));
             self.set(instance, to, (start.reason.clone(), step));
         }

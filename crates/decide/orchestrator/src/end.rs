@@ -29,7 +29,7 @@ impl Orchestrator {
         if verdict != Verdict::Aborted {
             self.open_failures = 0;
         }
-        if verdict == Verdict::Passed {
+        if verdict.is_success() {
             self.costs.learn(run.test, &end.usage);
             self.queue.learned(run.group, &self.costs);
         }
@@ -127,7 +127,7 @@ impl Orchestrator {
 fn verdict(run: &Run, end: &ThreadEnd) -> Verdict {
     match run.killed {
         // It may have ended by itself just before the order to kill it arrived.
-        Some(_) if end.verdict == Verdict::Passed || end.verdict == Verdict::Skipped => end.verdict,
+        Some(_) if !end.verdict.is_failure() => end.verdict,
         Some(KillReason::Timeout | KillReason::Stalled) => Verdict::TimedOut,
         Some(KillReason::Memory) => Verdict::OutOfMemory,
         Some(KillReason::Disk) => Verdict::Failed,

@@ -153,7 +153,10 @@ impl Reporter<'_> {
         if self.result.verdict != Verdict::Passed
             && let Some(end) = self.end()
         {
-            case.status.set_type(sentence::verdict(end.verdict));
+            case.status.set_type(match end.verdict {
+                Verdict::ExpectedFailure => "pytest.xfail",
+                verdict => sentence::verdict(verdict),
+            });
             case.status.set_message(text(&message(self.view, end)));
             self.add_output(&mut case);
         }
@@ -238,7 +241,8 @@ fn message(view: &View, end: &ThreadEnd) -> String {
 fn status(verdict: Verdict) -> TestCaseStatus {
     match verdict {
         Verdict::Passed => TestCaseStatus::success(),
-        Verdict::Skipped => TestCaseStatus::skipped(),
+        // As pytest writes what it calls xfailed.
+        Verdict::ExpectedFailure | Verdict::Skipped => TestCaseStatus::skipped(),
         other => TestCaseStatus::non_success(non_success(other)),
     }
 }

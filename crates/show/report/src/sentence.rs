@@ -25,6 +25,7 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "passed",
         Verdict::Failed => "failed",
+        Verdict::ExpectedFailure => "failed as expected",
         Verdict::Skipped => "skipped",
         Verdict::Crashed => "crashed",
         Verdict::TimedOut => "timed out",

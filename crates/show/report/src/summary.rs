@@ -314,6 +314,7 @@ impl Summary<'_> {
         let Counts {
             passed,
             failed,
+            expected_failures,
             skipped,
             crashed,
             timed_out,
@@ -334,6 +335,7 @@ impl Summary<'_> {
             (out_of_memory, "out of memory"),
             (aborted, "stopped"),
             (passed, passed_label.as_str()),
+            (expected_failures, "failed as expected"),
             (skipped, "skipped"),
             (self.view.not_run(), "not run"),
         ];

@@ -27,6 +27,8 @@ pub struct Counts {
     pub passed: usize,
     /// Failed by themselves.
     pub failed: usize,
+    /// Failed, as they were meant to.
+    pub expected_failures: usize,
     /// Not run: skipped by themselves, or listed as ignored.
     pub skipped: usize,
     /// Died of a signal.
@@ -44,6 +46,7 @@ impl Counts {
         *match verdict {
             Verdict::Passed => &mut self.passed,
             Verdict::Failed => &mut self.failed,
+            Verdict::ExpectedFailure => &mut self.expected_failures,
             Verdict::Skipped => &mut self.skipped,
             Verdict::Crashed => &mut self.crashed,
             Verdict::TimedOut => &mut self.timed_out,
@@ -55,7 +58,7 @@ impl Counts {
     /// All that have a result.
     #[must_use]
     pub fn concluded(&self) -> usize {
-        self.passed + self.skipped + self.aborted + self.failures()
+        self.passed + self.expected_failures + self.skipped + self.aborted + self.failures()
     }
 
     /// All that ran and failed, in whichever way.

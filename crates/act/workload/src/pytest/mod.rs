@@ -361,7 +361,8 @@ pub struct Output {
 #[must_use]
 pub fn end(ended: Ended) -> (ThreadEnd, Output) {
     let verdict = match ended.outcome {
-        Outcome::Passed | Outcome::Xfailed | Outcome::Xpassed => Verdict::Passed,
+        Outcome::Passed | Outcome::Xpassed => Verdict::Passed,
+        Outcome::Xfailed => Verdict::ExpectedFailure,
         Outcome::Failed | Outcome::Error => Verdict::Failed,
         Outcome::Skipped => Verdict::Skipped,
     };
