@@ -20,6 +20,7 @@ mod past;
 mod python;
 mod shell;
 mod threads;
+mod workers;
 
 pub use ledger::Face;
 pub use past::{Difference, Past, PastError, Replay, replay};

@@ -11,17 +11,16 @@ use cohort_model::{
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
 use cohort_telemetry::{Collector, HostReader, Settings};
-use cohort_workload::pytest::protocol::FromPython;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 
 use crate::closing::Closed;
 use crate::discover::{Discovered, Instances, Runner};
-use crate::event::{Connection, Event, Events};
+use crate::event::{Event, Events};
 use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
 use crate::ledger::Ledger;
-use crate::python::{COLLECTOR, State, WORKER_THREAD};
+use crate::python::{COLLECTOR, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
 use crate::{Error, Face, Outcome, Setup, Show};
 
@@ -29,8 +28,6 @@ use crate::{Error, Face, Outcome, Setup, Show};
 const HOST_INTERVAL: Duration = Duration::from_millis(50);
 /// Between looks of the faces at the time.
 pub(crate) const FACE_INTERVAL: Duration = Duration::from_millis(100);
-/// Bytes of a dead worker's last words that are kept.
-const LAST_WORDS_BYTES: usize = 64 << 10;
 
 /// Everything the loop works on.
 pub(crate) struct Hub {
@@ -45,11 +42,11 @@ pub(crate) struct Hub {
     /// Instances that are being removed.
     pub(crate) closing: Vec<JoinHandle<Vec<String>>>,
     pub(crate) ledger: Ledger,
-    campaign: Campaign,
+    pub(crate) campaign: Campaign,
     epoch: Instant,
     start: At,
-    show: Show,
-    broken: Option<String>,
+    pub(crate) show: Show,
+    pub(crate) broken: Option<String>,
     pub(crate) stopped: Option<String>,
 }
 
@@ -377,7 +374,7 @@ impl Hub {
     ///
     /// A failure is one for memory when the kernel killed for memory in its instance meanwhile, or
     /// when it was held at its limit and ran into it (some system calls fail there).
-    fn account(&mut self, thread: &Thread, end: &mut ThreadEnd) {
+    pub(crate) fn account(&mut self, thread: &Thread, end: &mut ThreadEnd) {
         end.usage.memory_peak = end.usage.memory_peak.max(thread.memory_seen);
         let Some(instance) = self.instances.get_mut(&thread.place) else {
             return;
@@ -419,7 +416,7 @@ impl Hub {
         self.seen.push(Observation::ThreadEnded(end));
     }
 
-    fn note_broken(&mut self, kept: Result<(), cohort_store::Error>) {
+    pub(crate) fn note_broken(&mut self, kept: Result<(), cohort_store::Error>) {
         if let Err(error) = kept
             && self.broken.is_none()
         {
@@ -457,238 +454,6 @@ impl Hub {
             self.seen.push(Observation::InstanceLost {
                 instance: id,
                 reason: why.to_owned(),
-            });
-        }
-    }
-
-    async fn python_said(
-        &mut self,
-        connection: Connection,
-        message: FromPython,
-    ) -> Result<(), Error> {
-        let Runner::Python(python) = &mut self.runner else {
-            return Ok(());
-        };
-        if let FromPython::Hello(hello) = message {
-            let known = hello
-                .worker
-                .and_then(|worker| python.workers.get_mut(&worker));
-            if let (Some(worker), true) = (known, hello.token == python.token) {
-                worker.connection = Some(connection);
-                worker.pid = i32::try_from(hello.pid).ok();
-                python.behind.insert(connection, hello.worker);
-                let (instance, pid) = (worker.instance, worker.pid);
-                self.watch(instance, pid);
-            }
-            return Ok(());
-        }
-        if let FromPython::WorkerExited {
-            worker,
-            code,
-            signal,
-        } = message
-        {
-            if python.collector == Some(connection) {
-                self.worker_exited(worker, (code, signal), b"");
-            }
-            return Ok(());
-        }
-        let Some(&Some(number)) = python.behind.get(&connection) else {
-            return Ok(());
-        };
-        match message {
-            FromPython::Ready { .. } => self.worker_ready(number).await?,
-            FromPython::Yielded { thread } => {
-                if let Some(worker) = python.workers.get_mut(&number)
-                    && let State::Busy(task) = worker.state
-                    && task.thread == thread
-                {
-                    worker.state = State::Asked(task);
-                    self.seen.push(Observation::ThreadYielded { thread });
-                }
-            }
-            FromPython::Ended(ended) => self.worker_ended(number, ended).await?,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    async fn worker_ready(&mut self, number: u32) -> Result<(), Error> {
-        let Runner::Python(python) = &mut self.runner else {
-            return Ok(());
-        };
-        let Some(worker) = python.workers.get_mut(&number) else {
-            return Ok(());
-        };
-        let next = worker.tasks().1;
-        worker.state = State::Idle;
-        if let Some(task) = next {
-            python.run(number, task).await?;
-            self.seen.push(Observation::ThreadStarted {
-                thread: task.thread,
-            });
-        }
-        Ok(())
-    }
-
-    async fn worker_ended(
-        &mut self,
-        number: u32,
-        ended: cohort_workload::pytest::protocol::Ended,
-    ) -> Result<(), Error> {
-        let (stop, last) = (ended.stop.clone(), ended.last);
-        let (mut end, mut output) = cohort_workload::pytest::end(ended);
-        if let Runner::Python(python) = &mut self.runner
-            && let Some(worker) = python.workers.get_mut(&number)
-        {
-            output.stdout.push_str(&worker.new_words());
-        }
-        let thread = self.threads.remove(&end.thread);
-        if let Some(thread) = &thread {
-            self.account(thread, &mut end);
-        }
-        if end.verdict.is_failure() || self.show > Show::Failed {
-            let keep = |stream, text: &str| {
-                self.campaign
-                    .keep_output(end.thread, stream, text.as_bytes())
-            };
-            let kept = keep(Stream::Report, &output.report)
-                .and(keep(Stream::Stdout, &output.stdout))
-                .and(keep(Stream::Stderr, &output.stderr));
-            self.note_broken(kept);
-        }
-        let Runner::Python(python) = &mut self.runner else {
-            return Ok(());
-        };
-        let Some(worker) = python.workers.get_mut(&number) else {
-            return Ok(());
-        };
-        let instance = worker.instance;
-        let next = worker.tasks().1;
-        worker.state = if last {
-            State::Starting(next)
-        } else {
-            State::Idle
-        };
-        if let Some(task) = next
-            && !last
-        {
-            python.run(number, task).await?;
-            self.end_thread(instance, end);
-            self.seen.push(Observation::ThreadStarted {
-                thread: task.thread,
-            });
-        } else {
-            self.end_thread(instance, end);
-        }
-        if let Some(stop) = stop {
-            self.stopped
-                .get_or_insert(format!("a test stopped the run: {stop}"));
-            self.seen.push(Observation::Interrupted);
-        }
-        Ok(())
-    }
-
-    /// A worker whose connection ended will end itself; if it does not, it is made to.
-    fn python_gone(&mut self, connection: Connection) {
-        let Runner::Python(python) = &mut self.runner else {
-            return;
-        };
-        python.connections.remove(&connection);
-        match python.behind.remove(&connection) {
-            Some(Some(number)) => {
-                let Some(worker) = python.workers.get(&number) else {
-                    return;
-                };
-                if let Some(instance) = self.instances.get(&worker.instance) {
-                    instance.kill_inside(worker.pid);
-                }
-            }
-            Some(None) if python.forks => {
-                self.broken
-                    .get_or_insert("pytest's collector is gone".to_owned());
-                self.seen.push(Observation::Interrupted);
-            }
-            _ => {}
-        }
-    }
-
-    /// A worker that was launched anew ended; `words` is all that it wrote.
-    fn worker_process_ended(
-        &mut self,
-        instance: InstanceId,
-        exit: (Option<i32>, Option<i32>),
-        words: &[u8],
-    ) {
-        let Runner::Python(python) = &mut self.runner else {
-            return;
-        };
-        if let Some((number, _)) = python.worker_of(instance) {
-            self.worker_exited(number, exit, words);
-        }
-    }
-
-    fn worker_exited(
-        &mut self,
-        number: u32,
-        (code, signal): (Option<i32>, Option<i32>),
-        words: &[u8],
-    ) {
-        let Runner::Python(python) = &mut self.runner else {
-            return;
-        };
-        let Some(worker) = python.workers.remove(&number) else {
-            return;
-        };
-        if let Some(instance) = self.instances.get(&worker.instance) {
-            instance.kill_inside(worker.pid);
-        }
-        let words = [&*std::fs::read(&worker.log).unwrap_or_default(), words].concat();
-        let words = &words[words.len().saturating_sub(LAST_WORDS_BYTES)..];
-        let how = match (code, signal) {
-            (Some(code), _) => format!("exited with code {code}"),
-            (None, Some(signal)) => format!("was ended by signal {signal}"),
-            (None, None) => "ended".to_owned(),
-        };
-        let (now, next) = worker.tasks();
-        let blamed = now.map(|task| {
-            (
-                task,
-                format!("the worker process {how} while it ran this test"),
-            )
-        });
-        let unbegun = next.map(|task| {
-            (
-                task,
-                format!("the worker process {how} before it began this test"),
-            )
-        });
-        for (task, message) in blamed.into_iter().chain(unbegun) {
-            let verdict = if now.is_some_and(|now| now.thread == task.thread) {
-                Verdict::Crashed
-            } else {
-                Verdict::Aborted
-            };
-            let mut end = unjudged(task.thread, verdict, message);
-            (end.exit_code, end.signal) = (code, signal);
-            if let Some(thread) = self.threads.remove(&task.thread) {
-                self.account(&thread, &mut end);
-            }
-            let kept = self
-                .campaign
-                .keep_output(task.thread, Stream::Stderr, words);
-            self.note_broken(kept);
-            self.end_thread(worker.instance, end);
-        }
-        if now.is_none() && next.is_some() {
-            // It could not even begin: an instance that cannot be opened.
-            let reason = format!(
-                "its worker {how}: {}",
-                String::from_utf8_lossy(words).trim()
-            );
-            self.seen.push(Observation::InstanceLost {
-                instance: worker.instance,
-                reason,
             });
         }
     }
