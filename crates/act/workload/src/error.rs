@@ -1,7 +1,7 @@
 //! What can keep a suite from being recognized, built or listed.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a suite cannot be run. Each message names what is wrong and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +128,9 @@ fn not_started(program: &str, why: &io::Error) -> String {
     if why.kind() != io::ErrorKind::NotFound {
         return why.to_string();
     }
-    let missing = if program.contains('/') {
+    let missing = if program.contains('/') && Path::new(program).exists() {
+        "the interpreter that its first line names is missing"
+    } else if program.contains('/') {
         "there is no such file"
     } else {
         "no such program on PATH"

@@ -366,7 +366,7 @@ async fn collect(
 }
 
 fn prepare(suite: Pytest, ground: &Ground, events: &Events) -> Result<Python, Error> {
-    let socket = ground.scratch.join("s");
+    let socket = ground.shared.join("s");
     let failed = |what: &str| {
         let what = format!("{what} {}", socket.display());
         move |source| Error::Host { what, source }
@@ -380,7 +380,7 @@ fn prepare(suite: Pytest, ground: &Ground, events: &Events) -> Result<Python, Er
     Ok(Python {
         suite,
         token: random.iter().map(|byte| format!("{byte:02x}")).collect(),
-        plugin_dir: Pytest::plugin_write(&ground.scratch)?,
+        plugin_dir: Pytest::plugin_write(&ground.shared)?,
         socket,
         collected: None,
         collector: None,
@@ -433,10 +433,15 @@ async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(
                     )
                     .into());
                 }
-                FromInit::StartFailed { .. } => {
+                FromInit::StartFailed { message, .. } => {
+                    let missing = message.contains("os error 2");
                     return Err(cohort_workload::Error::Start {
                         program: python.suite.command().remove(0),
-                        source: std::io::ErrorKind::NotFound.into(),
+                        source: if missing {
+                            std::io::ErrorKind::NotFound.into()
+                        } else {
+                            std::io::Error::other(message)
+                        },
                     }
                     .into());
                 }

@@ -39,6 +39,8 @@ pub(crate) struct Ground {
     layout: Layout,
     group: Option<CampaignGroup>,
     pub(crate) scratch: PathBuf,
+    /// Within it: what all instances see, private mount tables or not.
+    pub(crate) shared: PathBuf,
     pub(crate) missing: Vec<String>,
     executable: PathBuf,
     pub(crate) isolation: Isolation,
@@ -89,22 +91,28 @@ impl Ground {
                 .map(|tasks| tasks + TASKS_MAX),
         };
         let scratch = std::env::temp_dir().join(owner.to_string());
-        fs::DirBuilder::new()
-            .mode(0o700)
+        let shared = scratch.join("shared");
+        let mut private = fs::DirBuilder::new();
+        private.mode(0o700);
+        private
             .create(&scratch)
             .and_then(|()| fs::write(scratch.join(SCRATCH_MARKER), ""))
+            .and_then(|()| private.create(&shared))
             .map_err(|source| Error::Host {
                 what: format!("create {}", scratch.display()),
                 source,
             })?;
+        let mut visible = wanted.visible;
+        visible.push(shared.clone());
         Ok(Self {
             layout,
             group,
             scratch,
+            shared,
             missing,
             executable: wanted.executable,
             isolation: wanted.isolation,
-            visible: wanted.visible,
+            visible,
             limits,
             events: wanted.events,
         })
