@@ -81,6 +81,9 @@ pub struct Plan {
     pub concluded: Vec<TestResult>,
     /// Tests of one group are cheaper one after the other on the same instance (warm workers).
     pub sticky: bool,
+    /// An instance is costly to open (its worker collects the tests anew), so it has to pay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub costly_instances: bool,
     /// Most threads at once that the user's own arguments allow (`--test-threads`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads_max: Option<u32>,

@@ -64,6 +64,13 @@ impl Analyzer {
         }
     }
 
+    /// What `instance` took in until now, to run its first thread, is no growth.
+    pub fn instance_warmed(&mut self, instance: InstanceId) {
+        if let Some(watched) = self.instances.get_mut(&instance) {
+            watched.warmed();
+        }
+    }
+
     /// `test`, of which `expected` was predicted, runs on `instance` since `at`.
     pub fn thread_started(
         &mut self,

@@ -89,6 +89,12 @@ impl Watched {
         self.forget_thread(warm);
     }
 
+    /// Memory is watched anew from here.
+    pub(crate) fn warmed(&mut self) {
+        self.growth.restart();
+        self.leak_due_s = 0.0;
+    }
+
     /// The thread is no longer here.
     pub(crate) fn end(&mut self, warm: bool) -> Option<Running> {
         let ended = self.thread.take();
@@ -104,8 +110,7 @@ impl Watched {
             self.active.keep(&[FindingKind::MemoryLeak]);
         } else {
             self.active.keep(&[]);
-            self.growth.restart();
-            self.leak_due_s = 0.0;
+            self.warmed();
         }
     }
 

@@ -124,7 +124,7 @@ impl Orchestrator {
     fn most_wait(&self) -> bool {
         let (mut wait, mut seen) = (0, 0);
         for run in self.threads.values() {
-            if let Some(cores) = self.analyzer.cores_used(run.place) {
+            if let Some(cores) = self.analyzer.cores_wanted(run.place) {
                 seen += 1;
                 wait += usize::from(cores < SMALL_CORES);
             }
@@ -135,6 +135,9 @@ impl Orchestrator {
     /// Starts the next test of the main phase; false when none fits.
     fn start_main(&mut self, at: At, room: Room, step: &mut Step) -> bool {
         let at_hand = self.free_lane(None).filter(|_| self.plan.sticky);
+        if at_hand.is_none() && self.plan.costly_instances && !self.pays_to_open() {
+            return false;
+        }
         let instance = at_hand.unwrap_or(InstanceId(self.next_instance));
         let mut memory = 0;
         let adaptive = self.policy == Policy::Adaptive;
@@ -184,6 +187,18 @@ impl Orchestrator {
         };
         self.start(at, start, lane, step);
         true
+    }
+
+    /// Whether one more costly instance is worth its opening: no more than one a core are opened at
+    /// once, and each of those there has more left to do than opening one took.
+    fn pays_to_open(&self) -> bool {
+        let opening = self.threads.values().filter(|run| !run.begun).count();
+        let lanes = self.lanes.len().max(1) as f64;
+        let left_us = self.queue.work_us(&self.costs) / lanes;
+        let pays = self
+            .opening_us
+            .is_none_or(|opening_us| left_us > opening_us);
+        opening < self.calm_threads() as usize && pays
     }
 
     fn reason(&self, room: Room, estimate: &Estimate) -> Reason {
@@ -316,6 +331,7 @@ impl Orchestrator {
             place: instance,
             source: None,
             started: at,
+            begun: false,
             expected,
             crowd: Crowd::default(),
             was_held: false,
@@ -384,6 +400,7 @@ impl Orchestrator {
                 specialty,
                 allotment,
                 opened: false,
+                begun: false,
                 thread: None,
                 yielded: false,
                 held: false,

@@ -81,6 +81,8 @@ pub struct Orchestrator {
     next_instance: u32,
     next_thread: u32,
     open_failures: u32,
+    /// Longest time from the opening of an instance to its first thread, microseconds.
+    opening_us: Option<f64>,
     /// Tests that failed for good.
     failures: usize,
     started: bool,
@@ -142,6 +144,7 @@ impl Orchestrator {
             next_instance: first_id,
             next_thread: first_id,
             open_failures: 0,
+            opening_us: None,
             failures: 0,
             started: false,
             stopping: false,

@@ -48,6 +48,15 @@ impl Orchestrator {
 
     fn thread_started(&mut self, at: At, thread: ThreadId) {
         if let Some(run) = self.threads.get_mut(&thread) {
+            if let Some(lane) = self.lanes.get_mut(&run.place)
+                && !lane.begun
+            {
+                lane.begun = true;
+                let took_us = at.since(run.started) as f64;
+                self.opening_us = Some(self.opening_us.map_or(took_us, |most| most.max(took_us)));
+                self.analyzer.instance_warmed(run.place);
+            }
+            run.begun = true;
             run.started = at;
             self.analyzer
                 .thread_started(at, run.place, run.test, &run.expected);

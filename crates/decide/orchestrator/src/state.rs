@@ -11,6 +11,8 @@ pub(crate) struct Lane {
     pub(crate) allotment: Allotment,
     /// It was reported to be there.
     pub(crate) opened: bool,
+    /// A thread has run here.
+    pub(crate) begun: bool,
     /// The thread whose processes are here.
     pub(crate) thread: Option<ThreadId>,
     /// Its thread is done but for its clean-up; the next one can be named now.
@@ -49,6 +51,8 @@ pub(crate) struct Run {
     /// Where it was handed over from.
     pub(crate) source: Option<InstanceId>,
     pub(crate) started: At,
+    /// It was reported to run; before, its instance or worker may still be made.
+    pub(crate) begun: bool,
     pub(crate) expected: Estimate,
     pub(crate) crowd: Crowd,
     /// It was held for memory: its timing means nothing.

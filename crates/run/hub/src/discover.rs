@@ -272,7 +272,10 @@ async fn collected(
         ));
     }
     Ok(Found {
-        plan: pytest::plan(list),
+        plan: Plan {
+            costly_instances: !python.forks,
+            ..pytest::plan(list)
+        },
         notes,
         show: if list.live { Show::All } else { Show::Failed },
         runner: Runner::Python(Box::new(python)),

@@ -245,6 +245,39 @@ fn tests_that_belong_together_stay_together() {
 }
 
 #[test]
+fn instances_that_are_costly_to_open_are_few_while_little_is_left_to_do() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write(
+        "conftest.py",
+        "import time\n\
+         opened = open('side', 'w')\n\
+         while time.process_time() < 0.5: pass\n",
+    );
+    let tests = (0..40).map(|number| format!("def test_{number}(): time.sleep(0.01)\n"));
+    suite.write(
+        "test_many.py",
+        &("import time\n".to_owned() + &tests.collect::<String>()),
+    );
+    let ended = run(&suite, &pytest, &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let events = suite.events();
+    let decisions = events
+        .iter()
+        .flat_map(|event| event["decisions"].as_array())
+        .flatten();
+    let opened = decisions
+        .filter(|decision| decision["command"] == "open_instance")
+        .count();
+    let cores = events[0]["budget"]["cores"].as_f64().unwrap();
+    assert!(
+        opened as f64 <= 2.0 * cores.ceil(),
+        "{opened} instances on {cores} cores"
+    );
+    assert!(!ended.stdout.contains("memory leak"), "{ended:?}");
+}
+
+#[test]
 fn what_is_no_run_of_tests_is_passed_on() {
     let Some(pytest) = pytest() else { return };
     let suite = Suite::empty();

@@ -67,6 +67,18 @@ impl Queue {
         }
     }
 
+    /// Expected wall time of all that waits, microseconds.
+    pub(crate) fn work_us(&self, costs: &CostModel) -> f64 {
+        let sum = |tests: &mut dyn Iterator<Item = TestId>| {
+            tests.map(|test| costs.test(test).wall_us.p50).sum()
+        };
+        match self {
+            Queue::InOrder(tests) => sum(&mut tests.iter().copied()),
+            Queue::Longest(_) => f64::INFINITY,
+            Queue::Sticky(queue) => queue.work_us(costs),
+        }
+    }
+
     /// A test that was taken waits again: its instance could not be had.
     pub(crate) fn put_back(&mut self, test: TestId, group: GroupId, costs: &CostModel) {
         match self {

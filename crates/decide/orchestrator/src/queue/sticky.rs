@@ -70,6 +70,12 @@ impl Sticky {
         self.waiting
     }
 
+    pub(super) fn work_us(&self, costs: &CostModel) -> f64 {
+        let giants = self.giants.iter().map(|&test| costs.test(test).wall_us.p50);
+        let stretches = self.by_work(costs, |_| true);
+        giants.sum::<f64>() + stretches.iter().map(|(us, _)| us).sum::<f64>()
+    }
+
     pub(super) fn put_back(&mut self, test: TestId, group: GroupId) {
         self.waiting += 1;
         let rest = self
