@@ -279,6 +279,33 @@ fn interrupted_it_reports_and_is_resumed() {
 }
 
 #[test]
+fn a_failure_is_said_before_it_is_tried_again_and_when_it_no_longer_can_be() {
+    let names: Vec<String> = (0..40).map(|number| format!("t{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    // All begin before one ends: it fails in a crowd.
+    let script = "echo $1 >>begun\n\
+        while test $(wc -l <begun) -lt 40; do sleep 0.05; done\n\
+        case $1 in t7) echo why it failed; exit 1;; *) sleep 100;; esac\n";
+    let suite = Suite::new(&names, script);
+    let words = ["run", "--progress", "plain", "--junit", "junit.xml"];
+    let run = suite.start(&words);
+    wait_until("the failure to be said", || {
+        run.said().contains("to be tried again alone")
+    });
+    run.signal(SIGINT);
+    let stopped = run.end();
+    assert_eq!(stopped.code, Some(130), "{stopped:?}");
+    assert!(stopped.stdout.contains("why it failed"), "{stopped:?}");
+    assert!(
+        stopped.stdout.contains("1 failed once, 39 not run"),
+        "{stopped:?}"
+    );
+    let junit = suite.read("junit.xml");
+    assert!(junit.contains("failures=\"1\""), "{junit}");
+    assert!(junit.contains("why it failed"), "{junit}");
+}
+
+#[test]
 fn a_full_disk_under_the_log() {
     let script = "test $1 = first || { dd if=/dev/zero of=.cohort/fill bs=4k; } 2>/dev/null; sleep 0.1; exit 0";
     let suite = Suite::new(&["first", "second", "third", "fourth"], script);

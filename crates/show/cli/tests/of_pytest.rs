@@ -139,7 +139,12 @@ fn the_failed_ones_are_run_again_on_request() {
     let ended = suite.run(&["--", &pytest, "--lf"]);
     assert!(ended.stdout.contains("1 test: 1 passed"), "{ended:?}");
     let ended = suite.run(&["--", &pytest, "--lf"]);
-    assert!(ended.stdout.contains("25 tests: 23 passed, 1 failed as expected, 1 skipped"), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .contains("25 tests: 23 passed, 1 failed as expected, 1 skipped"),
+        "{ended:?}"
+    );
 }
 
 #[test]

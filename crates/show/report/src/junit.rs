@@ -48,7 +48,8 @@ fn suites(view: &View, outputs: Outputs<'_>) -> Vec<TestSuite> {
         let Some((suite, time)) = suites.get_mut(test.group.index()) else {
             continue;
         };
-        let Some(result) = view.result(id) else {
+        let once = view.result_once(id);
+        let Some(result) = view.result(id).or(once.as_ref()) else {
             suite.add_test_case(not_run(view, test));
             continue;
         };

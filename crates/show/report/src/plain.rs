@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cohort_model::{At, Command, Record, ThreadId};
+use cohort_model::{At, Command, Observation, Record, ThreadId};
 
 use crate::line::Line;
 use crate::sentence;
@@ -31,6 +31,8 @@ pub struct Plain {
     said_at: At,
     said_tenth: usize,
     named: HashSet<ThreadId>,
+    /// Failed executions of which it is not known yet whether they are the last word.
+    failed: Vec<ThreadId>,
 }
 
 impl Plain {
@@ -47,6 +49,11 @@ impl Plain {
     pub fn after(&mut self, view: &View, record: &Record) -> Vec<String> {
         match record {
             Record::Planned(_) => vec![planned(view)],
+            Record::Seen { observations, .. } => {
+                let lines = self.failed_once(view);
+                self.failed.extend(observations.iter().filter_map(failed));
+                lines
+            }
             Record::Decided { at, decisions, .. } => {
                 let mut lines: Vec<Line> = Vec::new();
                 for decision in decisions {
@@ -58,11 +65,24 @@ impl Plain {
                     .iter()
                     .map(|line| line.render(usize::MAX, self.color))
                     .collect();
+                lines.extend(self.failed_once(view));
                 lines.extend(self.sign_of_life(view, *at));
                 lines
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Lines for tests that failed, and that the step in which they did left without a result.
+    fn failed_once(&mut self, view: &View) -> Vec<String> {
+        let failed = std::mem::take(&mut self.failed).into_iter();
+        let lines = failed.filter_map(|thread| {
+            let test = view.thread(thread)?.test;
+            let latest = view.failed_once.get(&test) == Some(&thread);
+            let line = sentence::failed_once(view, test, usize::MAX).filter(|_| latest)?;
+            Some(line.render(usize::MAX, self.color))
+        });
+        lines.collect()
     }
 
     fn sign_of_life(&mut self, view: &View, at: At) -> Option<String> {
@@ -118,6 +138,13 @@ impl Plain {
     }
 }
 
+fn failed(observation: &Observation) -> Option<ThreadId> {
+    match observation {
+        Observation::ThreadEnded(end) if end.verdict.is_failure() => Some(end.thread),
+        _ => None,
+    }
+}
+
 fn planned(view: &View) -> String {
     let tests = words::counted(view.total() as u64, "test");
     let groups = words::counted(view.plan.groups.len() as u64, "group");
@@ -160,8 +187,10 @@ mod tests {
                 "failed         parse::bad  exit code 101, 2.00 s  assertion failed: 1 == 2",
                 "3 of 7 done, 1 failed, 0 running, 3.00 s",
                 "crashed        net::crash  SIGSEGV (signal 11), 1.00 s",
+                "failed         net::crowded  exit code 101, 1.00 s  assertion failed: 1 == 2  (to be tried again alone)",
                 "4 of 7 done, 2 failed, 1 running, 5.00 s",
                 "load-sensitive net::crowded  failed with 5 threads beside it, passed alone",
+                "out of memory  big  killed at 256 MiB, 1.00 s  (to be tried again with all memory)",
                 "5 of 7 done, 2 failed, 1 running, 7.00 s, about 2.33 s left",
                 "tried again    big  killed for memory, passed on the largest allotment",
                 "6 of 7 done, 2 failed, 0 running, 11.0 s, about 1.57 s left",

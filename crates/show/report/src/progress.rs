@@ -65,6 +65,12 @@ fn header(view: &View, now: At) -> Line {
             format!("{} failed", words::number(failures as u64)),
         );
     }
+    if !view.failed_once.is_empty() {
+        let count = words::number(view.failed_once.len() as u64);
+        line = line
+            .plain("  ")
+            .say(Tone::Odd, format!("{count} to try again"));
+    }
     if !view.load_sensitive.is_empty() {
         let count = words::number(view.load_sensitive.len() as u64);
         line = line

@@ -1,7 +1,8 @@
 //! Verdicts, findings and second tries, each in one sentence.
 
 use cohort_model::{
-    Finding, FindingKind, KillReason, Measured, Reason, Specialty, TestResult, ThreadEnd, Verdict,
+    Finding, FindingKind, KillReason, Measured, Reason, Specialty, TestId, TestResult, ThreadEnd,
+    Verdict,
 };
 
 use crate::line::{Line, Tone};
@@ -137,6 +138,19 @@ pub(crate) fn conclusion(view: &View, result: &TestResult, columns: usize) -> Op
             None => line,
         },
     )
+}
+
+/// That a test failed, and that this is not the last word.
+pub(crate) fn failed_once(view: &View, test: TestId, columns: usize) -> Option<Line> {
+    let result = view.result_once(test)?;
+    let how = match (&view.end, result.verdict) {
+        (Some(_), _) => "not tried again, since the campaign ended",
+        (None, Verdict::OutOfMemory) => "to be tried again with all memory",
+        (None, _) => "to be tried again alone",
+    };
+    let room = columns.saturating_sub(words::width(how) + 4);
+    let line = conclusion(view, &result, room)?;
+    Some(line.plain("  ").say(Tone::Odd, format!("({how})")))
 }
 
 /// Said of a test that passed after it had been killed for memory.

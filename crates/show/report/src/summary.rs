@@ -102,6 +102,21 @@ impl Summary<'_> {
                 write_output(&output, OUTPUT_LINES_MAX, self.color, out)?;
             }
         }
+        self.failed_once(out)
+    }
+
+    /// Tests that failed and could not be tried again before the campaign ended.
+    fn failed_once(&self, out: &mut dyn Write) -> io::Result<()> {
+        for (place, (test, thread)) in self.view.failed_once.iter().enumerate() {
+            let Some(line) = sentence::failed_once(self.view, *test, self.width) else {
+                continue;
+            };
+            writeln!(out, "{}", line.render(usize::MAX, self.color))?;
+            let output = (self.outputs)(*thread).filter(|_| place < FAILURES_IN_FULL);
+            if let Some(output) = output {
+                write_output(&output, OUTPUT_LINES_MAX, self.color, out)?;
+            }
+        }
         Ok(())
     }
 
@@ -328,6 +343,7 @@ impl Summary<'_> {
             count => format!(" ({count} load-sensitive)"),
         };
         let passed_label = format!("passed{sensitive}");
+        let once = self.view.failed_once.len();
         let counts = [
             (failed, "failed"),
             (crashed, "crashed"),
@@ -337,7 +353,8 @@ impl Summary<'_> {
             (passed, passed_label.as_str()),
             (expected_failures, "failed as expected"),
             (skipped, "skipped"),
-            (self.view.not_run(), "not run"),
+            (once, "failed once"),
+            (self.view.not_run() - once, "not run"),
         ];
         let counts: Vec<String> = counts
             .iter()

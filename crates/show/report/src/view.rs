@@ -137,6 +137,8 @@ pub struct View {
     pub load_sensitive: Vec<TestId>,
     /// Tests with a failing result (those that were stopped aside), in the order of their results.
     pub failures: Vec<TestId>,
+    /// Tests that failed once and have no result yet, with that execution: they are to be tried again.
+    pub failed_once: BTreeMap<TestId, ThreadId>,
     /// Open instances.
     pub instances: BTreeMap<InstanceId, InstanceView>,
     /// Running executions.
@@ -218,6 +220,7 @@ impl View {
         self.cases = Counts::default();
         self.load_sensitive.clear();
         self.failures.clear();
+        self.failed_once.clear();
         self.instances.clear();
         self.running.clear();
         self.results = vec![None; plan.tests.len()];
@@ -253,6 +256,13 @@ impl View {
             return;
         }
         thread.end = Some(end.clone());
+        let stopped = matches!(
+            self.kills.get(&end.thread),
+            Some((KillReason::Interrupted, _))
+        );
+        if end.verdict.is_failure() && end.verdict != Verdict::Aborted && !stopped {
+            self.failed_once.insert(thread.test, end.thread);
+        }
         self.last_end = self.at;
         self.cpu_us += end.usage.user_us + end.usage.system_us;
         self.forecast.learn(Cost::of(&end.usage));
@@ -404,6 +414,7 @@ impl View {
             return;
         }
         *slot = Some(result.clone());
+        self.failed_once.remove(&result.test);
         self.forecast.take_up(result.test);
         self.counts.add(result.verdict);
         if result.verdict.is_failure() && result.verdict != Verdict::Aborted {

@@ -23,6 +23,19 @@ impl View {
         self.total() - self.counts.concluded()
     }
 
+    /// What would be the result of a test that failed once, were it not tried again.
+    #[must_use]
+    pub fn result_once(&self, test: TestId) -> Option<TestResult> {
+        let thread = *self.failed_once.get(&test)?;
+        Some(TestResult {
+            test,
+            verdict: self.thread(thread)?.end.as_ref()?.verdict,
+            threads: vec![thread],
+            load_sensitive: false,
+            memory_retried: false,
+        })
+    }
+
     /// The time of the latest record, on the clock of the campaign.
     #[must_use]
     pub fn at(&self) -> At {
