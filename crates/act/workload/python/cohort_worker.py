@@ -75,7 +75,6 @@ OPTIONS_UNSET = {
     "maxprocesses": (None, None),
     "looponfail": (False, None),
     "maxfail": (0, None),
-    "stepwise": (False, None),
     "usepdb": (False, "--pdb is left out: no terminal is attached"),
     "trace": (False, "--trace is left out: no terminal is attached"),
     "pastebin": (None, None),
@@ -98,11 +97,11 @@ class _WatchedEnviron(type(os.environ)):
     Such tests derive names of databases or ports from it, so each worker must load them anew.
     """
 
-    asked = False
+    asked = None
 
     def _notice(self, key):
         if isinstance(key, str) and key.startswith("PYTEST_XDIST_WORKER"):
-            _WatchedEnviron.asked |= _is_suites_own(sys._getframe(2))
+            _WatchedEnviron.asked = _WatchedEnviron.asked or _suites_own(sys._getframe(2))
 
     def __getitem__(self, key):
         self._notice(key)
@@ -113,16 +112,20 @@ class _WatchedEnviron(type(os.environ)):
         return super().__contains__(key)
 
 
-def _is_suites_own(frame):
-    """Whether the suite's own code asks, not a library."""
+def _suites_own(frame):
+    """Where the suite's own code asks, as `file:line`; None when a library does."""
     library = os.path.dirname(os.__file__) + os.sep
+    own = _suites_own.__code__.co_filename
     while frame:
         name = frame.f_code.co_filename
-        installed = "site-packages" in name or "dist-packages" in name
-        if installed or not name.startswith(("<frozen", library)):
-            return not installed
+        if name == own:
+            return None
+        if "site-packages" in name or "dist-packages" in name:
+            return None
+        if not name.startswith(("<", library)):
+            return "%s:%d" % (os.path.relpath(name), frame.f_lineno)
         frame = frame.f_back
-    return False
+    return None
 
 
 class _WatchedTempdir:
@@ -130,12 +133,12 @@ class _WatchedTempdir:
     what it makes of the answer would lead all forked workers to the same files."""
 
     def __init__(self):
-        self.asked = False
+        self.asked = None
         self.real = tempfile.gettempdir
         tempfile.gettempdir = self
 
     def __call__(self):
-        self.asked |= _is_suites_own(sys._getframe(1))
+        self.asked = self.asked or _suites_own(sys._getframe(1))
         return self.real()
 
     def end(self):
@@ -427,15 +430,16 @@ def _unforkable(start, config):
     Whatever was opened while tests were collected would be shared by all forked workers.
     """
     if _WatchedEnviron.asked:
-        return "the tests ask for PYTEST_XDIST_WORKER while they are collected"
+        return "%s asks for PYTEST_XDIST_WORKER while tests are collected" % _WatchedEnviron.asked
     others = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
     if others:
         return "threads were started while collecting: " + ", ".join(others)
     made = sorted(set(os.listdir(start.tmpdir)) - start.present) if start.tmpdir else []
     if made:
         return "files were made in the temporary directory while collecting: " + ", ".join(made[:3])
-    if start.watched_tempdir.end():
-        return "the tests ask for the temporary directory while they are collected"
+    asked = start.watched_tempdir.end()
+    if asked:
+        return "%s asks for the temporary directory while tests are collected" % asked
     opened = _opened(start.descriptors, _reports_open(config))
     if opened:
         return "files or sockets were opened while collecting: " + ", ".join(opened[:3])
@@ -557,7 +561,7 @@ class Collector:
             forkable=why_not is None,
             why_not=why_not,
             notes=self.notes,
-            maxfail=self.options.get("maxfail") or (1 if "stepwise" in self.options else 0),
+            maxfail=self.options.get("maxfail") or _stepwise_failures(option),
             reports_all=self.reports_all,
             live=option.capture == "no",
             seed=None if seed is None else str(seed),
@@ -590,9 +594,6 @@ class Collector:
                 return kind, order
             if kind != "fork":
                 continue
-            # What exists now is never looked at again by the garbage collector, so that its
-            # pages stay shared.
-            gc.freeze()
             child = _fork()
             if child:
                 self.children[child] = order["worker"]
@@ -629,20 +630,24 @@ class Collector:
         if reporter is not None:
             shown, reporter._tw._file = reporter._tw._file, open(os.devnull, "w")
         try:
-            self._replay(session.config, order)
+            self._replay(session, order)
         finally:
             if reporter is not None:
                 reporter._tw._file.close()
                 reporter._tw._file = shown
-        session.shouldstop = session.shouldfail = False
         if reporter is not None:
             # Cohort says what failed, and how many there were.
             reporter._show_progress_info = False
             reporter.summary_errors = reporter.summary_failures = lambda *_: None
             reporter.summary_stats = lambda *_: None
             reporter.reportchars = "".join(set(reporter.reportchars) - set("fE"))
+        if order["stop"] is not None:
+            pytest.exit(order["stop"])
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
 
-    def _replay(self, config, order):
+    def _replay(self, session, order):
+        config = session.config
         here = os.path.dirname(self.start.socket)
         spools = [os.path.join(here, name) for name in os.listdir(here) if name.startswith("reports-")]
         places = {name: place for place, name in enumerate(self.items)}
@@ -665,6 +670,8 @@ class Collector:
         found.sort(key=lambda one: one[0])
         items = list(self.items.values())
         for place, path, rest in found:
+            if session.shouldstop:  # where pytest would have stopped (`--sw`)
+                break
             if path is None:
                 _hear(config, items[place], [_lost_report(items[place], rest)], [])
                 continue
@@ -692,12 +699,18 @@ def _xdist_group(item):
     return str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
 
 
+def _stepwise_failures(option):
+    """After how many failures `--sw` stops; 0 when it is not given."""
+    if not getattr(option, "stepwise", False):
+        return 0
+    return 2 if getattr(option, "stepwise_skip", False) else 1
+
+
 def _hears_all(config):
     """Whether anything wants to hear of tests that just passed."""
     option = config.option
-    if getattr(option, "durations", None) is not None or set(option.reportchars) & set("pPA"):
-        return True
-    if "stepwise" in _options:
+    shown = set(getattr(option, "reportchars", "")) & set("pPA")
+    if getattr(option, "durations", None) is not None or shown or getattr(option, "stepwise", False):
         return True
     ending = config.hook.pytest_terminal_summary, config.hook.pytest_sessionfinish
     own_end = [one.plugin for hook in ending for one in hook.get_hookimpls()]
@@ -973,9 +986,12 @@ def judge(config, reports):
     reports = reports[starts[-1] :] if starts else reports
     seen, message, texts = [], None, []
     for report in reports:
-        category = config.hook.pytest_report_teststatus(report=report, config=config)[0]
+        status = config.hook.pytest_report_teststatus(report=report, config=config)
+        category = status[0] if status else None
         if report.failed and category not in ("failed", "error"):
             category = "failed"
+        elif category not in OUTCOMES and report.when == "call":
+            category = report.outcome  # a plugin has its own word for it
         if category in OUTCOMES:
             seen.append(category)
         if report.failed:
@@ -987,7 +1003,10 @@ def judge(config, reports):
     outcome = next((one for one in OUTCOMES if one in seen), "skipped")
     text, dropped = _cut("\n".join(texts), TEXT_CHARS_MAX)
     sections = []
+    shown = getattr(config.option, "showcapture", "all")
     for title, content in reports[-1].sections if reports else ():
+        if shown != "all" and shown not in title:
+            continue
         content, cut = _cut(content, SECTION_CHARS_MAX)
         sections.append([_clean(title), content])
         dropped += cut
@@ -1110,6 +1129,9 @@ def _unset(option):
                 _notes.append(note)
         if hasattr(option, name):
             setattr(option, name, value)
+    if _start.worker is not None and hasattr(option, "stepwise"):
+        # Which test to go on with is for the collector to know.
+        option.stepwise = False
     if _start.seed is not None and hasattr(option, "randomly_seed"):
         option.randomly_seed = int(_start.seed)
 

@@ -226,9 +226,25 @@ impl Orchestrator {
         let Some(start) = start else {
             return false;
         };
-        let lane = self.free_lane(Some(start.specialty));
+        let lane = self.lane_apart(&start, step);
         self.start(at, start, lane, step);
         true
+    }
+
+    /// Where a test is run apart; none: a new instance. A worker that has run the test before may still
+    /// hold what the test made then, so it says nothing about the test.
+    fn lane_apart(&mut self, start: &Start, step: &mut Step) -> Option<InstanceId> {
+        if !self.plan.sticky || start.attempt == Attempt::First {
+            return self.free_lane(Some(start.specialty));
+        }
+        if !self.plan.costly_instances {
+            self.release_idle(step);
+            return None;
+        }
+        let places = &self.progress[start.test.index()].places;
+        let free = self.lanes.iter().filter(|(_, lane)| lane.is_free());
+        let mut strange = free.filter(|(instance, _)| !places.contains(instance));
+        strange.next().map(|(&instance, _)| instance)
     }
 
     fn next_calm(&mut self, room: Room) -> Option<Start> {
@@ -342,7 +358,9 @@ impl Orchestrator {
         };
         self.locks.extend(case.lock);
         self.threads.insert(thread, run);
-        self.progress[start.test.index()].threads.push(thread);
+        let progress = &mut self.progress[start.test.index()];
+        progress.threads.push(thread);
+        progress.places.push(instance);
         if let Some(lane) = self.lanes.get_mut(&instance) {
             lane.thread = Some(thread);
             lane.yielded = false;

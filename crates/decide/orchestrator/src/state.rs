@@ -100,6 +100,8 @@ impl Crowd {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) threads: Vec<ThreadId>,
+    /// Instances that they started on.
+    pub(crate) places: Vec<InstanceId>,
     /// What was beside it when it failed in a crowd.
     pub(crate) crowd: Option<Crowd>,
     pub(crate) memory_retried: bool,

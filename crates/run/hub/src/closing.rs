@@ -20,6 +20,8 @@ use crate::shell::{FACE_INTERVAL, Hub};
 const WORKERS_WAIT: Duration = Duration::from_secs(10);
 /// The same for pytest itself, which may have reports to write.
 const PYTEST_WAIT: Duration = Duration::from_secs(300);
+/// The same for both when tests are left, since someone waits for the end.
+const STOPPED_WAIT: Duration = Duration::from_secs(3);
 /// Pause between two looks at a worker that has not ended yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// pytest's exit code when there was no test.
@@ -35,13 +37,14 @@ pub(crate) struct Closed {
 }
 
 impl Hub {
-    /// Lets the suite's own runner end, if it still runs.
+    /// Lets the suite's own runner end, if it still runs. `stop`: why, when tests are left.
     pub(crate) async fn close_session(
         &mut self,
         plan: &Plan,
+        stop: Option<String>,
         happened: &mut Receiver<Event>,
     ) -> Closed {
-        match self.try_close(plan, happened).await {
+        match self.try_close(plan, stop, happened).await {
             Ok(closed) => closed,
             Err(error) => Closed {
                 said: format!("pytest could not end its session: {error}"),
@@ -53,6 +56,7 @@ impl Hub {
     async fn try_close(
         &mut self,
         plan: &Plan,
+        stop: Option<String>,
         happened: &mut Receiver<Event>,
     ) -> Result<Closed, Error> {
         let Runner::Python(python) = &mut self.runner else {
@@ -66,25 +70,26 @@ impl Hub {
                 python.tell(connection, &ToPython::Finish {}).await?;
             }
         }
-        let until = Instant::now() + WORKERS_WAIT;
+        let wait = |long: Duration| if stop.is_some() { STOPPED_WAIT } else { long };
+        let until = Instant::now() + wait(WORKERS_WAIT);
         while self.has_workers() {
             match self.next_event(happened, until).await {
+                None | Some(Event::Stop) => break,
                 Some(event) => self.happen(event).await?,
-                None => break,
             }
         }
         let Some(output) = self.instances.get(&COLLECTOR) else {
             return Ok(Closed::default());
         };
         let output = output.scratch.join("pytest.log");
-        let close = self.close_order(plan, output.clone());
+        let until = Instant::now() + wait(PYTEST_WAIT);
+        let close = self.close_order(plan, stop, output.clone());
         let Runner::Python(python) = &mut self.runner else {
             return Ok(Closed::default());
         };
         // That its connection ends is no news any more.
         python.behind.remove(&collector);
         python.tell(collector, &ToPython::Close(close)).await?;
-        let until = Instant::now() + PYTEST_WAIT;
         while let Some(event) = self.next_event(happened, until).await {
             let code = match &event {
                 Event::Init(COLLECTOR, message) => match &**message {
@@ -129,7 +134,7 @@ impl Hub {
     }
 
     /// What the collector is to be told.
-    fn close_order(&self, plan: &Plan, output: PathBuf) -> Close {
+    fn close_order(&self, plan: &Plan, stop: Option<String>, output: PathBuf) -> Close {
         let results = &self.ledger.results;
         let said = |result: &TestResult| {
             let end = self.ledger.ends.get(result.threads.last()?)?;
@@ -144,6 +149,7 @@ impl Hub {
         Close {
             threads: deciding.copied().collect(),
             failed: failed.collect(),
+            stop,
             output,
         }
     }

@@ -80,7 +80,10 @@ pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discov
     listen_to_signals(&events)?;
     let (ground, budget, host) = stand(&setup, &events)?;
     let found = match setup.suite.clone() {
-        Suite::Pytest(suite) => collected(suite, &ground, &events, &mut happened).await,
+        Suite::Pytest(suite) => {
+            let resumed = setup.resume.is_some();
+            collected(suite, resumed, &ground, &events, &mut happened).await
+        }
         suite => {
             let most = if look_only {
                 0
@@ -252,6 +255,7 @@ async fn listed(
 /// Has pytest's collector list the tests; it stays, to fork workers.
 async fn collected(
     suite: Pytest,
+    resumed: bool,
     ground: &Ground,
     events: &Events,
     happened: &mut Receiver<Event>,
@@ -270,6 +274,12 @@ async fn collected(
         notes.push(format!(
             "each instance collects the tests anew, since {why}"
         ));
+    }
+    if resumed {
+        notes.push(
+            "reports of pytest itself tell only of what was run since the campaign was resumed"
+                .to_owned(),
+        );
     }
     Ok(Found {
         plan: Plan {

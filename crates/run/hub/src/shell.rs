@@ -115,11 +115,13 @@ pub(crate) async fn conduct(
         let why = format!("stopped after {failures}, as the suite's own arguments ask");
         hub.stopped.get_or_insert(why);
     }
-    let ended = orchestrator.unconcluded() == 0 || orchestrator.failures_reached();
-    let closed = if ended && hub.broken.is_none() {
-        hub.close_session(&plan, &mut happened).await
-    } else {
-        Closed::default()
+    let stop = hub
+        .stopped
+        .clone()
+        .filter(|_| !orchestrator.failures_reached());
+    let closed = match &hub.broken {
+        None => hub.close_session(&plan, stop, &mut happened).await,
+        Some(_) => Closed::default(),
     };
     let history = setup.project.history();
     if let Err(error) = history.add(

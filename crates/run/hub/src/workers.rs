@@ -97,6 +97,10 @@ impl Hub {
         if let Some(thread) = &thread {
             self.account(thread, &mut end);
         }
+        let name = match (&self.runner, &thread) {
+            (Runner::Python(python), Some(thread)) => python.names[thread.test.index()].clone(),
+            _ => String::new(),
+        };
         if end.verdict.is_failure() || self.show > Show::Failed {
             let keep = |stream, text: &str| {
                 self.campaign
@@ -133,7 +137,7 @@ impl Hub {
         }
         if let Some(stop) = stop {
             self.stopped
-                .get_or_insert(format!("a test stopped the run: {stop}"));
+                .get_or_insert(format!("{name} stopped the run: {stop}"));
             self.seen.push(Observation::Interrupted);
         }
         Ok(())

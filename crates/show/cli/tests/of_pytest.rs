@@ -300,3 +300,126 @@ fn uncaptured_output_is_shown() {
     let ended = run(&suite, &pytest, &["-s"]);
     assert!(ended.stdout.contains("    said aloud\n"), "{ended:?}");
 }
+
+/// Fails in a crowd only, or always, in the process that ran it before.
+const STATEFUL: &str = "\
+import time, pytest
+state = []
+
+def test_first_use():
+    time.sleep(0.3)
+    first = not state
+    state.append(1)
+    assert not first, 'fails on first use'
+
+@pytest.mark.parametrize('number', range(30))
+def test_other(number): time.sleep(0.3)
+";
+
+#[test]
+fn a_failure_is_no_success_because_its_process_remembers_it() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_stateful.py", STATEFUL);
+    for _ in 0..2 {
+        let ended = run(&suite, &pytest, &[]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains("fails on first use"), "{ended:?}");
+    }
+}
+
+#[test]
+fn the_garbage_collector_of_a_worker_is_as_in_plain_pytest() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write(
+        "test_garbage.py",
+        "import gc, weakref\n\
+         class Node: pass\n\
+         node = Node(); node.me = node; alive = weakref.ref(node)\n\
+         def test_collected():\n\
+         \x20   global node\n\
+         \x20   del node\n\
+         \x20   gc.collect()\n\
+         \x20   assert alive() is None\n\
+         \x20   assert gc.get_freeze_count() == 0\n",
+    );
+    let ended = run(&suite, &pytest, &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn coverage_of_everything_is_that_of_the_suite() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_one.py", "def test_one(): pass\n");
+    let total = |ended: &Ended| {
+        let line = ended.stdout.lines().find(|line| line.starts_with("TOTAL"));
+        line.map(str::to_owned)
+    };
+    let ended = run(&suite, &pytest, &["--cov"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let expected = total(&alone(&suite, &pytest, &["--cov"]));
+    assert!(expected.is_some());
+    assert_eq!(total(&ended), expected, "{ended:?}");
+}
+
+#[test]
+fn a_test_that_stops_the_session_is_named_and_the_session_ends() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write(
+        "test_stops.py",
+        "import pytest, time\n\
+         def test_stops(): pytest.exit('enough')\n\
+         @pytest.mark.parametrize('number', range(20))\n\
+         def test_other(number): time.sleep(1)\n",
+    );
+    let ended = run(&suite, &pytest, &["--junit-xml=junit.xml"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .contains("test_stops.py::test_stops stopped the run: Exit: enough"),
+        "{ended:?}"
+    );
+    assert!(suite.read("junit.xml").contains("</testsuite>"));
+}
+
+#[test]
+fn stepwise_goes_on_where_it_stopped() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    let text = |good: bool| {
+        let tests = (0..6).map(|number| {
+            let holds = if good || number != 3 { "True" } else { "False" };
+            format!("def test_{number}(): assert {holds}\n")
+        });
+        tests.collect::<String>()
+    };
+    suite.write("test_steps.py", &text(false));
+    for _ in 0..2 {
+        let ended = suite.run(&["--", &pytest, "--sw"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains("1 failed"), "{ended:?}");
+    }
+    suite.write("test_steps.py", &text(true));
+    let ended = suite.run(&["--", &pytest, "--sw"]);
+    assert!(ended.stdout.contains("3 tests: 3 passed"), "{ended:?}");
+}
+
+#[test]
+fn without_a_terminal_reporter_and_with_words_of_a_plugin() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write("test_one.py", "def test_one(): pass\n");
+    let ended = run(&suite, &pytest, &["-p", "no:terminal"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    suite.write(
+        "conftest.py",
+        "def pytest_report_teststatus(report, config):\n\
+         \x20   if report.when == 'call' and report.passed: return 'great', 'G', 'GREAT'\n",
+    );
+    let ended = run(&suite, &pytest, &[]);
+    assert!(ended.stdout.contains("1 test: 1 passed"), "{ended:?}");
+}

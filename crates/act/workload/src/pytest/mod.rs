@@ -31,6 +31,12 @@ pub(crate) use word::word;
 
 /// The Python side.
 const PLUGIN: &str = include_str!("../../python/cohort_worker.py");
+/// What Python imports. Its code has no file of its own, so nothing that measures the suite takes it
+/// for a part of it.
+const LOADER: &str = "\
+with open(__file__[: -len(\"py\")] + \"txt\", encoding=\"utf-8\") as source:
+    exec(compile(source.read(), \"<cohort_worker>\", \"exec\"))
+";
 /// Its module name.
 const PLUGIN_NAME: &str = "cohort_worker";
 /// Bytes of pytest's own words that an error shows, counted from their end.
@@ -219,18 +225,17 @@ impl Pytest {
     /// When that directory or file cannot be made.
     pub fn plugin_write(dir: &Path) -> Result<PathBuf, Error> {
         let path = dir.join("plugin");
-        let file = path.join(PLUGIN_NAME).with_extension("py");
+        let write = |extension: &str, text: &str| {
+            let file = path.join(PLUGIN_NAME).with_extension(extension);
+            let mut open = fs::OpenOptions::new();
+            let open = open.write(true).create_new(true).mode(0o600).open(file);
+            open.and_then(|mut file| file.write_all(text.as_bytes()))
+        };
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
-            .and_then(|()| {
-                fs::OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(&file)
-            })
-            .and_then(|mut file| file.write_all(PLUGIN.as_bytes()))
+            .and_then(|()| write("txt", PLUGIN))
+            .and_then(|()| write("py", LOADER))
             .map_err(|source| Error::Plugin {
                 path: path.clone(),
                 source,

@@ -231,6 +231,8 @@ pub struct Close {
     pub threads: Vec<ThreadId>,
     /// What failed, by [`Found::id`], and why: for those whose worker could not report it.
     pub failed: Vec<(String, String)>,
+    /// Why the session ends before all tests were run, when it does.
+    pub stop: Option<String>,
     /// File that takes what pytest says from now on.
     pub output: PathBuf,
 }
