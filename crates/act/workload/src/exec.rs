@@ -1,9 +1,18 @@
 //! Any suite that one command can list and another can run, one test at a time.
 //!
 //! The list command prints a name a line, or, if it prints any NUL, names ended by NUL (so that a name
-//! may hold a newline). The run command gets the name as one shell word in place of `{test}`, or at its
-//! end, and as `COHORT_TEST` in its environment. Exit code 0 is passed, 77 skipped (the convention of
-//! automake's test harness), anything else failed.
+//! may hold a newline). The run command gets the name as `COHORT_TEST` in its environment, and each
+//! `{test}` in it, or else its end, stands for that variable, whatever quotes are around it:
+//!
+//! ```text
+//! run {test}             run "$COHORT_TEST"
+//! run "^{test}$"         run "^${COHORT_TEST}$"
+//! run 'made-{test}'      run 'made-'"${COHORT_TEST}"''
+//! ```
+//!
+//! So a name is never read as shell code. (A shell that the command itself starts reads what it is
+//! given: there, say `sh -c 'run "$COHORT_TEST"'`.) Exit code 0 is passed, 77 skipped (the convention
+//! of automake's test harness), anything else failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -105,7 +114,7 @@ impl Exec {
         };
         let launches = Launches {
             root: self.root.clone(),
-            run: self.run.clone(),
+            run: with_name(&self.run),
             env: env.into_iter().collect(),
             names,
         };
@@ -170,6 +179,7 @@ impl Exec {
 #[derive(Debug)]
 pub struct Launches {
     root: PathBuf,
+    /// With the variable of the name in every place of it.
     run: String,
     env: Vec<(OsString, OsString)>,
     names: Vec<String>,
@@ -178,17 +188,11 @@ pub struct Launches {
 impl Launches {
     pub(crate) fn launch(&self, test: TestId) -> Launch {
         let name = &self.names[test.index()];
-        let word = shell_words::quote(name);
-        let command = if self.run.contains(PLACE) {
-            self.run.replace(PLACE, &word)
-        } else {
-            format!("{} {word}", self.run)
-        };
         let own = [(NAME_VARIABLE.into(), name.into())];
         let env: Arc<[_]> = self.env.iter().cloned().chain(own).collect();
         Launch {
             program: "sh".into(),
-            args: vec!["-c".into(), command.into()],
+            args: vec!["-c".into(), self.run.clone().into()],
             env,
             cwd: self.root.clone(),
         }
@@ -208,6 +212,54 @@ impl Launches {
         let message = last_line(exit.stderr).or_else(|| last_line(exit.stdout));
         Judged::new(verdict, message)
     }
+}
+
+/// `run` with the variable that holds the test's name in every place of it, quoted as each place needs.
+fn with_name(run: &str) -> String {
+    let mut text = String::with_capacity(run.len());
+    let mut has_place = false;
+    // What ends each quote, substitution and parenthesis that is open, the innermost last.
+    let mut ends: Vec<char> = Vec::new();
+    let mut rest = run;
+    while let Some(next) = rest.chars().next() {
+        let inside = ends.last().copied();
+        if let Some(behind) = rest.strip_prefix(PLACE) {
+            text.push_str(match inside {
+                Some('\'') => r#"'"${COHORT_TEST}"'"#,
+                Some('"') => "${COHORT_TEST}",
+                _ => r#""$COHORT_TEST""#,
+            });
+            has_place = true;
+            rest = behind;
+            continue;
+        }
+        let mut taken = next.len_utf8();
+        match (next, inside) {
+            (_, Some(end)) if next == end => drop(ends.pop()),
+            (_, Some('\'')) => {}
+            ('\\', _) => taken += rest[taken..].chars().next().map_or(0, char::len_utf8),
+            ('"' | '`', _) => ends.push(next),
+            ('(', Some('"')) if !text.ends_with('$') => {}
+            ('(', _) => ends.push(')'),
+            (_, Some('"')) => {}
+            ('\'', _) => ends.push(next),
+            ('#', _) if begins_word(&text) => taken = rest.find('\n').unwrap_or(rest.len()),
+            _ => {}
+        }
+        text.push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    if !has_place {
+        text.push_str(r#" "$COHORT_TEST""#);
+    }
+    text
+}
+
+/// Whether what follows `text` outside quotes is the beginning of a word, where `#` begins a comment.
+fn begins_word(text: &str) -> bool {
+    text.chars()
+        .next_back()
+        .is_none_or(|last| last.is_whitespace() || ";&|()".contains(last))
 }
 
 /// The last line of `output` that is not blank.
@@ -247,15 +299,22 @@ mod tests {
         })
     }
 
-    fn run(found: &Discovered, test: u32) -> (Judged, String) {
-        let launch = found.launches.launch(TestId(test));
-        let output = Command::new(&launch.program)
+    fn execute(launch: &Launch) -> Output {
+        Command::new(&launch.program)
             .args(&launch.args)
             .current_dir(&launch.cwd)
             .env_clear()
             .envs(launch.env.iter().cloned())
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    fn printed(launch: &Launch) -> String {
+        String::from_utf8(execute(launch).stdout).unwrap()
+    }
+
+    fn run(found: &Discovered, test: u32) -> (Judged, String) {
+        let output = execute(&found.launches.launch(TestId(test)));
         let exit = Exit {
             code: output.status.code(),
             signal: output.status.signal(),
@@ -283,6 +342,47 @@ mod tests {
         );
         assert_eq!(run(&found, 1).1, format!("{name}|{name}|y|"));
         assert_eq!(run(&found, 0).1, "a b|a b|y|");
+    }
+
+    #[test]
+    fn a_place_in_quotes_is_the_name_and_nothing_more() {
+        let name = "a  b'\"`false`$(exit 9)$HOME\\";
+        for (run_command, expected) in [
+            ("printf '%s|' {test} {test}", format!("{name}|{name}|")),
+            (r#"printf '%s|' "^{test}$" x"#, format!("^{name}$|x|")),
+            ("printf '%s|' 'made-{test}!' x", format!("made-{name}!|x|")),
+            (
+                r#"printf '%s|' "\"{test}\"" \'{test}\'"#,
+                format!("\"{name}\"|'{name}'|"),
+            ),
+            (
+                r#"printf '%s|' "it's {test}" '"'{test}"#,
+                format!("it's {name}|\"{name}|"),
+            ),
+            (
+                r#"printf '%s|' "$(printf '<%s>' {test} "{test}")""#,
+                format!("<{name}><{name}>|"),
+            ),
+            (
+                r#"printf '%s|' "(`printf %s {test}`)" "{test}""#,
+                format!("({name})|{name}|"),
+            ),
+            ("# don't\nprintf '%s|' a#'b' {test}", format!("a#b|{name}|")),
+            (r"printf '%s|' \{test}", format!("{{test}}|{name}|")),
+            ("printf '%s|' ü", format!("ü|{name}|")),
+        ] {
+            let launches = Launches {
+                root: std::env::temp_dir(),
+                run: with_name(run_command),
+                env: environment::with(&BTreeMap::new()).into_iter().collect(),
+                names: vec![name.to_owned()],
+            };
+            assert_eq!(
+                printed(&launches.launch(TestId(0))),
+                expected,
+                "{run_command}"
+            );
+        }
     }
 
     #[test]
@@ -324,10 +424,6 @@ mod tests {
         fn what_is_listed_is_what_is_run(names in prop::collection::btree_set("[^\0]*[^\0\\s][^\0]*", 1..4)) {
             let printed = names.iter().map(String::as_str).collect::<Vec<_>>().join("\0") + "\0";
             prop_assert_eq!(suite("", "").parse(printed.as_bytes()).unwrap(), names.iter().cloned().collect::<Vec<_>>());
-            for name in &names {
-                let word = shell_words::quote(name);
-                prop_assert_eq!(shell_words::split(&word).unwrap(), vec![name.clone()]);
-            }
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct SuiteConfig {
     pub command: Vec<String>,
     /// Shell command that prints the names of the tests.
     pub list: Option<String>,
-    /// Shell command that runs one test; `{test}` stands for its name.
+    /// Shell command that runs one test; `{test}` stands for its name, see [`exec`].
     pub run: Option<String>,
     /// Variables added to the environment of everything the suite runs.
     pub env: BTreeMap<String, String>,
