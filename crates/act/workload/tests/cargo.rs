@@ -360,6 +360,34 @@ fn names_are_readable_and_programs_that_cannot_list_run_whole() {
 }
 
 #[test]
+fn a_harness_that_knows_only_how_to_list_runs_whole() {
+    let fixture = Fixture::new(&[
+        (
+            "Cargo.toml",
+            "[package]\nname = 'own'\nversion = '0.1.0'\nedition = '2024'\n\
+             [[test]]\nname = 'h'\nharness = false\n",
+        ),
+        (
+            "tests/h.rs",
+            r#"fn main() {
+                let list = std::env::args().any(|arg| arg == "--list");
+                for name in ["alpha", "beta"] {
+                    if list { println!("{name}: test") } else { println!("test {name} ... FAILED") }
+                }
+                if !list { std::process::exit(101) }
+            }"#,
+        ),
+    ]);
+    let found = fixture.discover("").unwrap();
+    assert_eq!(found.plan.tests.len(), 1, "{:?}", found.plan.tests);
+    assert_eq!(
+        found.notes,
+        ["own::h prints the same list for `--ignored`, so it runs whole"]
+    );
+    assert_eq!(run(&found, TestId(0)).verdict, Verdict::Failed);
+}
+
+#[test]
 fn a_test_sees_what_cargo_would_show_it() {
     let fixture = Fixture::new(WORKSPACE);
     let environment_seen = |by: &str| {

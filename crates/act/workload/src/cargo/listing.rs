@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A harness that ignores its arguments runs its tests when it is asked for a list, so it is stopped
-//! at its first line that is none of a list, or at the time limit, and never asked a second time.
+//! at its first line that is none of a list, or at the time limit, and never asked a second time. One
+//! that lists all its tests as ignored ones may only not know that option, so it runs whole too.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -88,9 +89,16 @@ pub(super) struct Asking<'a> {
 
 fn lists(program: &Called, harness: &Harness, asking: &Asking<'_>) -> Result<Vec<Entry>, String> {
     let terse = ["--list", "--format", "terse"].map(OsString::from);
-    // First without filters, which would make a list empty: then nothing at all is no list.
-    if asking.own_harness && ask(program, &terse, asking)?.is_empty() {
-        return Err("prints no list".to_owned());
+    if asking.own_harness {
+        // First without filters, which would make a list empty: then nothing at all is no list.
+        let all = ask(program, &terse, asking)?;
+        if all.is_empty() {
+            return Err("prints no list".to_owned());
+        }
+        let only_ignored = [&terse[..], &["--ignored".into()]].concat();
+        if ask(program, &only_ignored, asking)? == all {
+            return Err("prints the same list for `--ignored`".to_owned());
+        }
     }
     let selected = [&harness.selection[..], &terse].concat();
     let all = ask(program, &selected, asking)?;
@@ -272,6 +280,20 @@ mod tests {
         assert_eq!(listed("true", &Harness::default()), tests(&[]));
         let silent = Listed::Whole("prints no list".to_owned());
         assert_eq!(asked("true", &filtered("x"), true), silent);
+    }
+
+    #[test]
+    fn a_harness_that_does_not_know_ignored_tests_runs_whole() {
+        let same = "echo 'a: test'; echo 'b: test'";
+        let why = Listed::Whole("prints the same list for `--ignored`".to_owned());
+        assert_eq!(asked(same, &Harness::default(), true), why);
+        assert_eq!(asked(same, &filtered("a"), true), why);
+        let all_ignored = tests(&[("a", true), ("b", true)]);
+        assert_eq!(listed(same, &Harness::default()), all_ignored);
+        // That a filter leaves only ignored ones says nothing.
+        let one = tests(&[("b c", true)]);
+        let filters = r#"case "$*" in *--ignored*|b*) echo 'b c: test' ;; *) echo 'a: test'; echo 'b c: test' ;; esac"#;
+        assert_eq!(asked(filters, &filtered("b"), true), one);
     }
 
     #[test]

@@ -332,7 +332,7 @@ fn list_all(
     for (at, program) in programs.iter().enumerate() {
         let own = program.kind == Kind::OwnHarness;
         if own && unlistable.contains(&program.binary) {
-            listed[at] = Listed::Whole("printed no list before".to_owned());
+            listed[at] = Listed::Whole("could not be listed before".to_owned());
         } else if own && discovery.look_only {
             let why = "is only asked for its tests when it is run (harness = false)";
             listed[at] = Listed::Whole(why.to_owned());

@@ -1,5 +1,5 @@
-//! Programs with a harness of their own that printed no list when they were asked for one: each may
-//! have run its tests instead, so it is not asked again until it was built anew.
+//! Programs with a harness of their own that could not be listed when they were asked: each may have run
+//! its tests instead, so it is not asked again until it was built anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,13 +31,13 @@ impl Unlistable {
         }
     }
 
-    /// Whether this very build of `program` printed no list before.
+    /// Whether this very build of `program` could not be listed before.
     pub(super) fn contains(&self, program: &Path) -> bool {
         let known = self.known.get(program);
         known.is_some() && known.copied() == build(program)
     }
 
-    /// `program`, as it is now, prints no list.
+    /// `program`, as it is now, cannot be listed.
     pub(super) fn add(&mut self, program: &Path) {
         if let Some(build) = build(program) {
             self.known.insert(program.to_path_buf(), build);
