@@ -388,6 +388,24 @@ fn a_harness_that_knows_only_how_to_list_runs_whole() {
 }
 
 #[test]
+fn the_number_of_threads_comes_from_arguments_then_from_what_cargo_passes_on() {
+    let fixture = Fixture::new(&[
+        (
+            "Cargo.toml",
+            "[package]\nname = 'serial'\nversion = '0.1.0'\nedition = '2024'\n",
+        ),
+        ("src/lib.rs", "#[test] fn one() {}\n"),
+        (".cargo/config.toml", "[env]\nRUST_TEST_THREADS = '1'\n"),
+    ]);
+    let threads = |args: &str, env| fixture.discover_with(args, env).unwrap().plan.threads_max;
+    let mut set = fixture.env();
+    set.insert("RUST_TEST_THREADS".to_owned(), "3".to_owned());
+    assert_eq!(threads("--lib", fixture.env()), Some(1));
+    assert_eq!(threads("--lib", set), Some(3));
+    assert_eq!(threads("--lib -- --test-threads 2", fixture.env()), Some(2));
+}
+
+#[test]
 fn a_test_sees_what_cargo_would_show_it() {
     let fixture = Fixture::new(WORKSPACE);
     let environment_seen = |by: &str| {

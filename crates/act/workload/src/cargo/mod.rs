@@ -132,10 +132,9 @@ impl Cargo {
         if discovery.stop.is_stopped() {
             return Err(Error::Stopped);
         }
+        let variable = programs.iter().filter_map(threads_of).min();
         let mut found = plan(programs, &harnesses, listed);
         let own = Harness::parse(self.arguments.harness.iter().map(OsStr::new))?;
-        let variable = env.get(OsStr::new("RUST_TEST_THREADS"));
-        let variable = variable.and_then(|value| value.to_str()?.parse().ok());
         found.plan.threads_max = own.threads_max.or(variable);
         found.show = own.show;
         Ok(found)
@@ -245,6 +244,12 @@ fn binary(triple: &str, mut called: Called, context: &Context<'_>) -> Program {
 fn manifest(called: &Called) -> PathBuf {
     let directory = called.env.get(OsStr::new("CARGO_MANIFEST_DIR"));
     Path::new(directory.map_or(OsStr::new(""), |directory| directory)).join("Cargo.toml")
+}
+
+/// How many threads libtest would use in `program` by the variable for it, which cargo's `[env]` may set.
+fn threads_of(program: &Program) -> Option<u32> {
+    let value = program.start.env.get(OsStr::new("RUST_TEST_THREADS"))?;
+    value.to_str()?.parse().ok().filter(|threads| *threads > 0)
 }
 
 /// Undoes, in what cargo passed on, that the recorder stood in for a runner.
