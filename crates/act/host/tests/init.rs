@@ -761,3 +761,23 @@ fn asked_for_namespaces_are_there_or_it_is_said_that_they_are_not() {
         })
     });
 }
+
+#[test]
+fn a_test_that_removes_its_scratch_directory_harms_only_itself() {
+    let mut hub = Hub::new();
+    let parent = tempfile::tempdir().unwrap();
+    let with_scratch = |script: &str| {
+        let mut start = shell(script);
+        let scratch = parent.path().join("scratch").into_os_string();
+        start.env.push(("TMPDIR".into(), scratch));
+        start
+    };
+    let removed = hub.run(with_scratch("rm -r \"$TMPDIR\""));
+    assert_eq!(removed.exit_code, Some(0), "{}", text(&removed.stderr));
+    let next = hub.run(with_scratch(
+        "echo kept > \"$TMPDIR/file\"; stat -c %a \"$TMPDIR\"",
+    ));
+    assert_eq!(text(&next.stdout), "700\n", "{}", text(&next.stderr));
+    let last = hub.run(with_scratch("cat \"$TMPDIR/file\""));
+    assert_eq!(text(&last.stdout), "kept\n");
+}

@@ -7,8 +7,10 @@
 //!
 //! It waits for no one: not for the hub to read, not for a process to die, not for a pipe to close.
 
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -251,6 +253,7 @@ impl Supervisor {
             let message = format!("start {:?} as thread t{thread}: {why}", start.program);
             return FromInit::StartFailed { thread, message };
         }
+        restore_scratch(start);
         match self.launcher.launch(start) {
             Ok(launched) => {
                 let pid = launched.pid;
@@ -406,5 +409,13 @@ impl Supervisor {
             );
             while let Ok(Some(_)) = self.signals.read_signal() {}
         }
+    }
+}
+
+/// Makes the directory for temporary files anew when a test before this one removed it.
+fn restore_scratch(start: &Start) {
+    if let Some((_, scratch)) = start.env.iter().find(|(name, _)| name == "TMPDIR") {
+        // Most often it is there. Where it cannot be made, the test meets what it would without Cohort.
+        let _ = DirBuilder::new().mode(0o700).create(scratch);
     }
 }
