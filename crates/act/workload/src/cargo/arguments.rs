@@ -7,6 +7,9 @@ use crate::{Error, Show};
 /// Options of cargo itself that are followed by a value and may stand before the subcommand.
 const VALUED: [&str; 4] = ["--color", "--config", "-C", "-Z"];
 
+/// Most aliases that are followed from one to the next: those that go round in a circle have no end.
+const ALIASES_MAX: usize = 8;
+
 /// A `cargo test` command, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arguments {
@@ -83,24 +86,26 @@ fn subcommand(command: &[String]) -> usize {
     at
 }
 
-/// `command` with an alias of `test` in full. `alias` is asked what the user's word stands for, given
-/// the values of `--config` before it.
+/// `command` with an alias of `test`, or an alias of that, in full. `alias` is asked what the user's word
+/// stands for, given the values of `--config` before it.
 pub(super) fn in_full(
     command: &[String],
-    alias: impl FnOnce(&str, &[String]) -> Option<Vec<String>>,
+    alias: impl Fn(&str, &[String]) -> Option<Vec<String>>,
 ) -> Vec<String> {
     let mut words = command.to_vec();
-    let at = subcommand(command);
-    let Some(word) = command.get(at).filter(|word| !is_test(word)) else {
-        return words;
-    };
-    let configs = values(command[..at].iter(), "--config");
-    let meant =
-        alias(word, &configs).filter(|meant| meant.first().is_some_and(|word| is_test(word)));
-    if let Some(meant) = meant {
+    for _ in 0..=ALIASES_MAX {
+        let at = subcommand(&words);
+        let Some(word) = words.get(at) else { break };
+        if is_test(word) {
+            return words;
+        }
+        let configs = values(words[..at].iter(), "--config");
+        let Some(meant) = alias(word, &configs) else {
+            break;
+        };
         words.splice(at..=at, meant);
     }
-    words
+    command.to_vec()
 }
 
 /// The subcommand, or the alias that cargo itself brings.
@@ -322,6 +327,10 @@ mod tests {
         let in_full = |command: &str| {
             let alias = |word: &str, configs: &[String]| match word {
                 "tt" => Some(vec!["t".to_owned(), "--workspace".to_owned()]),
+                "deep" => Some(vec!["tt".to_owned(), "--lib".to_owned()]),
+                "round" => Some(vec!["and".to_owned()]),
+                "and" => Some(vec!["round".to_owned()]),
+                "nothing" => Some(Vec::new()),
                 "lint" => Some(vec!["clippy".to_owned()]),
                 "given" => Some([&["test".to_owned()], configs].concat()),
                 _ => None,
@@ -335,6 +344,9 @@ mod tests {
             ),
             ("cargo --config a given", "cargo --config a test a"),
             ("cargo t tt", "cargo t tt"),
+            ("cargo deep x", "cargo t --workspace --lib x"),
+            ("cargo round x", "cargo round x"),
+            ("cargo nothing", "cargo nothing"),
             ("cargo lint", "cargo lint"),
             ("cargo nextest run", "cargo nextest run"),
             ("cargo", "cargo"),

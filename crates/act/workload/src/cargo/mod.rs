@@ -91,7 +91,8 @@ impl Cargo {
         let mut env = env.clone();
         env.extend(set.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let cargo = arguments::in_full(cargo, |alias, configs| {
-            Settings::read(&root, &environment::with(&env), configs).alias(alias)
+            let env = environment::with(&env);
+            Settings::read(&root, &env, configs).alias(alias, &env)
         });
         Ok(Cargo {
             root,

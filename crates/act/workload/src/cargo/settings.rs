@@ -2,8 +2,8 @@
 //!
 //! The recorder takes the place of a runner that the user configured, so the user's has to be read
 //! here and put back in front of each program (the Cargo Book, "Configuration": `target.<triple>.runner`,
-//! `target.<cfg>.runner`, `build.target`; `--config` wins over variables, these over files, and nearer
-//! files over others).
+//! `target.<cfg>.runner`, `build.target`, `alias.<name>`; `--config` wins over variables, these over
+//! files, and nearer files over others).
 
 use std::ffi::OsStr;
 use std::fs;
@@ -73,8 +73,7 @@ impl Settings {
     ) -> Option<Vec<String>> {
         let variable = || {
             let value = env.get(OsStr::new(&runner_variable(triple)))?;
-            let text = value.to_string_lossy();
-            Some(text.split_whitespace().map(str::to_owned).collect())
+            Some(split(&value.to_string_lossy()))
         };
         let named = |sources: &[Source]| sources.iter().find_map(|source| named(source, triple));
         named(&self.given)
@@ -129,10 +128,20 @@ impl Settings {
     }
 
     /// What the user's subcommand `name` stands for.
-    pub(super) fn alias(&self, name: &str) -> Option<Vec<String>> {
-        self.all()
-            .find_map(|(_, file)| file.get("alias")?.get(name))
-            .map(words)
+    pub(super) fn alias(&self, name: &str, env: &Variables) -> Option<Vec<String>> {
+        let named = |sources: &[Source]| {
+            let mut found = sources
+                .iter()
+                .filter_map(|(_, of)| of.get("alias")?.get(name));
+            found.next().map(words)
+        };
+        let variable = || {
+            let value = env.get(OsStr::new(&variable("ALIAS", name)))?;
+            Some(split(&value.to_string_lossy()))
+        };
+        named(&self.given)
+            .or_else(variable)
+            .or_else(|| named(&self.files))
     }
 
     /// The `rustdoc` configured in a file.
@@ -172,8 +181,13 @@ impl Settings {
 
 /// The variable by which cargo is told the runner for `triple`.
 pub(super) fn runner_variable(triple: &str) -> String {
-    let triple = triple.to_uppercase().replace(['-', '.'], "_");
-    format!("CARGO_TARGET_{triple}_RUNNER")
+    format!("{}_RUNNER", variable("TARGET", triple))
+}
+
+/// The variable for `key` in `table` of cargo's configuration (the Cargo Book, "Environment variables").
+fn variable(table: &str, key: &str) -> String {
+    let key = key.to_uppercase().replace(['-', '.'], "_");
+    format!("CARGO_{table}_{key}")
 }
 
 /// What one `--config` says: a file, or a line of TOML.
@@ -206,13 +220,17 @@ fn words_of((directory, _): &Source, runner: &toml::Value) -> Option<Vec<String>
 
 fn words(value: &toml::Value) -> Vec<String> {
     match value {
-        toml::Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
+        toml::Value::String(text) => split(text),
         toml::Value::Array(words) => words
             .iter()
             .filter_map(|word| Some(word.as_str()?.to_owned()))
             .collect(),
         _ => Vec::new(),
     }
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -253,8 +271,8 @@ mod tests {
         assert_eq!(runner(&settings, "else", &env), Some(vec!["x".to_owned()]));
         assert_eq!(settings.runner("else", &env, Vec::new), None);
         assert_eq!(settings.targets(&env), ["far"]);
-        assert_eq!(settings.alias("tt").unwrap(), ["t", "a b"]);
-        assert_eq!(settings.alias("t"), None);
+        assert_eq!(settings.alias("tt", &env).unwrap(), ["t", "a b"]);
+        assert_eq!(settings.alias("t", &env), None);
         assert_eq!(settings.file_form("near"), Some(Form::List));
         assert_eq!(settings.file_form("far"), Some(Form::Text));
         env.insert("CARGO_TARGET_NEAR_RUNNER".into(), "mine --fast".into());
@@ -262,9 +280,18 @@ mod tests {
             runner(&settings, "near", &env),
             Some(vec!["mine".to_owned(), "--fast".to_owned()])
         );
-        let configs = ["target.near.runner = 'a b'", "target.near.runner = 'given'"];
+        env.insert("CARGO_ALIAS_TT".into(), "test  --mine".into());
+        env.insert("CARGO_ALIAS_MY_TEST".into(), "tt".into());
+        assert_eq!(settings.alias("tt", &env).unwrap(), ["test", "--mine"]);
+        assert_eq!(settings.alias("my-test", &env).unwrap(), ["tt"]);
+        let configs = [
+            "target.near.runner = 'a b'",
+            "target.near.runner = 'given'",
+            "alias.tt = 'test --given'",
+        ];
         let settings = Settings::read(&inner, &env, &configs.map(str::to_owned));
         assert_eq!(settings.given_form("near"), Some(Form::Text));
+        assert_eq!(settings.alias("tt", &env).unwrap(), ["test", "--given"]);
         assert_eq!(
             runner(&settings, "near", &env),
             Some(vec!["given".to_owned()])
