@@ -46,13 +46,15 @@ pub(crate) enum Event {
 
 pub(crate) type Events = mpsc::Sender<Event>;
 
-/// Turns signals that ask this process to end into events, from now on.
+/// Turns signals that ask this process to end into events, from now on. A hangup that whoever started
+/// it chose to ignore, as nohup(1) does, stays ignored.
 pub(crate) fn listen_to_signals(events: &Events) -> Result<(), Error> {
-    for kind in [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ] {
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !is_ignored(SignalKind::hangup(), &status) {
+        kinds.push(SignalKind::hangup());
+    }
+    for kind in kinds {
         let mut signals = signal(kind).map_err(|source| Error::Host {
             what: "listen for signals".to_owned(),
             source,
@@ -63,6 +65,15 @@ pub(crate) fn listen_to_signals(events: &Events) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// Whether the process of `status` ignores this signal: `SigIgn` of proc_pid_status(5), where the lowest
+/// bit is signal 1.
+fn is_ignored(kind: SignalKind, status: &str) -> bool {
+    let mask = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }
 
 /// Turns what an init says into events, until it is gone.
@@ -151,4 +162,23 @@ pub(crate) async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io:
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read_from_the_status_of_a_process() {
+        let script = "trap '' HUP USR2; exec cat /proc/self/status";
+        let output = std::process::Command::new("sh")
+            .args(["-c", script])
+            .output()
+            .unwrap();
+        let status = String::from_utf8(output.stdout).unwrap();
+        assert!(is_ignored(SignalKind::hangup(), &status), "{status}");
+        assert!(is_ignored(SignalKind::user_defined2(), &status));
+        assert!(!is_ignored(SignalKind::user_defined1(), &status));
+        assert!(!is_ignored(SignalKind::hangup(), ""));
+    }
 }
