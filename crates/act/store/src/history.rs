@@ -5,12 +5,14 @@
 //! paths of the host.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use cohort_model::{Plan, SuiteKind, TestHistory, TestResult, ThreadEnd, ThreadId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::Error;
+use crate::{Error, at};
 
 /// Its name is raised when a row holds something else; what the tables before held is forgotten.
 const GROUPS: TableDefinition<&str, &[u8]> = TableDefinition::new("groups-2");
@@ -19,6 +21,9 @@ const OUTDATED: [TableDefinition<&str, &[u8]>; 1] = [TableDefinition::new("group
 
 /// Latest passing executions remembered of one test.
 const USAGE_KEPT: usize = 8;
+
+/// Bytes of the mark with which a database begins, which is written last when one is made.
+const MARK_BYTES: u64 = 9;
 
 type Group = BTreeMap<String, TestHistory>;
 
@@ -38,7 +43,7 @@ impl History {
     /// # Errors
     /// The database cannot be read.
     pub fn of(&self, suite: SuiteKind, plan: &Plan) -> Result<BTreeMap<u32, TestHistory>, Error> {
-        if !self.path.exists() {
+        if self.is_blank().map_err(at("read", &self.path))? {
             return Ok(BTreeMap::new());
         }
         let groups = self
@@ -76,10 +81,32 @@ impl History {
     }
 
     fn failed(&self, source: redb::Error) -> Error {
-        Error::History {
-            path: self.path.clone(),
-            source: Box::new(source),
+        let path = self.path.clone();
+        match source {
+            redb::Error::Io(source) if !is_damage(&source) => at("use", &path)(source),
+            redb::Error::Io(_)
+            | redb::Error::Corrupted(_)
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableTypeMismatch { .. } => Error::HistoryDamaged {
+                path,
+                source: Box::new(source),
+            },
+            source => Error::History {
+                path,
+                source: Box::new(source),
+            },
         }
+    }
+
+    /// Whether it was never written: there is no file, or the disk was full when it was made.
+    fn is_blank(&self) -> io::Result<bool> {
+        let mut mark = Vec::new();
+        match File::open(&self.path) {
+            Ok(file) => file.take(MARK_BYTES).read_to_end(&mut mark)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        Ok(mark.iter().all(|byte| *byte == 0))
     }
 
     fn read(&self, suite: SuiteKind, groups: &[String]) -> Result<Vec<Group>, redb::Error> {
@@ -106,6 +133,9 @@ impl History {
         by_group: &BTreeMap<usize, Vec<&TestResult>>,
         ends: &BTreeMap<ThreadId, ThreadEnd>,
     ) -> Result<(), redb::Error> {
+        if self.is_blank()? {
+            File::create(&self.path)?;
+        }
         let database = Database::create(&self.path)?;
         let transaction = database.begin_write()?;
         for outdated in OUTDATED {
@@ -130,6 +160,14 @@ impl History {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Whether the file is not what it should be, as against one that the system does not let us use.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
 }
 
 fn key(suite: SuiteKind, group: &str) -> String {
@@ -232,6 +270,53 @@ mod tests {
             .add(SuiteKind::Cargo, &tests, &results, &ends)
             .unwrap();
         assert_eq!(history.of(SuiteKind::Cargo, &tests).unwrap()[&0].runs, 1);
+    }
+
+    /// Of a project whose history was written as `text`.
+    fn written(folder: &tempfile::TempDir, text: &[u8]) -> History {
+        let history = History::at(folder.path().join("history.redb"));
+        std::fs::write(&history.path, text).unwrap();
+        history
+    }
+
+    #[test]
+    fn what_a_full_disk_left_is_as_good_as_none() {
+        let mut unmarked = vec![0; 8192];
+        unmarked[12..100].fill(7);
+        for text in [&[][..], &[0; 4], &unmarked] {
+            let folder = tempfile::tempdir().unwrap();
+            let history = written(&folder, text);
+            let tests = plan(&["a"]);
+            assert!(history.of(SuiteKind::Cargo, &tests).unwrap().is_empty());
+            let ends = BTreeMap::from([(ThreadId(0), end(7))]);
+            let results = [result(0, Verdict::Passed)];
+            history
+                .add(SuiteKind::Cargo, &tests, &results, &ends)
+                .unwrap();
+            assert_eq!(history.of(SuiteKind::Cargo, &tests).unwrap()[&0].runs, 1);
+        }
+    }
+
+    #[test]
+    fn only_what_is_damaged_is_to_be_deleted() {
+        use std::error::Error as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let history = written(&folder, b"this was never a database");
+        let error = history.of(SuiteKind::Cargo, &plan(&["a"])).unwrap_err();
+        assert!(matches!(error, Error::HistoryDamaged { .. }), "{error}");
+
+        let history = History::at(folder.path().to_owned());
+        let unreadable = history.of(SuiteKind::Cargo, &plan(&["a"])).unwrap_err();
+        let full = history.failed(io::Error::from_raw_os_error(28).into());
+        let busy = history.failed(redb::Error::DatabaseAlreadyOpen);
+        for error in [unreadable, full, busy] {
+            let (said, why) = (error.to_string(), error.source().unwrap().to_string());
+            assert!(
+                !said.contains("delete") && !said.contains(&why),
+                "{said}: {why}"
+            );
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The file system said no.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("{action} {}", path.display())]
     Io {
         /// What was tried (`create`, `write`).
         action: &'static str,
@@ -76,9 +76,17 @@ pub enum Error {
         /// Bytes from there to the end.
         behind: u64,
     },
-    /// The history database cannot be used.
-    #[error("history in {}: {source}; delete the file to start anew", path.display())]
+    /// The history database cannot be used now.
+    #[error("use the history in {}", path.display())]
     History {
+        /// The database.
+        path: PathBuf,
+        /// What it said.
+        source: Box<redb::Error>,
+    },
+    /// The history database can never be used again.
+    #[error("the history in {} is damaged; delete the file to start anew", path.display())]
+    HistoryDamaged {
         /// The database.
         path: PathBuf,
         /// What it said.
