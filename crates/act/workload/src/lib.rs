@@ -49,7 +49,8 @@ pub struct SuiteConfig {
     pub list: Option<String>,
     /// Shell command that runs one test; `{test}` stands for its name, see [`exec`].
     pub run: Option<String>,
-    /// Variables added to the environment of everything the suite runs.
+    /// Variables added to the environment of everything the suite runs; not `TMPDIR`, which the instance
+    /// sets.
     pub env: BTreeMap<String, String>,
 }
 

@@ -31,10 +31,17 @@ enum Meant {
 ///
 /// # Errors
 /// When the command is none that is known, when there is none and the directory says nothing or more
-/// than one thing, and when the arguments make no sense under Cohort.
+/// than one thing, and when the arguments or the variables make no sense under Cohort.
 pub fn recognize(request: &Request) -> Result<Suite, Error> {
     let root = request.root.clone();
     let env = &request.config.env;
+    if env.contains_key("TMPDIR") {
+        return Err(Error::Option {
+            option: "[suite] env.TMPDIR".to_owned(),
+            instead: "every instance has a directory of its own for temporary files; set TMPDIR for \
+                      `cohort` itself, and those are made below it",
+        });
+    }
     match meant(request)? {
         Meant::Cargo(command) => Ok(Suite::Cargo(Cargo::new(root, &command, env)?)),
         Meant::Pytest(command) => {
@@ -206,6 +213,19 @@ mod tests {
                 "{said}"
             );
         }
+    }
+
+    #[test]
+    fn a_variable_that_the_instance_sets_is_refused() {
+        let mut request = Request {
+            command: words("cargo test"),
+            ..Request::default()
+        };
+        recognize(&request).unwrap();
+        let env = [("TMPDIR".to_owned(), "/fast".to_owned())];
+        request.config.env = env.into();
+        let said = recognize(&request).unwrap_err().to_string();
+        assert!(said.contains("`[suite] env.TMPDIR`"), "{said}");
     }
 
     #[test]
