@@ -4,8 +4,9 @@ use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -14,6 +15,11 @@ use crate::Progress;
 
 /// From SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// For what a process left behind to close its streams, once it has ended itself.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Read from a stream at once.
+const READ_BYTES: usize = 64 << 10;
 
 /// What discovery works with.
 pub struct Discovery<'a> {
@@ -96,29 +102,68 @@ pub(crate) struct Started {
     stop: Stop,
 }
 
+/// What a process wrote until it ended.
+pub(crate) struct Written {
+    pub(crate) output: Output,
+    /// Something that it left behind held its streams open, so there may be more to come.
+    pub(crate) cut: bool,
+}
+
 impl Started {
-    /// Waits for its end, and for all it writes to its piped streams.
-    pub(crate) fn output(mut self) -> io::Result<Output> {
-        let stderr = self.child.stderr.take();
-        let errors = std::thread::spawn(move || read(stderr));
+    /// Waits for its end, and for all it writes to its piped streams, but not for ever for what it left
+    /// behind.
+    pub(crate) fn output(mut self) -> io::Result<Written> {
         let stdout = read(self.child.stdout.take());
-        let stderr = errors.join().unwrap_or_default();
+        let stderr = read(self.child.stderr.take());
         let status = self.child.wait()?;
-        Ok(Output {
-            status,
-            stdout,
-            stderr,
+        let until = Instant::now() + LAST_WORDS;
+        let (stdout, stdout_ended) = heard(&stdout, until);
+        let (stderr, _) = heard(&stderr, until);
+        Ok(Written {
+            output: Output {
+                status,
+                stdout,
+                stderr,
+            },
+            cut: !stdout_ended,
         })
     }
 }
 
-fn read(stream: Option<impl Read>) -> Vec<u8> {
+/// Reads `stream` to its end, even when nobody listens any more: who writes to it is not to fail.
+fn read(stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (piece, pieces) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stream = stream?;
+        let mut bytes = vec![0; READ_BYTES];
+        loop {
+            match stream.read(&mut bytes) {
+                Ok(0) => return Some(()),
+                Ok(count) => drop(piece.send(bytes[..count].to_vec())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What was read before is what there is.
+                Err(_) => return None,
+            }
+        }
+    });
+    pieces
+}
+
+/// All that is read until then, and whether that is all there will be.
+fn heard(pieces: &Receiver<Vec<u8>>, until: Instant) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        // What was read before an error is what there is.
-        let _ = stream.read_to_end(&mut bytes);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match pieces.recv_timeout(left) {
+            Ok(piece) => bytes.extend(piece),
+            Err(RecvTimeoutError::Disconnected) => return (bytes, true),
+            Err(RecvTimeoutError::Timeout) => return (bytes, false),
+        }
+        if left.is_zero() {
+            // Who writes without a pause would be listened to for ever.
+            return (bytes, false);
+        }
     }
-    bytes
 }
 
 impl Drop for Started {
@@ -133,8 +178,6 @@ impl Drop for Started {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use cohort_model::{GroupId, Plan, TestCase, TestId, Verdict};
 
-use crate::discovery::Started;
+use crate::discovery::{Started, Written};
 use crate::{Discovered, Discovery, Error, Exit, Judged, Launch, Progress, Show, environment};
 
 /// Exit code of a test that decided not to run (GNU Automake manual, "Scripts-based Testsuites").
@@ -81,7 +81,7 @@ impl Exec {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let output = discovery
+        let written = discovery
             .stop
             .spawn(&mut command)
             .and_then(Started::output)
@@ -92,7 +92,7 @@ impl Exec {
         if discovery.stop.is_stopped() {
             return Err(Error::Stopped);
         }
-        let output = output?;
+        let Written { output, cut } = written?;
         if !output.status.success() {
             return Err(self.list_failed(&output));
         }
@@ -122,8 +122,16 @@ impl Exec {
             plan,
             launches: crate::Launches::Exec(launches),
             show: Show::Failed,
-            notes: Vec::new(),
+            notes: cut.then(|| self.list_cut()).into_iter().collect(),
         })
+    }
+
+    fn list_cut(&self) -> String {
+        format!(
+            "the list command `{}` left something running that holds its output open; what that prints \
+             is not waited for",
+            self.list
+        )
     }
 
     fn list_failed(&self, output: &Output) -> Error {
@@ -403,6 +411,20 @@ mod tests {
             ]
         );
         assert_eq!(run(&found, 2).0.message.as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn what_a_list_command_leaves_running_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let list = "seq 3; while [ -d \"$PWD\" ]; do sleep 0.1; done &";
+        let root = directory.path().to_owned();
+        let mut suite = Exec::new(root, list.to_owned(), "true".to_owned(), BTreeMap::new());
+        let found = look(&mut suite).unwrap();
+        assert_eq!(found.plan.tests.len(), 3);
+        assert_eq!(found.notes.len(), 1, "{:?}", found.notes);
+        suite.list = "seq 2; sleep 0.2 &".to_owned();
+        let found = look(&mut suite).unwrap();
+        assert_eq!((found.plan.tests.len(), found.notes.len()), (2, 0));
     }
 
     #[test]
