@@ -11,7 +11,7 @@
 //! ```
 //!
 //! So a name is never read as shell code. (A shell that the command itself starts reads what it is
-//! given: there, say `sh -c 'run "$COHORT_TEST"'`.) Exit code 0 is passed, 77 skipped (the convention
+//! given, and a here-document keeps quotes: there, say `sh -c 'run "$COHORT_TEST"'`.) Exit code 0 is passed, 77 skipped (the convention
 //! of automake's test harness), anything else failed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,7 +228,8 @@ fn with_name(run: &str) -> String {
     let mut has_place = false;
     // What ends each quote, substitution and parenthesis that is open, the innermost last.
     let mut ends: Vec<char> = Vec::new();
-    let mut rest = run;
+    // What is added at the end belongs to the last line.
+    let mut rest = run.trim_end_matches('\n');
     while let Some(next) = rest.chars().next() {
         let inside = ends.last().copied();
         if let Some(behind) = rest.strip_prefix(PLACE) {
@@ -378,6 +379,7 @@ mod tests {
             ("# don't\nprintf '%s|' a#'b' {test}", format!("a#b|{name}|")),
             (r"printf '%s|' \{test}", format!("{{test}}|{name}|")),
             ("printf '%s|' ü", format!("ü|{name}|")),
+            ("printf a\nprintf '%s|' b\n", format!("ab|{name}|")),
         ] {
             let launches = Launches {
                 root: std::env::temp_dir(),
