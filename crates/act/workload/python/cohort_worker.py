@@ -897,7 +897,7 @@ class Worker:
             self._tear_down_stale(session, item)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
-            stop = "%s: %s" % (type(error).__name__, error)
+            stop = ("%s: %s" % (type(error).__name__, error)).rstrip(": ")
         except BaseException as error:  # a plugin broke: pytest calls this an internal error
             stop = "INTERNALERROR: %s: %s" % (type(error).__name__, error)
             text = traceback.format_exc()

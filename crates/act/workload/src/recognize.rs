@@ -151,6 +151,10 @@ fn has_pytest(root: &Path) -> bool {
         || has_line("tox.ini", &["[pytest]"])
         || has_line("setup.cfg", &["[tool:pytest]"])
         || has_test_file(&root.join("tests"))
+        || has_test_file(root)
+            && ["pyproject.toml", "setup.py", "setup.cfg"]
+                .iter()
+                .any(|file| root.join(file).is_file())
 }
 
 fn has_test_file(directory: &Path) -> bool {
