@@ -16,7 +16,7 @@ use console::Term;
 
 use crate::arguments::{Progress, When};
 use crate::failure::Failure;
-use crate::past;
+use crate::{past, say};
 
 /// Lines of a live frame at most, whatever the terminal has.
 const FRAME_LINES_MAX: usize = 14;
@@ -124,7 +124,7 @@ impl Face for Lines {
     fn see(&mut self, record: &Record) {
         self.view.borrow_mut().apply(record);
         for line in self.plain.after(&self.view.borrow(), record) {
-            eprintln!("{line}");
+            say::line(line);
         }
         show_output(&self.view.borrow(), record, self.shown.as_ref(), self.color);
     }
@@ -225,10 +225,10 @@ impl Face for EventFile {
         };
         if let Err(error) = written {
             self.broken = true;
-            eprintln!(
-                "cohort: write events to {}: {error}; the campaign goes on without",
+            say::note(format_args!(
+                "write events to {}: {error}; the campaign goes on without",
                 self.shown
-            );
+            ));
         }
     }
 

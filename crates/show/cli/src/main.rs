@@ -1,5 +1,7 @@
 //! The one binary: what can be typed, and which room answers it.
 
+#![warn(clippy::print_stderr)]
+
 mod arguments;
 mod config;
 mod doctor;
@@ -8,6 +10,7 @@ mod faces;
 mod failure;
 mod past;
 mod run;
+mod say;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
     match answer(arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("cohort: {failure}");
+            say::note(&failure);
             failure.exit().into()
         }
     }

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::faces;
 use crate::failure::Failure;
 use crate::run::Place;
+use crate::say;
 
 pub(crate) fn show(
     directory: &Path,
@@ -109,8 +110,8 @@ pub(crate) fn write_summary(
 
 /// Passes on what the suite's own runner wrote.
 pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) -> Result<(), Failure> {
+    say::pass_on(stderr);
     let mut out = std::io::stdout().lock();
-    seen(std::io::stderr().lock().write_all(stderr))?;
     seen(out.write_all(stdout).and_then(|()| out.flush()))
 }
 

@@ -16,7 +16,7 @@ use crate::config::{self, File, Means, Resolved};
 use crate::exit::Exit;
 use crate::faces::{self, EventFile, Shared};
 use crate::failure::Failure;
-use crate::past;
+use crate::{past, say};
 
 /// Tests that a dry run names, longest first.
 const DRY_RUN_NAMED: usize = 20;
@@ -133,7 +133,7 @@ fn resolved(place: &Place, flags: &RunFlags) -> Result<(Resolved, HostBudget), F
     };
     let resolved = config::resolve(place.file.as_ref(), flags, &means)?;
     for note in &resolved.notes {
-        eprintln!("cohort: {note}");
+        say::note(note);
     }
     Ok((resolved, host))
 }
@@ -143,10 +143,10 @@ fn clean_up() {
     if let Ok(layout) = Layout::detect(Path::new("/")) {
         let gone = remains::clean_up(&layout, &std::env::temp_dir());
         if gone != remains::Remains::default() {
-            eprintln!(
-                "cohort: cleaned up after one that was killed: {} control groups, {} processes, {} directories",
+            say::note(format_args!(
+                "cleaned up after one that was killed: {} control groups, {} processes, {} directories",
                 gone.groups, gone.processes, gone.directories
-            );
+            ));
         }
     }
 }
@@ -179,10 +179,10 @@ fn setup(
     let recognized = recognize(&request)?;
     if request.command.is_empty() && request.config.command.is_empty() && !own {
         let command = recognized.command().join(" ");
-        eprintln!(
-            "cohort: running `{command}` (recognized from {})",
+        say::note(format_args!(
+            "running `{command}` (recognized from {})",
             place.root.display()
-        );
+        ));
     }
     let executable = std::env::current_exe().map_err(|source| Failure::File {
         action: "find this program's own file, that of",
@@ -204,7 +204,7 @@ fn setup(
             if let Progress::Listing { done: 0, of } = progress
                 && of > 1
             {
-                eprintln!("cohort: asking {of} test programs for their tests");
+                say::note(format_args!("asking {of} test programs for their tests"));
             }
         }),
     })
@@ -241,10 +241,10 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     };
     let view = Rc::unwrap_or_clone(view).into_inner();
     for note in &outcome.notes {
-        eprintln!("cohort: {note}");
+        say::note(note);
     }
     for left in &outcome.left {
-        eprintln!("cohort: could not clean up: {left}");
+        say::note(format_args!("could not clean up: {left}"));
     }
     if !outcome.said.is_empty() {
         past::pass_on(format!("{}\n\n", outcome.said).as_bytes(), b"")?;

@@ -107,6 +107,25 @@ impl Suite {
         self.spawn_from(command, Stdio::piped())
     }
 
+    /// The program with these words and these streams.
+    pub(crate) fn start_into(
+        &self,
+        words: &[&str],
+        stdout: impl Into<Stdio>,
+        stderr: impl Into<Stdio>,
+    ) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_cohort"))
+            .args(words)
+            .current_dir(self.root())
+            .env("TMPDIR", self.directory.path().join("tmp"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .unwrap()
+    }
+
     fn spawn_from(&self, mut command: Command, stdin: Stdio) -> Running {
         let name = |stream: &str| {
             let number = fs::read_dir(self.directory.path()).unwrap().count();

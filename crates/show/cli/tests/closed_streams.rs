@@ -1,0 +1,55 @@
+//! Who reads what Cohort writes may go away: nothing ends because of it.
+
+mod common;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use common::{Suite, wait_until};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+/// All wait for the file `go`; then one fails.
+const SCRIPT: &str =
+    "touch waits; until test -e go; do sleep 0.01; done; echo $1 >> ran; test $1 != b";
+const RUN: [&str; 5] = ["run", "--progress", "plain", "--junit", "out.xml"];
+
+fn code(mut child: Child) -> Option<i32> {
+    wait_until("the end", || child.try_wait().unwrap().is_some());
+    child.wait().unwrap().code()
+}
+
+fn assert_all_ran(suite: &Suite, child: Child) {
+    assert_eq!(code(child), Some(1));
+    for name in NAMES {
+        // One that fails in a crowd is tried again.
+        assert!(suite.count("ran", name) >= 1, "{name}");
+    }
+    let xml = suite.read("out.xml");
+    assert!(
+        xml.contains("tests=\"3\" skipped=\"0\" failures=\"1\""),
+        "{xml}"
+    );
+}
+
+#[test]
+fn a_reader_of_stderr_that_goes_away_ends_no_campaign() {
+    let suite = Suite::new(&NAMES, SCRIPT);
+    let mut child = suite.start_into(&RUN, Stdio::null(), Stdio::piped());
+    let mut line = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut line).unwrap();
+    assert!(!line.is_empty());
+    drop(stderr);
+    suite.write("go", "");
+    assert_all_ran(&suite, child);
+}
+
+#[test]
+fn a_full_disk_under_stderr_ends_no_campaign() {
+    let suite = Suite::new(&NAMES, SCRIPT);
+    suite.write("go", "");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let child = suite.start_into(&RUN, Stdio::null(), full);
+    assert_all_ran(&suite, child);
+}
