@@ -1,6 +1,6 @@
 //! The one binary: what can be typed, and which room answers it.
 
-#![warn(clippy::print_stderr)]
+#![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod arguments;
 mod config;
@@ -42,18 +42,15 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Show { campaign, junit } => {
             past::show(&directory, &campaign, junit.as_deref(), color)
         }
-        Command::Doctor => Ok(doctor::doctor(color)),
+        Command::Doctor => doctor::doctor(color),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "cohort",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "cohort", &mut script);
+            say::print(|out| out.write_all(&script))?;
             Ok(Exit::Passed)
         }
         Command::Schema => {
-            print!("{}", cohort_report::events::schema_text());
+            say::print(|out| out.write_all(cohort_report::events::schema_text().as_bytes()))?;
             Ok(Exit::Passed)
         }
         Command::InstanceInit { .. } => std::process::exit(cohort_host::init::main()),

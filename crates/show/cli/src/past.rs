@@ -45,26 +45,23 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
         decisions,
         difference,
     } = cohort_hub::replay(campaign.log_reader()?)?;
-    match difference {
-        None => {
-            println!(
-                "identical: {decisions} decisions in {steps} steps of campaign {}",
-                campaign.name()
-            );
-            Ok(Exit::Passed)
-        }
+    let name = campaign.name();
+    say::print(|out| match &difference {
+        None => writeln!(
+            out,
+            "identical: {decisions} decisions in {steps} steps of campaign {name}"
+        ),
         Some(difference) => {
-            println!(
-                "different: step {} of campaign {} at {:.3} s",
-                difference.step,
-                campaign.name(),
-                difference.at.seconds()
-            );
-            println!("then: {:?}", difference.then);
-            println!("now:  {:?}", difference.now);
-            Ok(Exit::Differs)
+            let (step, at) = (difference.step, difference.at.seconds());
+            writeln!(
+                out,
+                "different: step {step} of campaign {name} at {at:.3} s"
+            )?;
+            writeln!(out, "then: {:?}", difference.then)?;
+            writeln!(out, "now:  {:?}", difference.now)
         }
-    }
+    })?;
+    Ok(difference.map_or(Exit::Passed, |_| Exit::Differs))
 }
 
 /// The kept output of a thread.
@@ -103,28 +100,13 @@ pub(crate) fn write_summary(
         width: faces::columns(),
         color,
     };
-    let mut out = std::io::stdout().lock();
-    let written = summary.write(&mut out).and_then(|()| out.flush());
-    seen(written)
+    say::print(|out| summary.write(out))
 }
 
 /// Passes on what the suite's own runner wrote.
 pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) -> Result<(), Failure> {
     say::pass_on(stderr);
-    let mut out = std::io::stdout().lock();
-    seen(out.write_all(stdout).and_then(|()| out.flush()))
-}
-
-fn seen(written: std::io::Result<()>) -> Result<(), Failure> {
-    match written {
-        // Who pipes to `head` has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|source| Failure::File {
-            action: "write the summary to",
-            path: "standard output".into(),
-            source,
-        }),
-    }
+    say::print(|out| out.write_all(stdout))
 }
 
 /// Makes a file, and the directories it lies in.

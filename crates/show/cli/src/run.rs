@@ -1,5 +1,6 @@
 //! `cohort run` and `cohort resume`.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -78,7 +79,7 @@ fn run_locked(
     let setup = setup(place, resolved, None)?;
     if flags.dry_run {
         let preview = cohort_hub::preview(setup)?;
-        print_preview(&preview, host);
+        say::print(|out| write_preview(&preview, host, out))?;
         return Ok(Exit::Passed);
     }
     conduct(setup, resolved, &flags.faces, color)
@@ -271,37 +272,40 @@ fn exit(view: &cohort_report::View, outcome: &Outcome, strict: bool) -> Exit {
     }
 }
 
-fn print_preview(preview: &Preview, host: &HostBudget) {
+fn write_preview(preview: &Preview, host: &HostBudget, out: &mut dyn Write) -> io::Result<()> {
     let plan = &preview.plan;
     let known = preview
         .estimates
         .iter()
         .filter(|estimate| estimate.runs > 0)
         .count();
-    println!(
+    writeln!(
+        out,
         "{} in {}, {known} of them known from earlier campaigns",
         words::counted(plan.tests.len() as u64, "test"),
         words::counted(plan.groups.len() as u64, "group"),
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "budget: {:.2} cores, {}, at most {}",
         preview.budget.cores,
         words::bytes(preview.budget.memory),
         words::counted(u64::from(preview.budget.instances), "instance")
-    );
+    )?;
     for source in &host.sources {
-        println!("  {source}");
+        writeln!(out, "  {source}")?;
     }
     for line in preview.notes.iter().chain(&preview.missing) {
-        println!("note: {line}");
+        writeln!(out, "note: {line}")?;
     }
     let mut order: Vec<usize> = (0..plan.tests.len()).collect();
     let wall = |index: usize| preview.estimates[index].wall_us.p50;
     order.sort_by(|&a, &b| wall(b).total_cmp(&wall(a)).then(a.cmp(&b)));
-    println!("expected (p50), longest first:");
+    writeln!(out, "expected (p50), longest first:")?;
     for &index in order.iter().take(DRY_RUN_NAMED) {
         let estimate = &preview.estimates[index];
-        println!(
+        writeln!(
+            out,
             "  {:>9}  {:>5.2} cores  {:>9}  {}{}",
             words::duration(estimate.wall_us.p50 as u64),
             estimate.cores.p50,
@@ -312,9 +316,10 @@ fn print_preview(preview: &Preview, host: &HostBudget) {
             } else {
                 ""
             },
-        );
+        )?;
     }
     if order.len() > DRY_RUN_NAMED {
-        println!("  ... and {} more", order.len() - DRY_RUN_NAMED);
+        writeln!(out, "  ... and {} more", order.len() - DRY_RUN_NAMED)?;
     }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
 use common::{Suite, wait_until};
@@ -52,4 +52,26 @@ fn a_full_disk_under_stderr_ends_no_campaign() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let child = suite.start_into(&RUN, Stdio::null(), full);
     assert_all_ran(&suite, child);
+}
+
+#[test]
+fn a_reader_of_stdout_that_is_gone_is_no_failure() {
+    let suite = Suite::new(&NAMES, "exit 0");
+    assert_eq!(suite.run(&[]).code, Some(0));
+    for words in [
+        &["run", "--dry-run"][..],
+        &["replay"],
+        &["show"],
+        &["doctor"],
+        &["schema"],
+        &["completions", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut child = suite.start_into(words, writer, Stdio::piped());
+        let mut said = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        stderr.read_to_string(&mut said).unwrap();
+        assert_eq!((code(child), said.as_str()), (Some(0), ""), "{words:?}");
+    }
 }
