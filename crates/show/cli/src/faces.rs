@@ -1,21 +1,18 @@
-//! The faces of a campaign in this program: live, plain, and the file of events.
+//! The faces of a campaign that people look at: live, plain, and none.
 
 use std::cell::RefCell;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Instant;
 
 use cohort_hub::Face;
 use cohort_model::{Command, Record};
 use cohort_report::plain::Plain;
-use cohort_report::{View, events, progress, summary};
+use cohort_report::{View, progress, summary};
 use cohort_store::Campaign;
 use console::Term;
 
 use crate::arguments::{Progress, When};
-use crate::failure::Failure;
 use crate::{past, say};
 
 /// Lines of a live frame at most, whatever the terminal has.
@@ -190,50 +187,5 @@ impl Face for Live {
 
     fn tick(&mut self) {
         self.draw(&[]);
-    }
-}
-
-/// The file of events.
-pub(crate) struct EventFile {
-    out: BufWriter<File>,
-    shown: String,
-    broken: bool,
-}
-
-impl EventFile {
-    pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        let file = past::create(path, "create the file of events")?;
-        Ok(Self {
-            out: BufWriter::new(file),
-            shown: path.display().to_string(),
-            broken: false,
-        })
-    }
-}
-
-impl Face for EventFile {
-    fn see(&mut self, record: &Record) {
-        if self.broken {
-            return;
-        }
-        let ended = matches!(record, Record::Ended(_));
-        let written = events::write_line(record, &mut self.out);
-        let written = if ended {
-            written.and(self.out.flush())
-        } else {
-            written
-        };
-        if let Err(error) = written {
-            self.broken = true;
-            say::note(format_args!(
-                "write events to {}: {error}; the campaign goes on without",
-                self.shown
-            ));
-        }
-    }
-
-    fn tick(&mut self) {
-        // What fails here fails again, and is reported, at the next record.
-        let _ = self.out.flush();
     }
 }

@@ -9,6 +9,7 @@ mod exit;
 mod faces;
 mod failure;
 mod past;
+mod report;
 mod run;
 mod say;
 

@@ -1,19 +1,18 @@
 //! `cohort show` and `cohort replay`: campaigns that are over; and what is written of one.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use cohort_hub::Replay;
 use cohort_model::ThreadId;
 use cohort_report::summary::Summary;
-use cohort_report::{Output, View, junit};
+use cohort_report::{Output, View};
 use cohort_store::{Campaign, Stream};
 
 use crate::arguments;
 use crate::exit::Exit;
 use crate::faces;
 use crate::failure::Failure;
+use crate::report::JunitFile;
 use crate::run::Place;
 use crate::say;
 
@@ -31,8 +30,7 @@ pub(crate) fn show(
     }
     write_summary(&view, &campaign, &place.root, color)?;
     if let Some(path) = junit {
-        let file = create(path, "create the JUnit report")?;
-        write_junit(&view, &campaign, (path, file))?;
+        JunitFile::open(path)?.write(&view, &campaign)?;
     }
     Ok(Exit::Passed)
 }
@@ -107,30 +105,4 @@ pub(crate) fn write_summary(
 pub(crate) fn pass_on(stdout: &[u8], stderr: &[u8]) -> Result<(), Failure> {
     say::pass_on(stderr);
     say::print(|out| out.write_all(stdout))
-}
-
-/// Makes a file, and the directories it lies in.
-pub(crate) fn create(path: &Path, action: &'static str) -> Result<File, Failure> {
-    let above = path.parent().unwrap_or(Path::new(""));
-    let made = std::fs::create_dir_all(above).and_then(|()| File::create(path));
-    made.map_err(|source| Failure::File {
-        action,
-        path: path.to_owned(),
-        source,
-    })
-}
-
-pub(crate) fn write_junit(
-    view: &View,
-    campaign: &Campaign,
-    (path, file): (&Path, File),
-) -> Result<(), Failure> {
-    let mut out = BufWriter::new(file);
-    junit::write(view, &|thread| output(campaign, thread), &mut out)
-        .map_err(|error| Failure::Report(format!("{error} {}", path.display())))?;
-    out.flush().map_err(|source| Failure::File {
-        action: "write the JUnit report",
-        path: path.to_owned(),
-        source,
-    })
 }

@@ -15,8 +15,9 @@ use cohort_workload::{Progress, Request, SuiteConfig, project_root, pytest, reco
 use crate::arguments::{self, Faces, RunFlags};
 use crate::config::{self, File, Means, Resolved};
 use crate::exit::Exit;
-use crate::faces::{self, EventFile, Shared};
+use crate::faces::{self, Shared};
 use crate::failure::Failure;
+use crate::report::{EventFile, JunitFile};
 use crate::{past, say};
 
 /// Tests that a dry run names, longest first.
@@ -212,16 +213,10 @@ fn setup(
 }
 
 fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Result<Exit, Failure> {
-    let events = resolved
-        .events
-        .as_deref()
-        .map(EventFile::create)
-        .transpose()?;
-    let junit = resolved
-        .junit
-        .as_deref()
-        .map(|path| past::create(path, "create the JUnit report"))
-        .transpose()?;
+    let events = resolved.events.as_deref().map(EventFile::open);
+    let events = events.transpose()?;
+    let junit = resolved.junit.as_deref().map(JunitFile::open);
+    let junit = junit.transpose()?;
     let root = setup.root.clone();
     let view = Shared::default();
     let shared = Rc::clone(&view);
@@ -247,13 +242,15 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     for left in &outcome.left {
         say::note(format_args!("could not clean up: {left}"));
     }
-    if !outcome.said.is_empty() {
-        past::pass_on(format!("{}\n\n", outcome.said).as_bytes(), b"")?;
+    let said = match outcome.said.as_str() {
+        "" => Ok(()),
+        said => past::pass_on(format!("{said}\n\n").as_bytes(), b""),
+    };
+    let summed_up = said.and_then(|()| past::write_summary(&view, &outcome.campaign, &root, color));
+    if let Some(junit) = junit {
+        junit.write(&view, &outcome.campaign)?;
     }
-    past::write_summary(&view, &outcome.campaign, &root, color)?;
-    if let Some((path, file)) = resolved.junit.as_deref().zip(junit) {
-        past::write_junit(&view, &outcome.campaign, (path, file))?;
-    }
+    summed_up?;
     Ok(exit(&view, &outcome, resolved.strict))
 }
 

@@ -55,6 +55,15 @@ fn a_full_disk_under_stderr_ends_no_campaign() {
 }
 
 #[test]
+fn a_full_disk_under_stdout_does_not_cost_the_report() {
+    let suite = Suite::new(&["a"], "exit 0");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let child = suite.start_into(&RUN, full, Stdio::null());
+    assert_eq!(code(child), Some(4));
+    assert!(suite.read("out.xml").contains("tests=\"1\""));
+}
+
+#[test]
 fn a_reader_of_stdout_that_is_gone_is_no_failure() {
     let suite = Suite::new(&NAMES, "exit 0");
     assert_eq!(suite.run(&[]).code, Some(0));
