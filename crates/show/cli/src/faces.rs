@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use cohort_hub::Face;
-use cohort_model::{Command, Record};
+use cohort_model::{At, Command, Record};
 use cohort_report::plain::Plain;
 use cohort_report::{View, progress, summary};
 use cohort_store::Campaign;
@@ -56,12 +56,14 @@ pub(crate) fn screen(
         Progress::Auto => term.is_term() && has_cursor() && std::env::var_os("CI").is_none(),
         Progress::Plain | Progress::None => false,
     };
+    let resumed_at = view.borrow().at();
     let view = Rc::clone(view);
     match (live, kind) {
         (true, _) => Box::new(Live {
             view,
             term,
             color,
+            resumed_at,
             started: Instant::now(),
             drawn: 0,
             shown,
@@ -131,6 +133,8 @@ struct Live {
     view: Shared,
     term: Term,
     color: bool,
+    /// The campaign's clock when this began.
+    resumed_at: At,
     started: Instant,
     drawn: usize,
     shown: Option<Campaign>,
@@ -142,10 +146,10 @@ impl Live {
         let (height, width) = self.term.size();
         let height = usize::from(height).saturating_sub(1).min(FRAME_LINES_MAX);
         let view = self.view.borrow();
-        let since = view.at().0.max(self.started.elapsed().as_micros() as u64);
+        let now = (self.resumed_at).plus_us(self.started.elapsed().as_micros() as u64);
         let frame = progress::frame(
             &view,
-            cohort_model::At(since),
+            view.at().max(now),
             usize::from(width),
             height,
             self.color,

@@ -24,10 +24,7 @@ pub(crate) fn show(
 ) -> Result<Exit, Failure> {
     let place = Place::of_campaigns(directory)?;
     let campaign = place.project.campaign(campaign.name.as_deref())?;
-    let mut view = View::default();
-    for record in campaign.log_reader()? {
-        view.apply(&record?);
-    }
+    let view = view(&campaign)?;
     write_summary(&view, &campaign, &place.root, color)?;
     if let Some(path) = junit {
         JunitFile::open(path)?.write(&view, &campaign)?;
@@ -60,6 +57,15 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
         }
     })?;
     Ok(difference.map_or(Exit::Passed, |_| Exit::Differs))
+}
+
+/// A campaign as far as its log goes.
+pub(crate) fn view(campaign: &Campaign) -> Result<View, Failure> {
+    let mut view = View::default();
+    for record in campaign.log_reader()? {
+        view.apply(&record?);
+    }
+    Ok(view)
 }
 
 /// The kept output of a thread.

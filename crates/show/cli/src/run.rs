@@ -8,7 +8,7 @@ use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget, remains};
 use cohort_hub::{Face, Outcome, Past, Preview, Setup, Show};
 use cohort_model::Ending;
-use cohort_report::words;
+use cohort_report::{View, words};
 use cohort_store::{Campaign, Project};
 use cohort_workload::{Progress, Request, SuiteConfig, project_root, pytest, recognize};
 
@@ -218,7 +218,11 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     let junit = resolved.junit.as_deref().map(JunitFile::open);
     let junit = junit.transpose()?;
     let root = setup.root.clone();
-    let view = Shared::default();
+    let before = match &setup.resume {
+        Some((campaign, _)) => past::view(campaign)?,
+        None => View::default(),
+    };
+    let view = Shared::new(before.into());
     let shared = Rc::clone(&view);
     let outcome = match cohort_hub::run(setup, |campaign, show| {
         let shown = (show > Show::Failed).then(|| campaign.clone());
@@ -254,7 +258,7 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     Ok(exit(&view, &outcome, resolved.strict))
 }
 
-fn exit(view: &cohort_report::View, outcome: &Outcome, strict: bool) -> Exit {
+fn exit(view: &View, outcome: &Outcome, strict: bool) -> Exit {
     match outcome.end.ending {
         Ending::Broken => Exit::Host,
         Ending::Interrupted if outcome.end.message.as_deref() == Some("stopped by the user") => {

@@ -257,6 +257,34 @@ fn killed_in_the_middle_it_is_resumed() {
 }
 
 #[test]
+fn a_resumed_campaign_tells_what_came_before() {
+    let script = format!("{WAITING}; test $1 != fast2 || {{ echo why it fails; exit 3; }}");
+    let suite = Suite::new(&NAMES, &script);
+    // Alone on the host, so that a failure is not tried again.
+    let run = suite.start(&["run", "--instances", "1", "--events", "events"]);
+    wait_until("the middle", || is_in_the_middle(&suite));
+    run.signal(SIGINT);
+    assert_eq!(run.end().code, Some(130));
+    suite.write("go", "");
+    let resumed = suite.cohort(&["resume", "--junit", "out.xml"]);
+    assert_eq!(resumed.code, Some(1), "{resumed:?}");
+    let told =
+        |text: &str| text.contains("fast2  exit code 3, ") && text.contains("\n    why it fails\n");
+    assert!(told(&resumed.stdout), "{resumed:?}");
+    let counts = "5 tests: 1 failed, 4 passed; took ";
+    assert!(resumed.stdout.contains(counts), "{resumed:?}");
+    assert!(!resumed.stderr.contains("fast"), "not again: {resumed:?}");
+    let shown = suite.cohort(&["show"]);
+    assert_eq!(resumed.stdout, shown.stdout);
+    let xml = suite.read("out.xml");
+    assert!(xml.contains("why it fails"), "{xml}");
+    assert_eq!(xml.matches("<testcase ").count(), 5, "{xml}");
+    for case in xml.split("<testcase ").skip(1) {
+        assert!(case.split('>').next().unwrap().contains(" time="), "{xml}");
+    }
+}
+
+#[test]
 fn interrupted_it_reports_and_is_resumed() {
     let suite = Suite::new(&NAMES, WAITING);
     let run = suite.start(&["run", "--progress", "plain", "--events", "events"]);
