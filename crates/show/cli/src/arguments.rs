@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use cohort_model::Policy;
@@ -63,7 +64,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         campaign: Campaign,
         /// Also write it as JUnit XML
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_parser = report_file())]
         junit: Option<PathBuf>,
     },
     /// Say what this host can do for Cohort, what each is needed for, and how to enable it
@@ -97,10 +98,10 @@ pub(crate) struct Campaign {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Faces {
     /// Write the results as JUnit XML
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = report_file())]
     pub(crate) junit: Option<PathBuf>,
     /// Write every event as a line of JSON (see `cohort schema`)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = report_file())]
     pub(crate) events: Option<PathBuf>,
     /// What to show while tests run: `auto` is live in a terminal and plain elsewhere
     #[arg(long, value_name = "KIND", value_enum, default_value_t)]
@@ -194,6 +195,14 @@ pub(crate) enum Namespace {
     None,
 }
 
+/// A file by its name; that of no file is not taken for one.
+fn report_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.to_str() {
+        Some("-") => Err("for standard output, write /dev/stdout"),
+        _ => Ok(path),
+    })
+}
+
 fn policy(text: &str) -> Result<Policy, String> {
     match text {
         "adaptive" => Ok(Policy::Adaptive),
@@ -223,6 +232,20 @@ mod tests {
         let error = Arguments::try_parse_from(words).expect_err("must be refused");
         assert_eq!(error.exit_code(), i32::from(exit::Exit::Usage.code()));
         error.to_string()
+    }
+
+    #[test]
+    fn a_dash_is_no_file() {
+        for words in [
+            &["cohort", "run", "--junit", "-"],
+            &["cohort", "run", "--events", "-"],
+            &["cohort", "show", "--junit", "-"],
+            &["cohort", "resume", "--events", "-"],
+        ] {
+            let said = refused(words);
+            assert!(said.contains("write /dev/stdout"), "{said}");
+        }
+        assert_eq!(run(&["--junit", "./-"]).faces.junit, Some("./-".into()));
     }
 
     #[test]
