@@ -275,7 +275,7 @@ impl Summary<'_> {
         let command = if self.view.total() > 0 && unfinished {
             "cohort resume, to run what is left"
         } else if self.view.failures.len() > FAILURES_IN_FULL {
-            "cohort run --junit FILE, for the output of every failure"
+            "cohort show --junit FILE, for the output of every failure"
         } else {
             return None;
         };
@@ -572,6 +572,19 @@ mod tests {
         let strict =
             "failed         1 test: 1 passed (1 load-sensitive: fails with --strict); took 0 s";
         assert_eq!(verdict(&records), strict);
+    }
+
+    #[test]
+    fn more_failures_than_are_shown_in_full() {
+        let many = FAILURES_IN_FULL as u32 + 1;
+        let names: Vec<String> = (0..many).map(|number| format!("t{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let scenario = (0..many).fold(Scenario::new(&names), |scenario, test| {
+            scenario.run(test, Verdict::Failed, 1)
+        });
+        let lines = lines(&scenario.complete().view());
+        let next = "next           cohort show --junit FILE, for the output of every failure";
+        assert!(lines.iter().any(|line| line == next), "{lines:?}");
     }
 
     #[test]
