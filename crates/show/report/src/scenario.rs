@@ -122,6 +122,18 @@ impl Scenario {
         thread
     }
 
+    /// Every end of an execution so far.
+    pub(crate) fn ends(&mut self) -> impl Iterator<Item = &mut ThreadEnd> {
+        let seen = self.records.iter_mut().filter_map(|record| match record {
+            Record::Seen { observations, .. } => Some(observations),
+            _ => None,
+        });
+        seen.flatten().filter_map(|observation| match observation {
+            Observation::ThreadEnded(end) => Some(end),
+            _ => None,
+        })
+    }
+
     pub(crate) fn end(&mut self, end: ThreadEnd) {
         self.see(vec![Observation::ThreadEnded(end)]);
     }

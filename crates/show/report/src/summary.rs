@@ -30,6 +30,10 @@ const DETAILS_FROM_US: u64 = 10_000_000;
 
 /// Building and listing that took less is not mentioned.
 const PREPARING_FROM_US: u64 = 1_000_000;
+
+/// Columns that a name has in the narrowest terminal.
+const NAME_COLUMNS_MIN: usize = 12;
+
 /// Nothing below is called heavy.
 const HEAVY_FROM_BYTES: u64 = 64 << 20;
 
@@ -70,6 +74,12 @@ impl Summary<'_> {
             writeln!(out, "{}", line.render(usize::MAX, self.color))?;
         }
         Ok(())
+    }
+
+    /// Columns for a name in a line that has `columns` of other words after its label.
+    fn room_beside(&self, columns: usize) -> usize {
+        let room = self.width.saturating_sub(LABEL_COLUMNS + columns);
+        room.max(NAME_COLUMNS_MIN)
     }
 
     fn results(&self, tests: &[TestId]) -> impl Iterator<Item = &TestResult> {
@@ -137,7 +147,7 @@ impl Summary<'_> {
 
     /// Tests that ended and left processes running, which were killed.
     fn left_behind(&self) -> Vec<Line> {
-        let room = self.width.saturating_sub(LABEL_COLUMNS + 32);
+        let room = self.room_beside(32);
         let mut lines: Vec<Line> = self
             .view
             .results()
@@ -178,7 +188,7 @@ impl Summary<'_> {
 
     fn top(&self, label: &str, values: &mut [(u64, TestId)], say: fn(u64) -> String) -> Vec<Line> {
         values.sort_unstable_by_key(|(value, test)| (Reverse(*value), *test));
-        let room = self.width.saturating_sub(LABEL_COLUMNS + 12);
+        let room = self.room_beside(12);
         let line = |(place, (value, test)): (usize, &(u64, TestId))| {
             let label = if place == 0 { label } else { "" };
             let name = words::shorten(self.view.test_name(*test), room);
@@ -447,12 +457,16 @@ mod tests {
     }
 
     fn text(view: &View) -> String {
+        text_in(view, 100)
+    }
+
+    fn text_in(view: &View, width: usize) -> String {
         let mut out = Vec::new();
         let summary = Summary {
             view,
             outputs: &outputs,
             directory: ".cohort/campaigns/2026-01-01-a",
-            width: 100,
+            width,
             color: false,
         };
         summary.write(&mut out).unwrap();
@@ -588,6 +602,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_seen_in_a_narrow_terminal() {
+        let name = "module::a_test_with_a_long_name";
+        let mut scenario = Scenario::new(&[name]).run(0, Verdict::Passed, 20);
+        scenario.ends().for_each(|end| end.left_behind = 2);
+        let text = text_in(&scenario.complete().view(), 30);
+        for line in [
+            "left running   mod…ong_name  2 processes, killed when it ended",
+            "slowest           20.0 s  mod…ong_name",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{text}");
+        }
+    }
+
+    #[test]
     fn no_tests() {
         assert_eq!(
             lines(&Scenario::new(&[]).complete().view()),
@@ -602,13 +630,7 @@ mod tests {
         #[test]
         fn no_name_and_no_message_breaks_a_line(name in any::<String>(), message in any::<String>()) {
             let mut scenario = Scenario::new(&[&name]).run(0, Verdict::Failed, 1);
-            for record in &mut scenario.records {
-                if let Record::Seen { observations, .. } = record
-                    && let [cohort_model::Observation::ThreadEnded(end)] = observations.as_mut_slice()
-                {
-                    end.message = Some(message.clone());
-                }
-            }
+            scenario.ends().for_each(|end| end.message = Some(message.clone()));
             let text = text(&scenario.complete().view());
             prop_assert_eq!(text.lines().count(), 6, "{}", text);
             prop_assert!(text.lines().all(|line| words::width(line) <= 340), "{}", text);
