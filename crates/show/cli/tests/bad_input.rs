@@ -99,6 +99,32 @@ fn an_unknown_key_gets_the_nearest_one_suggested() {
 }
 
 #[test]
+fn a_configuration_that_cannot_be_read_is_not_ignored() {
+    let suite = Suite::empty();
+    let root = suite.root();
+    let path = root.join("cohort.toml");
+    for (how, why) in [
+        ("ln -s absent cohort.toml", "No such file"),
+        ("ln -s cohort.toml cohort.toml", "symbolic links"),
+        ("mkdir cohort.toml", "is no file"),
+        ("mkfifo cohort.toml", "is no file"),
+    ] {
+        let shell = Command::new("sh")
+            .args(["-c", &format!("rm -rf cohort.toml; {how}")])
+            .current_dir(&root)
+            .status();
+        assert!(shell.unwrap().success(), "{how}");
+        let ended = suite.run(&[]);
+        assert_eq!(ended.code, Some(2), "{how}: {ended:?}");
+        assert!(
+            ended.stderr.contains(&path.display().to_string()),
+            "{ended:?}"
+        );
+        assert!(ended.stderr.contains(why), "{how}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_list_that_changes_while_it_runs() {
     let suite = Suite::new(
         &["a", "b", "c"],

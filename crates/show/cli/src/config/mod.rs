@@ -29,6 +29,12 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A directory, a pipe or a device has its name.
+    #[error("{path} is no file; remove it, or put the configuration there")]
+    NoFile {
+        /// What has its name.
+        path: PathBuf,
+    },
     /// Not TOML, or a value of the wrong kind.
     #[error("{place}: {what}")]
     Wrong {
@@ -90,8 +96,13 @@ pub(crate) fn load(directory: &Path, project: Option<&Path>) -> Result<Option<Fi
     let Some(path) = find(directory, project) else {
         return Ok(None);
     };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => parse(path, text).map(Some),
+    let read = |path: &Path| {
+        let is_file = std::fs::metadata(path)?.is_file();
+        is_file.then(|| std::fs::read_to_string(path)).transpose()
+    };
+    match read(&path) {
+        Ok(Some(text)) => parse(path, text).map(Some),
+        Ok(None) => Err(Error::NoFile { path }),
         Err(source) => Err(Error::Read { path, source }),
     }
 }

@@ -185,13 +185,13 @@ impl<'de> Visitor<'de> for WordsVisitor {
     }
 }
 
-/// The nearest `cohort.toml` in `directory` or above it, up to `project`.
+/// The nearest `cohort.toml` in `directory` or above it, up to `project`, of whatever kind it is.
 pub(crate) fn find(directory: &Path, project: Option<&Path>) -> Option<PathBuf> {
     directory
         .ancestors()
         .take_while(|above| project.is_none_or(|project| above.starts_with(project)))
         .map(|above| above.join(NAME))
-        .find(|path| path.is_file())
+        .find(|path| path.symlink_metadata().is_ok())
 }
 
 /// Reads `text`, the content of `path`.
