@@ -42,7 +42,7 @@ impl File {
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct Raw {
     pub(crate) suite: RawSuite,
     pub(crate) budget: RawBudget,
@@ -54,7 +54,7 @@ pub(crate) struct Raw {
 
 /// `[suite]`: what to run when no command is given.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawSuite {
     pub(crate) command: Option<Spanned<Words>>,
     pub(crate) list: Option<Spanned<String>>,
@@ -64,7 +64,7 @@ pub(crate) struct RawSuite {
 
 /// `[budget]`: what a campaign may use.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawBudget {
     pub(crate) cpus: Option<Spanned<f64>>,
     pub(crate) memory: Option<Spanned<Size>>,
@@ -75,7 +75,7 @@ pub(crate) struct RawBudget {
 
 /// `[policy]`: how it decides.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawPolicy {
     pub(crate) kind: Option<Policy>,
     pub(crate) strict: Option<bool>,
@@ -83,14 +83,14 @@ pub(crate) struct RawPolicy {
 
 /// `[telemetry]`: how often it looks.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawTelemetry {
     pub(crate) hz: Option<Spanned<f64>>,
 }
 
 /// `[isolation]`: private namespaces.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawIsolation {
     pub(crate) mount: Option<bool>,
     pub(crate) pid: Option<bool>,
@@ -99,7 +99,7 @@ pub(crate) struct RawIsolation {
 
 /// `[report]`: files to write, relative to the file.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawReport {
     pub(crate) junit: Option<PathBuf>,
     pub(crate) events: Option<PathBuf>,
@@ -209,16 +209,28 @@ pub(crate) fn parse(path: PathBuf, text: String) -> Result<File, Error> {
     }
 }
 
+/// Serde names the types of this program: what they hold is what helps.
+fn in_plain_words(message: &str) -> Option<String> {
+    let (found, expected) = message.rsplit_once(", expected ")?;
+    let expected = match expected {
+        "u32" => "a whole number",
+        "f64" => "a number",
+        "a map" => "a table",
+        "path string" => "the name of a file",
+        _ => return None,
+    };
+    Some(format!("{found}, expected {expected}"))
+}
+
 /// Serde says ``unknown field `a`, expected one of `b`, `c` ``: the nearest known name is what helps.
 fn explain(place: Place, message: &str) -> Error {
     let unknown = message
         .strip_prefix("unknown field `")
         .and_then(|rest| rest.split_once("`, expected "));
     let Some((key, known)) = unknown else {
-        return Error::Wrong {
-            place,
-            what: message.trim().replace('\n', "; "),
-        };
+        let what = message.trim().replace('\n', "; ");
+        let what = in_plain_words(&what).unwrap_or(what);
+        return Error::Wrong { place, what };
     };
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
     let alike = |name: &&str| strsim::jaro_winkler(&key.to_lowercase(), name);
@@ -341,6 +353,17 @@ mod tests {
             refused("[suite]\ncommand = \"a 'b\""),
             "cohort.toml:2:11: \"a 'b\" is no command: missing closing quote"
         );
+        for (text, expected) in [
+            ("suite = 1", "a table"),
+            ("suite.env = 1", "a table"),
+            ("budget.instances = true", "a whole number"),
+            ("budget.instances = -1", "a whole number"),
+            ("budget.cpus = 'x'", "a number"),
+            ("report.junit = 1", "the name of a file"),
+        ] {
+            let said = refused(text);
+            assert!(said.ends_with(&format!(", expected {expected}")), "{said}");
+        }
         assert!(refused("[budget\ncpus = 1").starts_with("cohort.toml:1:8: "));
     }
 
