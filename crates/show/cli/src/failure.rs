@@ -15,6 +15,11 @@ pub(crate) enum Failure {
     Past(cohort_hub::PastError),
     Store(cohort_store::Error),
     Suite(cohort_workload::Error),
+    /// A command in one word, which is that of no suite.
+    Quoted {
+        command: String,
+        source: cohort_workload::Error,
+    },
     Group(cohort_host::cgroup::Error),
     File {
         action: &'static str,
@@ -46,7 +51,7 @@ impl Failure {
                 }
                 _ => Exit::Suite,
             },
-            Failure::Hub(Hub::Pytest(_)) => Exit::Suite,
+            Failure::Hub(Hub::Pytest(_)) | Failure::Quoted { .. } => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
             Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => {
@@ -69,6 +74,10 @@ impl fmt::Display for Failure {
             Failure::Past(error) => causes(error, out),
             Failure::Store(error) => causes(error, out),
             Failure::Suite(error) => causes(error, out),
+            Failure::Quoted { command, source } => {
+                causes(source, out)?;
+                write!(out, "; is it quoted? try: cohort run -- {command}")
+            }
             Failure::Group(error) => causes(error, out),
             Failure::File {
                 action,

@@ -178,7 +178,13 @@ fn setup(
             env: suite.env.clone(),
         },
     };
-    let recognized = recognize(&request)?;
+    let recognized = recognize(&request).map_err(|source| match request.command.as_slice() {
+        [one] if one.contains(' ') => Failure::Quoted {
+            command: one.clone(),
+            source,
+        },
+        _ => Failure::Suite(source),
+    })?;
     if request.command.is_empty() && request.config.command.is_empty() && !own {
         let command = recognized.command().join(" ");
         say::note(format_args!(

@@ -36,6 +36,15 @@ fn a_command_that_is_no_suite() {
 }
 
 #[test]
+fn a_command_in_quotes() {
+    let suite = Suite::empty();
+    let ended = suite.run(&["cargo test --workspace"]);
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let hint = "is it quoted? try: cohort run -- cargo test --workspace\n";
+    assert!(ended.stderr.ends_with(hint), "{ended:?}");
+}
+
+#[test]
 fn a_directory_that_is_none() {
     let suite = Suite::empty();
     suite.write("file", "");
