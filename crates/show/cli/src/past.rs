@@ -6,7 +6,7 @@ use cohort_hub::Replay;
 use cohort_model::ThreadId;
 use cohort_report::summary::Summary;
 use cohort_report::{Output, View};
-use cohort_store::{Campaign, Stream};
+use cohort_store::{Campaign, Error, Project, Stream};
 
 use crate::arguments;
 use crate::exit::Exit;
@@ -25,7 +25,8 @@ pub(crate) fn show(
     let place = Place::of_campaigns(directory)?;
     let campaign = place.project.campaign(campaign.name.as_deref())?;
     let view = view(&campaign)?;
-    write_summary(&view, &campaign, &place.root, color)?;
+    let running = view.end.is_none() && is_running(&place.project, &campaign);
+    write_summary(&view, &campaign, (&place.root, running), color)?;
     if let Some(path) = junit {
         JunitFile::open(path)?.write(&view, &campaign)?;
     }
@@ -59,6 +60,13 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
     Ok(difference.map_or(Exit::Passed, |_| Exit::Differs))
 }
 
+/// Whether a campaign without an end is under way, rather than killed.
+fn is_running(project: &Project, campaign: &Campaign) -> bool {
+    let latest = project.campaign(None);
+    latest.is_ok_and(|latest| latest.name() == campaign.name())
+        && matches!(project.lock(), Err(Error::Busy { .. }))
+}
+
 /// A campaign as far as its log goes.
 pub(crate) fn view(campaign: &Campaign) -> Result<View, Failure> {
     let mut view = View::default();
@@ -90,7 +98,7 @@ pub(crate) fn output(campaign: &Campaign, thread: ThreadId) -> Option<Output> {
 pub(crate) fn write_summary(
     view: &View,
     campaign: &Campaign,
-    root: &Path,
+    (root, running): (&Path, bool),
     color: bool,
 ) -> Result<(), Failure> {
     let directory = campaign
@@ -101,6 +109,7 @@ pub(crate) fn write_summary(
         view,
         outputs: &|thread| output(campaign, thread),
         directory: &directory.display().to_string(),
+        running,
         width: faces::columns(),
         color,
     };

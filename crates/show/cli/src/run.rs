@@ -256,7 +256,8 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
         "" => Ok(()),
         said => past::pass_on(format!("{said}\n\n").as_bytes(), b""),
     };
-    let summed_up = said.and_then(|()| past::write_summary(&view, &outcome.campaign, &root, color));
+    let summed_up =
+        said.and_then(|()| past::write_summary(&view, &outcome.campaign, (&root, false), color));
     if let Some(junit) = junit {
         junit.write(&view, &outcome.campaign)?;
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Suite, wait_until};
+use common::{Ended, Suite, wait_until};
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -317,6 +317,26 @@ fn a_resumed_campaign_tells_what_came_before() {
     for case in xml.split("<testcase ").skip(1) {
         assert!(case.split('>').next().unwrap().contains(" time="), "{xml}");
     }
+}
+
+#[test]
+fn a_campaign_that_runs_is_not_shown_as_unfinished() {
+    let suite = Suite::new(&NAMES, WAITING);
+    let run = suite.start(&["run", "--progress", "plain", "--events", "events"]);
+    wait_until("the middle", || is_in_the_middle(&suite));
+    let last_line = |ended: &Ended| ended.stdout.lines().last().unwrap_or_default().to_owned();
+    let shown = suite.cohort(&["show"]);
+    let last = last_line(&shown);
+    let running = "running        5 tests: 3 passed, 2 to go; took ";
+    assert!(last.starts_with(running), "{shown:?}");
+    assert!(!shown.stdout.contains("cohort resume"), "{shown:?}");
+    run.signal(SIGKILL);
+    run.end();
+    suite.write("go", "");
+    let shown = suite.cohort(&["show"]);
+    let last = last_line(&shown);
+    assert!(last.starts_with("unfinished     5 tests: "), "{shown:?}");
+    assert!(shown.stdout.contains("cohort resume"), "{shown:?}");
 }
 
 #[test]

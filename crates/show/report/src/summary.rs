@@ -45,6 +45,8 @@ pub struct Summary<'a> {
     pub outputs: Outputs<'a>,
     /// Where the campaign is kept, as the user would type it.
     pub directory: &'a str,
+    /// Whether the campaign is under way.
+    pub running: bool,
     /// Columns of the terminal: names are shortened to it, sentences are not.
     pub width: usize,
     /// Whether ANSI colours may be used.
@@ -281,6 +283,9 @@ impl Summary<'_> {
     }
 
     fn next(&self) -> Option<Line> {
+        if self.running {
+            return None;
+        }
         let unfinished = self.view.not_run() + self.view.counts.aborted > 0;
         let command = if self.view.total() > 0 && unfinished {
             "cohort resume, to run what is left"
@@ -312,6 +317,7 @@ impl Summary<'_> {
         let view = self.view;
         let ending = view.end.as_ref().map(|end| end.ending);
         let (tone, label) = match ending {
+            _ if self.running => (Tone::Odd, "running"),
             _ if view.counts.failures() > 0 => (Tone::Bad, "failed"),
             Some(Ending::Complete) if view.total() == 0 => (Tone::Odd, "no tests"),
             Some(Ending::Complete) if view.failed() => (Tone::Bad, "failed"),
@@ -352,6 +358,7 @@ impl Summary<'_> {
             count if strict => format!(" ({count} load-sensitive: fails with --strict)"),
             count => format!(" ({count} load-sensitive)"),
         };
+        let not_run = if self.running { "to go" } else { "not run" };
         let passed_label = format!("passed{sensitive}");
         let once = self.view.failed_once.len();
         let counts = [
@@ -364,7 +371,7 @@ impl Summary<'_> {
             (expected_failures, "failed as expected"),
             (skipped, "skipped"),
             (once, "failed once"),
-            (self.view.not_run() - once, "not run"),
+            (self.view.not_run() - once, not_run),
         ];
         let counts: Vec<String> = counts
             .iter()
@@ -466,6 +473,7 @@ mod tests {
             view,
             outputs: &outputs,
             directory: ".cohort/campaigns/2026-01-01-a",
+            running: false,
             width,
             color: false,
         };
