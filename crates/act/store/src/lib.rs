@@ -39,6 +39,19 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no place for a record.
+    #[error(
+        "{} is not writable, and {} cannot be made: {source}; set XDG_STATE_HOME to a directory that is",
+        root.display(), home.display()
+    )]
+    NoPlace {
+        /// The project directory.
+        root: PathBuf,
+        /// Where it would be kept instead.
+        home: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Another Cohort holds the lock.
     #[error(
         "another cohort{} is running in {}; wait for it to end, or stop it",

@@ -34,10 +34,9 @@ impl Project {
     #[must_use]
     pub fn new(root: &Path) -> Self {
         let usual = root.join(DIRECTORY);
-        let writable = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
         let place = if usual.exists() { &usual } else { root };
         let home = match elsewhere(root) {
-            Some(elsewhere) if !writable(place) => elsewhere,
+            Some(elsewhere) if !is_writable(place) => elsewhere,
             _ => usual,
         };
         Self {
@@ -56,9 +55,10 @@ impl Project {
     /// Makes the project's directory when there is none, and takes its lock.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another Cohort holds it.
+    /// [`Error::Busy`] when another Cohort holds it, [`Error::NoPlace`] when neither the project nor the
+    /// user's own directory takes a record.
     pub fn lock(&self) -> Result<Lock, Error> {
-        fs::create_dir_all(&self.home).map_err(at("create", &self.home))?;
+        fs::create_dir_all(&self.home).map_err(|source| self.no_place(source))?;
         let ignore = self.home.join(".gitignore");
         if !ignore.exists() {
             fs::write(&ignore, "*\n").map_err(at("write", &ignore))?;
@@ -89,6 +89,17 @@ impl Project {
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(at("write to", &path))?;
         Ok(Lock { _file: file })
+    }
+
+    fn no_place(&self, source: std::io::Error) -> Error {
+        if is_writable(&self.root) {
+            return at("create", &self.home)(source);
+        }
+        Error::NoPlace {
+            root: self.root.clone(),
+            home: self.home.clone(),
+            source,
+        }
     }
 
     /// Removes what [`Project::lock`] made when nothing came of it. Call it with the lock held.
@@ -175,6 +186,10 @@ impl Project {
         numbers.sort_unstable();
         Ok(numbers)
     }
+}
+
+fn is_writable(path: &Path) -> bool {
+    access(path, AccessFlags::W_OK).is_ok()
 }
 
 /// Where the record of a project is kept that may not be written (XDG Base Directory Specification,

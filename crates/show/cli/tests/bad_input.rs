@@ -3,6 +3,9 @@
 
 mod common;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,6 +14,7 @@ use common::{Ended, Suite, wait_until};
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
+const NOBODY: u32 = 65534;
 
 /// Whether a process of this id is alive (a zombie is not).
 fn alive(pid: &str) -> bool {
@@ -247,6 +251,31 @@ fn a_second_cohort_is_told_of_the_first() {
     assert!(second.stderr.contains(&pid), "names {pid}: {second:?}");
     assert_eq!(first.code, Some(0), "{first:?}");
     suite.assert_nothing_left(&first);
+}
+
+#[test]
+fn a_record_that_has_no_place() {
+    let suite = Suite::new(&["a"], "exit 0");
+    let root = suite.root();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    allow(root.parent().unwrap(), 0o755);
+    allow(&root, 0o555);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+    command.arg("run").env("XDG_STATE_HOME", "/dev/null/state");
+    if nix_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let ended = suite.spawn(command).end();
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    let said = format!(
+        "cohort: {} is not writable, and /dev/null/state/cohort/",
+        root.display()
+    );
+    assert!(ended.stderr.starts_with(&said), "{ended:?}");
+    assert!(ended.stderr.contains("set XDG_STATE_HOME"), "{ended:?}");
+    allow(&root, 0o755);
 }
 
 /// The first three tests end at once, the others wait for the file `go`.
