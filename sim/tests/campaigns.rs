@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cohort_model::{Budget, Command, GroupId, Plan, Policy, Verdict};
+use cohort_model::{At, Budget, Command, GroupId, Observation, Plan, Policy, ThreadEnd, Verdict};
 use cohort_orchestrator::Orchestrator;
 use cohort_sim::{Needs, Outcome, Random, plan, run};
 use proptest::prelude::*;
@@ -258,6 +258,49 @@ fn what_cannot_be_run_fails_without_being_run() {
     assert_eq!((failed[0].test.0, failed[0].threads.len()), (1, 0));
 }
 
+#[test]
+fn a_costly_instance_that_is_lost_is_replaced_however_little_is_left() {
+    let mut suite = plan(3, 1, true);
+    suite.costly_instances = true;
+    let mut orchestrator = Orchestrator::new(budget(1.0, 1000), Policy::Adaptive, suite, 0);
+    let opened = |step: &cohort_orchestrator::Step| {
+        step.decisions
+            .iter()
+            .find_map(|decision| match decision.command {
+                Command::StartThread {
+                    thread, instance, ..
+                } => Some((thread, instance)),
+                _ => None,
+            })
+    };
+    let step = orchestrator.step(At(0), &[Observation::Tick]);
+    let (thread, instance) = opened(&step).unwrap();
+    // It took a minute to open, which is more than all tests will take.
+    let begun = [
+        Observation::InstanceOpened { instance },
+        Observation::ThreadStarted { thread },
+    ];
+    orchestrator.step(At(60_000_000), &begun);
+    let end = ThreadEnd {
+        thread,
+        verdict: Verdict::Crashed,
+        exit_code: None,
+        signal: Some(9),
+        usage: cohort_model::Usage::default(),
+        message: None,
+        parts: None,
+        left_behind: 0,
+        output_dropped: 0,
+    };
+    let reason = "its init was killed".to_owned();
+    let lost = [
+        Observation::ThreadEnded(end),
+        Observation::InstanceLost { instance, reason },
+    ];
+    let step = orchestrator.step(At(60_100_000), &lost);
+    assert!(opened(&step).is_some(), "{step:?}");
+}
+
 fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
     let shape = (
         1usize..60,
@@ -279,11 +322,13 @@ fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
                 sensitive: random.below(8) == 0,
             })
             .collect();
-        (
-            plan(tests, groups, sticky),
-            needs,
-            budget(f64::from(half_cores) / 2.0, memory_mib),
-        )
+        let mut plan = plan(tests, groups, sticky);
+        if sticky {
+            plan.costly_instances = random.below(2) == 0;
+            let all = (0..groups as u32).map(GroupId);
+            plan.together = all.filter(|_| random.below(3) == 0).collect();
+        }
+        (plan, needs, budget(f64::from(half_cores) / 2.0, memory_mib))
     })
 }
 

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{FindingKind, InstanceId, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId};
+use crate::{
+    FindingKind, InstanceId, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+};
 
 /// What an instance may use now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -119,6 +121,23 @@ pub enum KillReason {
     Disk,
     /// The campaign ends.
     Interrupted,
+}
+
+impl KillReason {
+    /// What it means for an execution that was killed and came to `own`: it may have ended by itself
+    /// just before the order to kill it arrived.
+    #[must_use]
+    pub fn verdict(self, own: Verdict) -> Verdict {
+        if !own.is_failure() {
+            return own;
+        }
+        match self {
+            KillReason::Timeout | KillReason::Stalled => Verdict::TimedOut,
+            KillReason::Memory => Verdict::OutOfMemory,
+            KillReason::Disk => Verdict::Failed,
+            KillReason::Interrupted => Verdict::Aborted,
+        }
+    }
 }
 
 /// Something the orchestrator wants done. Safe to repeat.

@@ -47,6 +47,7 @@ import weakref
 
 import pytest
 from _pytest._io import TerminalWriter as _Terminal
+from _pytest.reports import TestReport
 
 # Most characters kept of a failure's text, and of each captured section.
 TEXT_CHARS_MAX = 256 * 1024
@@ -60,6 +61,8 @@ TOGETHER = {
     "loadscope": lambda name, item: name.rpartition("::")[0],
     "loadgroup": lambda name, item: _xdist_group(item),
 }
+# Plugins whose words at the end do not rest on tests that passed.
+QUIET = ("_pytest.", "pytest_cov", "xdist", "_hypothesis_", "hypothesis")
 # What hears of each test while it runs, and of the end.
 REPORTING = {"pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish"}
 ENDING = {"pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"}
@@ -88,6 +91,7 @@ class _Kept:
     getpid, getpgrp, kill, killpg, exit = os.getpid, os.getpgrp, os.kill, os.killpg, os._exit
     rusage, clock_ns, socket = resource.getrusage, time.perf_counter_ns, _socket.socket
     encode = json.JSONEncoder(separators=(",", ":")).encode
+    encode_any = json.JSONEncoder(separators=(",", ":"), default=repr, skipkeys=True).encode
     decode = json.JSONDecoder().decode
 
 
@@ -640,7 +644,7 @@ class Collector:
             reporter._show_progress_info = False
             reporter.summary_errors = reporter.summary_failures = lambda *_: None
             reporter.summary_stats = lambda *_: None
-            reporter.reportchars = "".join(set(reporter.reportchars) - set("fE"))
+            reporter.reportchars = "".join(one for one in reporter.reportchars if one not in "fE")
         if order["stop"] is not None:
             pytest.exit(order["stop"])
         if session.shouldstop:
@@ -712,42 +716,48 @@ def _hears_all(config):
     shown = set(getattr(option, "reportchars", "")) & set("pPA")
     if getattr(option, "durations", None) is not None or shown or getattr(option, "stepwise", False):
         return True
-    ending = config.hook.pytest_terminal_summary, config.hook.pytest_sessionfinish
-    own_end = [one.plugin for hook in ending for one in hook.get_hookimpls()]
-    if any(os.path.basename(getattr(one, "__file__", "")) == "conftest.py" for one in own_end):
-        return True  # it may look at what the terminal reporter counted
-    listeners = [one.plugin for one in config.hook.pytest_runtest_logreport.get_hookimpls()]
-    own = sys.modules[__name__]
-    return any(one is not own and not _is_quiet(config, one) for one in listeners)
+    # Who speaks at the end may look at what the terminal reporter counted.
+    hooks = "pytest_runtest_logreport", "pytest_terminal_summary", "pytest_sessionfinish"
+    listeners = [one.plugin for name in hooks for one in getattr(config.hook, name).get_hookimpls()]
+    return not all(_is_quiet(config, one) for one in listeners)
 
 
 def _is_quiet(config, plugin):
-    """Whether this is a part of pytest that passed tests mean nothing to."""
-    module = type(plugin).__module__
-    is_reporter = config.pluginmanager.get_name(plugin) == "terminalreporter"
-    return is_reporter or module.startswith("_pytest.") and module != "_pytest.junitxml"
+    """Whether this is a plugin that passed tests mean nothing to."""
+    module = _module(plugin)
+    if plugin is sys.modules[__name__] or config.pluginmanager.get_name(plugin) == "terminalreporter":
+        return True
+    return module.startswith(QUIET) and module != "_pytest.junitxml"
+
+
+def _module(plugin):
+    """The name of the module that a plugin is, or comes from."""
+    return getattr(plugin, "__module__", None) or getattr(plugin, "__name__", "")
 
 
 def _hear(config, item, reports, noted):
-    """Tells all plugins of one test that ran elsewhere."""
-    hook = config.hook
+    """Tells all plugins that listen where the test stands of one that ran elsewhere."""
+    hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for one in noted:
         message = warnings.WarningMessage(
             one["message"], _category(one["category"]), one["filename"], one["lineno"]
         )
         location = one["location"] and tuple(one["location"])
-        hook.pytest_warning_recorded.call_historic(
+        config.hook.pytest_warning_recorded.call_historic(
             kwargs=dict(warning_message=message, when=one["when"], nodeid=one["nodeid"], location=location)
         )
     for report in reports:
         if isinstance(report, dict):
             # JSON has no tuples.
             for name in ("longrepr", "location"):
-                report[name] = tuple(report[name]) if isinstance(report[name], list) else report[name]
+                if isinstance(report.get(name), list):
+                    report[name] = tuple(report[name])
             for name in ("user_properties", "sections"):
-                report[name] = [tuple(pair) for pair in report[name]]
-            report = hook.pytest_report_from_serializable(config=config, data=report)
+                report[name] = [tuple(pair) for pair in report.get(name, ())]
+            report = config.hook.pytest_report_from_serializable(config=config, data=report)
+            if report is None:
+                continue
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
@@ -761,7 +771,7 @@ def _category(name):
 
 def _lost_report(item, message):
     """The report of a test whose process could not report it."""
-    return pytest.TestReport(
+    return TestReport(
         nodeid=item.nodeid,
         location=item.location,
         keywords={name: 1 for name in item.keywords},
@@ -891,7 +901,7 @@ class Worker:
         self.meter.start()
         if item is None:
             following._resolve()
-            self._send_ended(thread, following, _missing(name))
+            self._send_ended(thread, self.meter.stop(following._paused_ns), _missing(name))
             return True
         try:
             self._tear_down_stale(session, item)
@@ -911,13 +921,14 @@ class Worker:
             result["outcome"] = "failed" if result["outcome"] != "error" else "error"
             result["message"] = result["message"] or _clean(stop or text.strip().rpartition("\n")[2])
             result["text"] = _cut(result["text"] + text, TEXT_CHARS_MAX)[0]
+        usage = self.meter.stop(following._paused_ns)
         if self.warnings or self._is_heard(item, result):
             self._spool(thread, name, item.config)
         result["last"] = stop is not None
         result["stop"] = _clean(stop or str(session.shouldstop)) if stop or session.shouldstop else None
-        session.shouldstop = session.shouldfail = False
+        _go_on(session)
         self.kept_for = following._item
-        self._send_ended(thread, following, result)
+        self._send_ended(thread, usage, result)
         return stop is None
 
     def _is_heard(self, item, result):
@@ -925,16 +936,17 @@ class Worker:
 
     def _spool(self, thread, name, config):
         """Keeps what was reported for the collector to hear, should this be the deciding run."""
-        line = {
-            "thread": thread,
-            "id": name,
-            "reports": [
-                config.hook.pytest_report_to_serializable(config=config, report=one) for one in self.reports
-            ],
-            "warnings": self.warnings,
-        }
+        to_data = config.hook.pytest_report_to_serializable
+        reports = [to_data(config=config, report=one) for one in self.reports]
+        line = {"thread": thread, "id": name, "reports": reports, "warnings": self.warnings}
         self.warnings = []
-        data = json.dumps(line, default=repr).encode("ascii") + b"\n"
+        try:
+            data = _Kept.encode_any(line)
+        except (TypeError, ValueError):  # properties that no report could hold
+            for report in reports:
+                report["user_properties"] = []
+            data = _Kept.encode_any(line)
+        data = data.encode("ascii") + b"\n"
         try:
             if self.spool is None:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -962,10 +974,16 @@ class Worker:
             return traceback.format_exc()
         return ""
 
-    def _send_ended(self, thread, following, result):
+    def _send_ended(self, thread, usage, result):
         self.reports = None
-        usage = self.meter.stop(following._paused_ns)
         self.channel.send("ended", thread=thread, usage=usage, **result)
+
+
+def _go_on(session):
+    """Forgets that a test wanted the session to stop. (pytest 8 warns of who sets it back openly.)"""
+    for name in ("shouldstop", "shouldfail"):
+        hidden = "_" + name
+        setattr(session, hidden if hasattr(session, hidden) else name, False)
 
 
 def _missing(name):
@@ -1086,7 +1104,7 @@ def _deafen(config):
         if plugin is own:
             continue
         callers = manager.get_hookcallers(plugin) or []
-        module = getattr(plugin, "__module__", None) or getattr(plugin, "__name__", "")
+        module = _module(plugin)
         if isinstance(plugin, pytest.Session) or module == "_pytest.logging":
             continue
         quiet = set(REPORTING)
@@ -1095,6 +1113,11 @@ def _deafen(config):
         for caller in callers:
             if caller.name in quiet:
                 caller._remove_plugin(plugin)
+    # What was to be undone when the collector ends.
+    if hasattr(config, "_cleanup_stack"):
+        config._cleanup_stack.pop_all()
+    else:  # pytest 7 and before
+        del config._cleanup[:]
 
 
 def _measure_anew(session):

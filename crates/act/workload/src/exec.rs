@@ -229,7 +229,7 @@ fn with_name(run: &str) -> String {
     // What ends each quote, substitution and parenthesis that is open, the innermost last.
     let mut ends: Vec<char> = Vec::new();
     // What is added at the end belongs to the last line.
-    let mut rest = run.trim_end_matches('\n');
+    let mut rest = run.trim_end();
     while let Some(next) = rest.chars().next() {
         let inside = ends.last().copied();
         if let Some(behind) = rest.strip_prefix(PLACE) {

@@ -134,10 +134,32 @@ impl Orchestrator {
 
     /// Starts the next test of the main phase; false when none fits.
     fn start_main(&mut self, at: At, room: Room, step: &mut Step) -> bool {
-        let at_hand = self.free_lane(None).filter(|_| self.plan.sticky);
-        if at_hand.is_none() && self.plan.costly_instances && !self.pays_to_open() {
-            return false;
+        // In a sticky plan what an instance may take depends on what it is at work on.
+        let mut at_hand: Vec<Option<InstanceId>> = Vec::new();
+        if self.plan.sticky {
+            let free = self.lanes.iter().filter(|(_, lane)| lane.is_free());
+            at_hand.extend(free.map(|(&instance, _)| Some(instance)));
+            at_hand.sort_by_key(|instance| instance.is_none_or(|one| !self.lanes[&one].yielded));
         }
+        if at_hand.is_empty() {
+            if self.plan.costly_instances && !self.pays_to_open() {
+                return false;
+            }
+            at_hand.push(None);
+        }
+        at_hand
+            .into_iter()
+            .any(|instance| self.start_main_in(instance, at, room, step))
+    }
+
+    /// The same in an instance that is at hand; none: in any that is of use, or a new one.
+    fn start_main_in(
+        &mut self,
+        at_hand: Option<InstanceId>,
+        at: At,
+        room: Room,
+        step: &mut Step,
+    ) -> bool {
         let instance = at_hand.unwrap_or(InstanceId(self.next_instance));
         let mut memory = 0;
         let adaptive = self.policy == Policy::Adaptive;
@@ -189,12 +211,14 @@ impl Orchestrator {
         true
     }
 
-    /// Whether one more costly instance is worth its opening: no more than one a core are opened at
-    /// once, and each of those there has more left to do than opening one took.
+    /// Whether one more costly instance is worth its opening: there is none, or no more than one a core
+    /// are opened at once and each of those there has more left to do than opening one took.
     fn pays_to_open(&self) -> bool {
-        let opening = self.threads.values().filter(|run| !run.begun).count();
-        let lanes = self.lanes.len().max(1) as f64;
-        let left_us = self.queue.work_us(&self.costs) / lanes;
+        if self.lanes.is_empty() {
+            return true;
+        }
+        let opening = self.lanes.values().filter(|lane| !lane.begun).count();
+        let left_us = self.queue.work_us(&self.costs) / self.lanes.len() as f64;
         let pays = self
             .opening_us
             .is_none_or(|opening_us| left_us > opening_us);
@@ -226,20 +250,16 @@ impl Orchestrator {
         let Some(start) = start else {
             return false;
         };
-        let lane = self.lane_apart(&start, step);
+        let lane = self.lane_apart(&start);
         self.start(at, start, lane, step);
         true
     }
 
     /// Where a test is run apart; none: a new instance. A worker that has run the test before may still
     /// hold what the test made then, so it says nothing about the test.
-    fn lane_apart(&mut self, start: &Start, step: &mut Step) -> Option<InstanceId> {
+    fn lane_apart(&self, start: &Start) -> Option<InstanceId> {
         if !self.plan.sticky || start.attempt == Attempt::First {
             return self.free_lane(Some(start.specialty));
-        }
-        if !self.plan.costly_instances {
-            self.release_idle(step);
-            return None;
         }
         let places = &self.progress[start.test.index()].places;
         let free = self.lanes.iter().filter(|(_, lane)| lane.is_free());
@@ -347,7 +367,6 @@ impl Orchestrator {
             place: instance,
             source: None,
             started: at,
-            begun: false,
             expected,
             crowd: Crowd::default(),
             was_held: false,

@@ -125,13 +125,6 @@ impl Orchestrator {
 }
 
 fn verdict(run: &Run, end: &ThreadEnd) -> Verdict {
-    match run.killed {
-        // It may have ended by itself just before the order to kill it arrived.
-        Some(_) if !end.verdict.is_failure() => end.verdict,
-        Some(KillReason::Timeout | KillReason::Stalled) => Verdict::TimedOut,
-        Some(KillReason::Memory) => Verdict::OutOfMemory,
-        Some(KillReason::Disk) => Verdict::Failed,
-        Some(KillReason::Interrupted) => Verdict::Aborted,
-        None => end.verdict,
-    }
+    run.killed
+        .map_or(end.verdict, |killed| killed.verdict(end.verdict))
 }

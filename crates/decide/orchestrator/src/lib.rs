@@ -5,7 +5,8 @@
 //!   observations ─▶ see ─▶ analyze ─▶ limits ─▶ memory ─▶ admit ─▶ settle ─▶ decisions
 //! ```
 //!
-//! Work is done in phases, each begun when nothing of the one before waits:
+//! Work is done in phases, each begun when nothing of the one before waits (but the last two come first
+//! once what is to be tried again could be the last failure that the plan allows):
 //!
 //! 1. *main*: all tests, as many at once as CPU and memory allow;
 //! 2. *calm*: tests that are known to be sensitive to timing, beside idle CPU or no more at once than

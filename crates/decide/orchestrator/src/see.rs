@@ -56,7 +56,6 @@ impl Orchestrator {
                 self.opening_us = Some(self.opening_us.map_or(took_us, |most| most.max(took_us)));
                 self.analyzer.instance_warmed(run.place);
             }
-            run.begun = true;
             run.started = at;
             self.analyzer
                 .thread_started(at, run.place, run.test, &run.expected);

@@ -51,8 +51,6 @@ pub(crate) struct Run {
     /// Where it was handed over from.
     pub(crate) source: Option<InstanceId>,
     pub(crate) started: At,
-    /// It was reported to run; before, its instance or worker may still be made.
-    pub(crate) begun: bool,
     pub(crate) expected: Estimate,
     pub(crate) crowd: Crowd,
     /// It was held for memory: its timing means nothing.

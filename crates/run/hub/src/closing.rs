@@ -16,8 +16,8 @@ use crate::instance::Instance;
 use crate::python::COLLECTOR;
 use crate::shell::{FACE_INTERVAL, Hub};
 
-/// Longest wait for a worker to end by itself.
-const WORKERS_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait for workers to end by themselves: they tear down what they share between tests.
+const WORKERS_WAIT: Duration = Duration::from_secs(60);
 /// The same for pytest itself, which may have reports to write.
 const PYTEST_WAIT: Duration = Duration::from_secs(300);
 /// The same for both when tests are left, since someone waits for the end.
@@ -26,6 +26,8 @@ const STOPPED_WAIT: Duration = Duration::from_secs(3);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// pytest's exit code when there was no test.
 const NO_TESTS: i32 = 5;
+/// Exit code of what had to be killed (128 + SIGKILL).
+const KILLED: i32 = 137;
 
 /// How the suite's own runner ended.
 #[derive(Debug, Default)]
@@ -34,6 +36,19 @@ pub(crate) struct Closed {
     pub(crate) said: String,
     /// Its exit code, when it found fault though no test failed.
     pub(crate) exit: Option<i32>,
+    /// The user did not want to wait for it.
+    pub(crate) stopped: bool,
+}
+
+impl Closed {
+    /// It never came to its end, which is a fault when all tests were run.
+    fn broken(why: String, stop: bool) -> Self {
+        Self {
+            said: why,
+            exit: (!stop).then_some(KILLED),
+            stopped: false,
+        }
+    }
 }
 
 impl Hub {
@@ -44,12 +59,13 @@ impl Hub {
         stop: Option<String>,
         happened: &mut Receiver<Event>,
     ) -> Closed {
+        let stopped = stop.is_some();
         match self.try_close(plan, stop, happened).await {
             Ok(closed) => closed,
-            Err(error) => Closed {
-                said: format!("pytest could not end its session: {error}"),
-                exit: None,
-            },
+            Err(error) => Closed::broken(
+                format!("pytest could not end its session: {error}"),
+                stopped,
+            ),
         }
     }
 
@@ -62,24 +78,33 @@ impl Hub {
         let Runner::Python(python) = &mut self.runner else {
             return Ok(Closed::default());
         };
+        let stopped = stop.is_some();
+        let gone = || {
+            Closed::broken(
+                "pytest's collector ended before its tests".to_owned(),
+                stopped,
+            )
+        };
         let Some(collector) = python.collector else {
-            return Ok(Closed::default());
+            return Ok(gone());
         };
         for worker in python.workers.values() {
             if let Some(connection) = worker.connection {
                 python.tell(connection, &ToPython::Finish {}).await?;
             }
         }
-        let wait = |long: Duration| if stop.is_some() { STOPPED_WAIT } else { long };
+        let wait = |long| if stopped { STOPPED_WAIT } else { long };
         let until = Instant::now() + wait(WORKERS_WAIT);
         while self.has_workers() {
             match self.next_event(happened, until).await {
-                None | Some(Event::Stop) => break,
+                None => break,
+                Some(Event::Stop) => return Ok(self.give_up().await?),
                 Some(event) => self.happen(event).await?,
             }
         }
+        self.await_closing(until).await;
         let Some(output) = self.instances.get(&COLLECTOR) else {
-            return Ok(Closed::default());
+            return Ok(gone());
         };
         let output = output.scratch.join("pytest.log");
         let until = Instant::now() + wait(PYTEST_WAIT);
@@ -99,18 +124,43 @@ impl Hub {
                     }
                     _ => None,
                 },
-                Event::Stop => break,
+                Event::Stop => return Ok(self.give_up().await?),
                 _ => None,
             };
             if let Some(code) = code {
+                let code = Some(code).filter(|_| !stopped);
                 return Ok(self.closed(plan, code, &output));
             }
             self.happen(event).await?;
+            if !self.instances.contains_key(&COLLECTOR) {
+                return Ok(gone());
+            }
         }
+        let why = "pytest did not end its session, and was killed".to_owned();
+        Ok(Closed::broken(why, stopped))
+    }
+
+    /// The user does not want to wait.
+    async fn give_up(&mut self) -> Result<Closed, Error> {
+        self.happen(Event::Stop).await?;
         Ok(Closed {
-            said: "pytest did not end its session, and was killed".to_owned(),
-            exit: None,
+            stopped: true,
+            ..Closed::default()
         })
+    }
+
+    /// Waits for workers that were told to end before.
+    async fn await_closing(&mut self, until: Instant) {
+        for mut closing in std::mem::take(&mut self.closing) {
+            match tokio::time::timeout_at(until.into(), &mut closing).await {
+                // What it could not remove is still to be told.
+                Ok(left) => {
+                    let left = left.unwrap_or_default();
+                    self.closing.push(tokio::spawn(async move { left }));
+                }
+                Err(_) => self.closing.push(closing),
+            }
+        }
     }
 
     fn has_workers(&self) -> bool {
@@ -154,15 +204,15 @@ impl Hub {
         }
     }
 
-    fn closed(&self, plan: &Plan, code: i32, output: &Path) -> Closed {
+    fn closed(&self, plan: &Plan, code: Option<i32>, output: &Path) -> Closed {
         let said = std::fs::read(output).unwrap_or_default();
-        let results = self.ledger.results.iter().chain(&plan.concluded);
-        let failed = results
-            .into_iter()
-            .any(|result| result.verdict.is_failure());
+        let mut results = self.ledger.results.iter();
+        // After a resume pytest knows only a part of the tests, and its own fault may be just that.
+        let whole = plan.concluded.is_empty() && !results.any(|one| one.verdict.is_failure());
         Closed {
             said: String::from_utf8_lossy(&said).trim().to_owned(),
-            exit: Some(code).filter(|&code| code != 0 && code != NO_TESTS && !failed),
+            exit: code.filter(|&code| code != 0 && code != NO_TESTS && whole),
+            stopped: false,
         }
     }
 }

@@ -447,7 +447,7 @@ async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(
                     .into());
                 }
                 FromInit::StartFailed { message, .. } => {
-                    let missing = message.contains("os error 2");
+                    let missing = message.contains("(os error 2)");
                     return Err(cohort_workload::Error::Start {
                         program: python.suite.command().remove(0),
                         source: if missing {

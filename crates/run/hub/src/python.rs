@@ -1,9 +1,9 @@
 //! pytest's side of the hub: the collector, and one warm worker per instance.
 //!
 //! ```text
-//!   (none) --fork or launch--> starting --ready--> idle <--run/ended--> busy --yielded--> asked
-//!                                                   ^                                       |
-//!                                                   +---------------- ended ----------------+
+//!   (none) --fork or launch--> starting --ready--> idle --run--> busy --yielded--> asked
+//!                                                   ^                               | next
+//!                                                   +----------- ended -------- cleaning
 //! ```
 //! A worker that is gone, however, takes the blame to the test it ran; the next thread on its
 //! instance gets a new worker.

@@ -105,20 +105,7 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(crate::ground::chain(&error));
     }
-    if orchestrator.failures_reached() {
-        let failures = plan.failures_max.unwrap_or_default();
-        let failures = if failures == 1 {
-            "the first failure".to_owned()
-        } else {
-            format!("{failures} failures")
-        };
-        let why = format!("stopped after {failures}, as the suite's own arguments ask");
-        hub.stopped.get_or_insert(why);
-    }
-    let stop = hub
-        .stopped
-        .clone()
-        .filter(|_| !orchestrator.failures_reached());
+    let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
         None => hub.close_session(&plan, stop, &mut happened).await,
         Some(_) => Closed::default(),
@@ -157,6 +144,22 @@ impl Hub {
             missing: self.ground.missing.clone(),
             strict: setup.strict,
         }
+    }
+
+    /// Why tests are left that the suite's own runner would have run.
+    fn why_stopped(&mut self, orchestrator: &Orchestrator, plan: &Plan) -> Option<String> {
+        if orchestrator.failures_reached() {
+            let failures = match plan.failures_max {
+                Some(1) => "the first failure".to_owned(),
+                most => format!("{} failures", most.unwrap_or_default()),
+            };
+            let why = format!("stopped after {failures}, as the suite's own arguments ask");
+            self.stopped.get_or_insert(why);
+            return None;
+        }
+        let lost =
+            || (orchestrator.unconcluded() > 0).then(|| "not all tests could be run".to_owned());
+        self.stopped.clone().or_else(lost)
     }
 
     fn start_collector(&self, hz: f64, cpus: &[u32], events: &Events) -> Result<Collector, Error> {
@@ -475,6 +478,7 @@ impl Hub {
         drop(self.collector.take());
         let ending = match (&self.broken, orchestrator.unconcluded()) {
             (Some(_), _) => Ending::Broken,
+            (None, 0) if closed.stopped => Ending::Interrupted,
             (None, 0) => Ending::Complete,
             (None, _) if self.stopped.is_some() => Ending::Interrupted,
             (None, _) => Ending::Broken,

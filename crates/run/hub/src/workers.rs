@@ -158,12 +158,15 @@ impl Hub {
                     instance.kill_inside(worker.pid);
                 }
             }
-            Some(None) if python.forks => {
-                self.broken
-                    .get_or_insert("pytest's collector is gone".to_owned());
-                self.seen.push(Observation::Interrupted);
+            Some(None) => {
+                python.collector = None;
+                if python.forks {
+                    self.broken
+                        .get_or_insert("pytest's collector is gone".to_owned());
+                    self.seen.push(Observation::Interrupted);
+                }
             }
-            _ => {}
+            None => {}
         }
     }
 

@@ -31,7 +31,10 @@ pub(crate) enum Exit {
 /// Every code with its meaning.
 pub(crate) const TABLE: [(Exit, &str); 10] = [
     (Exit::Passed, "all tests passed or were skipped"),
-    (Exit::Failed, "a test failed"),
+    (
+        Exit::Failed,
+        "a test failed or stopped the run, or the suite's own runner found fault at its end",
+    ),
     (Exit::Usage, "wrong arguments or configuration"),
     (
         Exit::Suite,

@@ -47,7 +47,9 @@ impl Target {
     /// Whether it is a file of its own, rather than a device, a pipe, or what a stream was redirected
     /// to, where more than the report may stand.
     fn is_own(&self) -> bool {
-        let is_stream = self.path.starts_with("/dev") || self.path.starts_with("/proc");
+        let is_stream = ["/dev/std", "/dev/fd/", "/proc/"]
+            .iter()
+            .any(|place| self.path.to_string_lossy().starts_with(place));
         !is_stream && self.file.metadata().is_ok_and(|kind| kind.is_file())
     }
 }

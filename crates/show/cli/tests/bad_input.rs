@@ -329,8 +329,16 @@ fn killed_in_the_middle_it_is_resumed() {
 fn a_resumed_campaign_tells_what_came_before() {
     let script = format!("{WAITING}; test $1 != fast2 || {{ echo why it fails; exit 3; }}");
     let suite = Suite::new(&NAMES, &script);
-    // Alone on the host, so that a failure is not tried again.
-    let run = suite.start(&["run", "--instances", "1", "--events", "events"]);
+    // One lane whatever is measured, so that a failure is not tried again.
+    let run = suite.start(&[
+        "run",
+        "--instances",
+        "1",
+        "--policy",
+        "static",
+        "--events",
+        "events",
+    ]);
     wait_until("the middle", || is_in_the_middle(&suite));
     run.signal(SIGINT);
     assert_eq!(run.end().code, Some(130));

@@ -44,7 +44,7 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Collects, then forks.
+    /// Collects, forks, and ends the session.
     Collector,
     /// Runs tests.
     Worker,

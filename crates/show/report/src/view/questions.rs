@@ -27,9 +27,11 @@ impl View {
     #[must_use]
     pub fn result_once(&self, test: TestId) -> Option<TestResult> {
         let thread = *self.failed_once.get(&test)?;
+        let own = self.thread(thread)?.end.as_ref()?.verdict;
+        let killed = self.kills.get(&thread);
         Some(TestResult {
             test,
-            verdict: self.thread(thread)?.end.as_ref()?.verdict,
+            verdict: killed.map_or(own, |(why, _)| why.verdict(own)),
             threads: vec![thread],
             load_sensitive: false,
             memory_retried: false,
