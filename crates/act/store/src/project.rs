@@ -52,6 +52,13 @@ impl Project {
         there(&root.join(DIRECTORY)) || elsewhere(root).is_some_and(|home| there(&home))
     }
 
+    /// Whether a Cohort works in this project now.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let lock = File::open(self.home.join("lock"));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Makes the project's directory when there is none, and takes its lock.
     ///
     /// # Errors

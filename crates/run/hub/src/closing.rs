@@ -98,7 +98,7 @@ impl Hub {
         while self.has_workers() {
             match self.next_event(happened, until).await {
                 None => break,
-                Some(Event::Stop) => return Ok(self.give_up().await?),
+                Some(Event::Stop) => return self.give_up().await,
                 Some(event) => self.happen(event).await?,
             }
         }
@@ -124,7 +124,7 @@ impl Hub {
                     }
                     _ => None,
                 },
-                Event::Stop => return Ok(self.give_up().await?),
+                Event::Stop => return self.give_up().await,
                 _ => None,
             };
             if let Some(code) = code {

@@ -6,7 +6,7 @@ use cohort_hub::Replay;
 use cohort_model::ThreadId;
 use cohort_report::summary::Summary;
 use cohort_report::{Output, View};
-use cohort_store::{Campaign, Error, Project, Stream};
+use cohort_store::{Campaign, Project, Stream};
 
 use crate::arguments;
 use crate::exit::Exit;
@@ -63,8 +63,7 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
 /// Whether a campaign without an end is under way, rather than killed.
 fn is_running(project: &Project, campaign: &Campaign) -> bool {
     let latest = project.campaign(None);
-    latest.is_ok_and(|latest| latest.name() == campaign.name())
-        && matches!(project.lock(), Err(Error::Busy { .. }))
+    latest.is_ok_and(|latest| latest.name() == campaign.name()) && project.is_busy()
 }
 
 /// A campaign as far as its log goes.
