@@ -18,7 +18,9 @@ replaces functions, streams, the clock or the environment, closes files or forks
 the socket: whatever is needed while tests run is kept in `_Kept`, out of reach of patching by
 module attribute. What listens to reports (JUnit XML, the cache of failed tests, a conftest) hears
 those of each test's deciding run once, in the collector, in the order of collection; hooks of the
-session's end that are not pytest's own run there and not in forked workers. Loaded with `-p cohort_worker`; does nothing when COHORT_SOCKET is not set.
+session's end that are not pytest's own run there and not in forked workers. Workers launched anew
+are sessions of their own, as under pytest-xdist: such hooks run in each of them too. Loaded with
+`-p cohort_worker`; does nothing when COHORT_SOCKET is not set.
 
 Needs Python 3.8 and pytest 6, and nothing else.
 """
