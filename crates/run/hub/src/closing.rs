@@ -49,6 +49,10 @@ impl Closed {
             stopped: false,
         }
     }
+
+    fn gone(stop: bool) -> Self {
+        Self::broken("pytest's collector ended before its tests".to_owned(), stop)
+    }
 }
 
 impl Hub {
@@ -79,14 +83,8 @@ impl Hub {
             return Ok(Closed::default());
         };
         let stopped = stop.is_some();
-        let gone = || {
-            Closed::broken(
-                "pytest's collector ended before its tests".to_owned(),
-                stopped,
-            )
-        };
         let Some(collector) = python.collector else {
-            return Ok(gone());
+            return Ok(Closed::gone(stopped));
         };
         for worker in python.workers.values() {
             if let Some(connection) = worker.connection {
@@ -104,7 +102,7 @@ impl Hub {
         }
         self.await_closing(until).await;
         let Some(output) = self.instances.get(&COLLECTOR) else {
-            return Ok(gone());
+            return Ok(Closed::gone(stopped));
         };
         let output = output.scratch.join("pytest.log");
         let until = Instant::now() + wait(PYTEST_WAIT);
@@ -115,6 +113,18 @@ impl Hub {
         // That its connection ends is no news any more.
         python.behind.remove(&collector);
         python.tell(collector, &ToPython::Close(close)).await?;
+        self.await_pytest(plan, (stopped, until), &output, happened)
+            .await
+    }
+
+    /// Waits for the collector, which was told to end.
+    async fn await_pytest(
+        &mut self,
+        plan: &Plan,
+        (stopped, until): (bool, Instant),
+        output: &Path,
+        happened: &mut Receiver<Event>,
+    ) -> Result<Closed, Error> {
         while let Some(event) = self.next_event(happened, until).await {
             let code = match &event {
                 Event::Init(COLLECTOR, message) => match &**message {
@@ -129,11 +139,11 @@ impl Hub {
             };
             if let Some(code) = code {
                 let code = Some(code).filter(|_| !stopped);
-                return Ok(self.closed(plan, code, &output));
+                return Ok(self.closed(plan, code, output));
             }
             self.happen(event).await?;
             if !self.instances.contains_key(&COLLECTOR) {
-                return Ok(gone());
+                return Ok(Closed::gone(stopped));
             }
         }
         let why = "pytest did not end its session, and was killed".to_owned();
