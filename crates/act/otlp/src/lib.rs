@@ -1,0 +1,1 @@
+//! OpenTelemetry receiver: what an instrumented SUT tells about itself, by instance and endpoint.

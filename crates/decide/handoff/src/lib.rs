@@ -1,0 +1,1 @@
+//! Thread Hand-Off Manager: the protocol by which two sides never both run a thread.

@@ -1,0 +1,1 @@
+//! Which scenario threads are to run and iterate when, and whether thresholds hold.

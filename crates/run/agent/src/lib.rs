@@ -1,0 +1,1 @@
+//! The process that drives scenario threads against instances, and one side of each hand-off.

@@ -1,0 +1,3 @@
+//! A small shop server with planted defects that are switched on one by one.
+
+fn main() {}
