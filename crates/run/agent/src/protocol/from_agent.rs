@@ -82,6 +82,8 @@ pub enum FromAgent {
         epoch: Epoch,
         /// From freezing to running, microseconds. (After a `Recover`: since the order.)
         pause_us: u64,
+        /// Iterations it has begun so far, the current one included.
+        begun: u64,
     },
     /// The thread was re-pointed within this agent.
     Moved {

@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
+use cohort_scenario::Bundle;
 use serde::{Deserialize, Serialize};
 
 /// The script and everything about the campaign that does not change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// The scripts: a `cohort_scenario::Bundle` in postcard. Empty when only driver programs run.
-    pub bundle: Vec<u8>,
+    /// The scripts; `None` when only driver programs run.
+    pub bundle: Option<Bundle>,
+    /// Number of this agent among all, from 0.
+    pub agent: u32,
+    /// How many agents there are.
+    pub agents: u32,
     /// The monotonic clock of this host at the start of the campaign, nanoseconds: the zero of every
     /// [`cohort_model::At`] in both directions.
     pub start_monotonic_ns: u64,
@@ -24,11 +29,9 @@ pub struct Load {
     pub http: HttpSettings,
     /// Metrics that are counted apart (from thresholds: `http_req_duration{status:200}`).
     pub submetrics: Vec<Submetric>,
-    /// Interrupts of the script engine after which one host-call-free stretch of script counts as an
-    /// endless loop; 0 for the machine's default.
-    pub loop_limit: u64,
-    /// Memory of one script, bytes; 0 for the machine's default.
-    pub script_memory_max: u64,
+    /// Longest time a script may compute without asking for anything, microseconds: beyond it it is
+    /// an endless loop and its iteration is interrupted.
+    pub compute_us_max: u64,
 }
 
 /// How requests are made.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cohort_model::{At, InstanceId, ThreadId};
+use cohort_scenario::Birth;
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Address, Load};
@@ -21,6 +22,17 @@ pub enum ToAgent {
         instance: InstanceId,
         /// Where.
         address: Option<Address>,
+    },
+    /// When a scenario runs: what `exec.scenario.progress` tells, nothing else depends on it.
+    Scenario {
+        /// Which.
+        name: String,
+        /// From when.
+        begins: At,
+        /// Until when, if it is bounded by time.
+        ends: Option<At>,
+        /// How many iterations, if it is bounded by them.
+        iterations: Option<u64>,
     },
     /// Begins a thread; it then waits for a permit.
     Start(Box<Start>),
@@ -69,6 +81,7 @@ pub enum ToAgent {
         epoch: Epoch,
     },
     /// Rebuilds a thread whose agent is known to be dead (its process was reaped) from its journal.
+    /// It has no permit then: `Resumed` says how many iterations it has begun.
     Recover {
         /// Which.
         thread: ThreadId,
@@ -119,10 +132,8 @@ pub struct Place {
 pub enum How {
     /// A thread of the script.
     Script {
-        /// The scenario whose pool and times it takes permits from.
-        scenario: String,
-        /// A `cohort_scenario::Birth` in postcard.
-        birth: Vec<u8>,
+        /// Who it is; `birth.scenario.name` is the scenario whose pool and times it takes permits from.
+        birth: Box<Birth>,
     },
     /// Any program; each run of it is one iteration.
     Program(DriverProgram),
@@ -166,6 +177,8 @@ pub enum Permit {
         scenario: String,
         /// How many more.
         iterations: u64,
+        /// Number of the first of them among all iterations of the scenario, from 0.
+        first: u64,
     },
     /// An idle thread of the scenario begins an iteration at each of these times (arrival rate);
     /// when none is idle it is a dropped iteration.
@@ -174,6 +187,8 @@ pub enum Permit {
         scenario: String,
         /// Ascending.
         starts: Vec<At>,
+        /// Number of the first of them among all iterations of the scenario, from 0.
+        first: u64,
     },
     /// No further iteration in this scenario (its duration is over): pools and times are forgotten.
     Closed {
@@ -182,13 +197,13 @@ pub enum Permit {
     },
 }
 
-/// One stretch of a thread's journal, in the encoding of `cohort_scenario`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One stretch of a thread's journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JournalPart {
     /// Number of this part in this hand-off, from 0. A gap or a repetition is refused.
     pub number: u32,
-    /// Whole entries.
-    pub bytes: Vec<u8>,
+    /// The answers.
+    pub answers: cohort_scenario::Tail,
 }
 
 /// A part of a journal for the target.
@@ -213,6 +228,8 @@ pub struct Tail {
     pub frozen: At,
     /// When the sleep that it is in ends, if it is in one.
     pub wake: Option<At>,
+    /// Iterations it has begun.
+    pub begun: u64,
     /// Iterations it may still do of its own permits (`Count`).
     pub iterations_left: u64,
     /// Until when it may begin iterations (`Free`).
