@@ -235,14 +235,14 @@ impl<S: AsyncWrite + Unpin> Writer<S> {
 mod tests {
     use super::*;
     use crate::protocol::{FromAgent, ToAgent};
-    use cohort_model::ThreadId;
 
     #[test]
     fn a_message_comes_back_whole_and_only_when_it_is_complete() {
         let mut bytes = Vec::new();
         encode(
-            &FromAgent::Forgotten {
-                thread: ThreadId(7),
+            &FromAgent::DroppedIterations {
+                scenario: "buy".to_owned(),
+                count: 7,
             },
             &mut bytes,
         )
@@ -254,8 +254,9 @@ mod tests {
         assert_eq!(used, bytes.len());
         assert_eq!(
             message,
-            FromAgent::Forgotten {
-                thread: ThreadId(7)
+            FromAgent::DroppedIterations {
+                scenario: "buy".to_owned(),
+                count: 7
             }
         );
     }

@@ -1,10 +1,12 @@
 //! What an agent tells the hub.
 
+use cohort_handoff::{Epoch, ToHub};
 use cohort_model::{At, InstanceId, ThreadId};
+use cohort_scenario::Tail;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
-use super::to_agent::{Epoch, JournalPart, OneShot, Tail};
+use super::to_agent::{Luggage, OneShot};
 
 /// What an agent tells the hub.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,13 +18,8 @@ pub enum FromAgent {
         /// Why.
         message: String,
     },
-    /// The thread's initialization is done; it waits for a permit.
-    Started {
-        /// Which.
-        thread: ThreadId,
-        /// Under which lease.
-        epoch: Epoch,
-    },
+    /// The hand-off protocol of one thread.
+    Side(Box<SideReport>),
     /// What threads did since the last such message (at most 20 ms ago), and which are idle.
     Iterated(Vec<Iterated>),
     /// Arrivals (`Permit::Timed`) that found no idle thread.
@@ -41,7 +38,7 @@ pub enum FromAgent {
         /// Since when.
         since: At,
     },
-    /// The thread is over; it is said exactly once, by the side that runs it.
+    /// Why a thread whose `Side` says `Ended` is over; said before that.
     Ended {
         /// Which.
         thread: ThreadId,
@@ -50,61 +47,8 @@ pub enum FromAgent {
         /// Why.
         why: EndWhy,
     },
-    /// Source: a stretch of the journal for the target.
-    JournalPart {
-        /// Which.
-        thread: ThreadId,
-        /// Under which lease.
-        epoch: Epoch,
-        /// The part.
-        part: JournalPart,
-        /// It is all there was when it was sent.
-        last: bool,
-    },
-    /// Target: everything that came was replayed; it waits for the tail.
-    Prepared {
-        /// Which.
-        thread: ThreadId,
-        /// The source's lease.
-        epoch: Epoch,
-        /// Parts that were replayed.
-        parts: u32,
-        /// How long the replaying took, microseconds.
-        replay_us: u64,
-    },
-    /// Source: no request will be sent under this lease any more.
-    Frozen(Box<Frozen>),
-    /// The thread runs here, after a `Grant` or a `Recover`.
-    Resumed {
-        /// Which.
-        thread: ThreadId,
-        /// The new lease.
-        epoch: Epoch,
-        /// From freezing to running, microseconds. (After a `Recover`: since the order.)
-        pause_us: u64,
-        /// Iterations it has begun so far, the current one included.
-        begun: u64,
-    },
-    /// The thread was re-pointed within this agent.
-    Moved {
-        /// Which.
-        thread: ThreadId,
-        /// The new lease.
-        epoch: Epoch,
-        /// To where.
-        instance: InstanceId,
-    },
-    /// Target: the copy did not behave as the journal says. The source is to go on.
-    Diverged {
-        /// Which.
-        thread: ThreadId,
-        /// The lease of the hand-off.
-        epoch: Epoch,
-        /// How.
-        message: String,
-    },
-    /// Source: the thread cannot be handed over (its journal is beyond the limit, it is a program).
-    /// It can still be moved within its agent.
+    /// The thread cannot be handed over (its journal is beyond the limit, it is a program). It can
+    /// still be moved within its agent. Said once, and again to each `Prepare`.
     Unmovable {
         /// Which.
         thread: ThreadId,
@@ -113,10 +57,12 @@ pub enum FromAgent {
         /// Why.
         message: String,
     },
-    /// A copy was let go of, after `Dropped`.
-    Forgotten {
-        /// Which.
+    /// The script called `exec.test.abort()`.
+    Abort {
+        /// Which thread's.
         thread: ThreadId,
+        /// Its reason.
+        message: String,
     },
     /// What was called since the last such message, about every second.
     Windows(Vec<Window>),
@@ -148,6 +94,43 @@ pub enum FromAgent {
     Finished,
 }
 
+/// One message of the hand-off protocol, with what it carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SideReport {
+    /// Which thread.
+    pub thread: ThreadId,
+    /// The message.
+    pub says: ToHub,
+    /// What belongs to it.
+    pub with: Freight,
+}
+
+/// What a message of a side carries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Freight {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// `JournalPart`: the answers of its range.
+    Answers(Tail),
+    /// `Frozen`: the answers of its range, and the rest.
+    Frozen(Tail, Luggage),
+    /// `Prepared`: how long the replaying took, microseconds.
+    Prepared {
+        /// Of all parts so far.
+        replay_us: u64,
+    },
+    /// `Resumed`.
+    Resumed {
+        /// From freezing to running, microseconds. After a begin or a recovery: since the order.
+        pause_us: u64,
+        /// Iterations it has begun so far, the current one included.
+        begun: u64,
+    },
+    /// `Diverged`: how.
+    Diverged(String),
+}
+
 /// What one thread did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Iterated {
@@ -170,27 +153,11 @@ pub enum EndWhy {
     Stopped,
     /// It was told to, and its iteration was cut off when the grace was over.
     Interrupted,
-    /// The script called `test.abort()`.
-    Aborted {
-        /// Its reason.
-        message: String,
-    },
     /// It could not be begun, or cannot go on: out of memory, endless loop, its file is damaged.
     Failed {
         /// Why.
         message: String,
     },
-}
-
-/// The source's last word.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Frozen {
-    /// Which.
-    pub thread: ThreadId,
-    /// The lease that is over.
-    pub epoch: Epoch,
-    /// For the target.
-    pub tail: Tail,
 }
 
 /// What was called on one instance.

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
+use cohort_handoff::ToSide;
 use cohort_model::{At, InstanceId, ThreadId};
-use cohort_scenario::Birth;
+use cohort_scenario::{Birth, Tail};
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Address, Load};
-
-/// The lease of a thread: only the side that was granted the current one may send its requests.
-pub type Epoch = u64;
 
 /// What the hub tells an agent. Every order is safe to repeat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,8 +32,6 @@ pub enum ToAgent {
         /// How many iterations, if it is bounded by them.
         iterations: Option<u64>,
     },
-    /// Begins a thread; it then waits for a permit.
-    Start(Box<Start>),
     /// Lets threads iterate.
     Permit(Permit),
     /// Ends a thread: at the end of its iteration, or after `graceful_us`, whichever is first.
@@ -45,53 +41,9 @@ pub enum ToAgent {
         /// How long the iteration may go on, microseconds.
         graceful_us: u64,
     },
-    /// Source of a hand-off: send the journal and go on sending what is added to it.
-    Prepare {
-        /// Which.
-        thread: ThreadId,
-        /// The epoch it runs under.
-        epoch: Epoch,
-    },
-    /// Target of a hand-off: build the thread's copy and replay this part of the journal.
-    Replay(Box<Replay>),
-    /// Source of a hand-off: stop between two calls, and answer with `Frozen`.
-    Freeze {
-        /// Which.
-        thread: ThreadId,
-        /// The epoch it runs under.
-        epoch: Epoch,
-    },
-    /// The thread runs here from now on, under a new epoch. With a tail: target of a hand-off.
-    /// Without: the source gets its thread back.
-    Grant(Box<Grant>),
-    /// The thread runs elsewhere, or a hand-off was given up: forget the copy, if there is one.
-    Dropped {
-        /// Which.
-        thread: ThreadId,
-        /// The epoch that was ended; a copy that runs under a newer one is kept.
-        epoch: Epoch,
-    },
-    /// The thread goes on with another instance, within this agent, between two calls.
-    Move {
-        /// Which.
-        thread: ThreadId,
-        /// To where.
-        instance: InstanceId,
-        /// The new epoch.
-        epoch: Epoch,
-    },
-    /// Rebuilds a thread whose agent is known to be dead (its process was reaped) from its journal.
-    /// It has no permit then: `Resumed` says how many iterations it has begun.
-    Recover {
-        /// Which.
-        thread: ThreadId,
-        /// Its file in the dead agent's journal directory.
-        journal: PathBuf,
-        /// The new epoch.
-        epoch: Epoch,
-        /// Where it goes on.
-        instance: InstanceId,
-    },
+    /// The hand-off protocol of one thread: threads begin, move, are recovered and end their copies
+    /// with it too.
+    Side(Box<SideOrder>),
     /// Runs one of the functions that run once for the campaign.
     OneShot {
         /// Which.
@@ -107,24 +59,64 @@ pub enum ToAgent {
     Finish,
 }
 
-/// Begins a thread.
+/// One message of the hand-off protocol, with what it carries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Start {
-    /// Its id in the campaign.
+pub struct SideOrder {
+    /// Which thread.
     pub thread: ThreadId,
-    /// Where it begins.
-    pub place: Place,
-    /// What it is.
-    pub how: How,
+    /// The message.
+    pub says: ToSide,
+    /// What the thread is: with `JournalPart` and `Grant`.
+    pub how: Option<How>,
+    /// The journal: with `JournalPart` and `Grant`.
+    pub journal: Cargo,
+    /// What the source said besides: with a `Grant` after a hand-off.
+    pub luggage: Option<Luggage>,
 }
 
-/// Where a thread is, and under which lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// The instance it calls.
-    pub instance: InstanceId,
-    /// Its lease.
-    pub epoch: Epoch,
+impl SideOrder {
+    /// A message that carries nothing: `Prepare`, `Freeze`, `GiveBack`, `Move`, `Drop`.
+    #[must_use]
+    pub fn bare(thread: ThreadId, says: ToSide) -> SideOrder {
+        SideOrder {
+            thread,
+            says,
+            how: None,
+            journal: Cargo::Nothing,
+            luggage: None,
+        }
+    }
+
+    /// A `Grant` from nothing: the thread begins.
+    #[must_use]
+    pub fn begin(thread: ThreadId, grant: ToSide, how: How) -> SideOrder {
+        SideOrder {
+            how: Some(how),
+            ..SideOrder::bare(thread, grant)
+        }
+    }
+
+    /// A `Grant` of a thread whose agent died, to be read from its journal file (see
+    /// `journal::survey`). It has no permit then; `Resumed` says what it has begun.
+    #[must_use]
+    pub fn recover(thread: ThreadId, grant: ToSide, file: PathBuf) -> SideOrder {
+        SideOrder {
+            journal: Cargo::File(file),
+            ..SideOrder::bare(thread, grant)
+        }
+    }
+}
+
+/// Journal that comes with a message.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Cargo {
+    /// None.
+    #[default]
+    Nothing,
+    /// Answers of the message's range.
+    Answers(Tail),
+    /// It lies in this file of a dead agent, which also says what the thread is.
+    File(PathBuf),
 }
 
 /// What a thread is.
@@ -197,33 +189,9 @@ pub enum Permit {
     },
 }
 
-/// One stretch of a thread's journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JournalPart {
-    /// Number of this part in this hand-off, from 0. A gap or a repetition is refused.
-    pub number: u32,
-    /// The answers.
-    pub answers: cohort_scenario::Tail,
-}
-
-/// A part of a journal for the target.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Replay {
-    /// Which thread.
-    pub thread: ThreadId,
-    /// The epoch that the source runs under.
-    pub epoch: Epoch,
-    /// As in [`Start`].
-    pub how: How,
-    /// The part.
-    pub part: JournalPart,
-}
-
-/// The last of the journal, and what is not in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Tail {
-    /// The part after the last that was sent before.
-    pub part: JournalPart,
+/// What a thread takes along that is not in its journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Luggage {
     /// When the thread was frozen.
     pub frozen: At,
     /// When the sleep that it is in ends, if it is in one.
@@ -234,21 +202,8 @@ pub struct Tail {
     pub iterations_left: u64,
     /// Until when it may begin iterations (`Free`).
     pub free_until: At,
-    /// When its current iteration began; `None` between two.
-    pub iteration_began: Option<At>,
     /// A stop that was ordered: when its grace ends.
     pub stopping: Option<At>,
-}
-
-/// The thread runs here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Grant {
-    /// Which.
-    pub thread: ThreadId,
-    /// Where it goes on, under the new epoch.
-    pub place: Place,
-    /// For the target of a hand-off.
-    pub tail: Option<Tail>,
 }
 
 /// Functions that run once for the campaign.
