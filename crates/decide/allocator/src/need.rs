@@ -15,6 +15,8 @@ const WINDOW_US: u64 = 5_000_000;
 const MEMORY_WINDOW_US: u64 = 60_000_000;
 /// Held back in more than this part of the time: it would use more.
 const THROTTLED_PART: f64 = 0.05;
+/// Held back in more than this part of the time: it has nothing to give.
+const TOUCHED_PART: f64 = 0.02;
 /// Uses more than this part of its limit: it may be held back soon.
 const NEAR_PART: f64 = 0.85;
 /// Wanted beyond what is used, relative.
@@ -123,7 +125,12 @@ pub fn wanted(resource: Resource, used: &Use, share: &Share) -> Option<f64> {
         }
     };
     let calm = use_now * HEADROOM + extra;
-    Some(if held { calm.max(has * MORE) } else { calm })
+    let touches = resource == Resource::Cores && used.throttled > TOUCHED_PART;
+    Some(match (held, touches) {
+        (true, _) => calm.max(has * MORE),
+        (false, true) => calm.max(has),
+        (false, false) => calm,
+    })
 }
 
 #[cfg(test)]

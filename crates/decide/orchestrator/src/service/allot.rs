@@ -4,10 +4,13 @@ use cohort_allocator::{Claim, Resource, spread, transfer, wanted};
 use cohort_model::{At, InstanceId, ServiceFindingKind, ServiceReason};
 
 use super::state::Place;
+use super::trial::Trial;
 use super::{Conductor, ServiceStep, Vain};
 
 /// An instance is known well enough so long after it answers, microseconds.
 const KNOWN_US: u64 = 6_000_000;
+/// One change of a resource at once for so many instances: the others are there to compare with.
+const INSTANCES_PER_CHANGE: usize = 8;
 /// Less than this of the budget is left lying, relative.
 const FREE_PART: f64 = 0.02;
 
@@ -23,10 +26,13 @@ impl Conductor {
             else {
                 continue;
             };
-            // What a change on trial has freed is spoken for.
-            if self.trials.iter().any(|trial| trial.is_of(resource)) {
+            let trials = || self.trials.iter().filter(|trial| trial.is_of(resource));
+            let at_once = (self.ready().count() / INSTANCES_PER_CHANGE).max(1);
+            if trials().count() >= at_once {
                 continue;
             }
+            // What a change on trial frees is spoken for.
+            let free = (free - trials().map(Trial::reserved).sum::<f64>()).max(0.0);
             let claims = self.claims(resource, at);
             if let Some(found) = transfer(resource, free, &claims) {
                 let claim = claims.iter().find(|claim| claim.instance == found.receiver);

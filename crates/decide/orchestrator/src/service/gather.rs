@@ -6,6 +6,10 @@
 //!   after     i0: A A       i1: B B B B   i2: A B B B B   i0 shows it alone, i2 is the control
 //! ```
 //!
+//! Threads that call it come from other instances only when it shows there no less: then they harm
+//! nobody there any more. Where it shows on one instance alone, those that are there stay, and those
+//! that do not call it leave.
+//!
 //! It is tried as a change: when the campaign gets through less than before, all go back.
 
 use cohort_model::{
@@ -13,6 +17,7 @@ use cohort_model::{
     ThreadId,
 };
 
+use super::load::Asked;
 use super::state::{Calls, Place, Stage, Thread};
 use super::{Conductor, ServiceStep, Vain};
 
@@ -26,6 +31,8 @@ const MEMBERS_MAX: f64 = 0.8;
 const THREADS_MIN: usize = 4;
 /// An instance that is kept for an endpoint gets at most so many times its fair number of threads.
 const CROWD_MAX: f64 = 2.0;
+/// An endpoint shows on one instance alone when its latency there is so many times that elsewhere.
+const WORSE_THERE: f64 = 1.3;
 /// Threads are known well enough so long after the first of them were placed, microseconds.
 const LEARN_US: u64 = 6_000_000;
 /// A finding is followed from this confidence on.
@@ -43,6 +50,8 @@ pub(super) struct Gather {
     /// Where some of its threads stay, to compare.
     pub(super) control: InstanceId,
     pub(super) since: At,
+    /// Threads come from other instances too.
+    brings: bool,
     reason: ServiceReason,
     finding: Option<u32>,
     pub(super) change: u32,
@@ -84,7 +93,7 @@ impl Conductor {
         let gather = self
             .gathers
             .iter()
-            .find(|gather| share(calls, gather.endpoint) >= MEMBER_SHARE)?;
+            .find(|gather| gather.brings && share(calls, gather.endpoint) >= MEMBER_SHARE)?;
         let place = self.places.get(&gather.instance)?;
         let room = place.threads.len() < self.crowd_max();
         (place.is_ready() && room).then_some(gather.instance)
@@ -156,7 +165,14 @@ impl Conductor {
         let Some((instance, control)) = self.pair_for(lead) else {
             return;
         };
-        let change = self.try_gather(at, (instance, control, endpoint), members, step);
+        let leaving = |thread: &&Thread| thread.on == instance && !self.calls_it(thread, endpoint);
+        let leaving = self.threads.values().filter(leaving).count();
+        if !self.others_have_room(instance, leaving) {
+            return;
+        }
+        let brings = !self.is_worse_there(instance, endpoint);
+        let pair = (instance, control, endpoint);
+        let change = self.try_gather(at, pair, (members, brings), step);
         let purpose = Purpose::Suspect {
             kind: lead.kind,
             endpoint: Some(endpoint),
@@ -179,11 +195,29 @@ impl Conductor {
             instance,
             control,
             since: at,
+            brings,
             reason: lead.reason.clone(),
             finding: lead.finding,
             change,
             arranged: false,
         });
+    }
+
+    /// Whether an endpoint is slower on an instance than on the others.
+    fn is_worse_there(&self, instance: InstanceId, endpoint: EndpointId) -> bool {
+        let (mut here, mut there) = (Asked::default(), Asked::default());
+        for (&id, profile) in &self.recent {
+            if let Some(asked) = profile.0.get(&endpoint.0) {
+                let side = if id == instance {
+                    &mut here
+                } else {
+                    &mut there
+                };
+                side.calls += asked.calls;
+                side.sum_us += asked.sum_us;
+            }
+        }
+        here.calls >= 1.0 && there.calls >= 1.0 && here.mean_us() > WORSE_THERE * there.mean_us()
     }
 
     /// The instance where it shows most, and another for control.
@@ -284,6 +318,9 @@ impl Conductor {
         let kept = members.div_ceil(2 * ready).max(1);
         let most = members.saturating_sub(kept).min(self.crowd_max());
         ins.append(&mut of_control);
+        if !gather.brings {
+            ins.clear();
+        }
         ins.truncate(most.saturating_sub(there));
         (outs, ins)
     }

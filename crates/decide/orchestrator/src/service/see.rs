@@ -35,7 +35,12 @@ impl Conductor {
             ServiceSeen::InstanceFailed { instance, reason } => {
                 self.see_failed(*instance, reason.clone());
             }
-            ServiceSeen::ShareSet { instance, share } => self.ledger.in_force(*instance, *share),
+            ServiceSeen::ShareSet { instance, share } => {
+                self.ledger.in_force(*instance, *share);
+                if let Some(place) = self.places.get_mut(instance) {
+                    place.share_changed = at;
+                }
+            }
             ServiceSeen::Sampled(batch) => self.see_samples(at, batch),
             ServiceSeen::Loaded { windows } => self.see_load(windows),
             ServiceSeen::ThreadsCalled { threads } => self.see_calls(threads),

@@ -51,6 +51,8 @@ pub(super) struct Place {
     /// Ends that nobody asked for, and the last of them.
     pub(super) crashes: u32,
     pub(super) crashed: At,
+    /// Its share was last changed.
+    pub(super) share_changed: At,
     /// It was last restarted by us.
     pub(super) restarted: Option<At>,
     pub(super) meter: UseMeter,
@@ -84,6 +86,7 @@ impl Place {
             ready_since: At(0),
             crashes: 0,
             crashed: At(0),
+            share_changed: At(0),
             restarted: None,
             meter: UseMeter::default(),
             load: LoadHistory::default(),

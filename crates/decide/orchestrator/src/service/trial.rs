@@ -77,6 +77,19 @@ pub(super) struct Trial {
 }
 
 impl Trial {
+    /// How much of what is free is meant for it.
+    pub(super) fn reserved(&self) -> f64 {
+        let Deed::Shares { gifts, donors, .. } = &self.deed else {
+            return 0.0;
+        };
+        let sum = |parts: &[(InstanceId, f64)]| parts.iter().map(|&(_, amount)| amount).sum();
+        match self.stage {
+            Stage::Freeing => sum(gifts),
+            Stage::TakingBack | Stage::GivingBack => sum(donors),
+            _ => 0.0,
+        }
+    }
+
     /// Whether it changes this part of shares.
     pub(super) fn is_of(&self, resource: Resource) -> bool {
         matches!(&self.deed, Deed::Shares { resource: own, .. } if *own == resource)
@@ -130,7 +143,7 @@ impl Conductor {
         &mut self,
         at: At,
         (instance, control, endpoint): (InstanceId, InstanceId, EndpointId),
-        members: usize,
+        (members, brings): (usize, bool),
         step: &mut ServiceStep,
     ) -> u32 {
         let number = self.next_change();
@@ -138,10 +151,15 @@ impl Conductor {
         let name = self.endpoint_name(endpoint);
         let change = Change {
             number,
-            what: format!(
-                "{instance} is kept for {name}: the {members} threads that call it, but for some on \
-                 {control}, and no others"
-            ),
+            what: if brings {
+                format!(
+                    "{instance} is kept for {name}: its {members} threads come, but for some on {control}, all others go"
+                )
+            } else {
+                format!(
+                    "{instance} is kept for {name}: its threads that are there stay, all others go; {control} to compare"
+                )
+            },
             measure: "iterations/s of a thread, all instances".to_owned(),
             before: rate,
             expected: rate,
@@ -314,7 +332,15 @@ impl Conductor {
         let change = trial.change.number;
         match judgement {
             Judgement::Helped => close(trial, ChangeVerdict::Kept, measured, step),
-            Judgement::Unclear => close(trial, ChangeVerdict::Unclear, measured, step),
+            Judgement::Unclear => {
+                if let Deed::Shares {
+                    resource, gifts, ..
+                } = &trial.deed
+                {
+                    self.note_all_vain(*resource, gifts, at);
+                }
+                close(trial, ChangeVerdict::Unclear, measured, step)
+            }
             Judgement::InVain => {
                 let reason = ServiceReason::Undo { change };
                 match &trial.deed {
@@ -325,9 +351,7 @@ impl Conductor {
                     Deed::Shares {
                         resource, gifts, ..
                     } => {
-                        for &(instance, _) in gifts {
-                            self.note_vain(Vain::More(*resource, instance), at, VAIN_US);
-                        }
+                        self.note_all_vain(*resource, gifts, at);
                         if !self.can_give_back(*resource, gifts) {
                             return close(trial, ChangeVerdict::Kept, measured, step);
                         }
@@ -337,6 +361,12 @@ impl Conductor {
                     }
                 }
             }
+        }
+    }
+
+    fn note_all_vain(&mut self, resource: Resource, gifts: &[(InstanceId, f64)], at: At) {
+        for &(instance, _) in gifts {
+            self.note_vain(Vain::More(resource, instance), at, VAIN_US);
         }
     }
 

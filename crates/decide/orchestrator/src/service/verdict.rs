@@ -22,7 +22,7 @@ const WORSE: f64 = 1.15;
 /// A part of memory in use at least so much smaller is help.
 const EASED: f64 = 0.95;
 /// The campaign may get through so much less of what it did before.
-const RATE_MIN: f64 = 0.9;
+const RATE_MIN: f64 = 0.95;
 /// When the number of threads changed more than this, relative, a rate tells nothing.
 const THREADS_CHANGE_MAX: f64 = 0.5;
 /// Fewer iterations tell nothing.

@@ -20,6 +20,11 @@ const SLOW: f64 = 1.5;
 const RECOVERED: f64 = 1.15;
 /// Beats in a row until it is believed.
 const BEATS: u32 = 3;
+/// An endpoint is suspected when it is so slow, relative to the peers; the analyzer needs longer, but
+/// less.
+const SUSPECT: f64 = 2.0;
+/// Beats in a row until that is believed.
+const SUSPECT_BEATS: u32 = 5;
 /// Weights change so often at most, microseconds.
 const WEIGH_US: u64 = 5_000_000;
 const WEIGHT_MIN: f64 = 0.25;
@@ -27,6 +32,10 @@ const WEIGHT_LESS: f64 = 0.75;
 const WEIGHT_MORE: f64 = 1.15;
 /// A difference below this is no suspicion, whatever the ratio, microseconds.
 const DIFFERENCE_US_MIN: f64 = 1_000.0;
+/// An instance with less than this part of an equal share is no peer of the others.
+const LESS_PART: f64 = 0.95;
+/// The others are to use no more than this part of their cores when they take threads of one.
+const ROOM_PART: f64 = 0.85;
 /// The rest of the instance is not slow when it is below this.
 const REST_FINE: f64 = 1.25;
 /// A hanging instance is restarted so often at most, microseconds.
@@ -45,7 +54,7 @@ pub(super) struct Suspicion {
 
 impl Suspicion {
     pub(super) fn is_believed(self) -> bool {
-        self.beats >= BEATS
+        self.beats >= SUSPECT_BEATS
     }
 }
 
@@ -75,7 +84,9 @@ impl Conductor {
                 None
             };
             self.weigh_place(at, id, ratio);
-            self.suspect(id, own, &peers, &mut suspicions);
+            if !self.is_of_our_doing(at, id) {
+                self.suspect(id, own, &peers, &mut suspicions);
+            }
         }
         self.recent = recent;
         self.suspicions = suspicions;
@@ -83,6 +94,8 @@ impl Conductor {
 
     fn weigh_place(&mut self, at: At, id: InstanceId, ratio: Option<f64>) {
         let gathering = self.is_gathering(id);
+        let has = self.places.get(&id).map_or(0, |place| place.threads.len());
+        let room = self.others_have_room(id, (has as f64 * (1.0 - WEIGHT_LESS)) as usize);
         let Some(place) = self.places.get_mut(&id) else {
             return;
         };
@@ -96,7 +109,7 @@ impl Conductor {
         if gathering || at.since(slow.changed) < WEIGH_US {
             return;
         }
-        let weight = if slow.beats >= BEATS {
+        let weight = if slow.beats >= BEATS && room {
             (place.weight * WEIGHT_LESS).max(WEIGHT_MIN)
         } else if ratio < RECOVERED {
             (place.weight * WEIGHT_MORE).min(1.0)
@@ -107,6 +120,30 @@ impl Conductor {
             place.weight = weight;
             slow.changed = at;
         }
+    }
+
+    /// Whether the other instances can do the work of so many threads that would leave one.
+    pub(super) fn others_have_room(&self, instance: InstanceId, leaving: usize) -> bool {
+        let (mut used, mut limit, mut threads) = (0.0, 0.0, 0.0);
+        for (id, place) in self.ready().filter(|&(id, _)| id != instance) {
+            let share = self.ledger.ordered(id);
+            used += place.meter.used().map_or(0.0, |used| used.cores);
+            limit += share.map_or(0.0, |share| share.cores);
+            threads += place.threads.len() as f64;
+        }
+        let after = used * (threads + leaving as f64) / threads.max(1.0);
+        threads > 0.0 && after <= ROOM_PART * limit
+    }
+
+    /// Whether an instance may be slower than the others for what it was given.
+    fn is_of_our_doing(&self, at: At, id: InstanceId) -> bool {
+        let equal = self.ledger.equal(self.plan.instances).cores;
+        let less = |share: cohort_model::Share| share.cores < LESS_PART * equal;
+        let share = self.ledger.ordered(id);
+        let changed = self.places.get(&id).is_some_and(|place| {
+            place.change.is_some() || at.since(place.share_changed) < RECENT_US + BEAT_US
+        });
+        changed || share.is_some_and(less)
     }
 
     /// Endpoints that are slower here than at the peers, while the rest of the instance is not.
@@ -125,7 +162,7 @@ impl Conductor {
                 continue;
             }
             let (here_us, there_us) = (asked.mean_us(), there.mean_us());
-            if here_us < SLOW * there_us || here_us - there_us < DIFFERENCE_US_MIN {
+            if here_us < SUSPECT * there_us || here_us - there_us < DIFFERENCE_US_MIN {
                 continue;
             }
             let only = Profile([(endpoint, *asked)].into());
