@@ -10,6 +10,7 @@
 //! answers.
 
 mod analyzer;
+pub mod changepoint;
 mod cost;
 mod findings;
 mod growth;
