@@ -7,13 +7,19 @@ mod finding;
 mod id;
 mod log;
 mod sample;
+mod service;
 mod step;
 mod suite;
 
 pub use finding::{Finding, FindingKind, Measured};
-pub use id::{At, GroupId, InstanceId, TestId, ThreadId};
+pub use id::{At, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
+pub use service::{
+    Area, CallSeen, Change, ChangeVerdict, EndpointWindow, ExceptionSeen, Exit, LoadWindow,
+    Purpose, ServiceCommand, ServiceDecision, ServiceFinding, ServiceFindingKind, ServicePlan,
+    ServiceReason, ServiceSeen, Share, SpanWindow,
+};
 pub use step::{
     Allotment, Command, Decision, Isolation, KillReason, Observation, Policy, Reason, Specialty,
 };

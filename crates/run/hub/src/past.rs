@@ -94,6 +94,9 @@ impl Past {
                     }
                 }
                 Record::Ended(end) => complete = end.ending == cohort_model::Ending::Complete,
+                Record::ServicePlanned(_)
+                | Record::ServiceSeen { .. }
+                | Record::ServiceDecided { .. } => {}
             }
         }
         let (Some(start), Some(plan)) = (start, plan) else {
@@ -214,7 +217,10 @@ pub fn replay(log: LogReader) -> Result<Replay, Error> {
                     outcome.differs(at, decisions, now);
                 }
             }
-            Record::Ended(_) => {}
+            Record::Ended(_)
+            | Record::ServicePlanned(_)
+            | Record::ServiceSeen { .. }
+            | Record::ServiceDecided { .. } => {}
         }
         if outcome.difference.is_some() {
             break;
