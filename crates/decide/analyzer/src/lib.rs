@@ -17,6 +17,7 @@ mod growth;
 pub mod history;
 mod instance;
 pub mod leak;
+pub mod service;
 mod settings;
 mod statistics;
 pub mod windows;

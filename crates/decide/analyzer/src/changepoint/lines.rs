@@ -70,11 +70,12 @@ impl Lines {
             let mut next = vec![f64::INFINITY; self.n + 1];
             let mut from = vec![0; self.n + 1];
             for to in (changes + 1) * piece..=self.n {
-                for start in changes * piece..=to - piece {
-                    let error = errors[start] + self.line(start, to).2;
+                let first = changes * piece;
+                for (place, before) in errors[first..=to - piece].iter().enumerate() {
+                    let error = before + self.line(first + place, to).2;
                     if error < next[to] {
                         next[to] = error;
-                        from[to] = start;
+                        from[to] = first + place;
                     }
                 }
             }
