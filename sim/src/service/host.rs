@@ -376,6 +376,15 @@ impl<'a> ServiceHost<'a> {
 
     /// What the schedule, the user and fate want at this time.
     fn schedule(&mut self) {
+        if self.now == TICK_US {
+            let calls = self.needs.scenarios.iter().flat_map(|own| &own.calls);
+            let endpoints: BTreeSet<u32> = calls.map(|&(endpoint, ..)| endpoint).collect();
+            for endpoint in endpoints {
+                let name = format!("GET /{endpoint}");
+                let endpoint = cohort_model::EndpointId(endpoint);
+                self.report(ServiceSeen::EndpointNamed { endpoint, name });
+            }
+        }
         let (now, before) = (self.now, self.now - TICK_US);
         let is_now = |us: u64| us >= before && us < now;
         let wanted: Vec<(ThreadId, String)> = self

@@ -33,6 +33,7 @@ mod weigh;
 use std::collections::{BTreeMap, VecDeque};
 
 use cohort_allocator::Ledger;
+use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{
     Area, At, Change, EndpointId, InstanceId, Policy, ServiceCommand, ServiceDecision,
     ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
@@ -99,6 +100,7 @@ enum Vain {
 pub struct Conductor {
     plan: ServicePlan,
     ledger: Ledger,
+    analyzer: ServiceAnalyzer,
     places: BTreeMap<InstanceId, Place>,
     threads: BTreeMap<ThreadId, Thread>,
     /// Threads that wait for an instance, with their scenario.
@@ -136,6 +138,7 @@ impl Conductor {
     pub fn new(plan: ServicePlan) -> Self {
         Self {
             ledger: Ledger::new(&plan),
+            analyzer: ServiceAnalyzer::new(ServiceSettings::of(&plan)),
             places: BTreeMap::new(),
             threads: BTreeMap::new(),
             wanted: VecDeque::new(),
@@ -176,6 +179,7 @@ impl Conductor {
             self.open_all(&mut step);
         }
         for seen in seen {
+            self.analyzer.observe(at, seen);
             self.see(at, seen);
         }
         if self.stopping.is_none() {
@@ -188,6 +192,9 @@ impl Conductor {
             self.close_failed(&mut step);
         }
         self.settle(at, &mut step);
+        for decision in &step.decisions {
+            self.analyzer.ordered(at, &decision.command);
+        }
         step
     }
 
@@ -206,7 +213,6 @@ impl Conductor {
     /// What is only looked at once a second.
     fn beat(&mut self, at: At, step: &mut ServiceStep) {
         self.conclude(at, step);
-        self.learn_areas(step);
         if self.plan.policy == Policy::Static || self.placing_since.is_none() {
             return;
         }

@@ -1,11 +1,9 @@
 //! What was seen, taken in. Reports may be late, doubled or about what is gone: those are passed over.
 
-use cohort_model::{
-    At, Exit, InstanceId, LoadWindow, SampleBatch, ServiceFindingKind, ServiceSeen, ThreadId,
-};
+use cohort_model::{At, Exit, InstanceId, LoadWindow, SampleBatch, ServiceSeen, ThreadId};
 
 use super::state::{Calls, Phase, Stage, Thread};
-use super::{Conductor, Open, Scenario, ServiceStep};
+use super::{Conductor, Scenario};
 
 /// An instance that crashed is given threads again so long after it answers, microseconds; twice as
 /// long for each crash shortly after another.
@@ -243,54 +241,7 @@ impl Conductor {
         self.threads.insert(id, thread);
         self.put(id, on);
     }
-
-    /// Hears what the analyzer concluded, and hands it on.
-    pub(super) fn hear(
-        &mut self,
-        at: At,
-        findings: Vec<cohort_model::ServiceFinding>,
-        step: &mut ServiceStep,
-    ) {
-        for finding in findings {
-            if finding.ended {
-                self.open.remove(&finding.number);
-            } else {
-                let first = self.open.get(&finding.number).map(|open| open.first);
-                if first.is_none() && finding.kind.is_fault() {
-                    for &instance in &finding.instances {
-                        self.spoil_shares(instance);
-                    }
-                }
-                let open = Open {
-                    finding: finding.clone(),
-                    first: first.unwrap_or(at),
-                };
-                self.open.insert(finding.number, open);
-            }
-            step.findings.push(finding);
-        }
-    }
-
-    /// Whether a fault is being judged on an instance, so that nothing is to change there.
-    pub(super) fn is_judged(&self, instance: InstanceId, at: At) -> bool {
-        self.open.values().any(|open| {
-            let young = at.since(open.first) < JUDGED_US || open.finding.confidence < SURE;
-            young && open.finding.kind.is_fault() && open.finding.instances.contains(&instance)
-        })
-    }
-
-    /// Whether a finding of this kind is open on an instance.
-    pub(super) fn has_finding(&self, instance: InstanceId, kind: ServiceFindingKind) -> bool {
-        self.open
-            .values()
-            .any(|open| open.finding.kind == kind && open.finding.instances.contains(&instance))
-    }
 }
-
-/// A finding is being judged for so long, microseconds.
-const JUDGED_US: u64 = 20_000_000;
-/// And as long as it is less sure than this.
-const SURE: f64 = 0.8;
 
 /// How a process ended, in words.
 fn ended_words(exit: &Exit) -> String {
