@@ -114,7 +114,7 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-const HARMLESS: [(&str, Event); 12] = [
+const HARMLESS: [(&str, Event); 14] = [
     ("healthy", Event::Healthy),
     ("cache fills, 10 s", Event::Fill(10.0, 60e6)),
     ("cache fills, 30 s", Event::Fill(30.0, 100e6)),
@@ -127,6 +127,8 @@ const HARMLESS: [(&str, Event); 12] = [
     ("busy host", Event::BusyHost),
     ("slow disk", Event::SlowDisk),
     ("healthy, crowded", Event::Healthy),
+    ("slow disk, crowded", Event::SlowDisk),
+    ("more threads, crowded", Event::Ramp),
 ];
 
 fn main() {
@@ -177,7 +179,11 @@ fn measure(fault: &Fault, seeds: u64, aloud: bool) {
     let mut delays = Vec::new();
     let (mut named, mut beside) = (0, BTreeMap::<String, u64>::new());
     for seed in 0..seeds {
-        let setup = Setup::new(fault.event, seed);
+        let mut setup = Setup::new(fault.event, seed);
+        if matches!(fault.event, Event::Lock(_)) {
+            setup.threads = 12;
+            setup.think_s = 0.04;
+        }
         let found = sim::run(&setup);
         tell(&found, aloud);
         let right = |f: &ServiceFinding| f.kind == fault.kind && !f.ended;

@@ -21,10 +21,12 @@ use crate::statistics::autocorrelation;
 const TREND_Z_MIN: f64 = 4.5;
 /// The shorter reaches, seconds.
 const REACHES_S: [f64; 2] = [40.0, 120.0];
-/// Growth that slows down must have gone on for so long, seconds, and fill what it has: at its end
-/// it grows at this share of its mean rate at least.
-const SLOWING_S: f64 = 90.0;
-const SLOWING_RATE_MIN: f64 = 0.5;
+/// Growth must have been watched for so long since it began, seconds.
+const GROWING_S: f64 = 18.0;
+/// Growth that slows down must have gone on for so long, seconds, and at its end it still grows at
+/// this share of its mean rate at least.
+const SLOWING_S: f64 = 120.0;
+const SLOWING_RATE_MIN: f64 = 0.8;
 /// How many times in a row it must be judged so.
 const NEEDS: u32 = 3;
 /// It is over when it was not judged so for this long.
@@ -170,9 +172,16 @@ fn judged(
     }
     let length_s = series[series.len() - 1].0.since(series[0].0) as f64 / 1e6;
     let step_s = length_s / (series.len() - 1) as f64;
-    if let Some(end_rate) = slowing(&values)
-        && (length_s < SLOWING_S || end_rate < SLOWING_RATE_MIN)
-    {
+    // What was flat before it began would hide that it slows down.
+    let began = values
+        .iter()
+        .rposition(|value| *value < from + 0.05 * (to - from))
+        .map_or(0, |place| place + 1)
+        .min(values.len() / 4 * 3);
+    let grown_s = (values.len() - began) as f64 * step_s;
+    let slows = slowing(&values[began..])
+        .is_some_and(|rate| grown_s < SLOWING_S || rate < SLOWING_RATE_MIN);
+    if grown_s < GROWING_S || slows {
         return None;
     }
     let per_second = verdict.slope_per_sample / step_s.max(1e-3);
@@ -188,9 +197,12 @@ fn judged(
 }
 
 /// When the growth slows down beyond doubt: its rate at the end over its mean rate. From the
-/// quadratic term of a least squares fit, three standard errors below zero, allowing for
+/// quadratic term of a least squares fit, 2.5 standard errors below zero, allowing for
 /// neighbouring values being alike.
 fn slowing(values: &[f64]) -> Option<f64> {
+    if values.len() < 8 {
+        return None;
+    }
     let n = values.len() as f64;
     let place = |t: usize| 2.0 * t as f64 / (n - 1.0) - 1.0;
     let mean = values.iter().sum::<f64>() / n;
@@ -213,7 +225,7 @@ fn slowing(values: &[f64]) -> Option<f64> {
     let variance = residuals.iter().map(|r| r * r).sum::<f64>() / (n - 3.0).max(1.0);
     let error = (variance / bend_squares.max(1e-12) * (1.0 + memory) / (1.0 - memory)).sqrt();
     let end_rate = (slope + 2.0 * bend) / slope.max(1e-12);
-    (bend < -3.0 * error && slope > 0.0 && end_rate < 0.85).then_some(end_rate)
+    (bend < -2.5 * error && slope > 0.0 && end_rate < 0.9).then_some(end_rate)
 }
 
 fn concluded(

@@ -4,8 +4,8 @@
 //! - several calls are under way, and neither its CPU nor the host's is what they wait for;
 //! - two endpoints or more take several times the least they were ever seen to take (their floor),
 //!   and do so together: their latencies rise and fall as one, or even their fastest calls wait;
-//! - one of them is served one call at a time: throughput x floor is about one (Little's law for
-//!   one server). It is the one that holds; the others wait.
+//! - one endpoint is served one call at a time: throughput x the least it takes of late is about one
+//!   (Little's law for one server). It is the one that holds; the others wait.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,9 @@ use crate::findings::measured;
 
 const REACH_S: f64 = 12.0;
 const WINDOWS_MIN: usize = 8;
-/// Calls under way, at least.
-const UNDER_WAY_MIN: f64 = 2.5;
+/// Calls under way, and of those waiting, at least.
+const UNDER_WAY_MIN: f64 = 1.5;
+const WAITING_CALLS_MIN: f64 = 0.4;
 /// Use of CPU, as a share of what the instance may use, at most; and share of time without it.
 const CPU_MAX: f64 = 0.6;
 const PRESSURE_MAX: f64 = 0.4;
@@ -33,7 +34,7 @@ const CALLS_MIN: f64 = 10.0;
 /// Latencies that rise and fall as one.
 const TOGETHER: f64 = 0.6;
 /// Throughput x floor of the one that holds.
-const SERVED_ONE_BY_ONE: (f64, f64) = (0.35, 1.8);
+const SERVED_ONE_BY_ONE: (f64, f64) = (0.4, 1.5);
 /// CPU used for each second of being held, at most: else it is simply busy.
 const CPU_PER_HELD_MAX: f64 = 0.6;
 const PATIENCE_US: u64 = 15_000_000;
@@ -52,7 +53,9 @@ struct Waiter {
     endpoint: u32,
     calls: f64,
     sum_us: f64,
+    /// Least it was ever seen to take, and of late.
     floor_us: f64,
+    least_us: f64,
     /// Mean latency by window, in logarithms.
     means: Vec<(usize, f64)>,
     p10_us: f64,
@@ -68,6 +71,17 @@ impl Waiter {
         self.calls >= CALLS_MIN
             && self.mean_us() >= WAITING_RATIO * self.floor_us
             && self.mean_us() - self.floor_us >= WAITING_MIN_US
+    }
+
+    /// How many of its calls are served at once, when that is about one: throughput x the least
+    /// it took of late; or, when it always has to wait, the least it ever took.
+    fn held(&self, span_s: f64) -> Option<f64> {
+        let rate = self.calls / span_s;
+        [self.least_us, self.floor_us]
+            .into_iter()
+            .map(|us| rate * us / 1e6)
+            .find(|share| (SERVED_ONE_BY_ONE.0..=SERVED_ONE_BY_ONE.1).contains(share))
+            .filter(|_| self.calls >= CALLS_MIN)
     }
 
     /// Even its fastest calls take far longer than its floor.
@@ -112,19 +126,23 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
     if under_way < UNDER_WAY_MIN || !idle {
         return None;
     }
-    let waiters: Vec<Waiter> = waiters(view, &seconds)
-        .into_iter()
-        .filter(Waiter::waits)
-        .collect();
-    let held = |w: &Waiter| w.calls / span_s * w.floor_us / 1e6;
-    let holder = waiters.iter().max_by(|a, b| held(a).total_cmp(&held(b)))?;
-    let share = held(holder);
-    let together: Vec<&Waiter> = waiters
+    let known = waiters(view, &seconds);
+    let (holder, share) = known
         .iter()
-        .filter(|w| w.endpoint != holder.endpoint && w.with(holder))
+        .filter_map(|w| w.held(span_s).map(|share| (w, share)))
+        .max_by(|a, b| a.0.sum_us.total_cmp(&b.0.sum_us))?;
+    let together: Vec<&Waiter> = known
+        .iter()
+        .filter(|w| w.endpoint != holder.endpoint && w.waits() && w.with(holder))
         .collect();
-    let one_by_one = (SERVED_ONE_BY_ONE.0..=SERVED_ONE_BY_ONE.1).contains(&share);
-    if together.is_empty() || !one_by_one || cores > CPU_PER_HELD_MAX * share.min(1.0) {
+    let waiting: f64 = together
+        .iter()
+        .map(|w| (w.mean_us() - w.floor_us) / 1e6 * w.calls / span_s)
+        .sum();
+    if together.is_empty()
+        || waiting < WAITING_CALLS_MIN
+        || cores > CPU_PER_HELD_MAX * share.min(1.0)
+    {
         return None;
     }
     Some(concluded(
@@ -152,6 +170,9 @@ fn waiters(view: &View<'_>, seconds: &[&Second]) -> Vec<Waiter> {
             let waiter = known.entry(e.endpoint).or_default();
             waiter.endpoint = e.endpoint;
             waiter.floor_us = floor_us;
+            if waiter.calls == 0.0 || e.p10_us < waiter.least_us {
+                waiter.least_us = e.p10_us;
+            }
             waiter.calls += e.calls;
             waiter.sum_us += e.sum_us;
             waiter.p10_us += e.p10_us * e.calls;
@@ -191,7 +212,7 @@ fn concluded(
         measured("calls under way", numbers.under_way, "calls"),
         measured("cpu used", numbers.cores, "cores"),
         measured("latency of the holder", holder.mean_us() / 1e3, "ms"),
-        measured("least it was seen to take", holder.floor_us / 1e3, "ms"),
+        measured("least it took of late", holder.least_us / 1e3, "ms"),
         measured(
             "endpoints that wait with it",
             together.len() as f64,
@@ -210,7 +231,7 @@ fn concluded(
         sentence: format!(
             "Calls of {} are served one at a time ({} each) while CPU is idle, and {} wait{} for them: {:.0} calls are under way at once.",
             view.name(holder.endpoint),
-            words::time(holder.floor_us),
+            words::time(holder.least_us),
             names.join(", "),
             if together.len() == 1 { "s" } else { "" },
             numbers.under_way,
