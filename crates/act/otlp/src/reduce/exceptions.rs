@@ -73,8 +73,21 @@ impl Exceptions {
         }
     }
 
+    /// An exception that was both logged and recorded by a span is the span's alone. (When the two
+    /// arrive in different windows, each window has it.)
     pub(super) fn take(&mut self) -> Vec<ExceptionWindow> {
-        std::mem::take(&mut self.seen).into_values().collect()
+        let mut all: Vec<ExceptionWindow> = Vec::new();
+        let mut last = (String::new(), String::new());
+        for ((kind, message, operation), exception) in std::mem::take(&mut self.seen) {
+            let same = (kind, message);
+            // In order: what was logged, without an operation, stands first.
+            if !operation.is_empty() && same == last {
+                all.pop_if(|logged| logged.operation.is_empty());
+            }
+            all.push(exception);
+            last = same;
+        }
+        all
     }
 }
 
@@ -137,5 +150,29 @@ mod tests {
         }
         assert_eq!(dropped.exceptions, 7);
         assert_eq!(exceptions.take().len(), EXCEPTIONS_MAX);
+    }
+
+    #[test]
+    fn what_was_logged_and_recorded_by_a_span_is_the_spans() {
+        let mut exceptions = Exceptions::default();
+        let mut dropped = Dropped::default();
+        let add = |exceptions: &mut Exceptions, operation, message, dropped: &mut Dropped| {
+            let exception = Exception {
+                kind: "ValueError",
+                message,
+                stacktrace: "",
+                operation,
+            };
+            exceptions.add(&exception, dropped);
+        };
+        for (operation, message) in [("", "a 1"), ("", "b"), ("GET /", "a 2"), ("PUT /", "a 3")] {
+            add(&mut exceptions, operation, message, &mut dropped);
+        }
+        let all = exceptions.take();
+        let of =
+            |exception: &ExceptionWindow| (exception.operation.clone(), exception.message.clone());
+        let all: Vec<_> = all.iter().map(of).collect();
+        let expected = [("GET /", "a 2"), ("PUT /", "a 3"), ("", "b")];
+        assert_eq!(all, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 }

@@ -17,6 +17,8 @@ const OPERATIONS_MAX: usize = 200;
 /// Names that are known at a time.
 const NAMES_MAX: usize = 2_000;
 const NAME_MAX: usize = 160;
+/// Words of a query that are looked at.
+const WORDS_MAX: usize = 200;
 
 /// The spans of one instance.
 #[derive(Debug, Default)]
@@ -129,13 +131,37 @@ fn operation(span: &Span, kind: SpanKind) -> String {
             return template(&format!("{method} {slash}{path}"), NAME_MAX);
         }
     }
-    let table = text(attributes, &["db.collection.name", "db.sql.table"]);
+    if let Some(summary) = text(attributes, &["db.query.summary"]) {
+        return template(summary, NAME_MAX);
+    }
+    let told = text(attributes, &["db.collection.name", "db.sql.table"]);
+    let table = told.map(str::to_owned).or_else(|| {
+        let query = text(attributes, &["db.query.text", "db.statement"])?;
+        table_of(query)
+    });
     match table {
-        Some(table) if !span.name.contains(table) => {
+        Some(table) if !span.name.contains(&table) => {
             template(&format!("{} {table}", span.name), NAME_MAX)
         }
         _ => template(&span.name, NAME_MAX),
     }
+}
+
+/// The first table that a query in SQL names, for spans that are only called `SELECT`.
+fn table_of(query: &str) -> Option<String> {
+    let mut words = query.split_ascii_whitespace().take(WORDS_MAX);
+    words.find(|word| {
+        let before = ["from", "into", "update", "table"];
+        before.iter().any(|known| word.eq_ignore_ascii_case(known))
+    })?;
+    let table = words.find(|word| {
+        let between = ["if", "not", "exists", "only"];
+        !between.iter().any(|known| word.eq_ignore_ascii_case(known))
+    })?;
+    let name = |char: char| char.is_alphanumeric() || "_.$\"`".contains(char);
+    let table = table.trim_start_matches(|char| !name(char));
+    let table = &table[..table.find(|char| !name(char)).unwrap_or(table.len())];
+    (!table.is_empty()).then(|| table.replace(['"', '`'], ""))
 }
 
 #[cfg(test)]
@@ -172,6 +198,26 @@ mod tests {
         assert_eq!(operation(&path, SpanKind::Client), "GET");
         let query = span(vec![attribute("db.sql.table", "items")]);
         assert_eq!(operation(&query, SpanKind::Client), "GET items");
+    }
+
+    #[test]
+    fn the_table_of_a_query_is_found() {
+        let queries = [
+            ("select * from items where id=?", Some("items")),
+            (
+                "INSERT INTO \"shop\".orders(id) VALUES (?)",
+                Some("shop.orders"),
+            ),
+            ("CREATE TABLE IF NOT EXISTS `things`(id)", Some("things")),
+            ("UPDATE a.b SET c = 1", Some("a.b")),
+            ("DELETE FROM (", None),
+            ("COMMIT", None),
+            ("from", None),
+            ("", None),
+        ];
+        for (query, table) in queries {
+            assert_eq!(table_of(query).as_deref(), table, "{query}");
+        }
     }
 
     #[test]
