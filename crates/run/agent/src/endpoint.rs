@@ -62,7 +62,9 @@ fn varies(segment: &str) -> bool {
     let token = bytes.iter().all(|byte| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=' | b'~' | b'%' | b'.')
     });
-    token && bytes.len() >= TOKEN_CHARS_MIN && digits * 8 >= bytes.len()
+    let mixed =
+        bytes.iter().any(u8::is_ascii_uppercase) && bytes.iter().any(u8::is_ascii_lowercase);
+    token && bytes.len() >= TOKEN_CHARS_MIN && (mixed || digits * 8 >= bytes.len())
 }
 
 #[cfg(test)]

@@ -139,6 +139,11 @@ impl Permits {
         scenario.begun - 1
     }
 
+    /// Iterations that began here.
+    pub(crate) fn begun(&mut self, scenario: &str) -> u64 {
+        self.of(scenario).begun
+    }
+
     /// How much of the scenario has passed, thousandths.
     pub(crate) fn progress_permille(&mut self, scenario: &str, number: u64, now: At) -> u16 {
         let times = self.of(scenario).times;

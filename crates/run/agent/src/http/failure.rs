@@ -32,6 +32,15 @@ impl Failure {
         Failure::new(TransportError::Refused, code::GENERIC, message)
     }
 
+    /// It may have been sent by an agent that died before the answer came.
+    pub(crate) fn agent_died() -> Failure {
+        Failure::new(
+            TransportError::AgentDied,
+            code::GENERIC,
+            "its agent died: the request may have been sent, and is not sent again",
+        )
+    }
+
     pub(crate) fn timeout() -> Failure {
         Failure::new(
             TransportError::Timeout,

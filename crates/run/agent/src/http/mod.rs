@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 use crate::protocol::{Address, HostHeader, HttpSettings, TransportError};
 use connection::{BodyUse, Broken, Http1, Http2, Received};
 pub(crate) use failure::Failure;
-pub(crate) use route::{Routes, Target};
+pub(crate) use route::{Routes, Target, origin};
 use stream::{Counted, Stream, Traffic};
 
 /// How long a name's addresses are kept.

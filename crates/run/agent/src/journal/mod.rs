@@ -3,7 +3,7 @@
 //! ```text
 //!   magic | record | record | ... | zeros
 //!   record = length (4 bytes, written last) | kind (1 byte) | postcard | padding to 4 bytes
-//!   kinds:   Head, then any of Tail, Answer, Intent; Ended or Beyond at the end
+//!   kinds:   Head, then any of Tail, Stands, Answer, Intent; Ended or Beyond at the end
 //! ```
 //!
 //! Before a request is written to a socket its *intent* is written here, and its answer before the
@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use cohort_model::ThreadId;
 use cohort_scenario::{Answer, Outcome, Reply, Response, Tail, Timings};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::protocol::How;
 use map::Map;
@@ -71,6 +71,17 @@ enum Kind {
     Ended = 5,
     /// It grew beyond its limit: from here on nothing was recorded.
     Beyond = 6,
+    /// What answers that were replayed do not tell.
+    Stands = 7,
+}
+
+/// How a thread stands where it is not told answer by answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stands {
+    /// Iterations it has begun.
+    pub(crate) begun: u64,
+    /// When the sleep that it is in ends, microseconds since 1970; 0 when it is in none.
+    pub(crate) wake_unix_us: u64,
 }
 
 /// The journal of one thread, being written.
@@ -136,11 +147,16 @@ impl JournalFile {
         self.end
     }
 
-    /// Records answers that were replayed; the thread has begun that many iterations then.
-    pub(crate) fn tail(&mut self, tail: &Tail, begun: u64) -> Result<(), Error> {
-        let written = self.append(Kind::Tail, &(tail, begun));
+    /// Records answers that were replayed.
+    pub(crate) fn tail(&mut self, tail: &Tail) -> Result<(), Error> {
+        let written = self.append(Kind::Tail, tail);
         self.folded = self.end;
         written
+    }
+
+    /// Records how the thread stands after them.
+    pub(crate) fn stands(&mut self, stands: Stands) -> Result<(), Error> {
+        self.append(Kind::Stands, &stands)
     }
 
     /// Records an answer. Gives true when it is time for [`JournalFile::fold`].
@@ -170,7 +186,7 @@ impl JournalFile {
     }
 
     /// Replaces everything by the whole journal, which is smaller than the answers one by one.
-    pub(crate) fn fold(&mut self, all: &Tail, begun: u64) -> Result<(), Error> {
+    pub(crate) fn fold(&mut self, all: &Tail, stands: Stands) -> Result<(), Error> {
         let new_path = self.path.with_extension("new");
         let failed = |source| Error::File {
             path: new_path.clone(),
@@ -185,7 +201,8 @@ impl JournalFile {
             beyond: false,
         };
         new.begin()?;
-        new.tail(all, begun)?;
+        new.tail(all)?;
+        new.stands(stands)?;
         std::fs::rename(&new_path, &self.path).map_err(failed)?;
         new.path = std::mem::take(&mut self.path);
         *self = new;

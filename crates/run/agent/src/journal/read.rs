@@ -6,7 +6,7 @@ use cohort_model::ThreadId;
 use cohort_scenario::{Answer, Journal, Reply, Tail};
 use serde::de::DeserializeOwned;
 
-use super::{Error, Kind, MAGIC};
+use super::{Error, Kind, MAGIC, Stands};
 use crate::protocol::How;
 
 /// What a journal says about its thread; what the hub needs to place it anew.
@@ -55,6 +55,10 @@ pub(crate) struct Recovered {
     /// Places in the current call of requests that may have been sent.
     pub(crate) intents: Vec<u32>,
     pub(crate) begun: u64,
+    /// When the last answer was given.
+    pub(crate) last_unix_us: u64,
+    /// When the sleep it is in ends, where that was recorded; else 0.
+    pub(crate) wake_unix_us: u64,
     pub(crate) ended: bool,
     pub(crate) beyond: bool,
 }
@@ -92,6 +96,8 @@ fn parse(bytes: &[u8]) -> Result<Recovered, String> {
         answers: Vec::new(),
         intents: Vec::new(),
         begun: 0,
+        last_unix_us: 0,
+        wake_unix_us: 0,
         ended: false,
         beyond: false,
     };
@@ -106,9 +112,8 @@ impl Recovered {
         match kind {
             Kind::Head => return Err("it has two heads".to_owned()),
             Kind::Tail => {
-                let (tail, begun) = decode::<(Tail, u64)>(record, "stretch of answers")?;
+                let tail = decode::<Tail>(record, "stretch of answers")?;
                 self.journal.extend(&tail)?;
-                self.begun = begun;
                 self.intents.clear();
             }
             Kind::Answer => {
@@ -116,10 +121,17 @@ impl Recovered {
                 if matches!(answer.reply, Reply::Begin(_)) {
                     self.begun += 1;
                 }
+                self.last_unix_us = answer.at_us;
+                self.wake_unix_us = 0;
                 self.answers.push(answer);
                 self.intents.clear();
             }
             Kind::Intent => self.intents.push(decode(record, "intent")?),
+            Kind::Stands => {
+                let stands = decode::<Stands>(record, "standing")?;
+                self.begun = stands.begun;
+                self.wake_unix_us = stands.wake_unix_us;
+            }
             Kind::Ended => self.ended = true,
             Kind::Beyond => self.beyond = true,
         }
@@ -147,6 +159,7 @@ fn next<'b>(rest: &mut &'b [u8]) -> Result<Option<(Kind, &'b [u8])>, String> {
         4 => Kind::Intent,
         5 => Kind::Ended,
         6 => Kind::Beyond,
+        7 => Kind::Stands,
         other => return Err(format!("it has a record of the unknown kind {other}")),
     };
     Ok(Some((kind, &record[1..])))

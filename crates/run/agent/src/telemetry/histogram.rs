@@ -47,7 +47,8 @@ impl Counted {
         } else {
             &mut self.positive
         };
-        side.saturating_record(rounded);
+        // It makes room for what is larger than all before; the bound above is within its range.
+        let _ = side.record(rounded);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -10,7 +10,7 @@ use cohort_model::{At, InstanceId, ThreadId};
 
 use crate::protocol::{CheckCount, FromAgent, Iterated, LogLevel, LogLine};
 pub(crate) use histogram::Counted;
-pub(crate) use metrics::{Metrics, counter, find, rate, trend};
+pub(crate) use metrics::{Metrics, Value, counter, find, rate, trend};
 pub(crate) use windows::{Called, EndpointNumber, Standing, Windows};
 
 /// Lines that are kept between two messages; what is more is dropped and counted.
