@@ -96,7 +96,7 @@ export function browse() {
 function questionToAsk() {
   const dice = Math.random();
   if (dice < 0.02) {
-    return 'e*a*r*s*q';
+    return 'e*a*r*e*s*q';
   }
   return dice < 0.2 ? anyOf(patterns) : anyOf(words);
 }

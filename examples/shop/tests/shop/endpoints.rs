@@ -1,8 +1,6 @@
 //! Every call of a healthy shop, and how it begins and ends.
 
-mod client;
-
-use client::{Client, Server};
+use crate::client::{Client, Server};
 
 #[test]
 fn the_catalogue_is_listed_searched_and_shown() {

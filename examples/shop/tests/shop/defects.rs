@@ -1,10 +1,8 @@
 //! Each planted defect shows, and does not show in a healthy shop: the same calls to both.
 
-mod client;
-
 use std::time::Duration;
 
-use client::{Client, Server};
+use crate::client::{Client, Server};
 
 /// A healthy shop, and one with this defect.
 fn both(defect: &str) -> [Server; 2] {
@@ -59,7 +57,11 @@ fn slow_query() {
         std::thread::scope(|scope| {
             for customer in 0..20 {
                 let mut client = Client::customer(&server, customer);
-                scope.spawn(move || (0..12).for_each(|n| { client.buy(customer * 60 + n); }));
+                scope.spawn(move || {
+                    (0..12).for_each(|n| {
+                        client.buy(customer * 60 + n);
+                    })
+                });
             }
         });
         report() - before
@@ -77,7 +79,11 @@ fn lock_across_io() {
         std::thread::scope(|scope| {
             for customer in 0..6 {
                 let mut client = Client::customer(&server, customer);
-                scope.spawn(move || (0..8).for_each(|n| { client.buy(n); }));
+                scope.spawn(move || {
+                    (0..8).for_each(|n| {
+                        client.buy(n);
+                    })
+                });
             }
             let mut looks = Client::new(&server);
             median((0..9).map(|_| looks.get("/products/3").took).collect())
@@ -146,7 +152,7 @@ fn cpu_blowup() {
     let took = both("cpu-blowup").map(|server| {
         let mut client = Client::new(&server);
         let plain = client.get("/search?q=teapot").took;
-        let stars = client.get("/search?q=*e*r*s*a*q").took;
+        let stars = client.get("/search?q=e*r*a*q").took;
         (plain.as_secs_f64(), stars.as_secs_f64())
     });
     let [(_, healthy_s), (plain_s, blown_s)] = took;
