@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-/// As long as a fast payment provider takes.
-const ANSWERS_AFTER: Duration = Duration::from_millis(30);
+/// As long as a payment provider takes.
+const ANSWERS_AFTER: Duration = Duration::from_millis(60);
 
 /// Where the bank is reached.
 pub(crate) struct Bank {

@@ -13,7 +13,7 @@ pub(crate) enum Defect {
     MemoryLeak,
     /// `GET /orders/{id}/receipt` keeps the file open.
     DescriptorLeak,
-    /// `GET /reports/sales` reads every order once for each category.
+    /// `GET /reports/sales` reads every order, and each of its products, once for each category.
     SlowQuery,
     /// `POST /checkout` keeps the stock locked while it waits for the bank.
     LockAcrossIo,

@@ -20,8 +20,7 @@ pub(crate) async fn sales(State(shop): State<Arc<Shop>>) -> Result<Json<Value>, 
     let sales = blocking(&shop, move |shop| {
         let of = |category: &&'static str| {
             let sold = if careless {
-                shop.store
-                    .sold_by_reading_orders(category, &shop.catalogue)?
+                shop.store.sold_by_reading_orders(category)?
             } else {
                 shop.store.sold(category)?
             };

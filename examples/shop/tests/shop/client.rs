@@ -53,7 +53,7 @@ impl Server {
         std::thread::spawn(move || {
             lines
                 .map_while(Result::ok)
-                .for_each(|line| println!("{line}"))
+                .for_each(|line| println!("{line}"));
         });
         Server {
             child,

@@ -60,7 +60,7 @@ fn slow_query() {
                 scope.spawn(move || {
                     (0..12).for_each(|n| {
                         client.buy(customer * 60 + n);
-                    })
+                    });
                 });
             }
         });
@@ -82,7 +82,7 @@ fn lock_across_io() {
                 scope.spawn(move || {
                     (0..8).for_each(|n| {
                         client.buy(n);
-                    })
+                    });
                 });
             }
             let mut looks = Client::new(&server);
@@ -90,7 +90,7 @@ fn lock_across_io() {
         })
     });
     let [healthy_s, locked_s] = waited;
-    // Six in a queue, each with 30 ms at the bank.
+    // Six in a queue, each with 60 ms at the bank.
     assert!(
         locked_s > 0.025 && locked_s > 2.0 * healthy_s,
         "healthy {healthy_s} s, locked {locked_s} s"
