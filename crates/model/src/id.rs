@@ -46,9 +46,16 @@ id!(
     "i"
 );
 id!(
-    /// One execution of one test: an attempt. A test that is tried again gets a new thread.
+    /// One execution of one test: an attempt, and a test that is tried again gets a new thread; or one
+    /// scenario thread (virtual user) of a service.
     ThreadId,
     "t"
+);
+
+id!(
+    /// One endpoint of a service: method and path with its variable parts left out.
+    EndpointId,
+    "e"
 );
 
 /// Microseconds since the campaign started, on a clock that never goes back.

@@ -8,8 +8,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    At, Decision, Finding, GroupId, Isolation, Observation, Policy, SuiteKind, TestCase,
-    TestHistory, TestResult,
+    Area, At, Change, Decision, Finding, GroupId, Isolation, Observation, Policy, ServiceDecision,
+    ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, SuiteKind, TestCase, TestHistory,
+    TestResult,
 };
 
 /// What the campaign may use of this host.
@@ -98,12 +99,13 @@ pub struct Plan {
 
 /// Reads numbers back that JSON wrote as the names of an object; within a tagged enum serde takes them
 /// for text.
-fn numbered<'de, D>(input: D) -> Result<BTreeMap<u32, TestHistory>, D::Error>
+pub(crate) fn numbered<'de, D, T>(input: D) -> Result<BTreeMap<u32, T>, D::Error>
 where
     D: Deserializer<'de>,
+    T: Deserialize<'de>,
 {
-    let named = BTreeMap::<String, TestHistory>::deserialize(input)?;
-    let number = |(name, history): (String, _)| Ok((name.parse().map_err(Error::custom)?, history));
+    let named = BTreeMap::<String, T>::deserialize(input)?;
+    let number = |(name, value): (String, _)| Ok((name.parse().map_err(Error::custom)?, value));
     named.into_iter().map(number).collect()
 }
 
@@ -158,6 +160,34 @@ pub enum Record {
         /// What is to be done.
         decisions: Vec<Decision>,
     },
+    /// What a campaign of a service is to be; deciding begins from here.
+    ServicePlanned(ServicePlan),
+    /// What the orchestrator of a service was told in one step. Logged before it decides.
+    ServiceSeen {
+        /// When.
+        at: At,
+        /// What.
+        seen: Vec<ServiceSeen>,
+    },
+    /// What it concluded and decided in that step.
+    ServiceDecided {
+        /// When.
+        at: At,
+        /// What the analyzer concluded, or what became of an earlier conclusion.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        findings: Vec<ServiceFinding>,
+        /// The areas, when they are seen anew.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        areas: Vec<Area>,
+        /// Changes begun or judged.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<Change>,
+        /// What is to be done.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        decisions: Vec<ServiceDecision>,
+    },
+    /// What the scenario of a service came to.
+    ServiceTotals(ServiceTotals),
     /// The campaign ended.
     Ended(CampaignEnd),
 }

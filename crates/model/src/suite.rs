@@ -15,6 +15,8 @@ pub enum SuiteKind {
     Pytest,
     /// Any other: one command lists the tests, another runs one.
     Exec,
+    /// No suite: a service under scenario threads.
+    Service,
 }
 
 /// One test, as the suite's own runner knows it.

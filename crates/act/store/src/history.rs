@@ -175,6 +175,7 @@ fn key(suite: SuiteKind, group: &str) -> String {
         SuiteKind::Cargo => "cargo",
         SuiteKind::Pytest => "pytest",
         SuiteKind::Exec => "exec",
+        SuiteKind::Service => "service",
     };
     format!("{suite} {group}")
 }

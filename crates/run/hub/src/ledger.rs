@@ -96,7 +96,7 @@ impl Ledger {
                     }
                 }
             }
-            Record::Started(_) | Record::Planned(_) | Record::Ended(_) => {}
+            _ => {}
         }
     }
 }

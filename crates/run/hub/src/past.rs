@@ -94,6 +94,10 @@ impl Past {
                     }
                 }
                 Record::Ended(end) => complete = end.ending == cohort_model::Ending::Complete,
+                Record::ServicePlanned(_)
+                | Record::ServiceSeen { .. }
+                | Record::ServiceDecided { .. }
+                | Record::ServiceTotals(_) => {}
             }
         }
         let (Some(start), Some(plan)) = (start, plan) else {
@@ -214,7 +218,11 @@ pub fn replay(log: LogReader) -> Result<Replay, Error> {
                     outcome.differs(at, decisions, now);
                 }
             }
-            Record::Ended(_) => {}
+            Record::Ended(_)
+            | Record::ServicePlanned(_)
+            | Record::ServiceSeen { .. }
+            | Record::ServiceDecided { .. }
+            | Record::ServiceTotals(_) => {}
         }
         if outcome.difference.is_some() {
             break;

@@ -202,6 +202,10 @@ impl View {
                 }
             }
             Record::Ended(end) => self.end = Some(end.clone()),
+            Record::ServicePlanned(_)
+            | Record::ServiceSeen { .. }
+            | Record::ServiceDecided { .. }
+            | Record::ServiceTotals(_) => {}
         }
     }
 

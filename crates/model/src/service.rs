@@ -1,0 +1,659 @@
+//! Campaigns of a service: what its instances are seen doing, what is concluded, what is decided.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{At, EndpointId, InstanceId, Measured, Policy, SampleBatch, ThreadId};
+
+/// What an instance of a service may use now. `None`: no limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Share {
+    /// Cores, as a limit.
+    pub cores: f64,
+    /// Memory, bytes.
+    pub memory: u64,
+    /// Bits in a second on its network, each way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<u64>,
+}
+
+/// What an instance of a service is for at present.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "for", rename_all = "snake_case")]
+pub enum Purpose {
+    /// Every kind of thread.
+    #[default]
+    General,
+    /// Threads that exercise one area.
+    Area {
+        /// Name of the area.
+        area: String,
+    },
+    /// Threads that were taken off other instances, so that a suspicion shows alone.
+    Suspect {
+        /// The suspicion.
+        kind: ServiceFindingKind,
+        /// The endpoint it is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<EndpointId>,
+    },
+}
+
+/// Calls of one endpoint of one instance in one window of time, as those who called saw them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EndpointWindow {
+    /// Answered calls.
+    pub calls: u64,
+    /// Answers by class: 1xx, 2xx, 3xx, 4xx, 5xx.
+    pub classes: [u64; 5],
+    /// Calls that got no answer (refused, reset, timed out, no HTTP).
+    pub broken: u64,
+    /// Checks of the script that failed on an answer of this endpoint, by their name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed_checks: BTreeMap<String, u64>,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+    /// Latency: sum over answered calls, microseconds.
+    pub latency_sum_us: u64,
+    /// Latency histogram: (upper bound in microseconds, calls), ascending, no empty buckets; buckets are
+    /// at most a tenth wide, relative to their value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<(u64, u64)>,
+    /// Calls that were under way at the end of the window.
+    pub in_flight: u32,
+}
+
+impl EndpointWindow {
+    /// Latency below which the share `q` (0 to 1) of the answered calls lies, microseconds.
+    #[must_use]
+    pub fn quantile_us(&self, q: f64) -> Option<u64> {
+        let total: u64 = self.latency.iter().map(|(_, calls)| calls).sum();
+        let rank = (q.clamp(0.0, 1.0) * total as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        self.latency.iter().find_map(|&(bound, calls)| {
+            seen += calls;
+            (seen >= rank).then_some(bound)
+        })
+    }
+
+    /// Mean latency of the answered calls, microseconds.
+    #[must_use]
+    pub fn mean_us(&self) -> Option<f64> {
+        (self.calls > 0).then(|| self.latency_sum_us as f64 / self.calls as f64)
+    }
+
+    /// Adds the calls of another window of the same endpoint.
+    pub fn merge(&mut self, other: &EndpointWindow) {
+        self.calls += other.calls;
+        for (own, more) in self.classes.iter_mut().zip(other.classes) {
+            *own += more;
+        }
+        self.broken += other.broken;
+        for (name, count) in &other.failed_checks {
+            *self.failed_checks.entry(name.clone()).or_default() += count;
+        }
+        self.sent += other.sent;
+        self.received += other.received;
+        self.latency_sum_us += other.latency_sum_us;
+        let mut merged: BTreeMap<u64, u64> = self.latency.iter().copied().collect();
+        for &(bound, calls) in &other.latency {
+            *merged.entry(bound).or_default() += calls;
+        }
+        self.latency = merged.into_iter().collect();
+        self.in_flight += other.in_flight;
+    }
+}
+
+/// A call worth showing: the slowest of its window, or one that was under way when its instance crashed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CallSeen {
+    /// Which endpoint.
+    pub endpoint: EndpointId,
+    /// Who called.
+    pub thread: ThreadId,
+    /// Method and path with its query, cut to a bounded length.
+    pub request: String,
+    /// Beginning of the body, when it was text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// How long it took, or had been under way, microseconds.
+    pub took_us: u64,
+}
+
+/// What one instance was asked to do in one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadWindow {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// End of the window.
+    pub at: At,
+    /// Its length, microseconds.
+    pub span_us: u64,
+    /// By endpoint.
+    #[serde(default, deserialize_with = "crate::log::numbered")]
+    pub endpoints: BTreeMap<u32, EndpointWindow>,
+    /// Slowest call of each endpoint, when it stands out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slowest: Vec<CallSeen>,
+    /// Calls whose connection broke before an answer came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<CallSeen>,
+    /// System calls in the window, by kind; empty where that is not permitted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub system_calls: BTreeMap<String, u64>,
+    /// What the instance says of itself (OpenTelemetry).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<SpanWindow>,
+}
+
+/// Spans of one operation of one instance in one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SpanWindow {
+    /// Route, or name of the span.
+    pub operation: String,
+    /// Spans that ended.
+    pub calls: u64,
+    /// Of those, with an error.
+    pub errors: u64,
+    /// Sum of their durations, microseconds.
+    pub sum_us: u64,
+    /// Longest, microseconds.
+    pub longest_us: u64,
+    /// Operations beneath, with the sum of their durations, microseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beneath: Vec<(String, u64)>,
+}
+
+/// Exceptions of one kind on one instance, since the last report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExceptionSeen {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Equal for the same bug.
+    pub fingerprint: String,
+    /// Language or source, and class: `rust panic`, `python ValueError`.
+    pub kind: String,
+    /// One message of it.
+    pub message: String,
+    /// Innermost frame of the program's own code, when told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub frame: String,
+    /// A line with a level of error, and no exception: weaker evidence.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain_line: bool,
+    /// How many.
+    pub count: u64,
+}
+
+/// How the process of an instance ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum Exit {
+    /// It was asked to.
+    Asked,
+    /// By itself, with this code.
+    Code {
+        /// The code.
+        code: i32,
+    },
+    /// By a signal.
+    Signal {
+        /// Its number.
+        signal: i32,
+    },
+    /// Killed for memory.
+    OutOfMemory,
+}
+
+/// What the orchestrator of a service is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "seen", rename_all = "snake_case")]
+pub enum ServiceSeen {
+    /// An endpoint is called for the first time.
+    EndpointNamed {
+        /// Its id from now on.
+        endpoint: EndpointId,
+        /// `GET /products/{}`.
+        name: String,
+    },
+    /// An instance answers.
+    InstanceReady {
+        /// Which.
+        instance: InstanceId,
+        /// From its start, microseconds.
+        took_us: u64,
+    },
+    /// The process of an instance ended.
+    InstanceExited {
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        exit: Exit,
+        /// From its start, microseconds.
+        lived_us: u64,
+        /// Last lines of its log.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        last_lines: Vec<String>,
+        /// Calls that were under way.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<CallSeen>,
+        /// It will be started again by itself.
+        again: bool,
+    },
+    /// An instance could not be started, or not any more.
+    InstanceFailed {
+        /// Which.
+        instance: InstanceId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// An allotment is in force.
+    ShareSet {
+        /// Which instance.
+        instance: InstanceId,
+        /// What.
+        share: Share,
+    },
+    /// New telemetry.
+    Sampled(SampleBatch),
+    /// What instances were asked in the last window.
+    Loaded {
+        /// One for each instance.
+        windows: Vec<LoadWindow>,
+    },
+    /// Exceptions in logs or telemetry.
+    Excepted {
+        /// Each kind.
+        exceptions: Vec<ExceptionSeen>,
+    },
+    /// Which endpoints each thread called since the last report.
+    ThreadsCalled {
+        /// By thread: calls by endpoint.
+        threads: Vec<(ThreadId, Vec<(EndpointId, u64)>)>,
+    },
+    /// The schedule wants threads to begin.
+    ThreadsWanted {
+        /// Which, and in which scenario.
+        threads: Vec<(ThreadId, String)>,
+    },
+    /// A thread runs.
+    ThreadPlaced {
+        /// Which.
+        thread: ThreadId,
+        /// Where.
+        instance: InstanceId,
+    },
+    /// Threads ended.
+    ThreadsEnded {
+        /// Which.
+        threads: Vec<ThreadId>,
+    },
+    /// A thread was handed over.
+    HandedOver {
+        /// Which.
+        thread: ThreadId,
+        /// From where.
+        source: InstanceId,
+        /// To where.
+        target: InstanceId,
+        /// It stood still for so long, microseconds.
+        pause_us: u64,
+    },
+    /// A thread stays where it was.
+    HandOverFailed {
+        /// Which.
+        thread: ThreadId,
+        /// Where it is.
+        source: InstanceId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Iterations ended since the last report.
+    Iterated {
+        /// All.
+        iterations: u64,
+        /// Of those, interrupted by an error of the script.
+        failed: u64,
+    },
+    /// The schedule wants nothing any more.
+    ScheduleDone,
+    /// The campaign is to end now.
+    Interrupted,
+    /// Time passed.
+    Tick,
+}
+
+/// What can be concluded of a service.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceFindingKind {
+    /// Memory grows steadily, beyond warm-up and without levelling off.
+    MemoryLeak,
+    /// Open descriptors do.
+    DescriptorLeak,
+    /// Threads or processes do.
+    ThreadLeak,
+    /// An endpoint answers slower than its peers, or than it used to.
+    SlowEndpoint,
+    /// An endpoint gets slower steadily, as its data grows.
+    GrowingLatency,
+    /// Some inputs of an endpoint burn far more CPU than others.
+    CpuBlowUp,
+    /// Calls wait for each other though CPU is idle.
+    LockContention,
+    /// As much CPU as there is, and it would take more.
+    CpuSaturation,
+    /// Held back by the CPU limit that it was given.
+    Throttled,
+    /// As much network as it was given.
+    NetworkLimit,
+    /// Close to its memory limit, or reclaiming.
+    MemoryPressure,
+    /// Many errors in a short time.
+    ErrorBurst,
+    /// An exception in its log or telemetry.
+    Exception,
+    /// A check of the script fails.
+    WrongAnswer,
+    /// Its process ended unasked.
+    Crash,
+    /// Calls are under way and nothing moves.
+    Hang,
+}
+
+impl ServiceFindingKind {
+    /// Whether it is a fault of the software, and not a state of its load or limits.
+    #[must_use]
+    pub fn is_fault(self) -> bool {
+        !matches!(
+            self,
+            Self::CpuSaturation | Self::Throttled | Self::NetworkLimit | Self::MemoryPressure
+        )
+    }
+}
+
+/// A conclusion about a service, and what it rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceFinding {
+    /// Number within the campaign; an update has the number of what it updates.
+    pub number: u32,
+    /// What.
+    pub kind: ServiceFindingKind,
+    /// Where it shows.
+    pub instances: Vec<InstanceId>,
+    /// The endpoint it is about, when that could be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointId>,
+    /// When it was concluded, or last confirmed.
+    pub at: At,
+    /// When it began, as far as can be told.
+    pub since: At,
+    /// It is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// What, where and why, in one sentence.
+    pub sentence: String,
+    /// In numbers.
+    pub evidence: Vec<Measured>,
+    /// The exception, the request, the last lines of a log: what a person would want to see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excerpts: Vec<String>,
+}
+
+/// Something the orchestrator of a service wants done. Safe to repeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum ServiceCommand {
+    /// Make and start an instance.
+    Open {
+        /// Its id, never used before.
+        instance: InstanceId,
+        /// What it may use.
+        share: Share,
+    },
+    /// Change what an instance may use, while it runs.
+    Allot {
+        /// Which.
+        instance: InstanceId,
+        /// What it may use now.
+        share: Share,
+    },
+    /// Change what an instance is for.
+    Specialize {
+        /// Which.
+        instance: InstanceId,
+        /// What it is for now.
+        purpose: Purpose,
+    },
+    /// Begin a thread here.
+    Place {
+        /// Which.
+        thread: ThreadId,
+        /// Where.
+        instance: InstanceId,
+    },
+    /// Hand a running thread over.
+    HandOver {
+        /// Which.
+        thread: ThreadId,
+        /// From where.
+        source: InstanceId,
+        /// To where.
+        target: InstanceId,
+    },
+    /// Stop and start the process of an instance.
+    Restart {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// End an instance.
+    Close {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// All is done.
+    Finish,
+}
+
+/// Why a command was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum ServiceReason {
+    /// The campaign begins.
+    Begin,
+    /// The schedule asks for it.
+    Scheduled,
+    /// A finding.
+    Found {
+        /// Its number.
+        finding: u32,
+    },
+    /// It needs more, or less, than it has.
+    Need {
+        /// What (`cores`, `memory`, `network`).
+        what: String,
+        /// Wanted, in the unit of the share.
+        wanted: f64,
+        /// Had.
+        had: f64,
+    },
+    /// Its threads exercise this area most.
+    Area {
+        /// Name of the area.
+        area: String,
+        /// Share of their calls in it, 0 to 1.
+        share: f64,
+    },
+    /// Its instance answers slower than the others.
+    SlowAgainstPeers {
+        /// Its latency over that of the peers.
+        ratio: f64,
+    },
+    /// Its instance is down, or about to be.
+    Restarting,
+    /// Instances are loaded unevenly.
+    Balance,
+    /// A change that did not help is undone.
+    Undo {
+        /// The change.
+        change: u32,
+    },
+    /// The fixed rule of the static policy.
+    Static,
+    /// The user, or the end of the campaign.
+    Stopping,
+}
+
+/// A command on record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceDecision {
+    /// What is to be done.
+    #[serde(flatten)]
+    pub command: ServiceCommand,
+    /// Why.
+    #[serde(flatten)]
+    pub reason: ServiceReason,
+    /// The change it belongs to, whose effect is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<u32>,
+}
+
+/// A change of allotment or specialty, what was expected of it, and what it did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// Its number.
+    pub number: u32,
+    /// In words: `i1 gets 1.0 cores (0.5)`.
+    pub what: String,
+    /// What is measured: `calls/s of i1`.
+    pub measure: String,
+    /// Before.
+    pub before: f64,
+    /// Expected after.
+    pub expected: f64,
+    /// Measured after; `None` while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<f64>,
+    /// What became of it.
+    pub verdict: ChangeVerdict,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeVerdict {
+    /// Not measured yet.
+    Pending,
+    /// It helped, or did no harm, and stands.
+    Kept,
+    /// It did not help and was undone.
+    Undone,
+    /// Something else happened meanwhile, so that nothing can be said.
+    Unclear,
+}
+
+/// Endpoints that are exercised together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Area {
+    /// Name.
+    pub name: String,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointId>,
+}
+
+/// What a campaign of a service is to be: second record of its log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServicePlan {
+    /// Instances at the beginning.
+    pub instances: u32,
+    /// Cores for all of them.
+    pub cores: f64,
+    /// Memory for all of them, bytes.
+    pub memory: u64,
+    /// Bits in a second for all of them, when that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<u64>,
+    /// How it decides.
+    pub policy: Policy,
+    /// Seed of all that is random.
+    pub seed: u64,
+    /// Most threads at once, by the schedule.
+    pub threads_max: u32,
+    /// How long the schedule takes at most, microseconds.
+    pub duration_us: u64,
+    /// CPU limits are enforced.
+    pub limits_cpu: bool,
+    /// Threads can be handed over (they are scripts, and no programs of the user's).
+    pub hands_over: bool,
+}
+
+/// A check of the script, over the whole campaign.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckTotal {
+    /// Its name, with the groups it is in.
+    pub name: String,
+    /// How often it held.
+    pub passed: u64,
+    /// How often it did not.
+    pub failed: u64,
+}
+
+/// A threshold of the script, at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ThresholdTotal {
+    /// Its metric, with its tags.
+    pub metric: String,
+    /// As written: `p(95)<500`.
+    pub expression: String,
+    /// What was measured; `None` when nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Whether it held.
+    pub held: bool,
+}
+
+/// A metric of the script, built in or its own, at the end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricTotal {
+    /// Its name, with its tags when it is one of a threshold.
+    pub name: String,
+    /// `counter`, `gauge`, `rate` or `trend`.
+    pub kind: String,
+    /// Its values hold times, milliseconds.
+    pub is_time: bool,
+    /// `count`, `rate`, `avg`, `p(95)` ...
+    pub values: BTreeMap<String, f64>,
+}
+
+/// What the scenario came to: next to last record of a campaign of a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceTotals {
+    /// Checks, in the order of the script as far as it is known.
+    pub checks: Vec<CheckTotal>,
+    /// Thresholds.
+    pub thresholds: Vec<ThresholdTotal>,
+    /// Metrics, by name.
+    pub metrics: Vec<MetricTotal>,
+    /// Iterations that could not begin in time because no thread was free.
+    pub dropped_iterations: u64,
+    /// Iterations that ended with an error of the script, and one such error.
+    pub failed_iterations: u64,
+    /// First lines of errors, with how many of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<(String, u64)>,
+    /// CPU that driving the threads took, microseconds.
+    pub driver_cpu_us: u64,
+    /// How late the driver itself was, 99th percentile over its windows, microseconds.
+    pub driver_lag_p99_us: u64,
+    /// The script ended the campaign itself, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<String>,
+}
