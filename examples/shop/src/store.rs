@@ -22,8 +22,8 @@ const SALES: TableDefinition<&str, (u64, u64)> = TableDefinition::new("sales");
 const ORDERS_KEPT: u64 = 20_000;
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
 
-/// Enough for the products; larger, and it would go on filling for minutes.
-const CACHE_BYTES: usize = 1 << 20;
+/// Full within seconds; a larger one would go on filling for minutes, and look like a leak meanwhile.
+const CACHE_BYTES: usize = 256 << 10;
 
 /// The open file.
 pub(crate) struct Store {
