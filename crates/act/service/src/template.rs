@@ -115,12 +115,10 @@ fn next(text: &str) -> (Part<'_>, &str) {
             return (Part::Name(&inner[..letters]), &inner[letters + 1..]);
         }
     }
-    let end = text[1.min(text.len())..]
-        .find('{')
-        .map_or(text.len(), |at| at + 1);
-    let end = (end..=text.len())
-        .find(|at| text.is_char_boundary(*at))
-        .unwrap_or(text.len());
+    let mut rest = text.char_indices().skip(1);
+    let end = rest
+        .find(|(_, letter)| *letter == '{')
+        .map_or(text.len(), |(at, _)| at);
     (Part::Text(&text[..end]), &text[end..])
 }
 

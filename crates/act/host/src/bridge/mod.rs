@@ -27,6 +27,7 @@ use netlink::{Message, Socket, Wish, attributes, number, text};
 const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
+const SET_LINK: u16 = 19;
 const NEW_ADDRESS: u16 = 20;
 /// `IFLA_*`, linux/if_link.h
 const NAME: u16 = 3;
@@ -348,7 +349,7 @@ fn index_of(socket: &mut Socket, name: &str) -> io::Result<u32> {
 fn isolate(socket: &mut Socket, index: u32) {
     let mut header = link_header(index, false);
     header[0] = libc::AF_BRIDGE as u8;
-    let message = Message::new(NEW_LINK, Wish::Plain, &header).with_nested(
+    let message = Message::new(SET_LINK, Wish::Plain, &header).with_nested(
         PROTOCOL_INFO | NESTED,
         &[],
         |port| port.with(PORT_ISOLATED, &[1]),
