@@ -232,9 +232,12 @@ impl Thread {
         }
     }
 
-    /// A program can only be told where to go when it begins.
+    /// A program can only be told where to go when it begins, and a long computation is nowhere.
     fn may_freeze(&self) -> bool {
-        matches!(self.body, Some(Body::Script(..)))
+        match &self.body {
+            Some(Body::Script(_, pending)) => !matches!(pending, Pending::Pause(_)),
+            _ => false,
+        }
     }
 
     /// Who makes the thread's requests.
@@ -253,10 +256,18 @@ impl Thread {
     fn resume(&mut self, reply: Reply) {
         let at_us = self.agent.clock.unix_us(self.agent.clock.now());
         let answer = cohort_scenario::Answer::new(at_us, reply);
-        // A pause may be anywhere and is in no journal.
-        let recorded = !matches!(answer.reply, Reply::Resume)
-            || !matches!(self.body, Some(Body::Script(_, Pending::Pause(_))));
-        let fold = recorded && self.record(&answer);
+        let Some(Body::Script(machine, pending)) = &mut self.body else {
+            return;
+        };
+        let paused = matches!(pending, Pending::Pause(_));
+        let polls = machine.polls();
+        // A pause may be anywhere, and an end needs no replay: neither is in a journal.
+        let recorded = match answer.reply {
+            Reply::Resume => !paused,
+            Reply::Terminate => false,
+            _ => true,
+        };
+        let fold = recorded && self.record(polls, &answer, paused);
         let Some(Body::Script(machine, pending)) = &mut self.body else {
             return;
         };
@@ -344,9 +355,7 @@ impl Thread {
 
     fn whole_journal(&mut self) -> Option<Tail> {
         match &mut self.body {
-            Some(Body::Script(machine, _)) => {
-                Some(machine.journal().since(Position::default(), false))
-            }
+            Some(Body::Script(machine, _)) => Some(machine.journal().rest(Position::default())),
             _ => None,
         }
     }

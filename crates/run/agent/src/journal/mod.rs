@@ -159,17 +159,23 @@ impl JournalFile {
         self.append(Kind::Stands, &stands)
     }
 
-    /// Records an answer. Gives true when it is time for [`JournalFile::fold`].
-    pub(crate) fn answer(&mut self, answer: &Answer) -> Result<bool, Error> {
+    /// Records an answer to a machine that has made so many polls, and may be in a long computation.
+    /// Gives true when it is time for [`JournalFile::fold`].
+    pub(crate) fn answer(
+        &mut self,
+        polls: u64,
+        answer: &Answer,
+        paused: bool,
+    ) -> Result<bool, Error> {
         match &answer.reply {
-            Reply::Responses(outcomes) => self.append(
-                Kind::Answer,
-                &AnswerOut {
+            Reply::Responses(outcomes) => {
+                let out = AnswerOut {
                     at_us: answer.at_us,
                     reply: ReplyOut::Responses(Outcomes(outcomes)),
-                },
-            )?,
-            _ => self.append(Kind::Answer, answer)?,
+                };
+                self.append(Kind::Answer, &(polls, out, paused))?;
+            }
+            _ => self.append(Kind::Answer, &(polls, answer, paused))?,
         }
         let single = self.end - self.folded;
         Ok(!self.beyond && single > FOLD_BYTES_MIN.max(self.folded))

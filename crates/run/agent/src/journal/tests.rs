@@ -1,4 +1,4 @@
-use cohort_scenario::{Answer, Birth, Permit, TransportError};
+use cohort_scenario::{Answer, Birth, Permit, Record, TransportError};
 
 use super::*;
 
@@ -41,8 +41,12 @@ fn answers_come_back_as_they_were_whatever_their_size() {
     let mut expected = Vec::new();
     for _ in 0..20 {
         for answer in answers() {
-            file.answer(&answer).unwrap();
-            expected.push(answer);
+            file.answer(9, &answer, false).unwrap();
+            expected.push(Record {
+                polls: 9,
+                answer,
+                paused: false,
+            });
         }
     }
     file.intent(0).unwrap();
@@ -52,7 +56,7 @@ fn answers_come_back_as_they_were_whatever_their_size() {
     let found = recover(&directory.path().join(file_name(ThreadId(7)))).unwrap();
     assert_eq!(found.thread, ThreadId(7));
     assert_eq!(found.how, how());
-    assert_eq!(found.answers, expected);
+    assert_eq!(found.records, expected);
     assert_eq!(found.intents, [0, 3]);
     assert_eq!(found.begun, 20);
     assert!(!found.ended && !found.beyond);
@@ -63,7 +67,7 @@ fn an_answer_settles_the_intents_before_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut file = JournalFile::create(directory.path(), ThreadId(1), &how()).unwrap();
     file.intent(0).unwrap();
-    file.answer(&answers()[2]).unwrap();
+    file.answer(9, &answers()[2], false).unwrap();
     file.ended().unwrap();
     let survey = survey(&directory.path().join(file_name(ThreadId(1)))).unwrap();
     assert_eq!((survey.answers, survey.ended), (1, true));
@@ -73,9 +77,9 @@ fn an_answer_settles_the_intents_before_it() {
 fn what_comes_after_giving_up_is_not_recorded() {
     let directory = tempfile::tempdir().unwrap();
     let mut file = JournalFile::create(directory.path(), ThreadId(1), &how()).unwrap();
-    file.answer(&answers()[0]).unwrap();
+    file.answer(9, &answers()[0], false).unwrap();
     file.give_up().unwrap();
-    file.answer(&answers()[1]).unwrap();
+    file.answer(9, &answers()[1], false).unwrap();
     let survey = survey(&directory.path().join(file_name(ThreadId(1)))).unwrap();
     assert_eq!((survey.answers, survey.beyond), (1, true));
 }
@@ -85,7 +89,7 @@ fn damaged_files_are_an_error_and_never_a_panic() {
     let directory = tempfile::tempdir().unwrap();
     let mut file = JournalFile::create(directory.path(), ThreadId(1), &how()).unwrap();
     for answer in answers() {
-        file.answer(&answer).unwrap();
+        file.answer(9, &answer, false).unwrap();
     }
     let used = file.bytes();
     let path = directory.path().join(file_name(ThreadId(1)));

@@ -109,12 +109,12 @@ impl Thread {
     }
 
     /// Records an answer; true when the journal is to be folded after it took effect.
-    pub(super) fn record(&mut self, answer: &Answer) -> bool {
+    pub(super) fn record(&mut self, polls: u64, answer: &Answer, paused: bool) -> bool {
         let mut journal = self.journal.borrow_mut();
         let Some(file) = &mut *journal else {
             return false;
         };
-        let recorded = file.answer(answer);
+        let recorded = file.answer(polls, answer, paused);
         self.handle.journal_bytes.set(file.bytes() as u64);
         match recorded {
             Ok(fold) => fold,
