@@ -21,7 +21,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 
 /// Longest time anything in a test may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 struct Link {
     writer: Writer<OwnedWriteHalf>,
@@ -415,7 +415,10 @@ impl Hub {
     /// Waits for one message and takes it.
     pub async fn pump(&mut self) {
         let next = tokio::time::timeout(PATIENCE, self.events.recv()).await;
-        let (agent, message) = next.expect("an agent says something in time").unwrap();
+        let Ok(Some((agent, message))) = next else {
+            let standing: Vec<_> = self.threads.keys().map(|thread| self.standing(thread.0)).collect();
+            panic!("no agent said anything in time: {standing:?} {:?}", self.heard.lines);
+        };
         self.take(agent, message).await;
     }
 
