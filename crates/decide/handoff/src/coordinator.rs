@@ -343,8 +343,10 @@ impl Coordinator {
                 None
             }
             State::Over => {
-                // It did not hear that it may forget the thread.
-                return self.void_at(by.agent, self.epoch, out);
+                // It did not hear that it may forget the thread, and will say so until it does.
+                let epoch = self.epoch;
+                out.push(Order::Send(by.agent, ToSide::Drop { epoch }));
+                return;
             }
             _ => return,
         };

@@ -29,6 +29,7 @@ mod coordinator;
 mod failure;
 mod message;
 mod outcome;
+mod pick;
 
 mod side;
 mod source;
@@ -38,6 +39,7 @@ pub use coordinator::{Coordinator, Event, Place, Settings};
 pub use message::{AgentId, Epoch, ToHub, ToSide};
 pub use outcome::{Abort, Order, Standing};
 
+pub use pick::{Chosen, Instance, Limits, Pick, Reason, Share, Thread};
 pub use side::{Effect, Input, Output, Side};
 pub use source::Source;
 pub use target::Target;

@@ -8,12 +8,15 @@ use std::hash::{Hash, Hasher};
 
 use crate::world::{Action, World};
 
+/// More than this many states are more than a test should take.
+const STATES_MAX: usize = 1_000_000;
+
 /// What was found.
-pub struct Explored {
-    pub states: usize,
-    pub settled: usize,
+pub(crate) struct Explored {
+    pub(crate) states: usize,
+    pub(crate) settled: usize,
     /// What is wrong, and the shortest way there; `None` when all promises hold.
-    pub fault: Option<(&'static str, Vec<Action>)>,
+    pub(crate) fault: Option<(&'static str, Vec<Action>)>,
 }
 
 #[derive(Default)]
@@ -86,11 +89,14 @@ impl Graph {
 }
 
 /// Visits every state that can be reached from `world`, and checks the promises in each.
-pub fn explore(world: World) -> Explored {
+pub(crate) fn explore(world: World) -> Explored {
     let mut graph = Graph::default();
     graph.number(&world, None);
     let mut queue = VecDeque::from([(0, world)]);
     while let Some((from, world)) = queue.pop_front() {
+        if graph.came_by.len() > STATES_MAX {
+            return found(&graph, Some(("too many states", Vec::new())));
+        }
         for action in world.actions() {
             let next = world.after(action);
             let (number, is_new) = graph.number(&next, Some((from, action)));

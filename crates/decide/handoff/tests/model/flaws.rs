@@ -4,7 +4,7 @@ use cohort_handoff::{AgentId, Epoch, Event, Order, Standing, ToSide};
 use cohort_model::InstanceId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     /// The hub grants as soon as the target is prepared, before the source is frozen.
     GrantsBeforeFrozen,
@@ -25,7 +25,7 @@ pub enum Flaw {
 }
 
 impl Flaw {
-    pub fn spoil_event(self, event: Event) -> Event {
+    pub(crate) fn spoil_event(self, event: Event) -> Event {
         match event {
             Event::Died { agent, .. } if self == Flaw::SkipsJournal => {
                 Event::Died { agent, journal: 0 }
@@ -36,7 +36,7 @@ impl Flaw {
 
     /// `before` is how the thread stood before the event. With two agents the other one is always
     /// known.
-    pub fn spoil_orders(self, event: Event, before: Standing, orders: &mut Vec<Order>) {
+    pub(crate) fn spoil_orders(self, event: Event, before: Standing, orders: &mut Vec<Order>) {
         let other = |agent: AgentId| AgentId(1 - agent.0.min(1));
         let timeout = event == Event::Timeout;
         match (self, before) {

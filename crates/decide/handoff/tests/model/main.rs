@@ -35,6 +35,7 @@ fn one_hand_off_with_crashes_and_doubled_messages() {
         hand_offs: 1,
         crashes: 2,
         doubled: 1,
+        early: 1,
         entries: 2,
         ..Chances::default()
     };
@@ -47,6 +48,7 @@ fn one_hand_off_with_losses_and_divergence() {
         hand_offs: 1,
         lost: 2,
         doubled: 1,
+        early: 1,
         divergences: 1,
         entries: 1,
         ..Chances::default()
@@ -96,6 +98,7 @@ fn every_flaw_is_noticed() {
         hand_offs: 1,
         crashes: 1,
         doubled: 1,
+        early: 1,
         lost: 1,
         entries: 1,
         ..Chances::default()

@@ -12,31 +12,35 @@ use crate::flaws::Flaw;
 
 /// How often something that need not happen may happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Chances {
-    pub doubled: u8,
-    pub lost: u8,
-    pub crashes: u8,
-    pub hand_offs: u8,
-    pub moves: u8,
-    pub cancels: u8,
-    pub ends: u8,
-    pub divergences: u8,
-    pub entries: u8,
+pub(crate) struct Chances {
+    pub(crate) doubled: u8,
+    /// Timeouts while an answer is still on its way.
+    pub(crate) early: u8,
+    pub(crate) lost: u8,
+    pub(crate) crashes: u8,
+    pub(crate) hand_offs: u8,
+    pub(crate) moves: u8,
+    pub(crate) cancels: u8,
+    pub(crate) ends: u8,
+    pub(crate) divergences: u8,
+    pub(crate) entries: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Packet {
+pub(crate) enum Packet {
     ToHub(usize, ToHub),
     ToSide(usize, ToSide),
 }
 
 /// One thing that can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     Deliver(Packet),
     Double(Packet),
     Lose(Packet),
+    /// Nothing is under way, or the hub is impatient.
     HubTimeout,
+    HubImpatient,
     SideTimeout(usize),
     Replayed(usize),
     Diverged(usize),
@@ -53,7 +57,7 @@ pub enum Action {
 
 impl Action {
     /// Whether fair delivery and time alone bring it about.
-    pub fn is_fair(self) -> bool {
+    pub(crate) fn is_fair(self) -> bool {
         matches!(
             self,
             Action::Deliver(_)
@@ -68,9 +72,9 @@ impl Action {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Agent {
-    pub side: Side,
-    pub dead: bool,
+pub(crate) struct Agent {
+    pub(crate) side: Side,
+    pub(crate) dead: bool,
     death_untold: bool,
     /// Entries that the copy here has executed or recorded; `None` without one.
     copy: Option<u64>,
@@ -78,13 +82,13 @@ pub struct Agent {
     file: u64,
     replaying: Option<(Epoch, u64)>,
     freezing: bool,
-    pub running: Option<Epoch>,
+    pub(crate) running: Option<Epoch>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct World {
-    pub hub: Coordinator,
-    pub agents: Vec<Agent>,
+pub(crate) struct World {
+    pub(crate) hub: Coordinator,
+    pub(crate) agents: Vec<Agent>,
     net: BTreeSet<Packet>,
     /// Entries that were ever recorded by a running thread. What a runner begins with must be all.
     recorded: u64,
@@ -95,7 +99,7 @@ pub struct World {
     instance: u32,
     flaw: Flaw,
     /// What was broken, if something was.
-    pub broken: Option<&'static str>,
+    pub(crate) broken: Option<&'static str>,
 }
 
 fn id(agent: usize) -> AgentId {
@@ -103,7 +107,7 @@ fn id(agent: usize) -> AgentId {
 }
 
 impl World {
-    pub fn new(agents: usize, chances: Chances, flaw: Flaw) -> World {
+    pub(crate) fn new(agents: usize, chances: Chances, flaw: Flaw) -> World {
         let settings = Settings {
             tries_max: 1,
             rounds: 1,
@@ -133,7 +137,7 @@ impl World {
     }
 
     /// All that can happen next.
-    pub fn actions(&self) -> Vec<Action> {
+    pub(crate) fn actions(&self) -> Vec<Action> {
         let mut all = Vec::new();
         for packet in &self.net {
             all.push(Action::Deliver(*packet));
@@ -144,8 +148,12 @@ impl World {
                 all.push(Action::Lose(*packet));
             }
         }
-        if self.hub.waits() {
+        let quiet = self.is_quiet();
+        if self.hub.waits() && quiet {
             all.push(Action::HubTimeout);
+        }
+        if self.hub.waits() && !quiet && self.chances.early > 0 {
+            all.push(Action::HubImpatient);
         }
         for agent in 0..self.agents.len() {
             self.agent_actions(agent, &mut all);
@@ -159,6 +167,13 @@ impl World {
         all
     }
 
+    /// Nothing is on its way, and nobody is at work on anything.
+    fn is_quiet(&self) -> bool {
+        let busy =
+            |agent: &Agent| agent.death_untold || agent.replaying.is_some() || agent.freezing;
+        self.net.is_empty() && !self.agents.iter().any(busy)
+    }
+
     fn agent_actions(&self, number: usize, all: &mut Vec<Action>) {
         let agent = &self.agents[number];
         if agent.death_untold {
@@ -167,7 +182,7 @@ impl World {
         if agent.dead {
             return;
         }
-        if agent.side.waits() {
+        if agent.side.waits() && self.is_quiet() {
             all.push(Action::SideTimeout(number));
         }
         if agent.replaying.is_some() {
@@ -200,7 +215,7 @@ impl World {
     }
 
     /// The world after `action`.
-    pub fn after(&self, action: Action) -> World {
+    pub(crate) fn after(&self, action: Action) -> World {
         let mut world = self.clone();
         world.act(action);
         world.check();
@@ -222,6 +237,10 @@ impl World {
                 self.net.remove(&packet);
             }
             Action::HubTimeout => self.tell_hub(Event::Timeout),
+            Action::HubImpatient => {
+                self.chances.early -= 1;
+                self.tell_hub(Event::Timeout);
+            }
             Action::HandsOff(to) => {
                 self.chances.hand_offs -= 1;
                 self.tell_hub(Event::HandOff(self.place(to)));
@@ -405,7 +424,7 @@ impl World {
     }
 
     /// The thread runs once and all is quiet, or is over, or nobody is left.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let living = || self.agents.iter().filter(|agent| !agent.dead);
         if living().next().is_none() {
             return true;
