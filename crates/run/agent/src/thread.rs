@@ -256,18 +256,17 @@ impl Thread {
     fn resume(&mut self, reply: Reply) {
         let at_us = self.agent.clock.unix_us(self.agent.clock.now());
         let answer = cohort_scenario::Answer::new(at_us, reply);
-        let Some(Body::Script(machine, pending)) = &mut self.body else {
+        let Some(Body::Script(machine, _)) = &mut self.body else {
             return;
         };
-        let paused = matches!(pending, Pending::Pause(_));
-        let polls = machine.polls();
-        // A pause may be anywhere, and an end needs no replay: neither is in a journal.
-        let recorded = match answer.reply {
-            Reply::Resume => !paused,
-            Reply::Terminate => false,
-            _ => true,
+        let fold = match &answer.reply {
+            // Copied for the record it would be copied twice: bodies are large.
+            Reply::Responses(outcomes) => self.record(|file| file.responses(at_us, outcomes)),
+            _ => match machine.record(&answer) {
+                Some(record) => self.record(|file| file.answer(&record)),
+                None => false,
+            },
         };
-        let fold = recorded && self.record(polls, &answer, paused);
         let Some(Body::Script(machine, pending)) = &mut self.body else {
             return;
         };

@@ -416,8 +416,15 @@ impl Hub {
     pub async fn pump(&mut self) {
         let next = tokio::time::timeout(PATIENCE, self.events.recv()).await;
         let Ok(Some((agent, message))) = next else {
-            let standing: Vec<_> = self.threads.keys().map(|thread| self.standing(thread.0)).collect();
-            panic!("no agent said anything in time: {standing:?} {:?}", self.heard.lines);
+            let standing: Vec<_> = self
+                .threads
+                .keys()
+                .map(|thread| self.standing(thread.0))
+                .collect();
+            panic!(
+                "no agent said anything in time: {standing:?} {:?}",
+                self.heard.lines
+            );
         };
         self.take(agent, message).await;
     }
