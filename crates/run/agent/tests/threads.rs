@@ -181,8 +181,8 @@ async fn what_is_counted_is_what_happened() {
     ]);
     assert_eq!((calls, failed_checks), (expected, 10));
     assert!(latency.count == 40 && latency.min >= 2_000.0, "{latency:?}");
-    let trend = |name: &str| match &heard.metrics[name] {
-        MetricValue::Values(values) => values.clone(),
+    let trend = |name: &str| match heard.metrics.get(name) {
+        Some(MetricValue::Values(values)) => values.clone(),
         other => panic!("{name}: {other:?}"),
     };
     assert_eq!(trend("own").count, 10);
@@ -230,7 +230,7 @@ async fn scripts_that_misbehave_are_bounded() {
       export default function () {
         if (__VU === 1) { for (;;) {} }
         if (__VU === 2) { throw new Error('on purpose'); }
-        if (__VU === 3) { for (;;) hoard.push('x'.repeat(1000) + hoard.length); }
+        if (__VU === 3) { for (;;) hoard.push('x'.repeat(5000000) + hoard.length); }
       }
     ";
     let log = Log::default();
@@ -604,7 +604,7 @@ async fn a_thread_whose_journal_is_too_large_stays_but_can_be_moved_here() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn an_agent_ends_with_its_hub_and_refuses_what_is_no_message() {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     for bytes in [
         &b""[..],
         b"GET / HTTP/1.1\r\n\r\n",
@@ -619,6 +619,8 @@ async fn an_agent_ends_with_its_hub_and_refuses_what_is_no_message() {
             .unwrap();
         ours.set_nonblocking(true).unwrap();
         let mut ours = tokio::net::UnixStream::from_std(ours).unwrap();
+        let length = ours.read_u32_le().await.unwrap();
+        ours.read_exact(&mut vec![0; length as usize]).await.unwrap();
         ours.write_all(bytes).await.unwrap();
         drop(ours);
         let status = child.wait().unwrap();
