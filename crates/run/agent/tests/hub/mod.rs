@@ -260,8 +260,18 @@ impl Hub {
         self.step(ThreadId(thread), Event::HandOff(place)).await;
     }
 
+    /// Gives up a hand-off.
+    pub async fn cancel(&mut self, thread: u32) {
+        self.step(ThreadId(thread), Event::Cancel).await;
+    }
+
     pub fn standing(&self, thread: u32) -> Standing {
         self.threads[&ThreadId(thread)].coordinator.standing()
+    }
+
+    /// Iterations of all threads.
+    pub fn iterations(&self) -> u64 {
+        self.heard.iterations.values().sum()
     }
 
     pub fn runs_on(&self, thread: u32) -> Option<AgentId> {
