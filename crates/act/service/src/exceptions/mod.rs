@@ -131,10 +131,14 @@ impl Parser {
         if !self.continues(line, &mut complete) {
             self.begin(line, &mut complete);
         }
-        if self.before.len() == BEFORE_MAX {
-            self.before.pop_front();
-        }
-        self.before.push_back(line.to_owned());
+        // The oldest gives its memory to the newest: this is done for every line there is.
+        let mut kept = match self.before.len() {
+            BEFORE_MAX => self.before.pop_front().unwrap_or_default(),
+            _ => String::new(),
+        };
+        kept.clear();
+        kept.push_str(line);
+        self.before.push_back(kept);
         complete
     }
 

@@ -180,17 +180,25 @@ impl Taking<'_> {
             // Nobody waits any more: fine.
             let _ = written.send(());
         }
-        if inner.lines.len() == LINES_MAX {
-            inner.lines.pop_front();
-        }
+        // The oldest gives its memory to the newest.
+        let mut text = match inner.lines.len() {
+            LINES_MAX => inner
+                .lines
+                .pop_front()
+                .map(|line| line.text)
+                .unwrap_or_default(),
+            _ => String::new(),
+        };
         let mut end = line.len().min(LINE_BYTES_MAX);
         while !line.is_char_boundary(end) {
             end -= 1;
         }
+        text.clear();
+        text.push_str(&line[..end]);
         inner.lines.push_back(Line {
             at: self.at,
             source: self.source,
-            text: line[..end].to_owned(),
+            text,
         });
     }
 
