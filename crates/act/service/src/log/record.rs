@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use cohort_model::{ExceptionSeen, InstanceId};
 use tokio::sync::oneshot;
 
+use super::colour;
 use super::pattern::Pattern;
 use super::stamp::stamp;
 use crate::exceptions::{Known, Parser, Summary};
@@ -172,6 +173,7 @@ impl Taking<'_> {
     /// A line of the server's.
     pub(super) fn line(&mut self, line: &str) {
         self.say(line);
+        let line = &*colour::without(line);
         let inner = &mut *self.record;
         inner.counts.lines += 1;
         let found = inner.parsers[self.source as usize].take(line, self.at);
