@@ -239,7 +239,7 @@ fn one_that_exits_at_once_is_given_up_with_what_it_said() {
         instance.start().await.unwrap();
         let reason = hub.given_up().await;
         assert!(
-            reason.contains("exited with code 2 6 times in a row"),
+            reason.contains("exited with code 2 5 times in a row"),
             "{reason}"
         );
         assert!(
@@ -247,7 +247,7 @@ fn one_that_exits_at_once_is_given_up_with_what_it_said() {
             "{reason}"
         );
         let status = instance.status();
-        assert_eq!((status.crashes, status.life), (6, 6));
+        assert_eq!((status.crashes, status.life), (5, 5));
         hub.close().await;
     });
 }
