@@ -191,7 +191,8 @@ impl Instance {
         told.await.map_err(|_| self.closed())?
     }
 
-    /// Its telemetry, for the collector, and its control groups. Good until it is closed or its init is lost.
+    /// Its telemetry, for the collector, and its control groups. Good until it is closed or its init is
+    /// lost, so take it anew with each [`crate::What::Started`].
     ///
     /// # Errors
     /// When it is closed.

@@ -40,7 +40,7 @@ pub use instances::{Instances, Settings};
 pub use spec::{Isolated, LogRules, Ready, Restart, Spec, Stop};
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use cohort_model::InstanceId;
 
@@ -148,6 +148,6 @@ fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// A path on this host, for messages.
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }

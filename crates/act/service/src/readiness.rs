@@ -1,13 +1,13 @@
 //! Waits until a server is ready, and can say what it saw when it is not.
 //!
 //! ```text
-//! refused --listens on its loopback only--> forwarder --> once more
+//! refused --listens on its loopback only--> forwarder, or its IPv6 address --> once more
 //!    |----listens on another port-----------> said in the reason
 //!    `----a stranger listens on its port----> port taken
 //! ```
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -46,6 +46,8 @@ pub(crate) struct Probe {
 pub(crate) struct IsReady {
     /// To be kept as long as the server runs.
     pub(crate) forwarder: Option<Forwarder>,
+    /// Where it is reached, when not where it was told to listen.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// Why it is not.
@@ -65,12 +67,14 @@ impl Probe {
             sleep(time.min(self.within)).await;
             return Ok(IsReady {
                 forwarder: self.forwarder_if_needed().await,
+                address: self.other_family(),
             });
         }
         if let Some(line) = self.line.take() {
             return match timeout(self.within, line).await {
                 Ok(Ok(())) => Ok(IsReady {
                     forwarder: self.forwarder_if_needed().await,
+                    address: self.other_family(),
                 }),
                 _ => Err(NotReady::Never(self.no_line())),
             };
@@ -87,18 +91,29 @@ impl Probe {
 
     async fn connect_until(&mut self, deadline: Instant) -> Result<IsReady, NotReady> {
         let mut forwarder = None;
+        let mut moved = None;
         let mut pause = PAUSE_FIRST;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let seen = match timeout(left.min(TRY_MAX), self.try_once()).await {
                 Ok(Ok(())) if self.is_answered_by_another() => return Err(NotReady::PortTaken),
-                Ok(Ok(())) => return Ok(IsReady { forwarder }),
+                Ok(Ok(())) => {
+                    return Ok(IsReady {
+                        forwarder,
+                        address: moved,
+                    });
+                }
                 Ok(Err(seen)) => seen,
                 Err(_) => Seen::Silent,
             };
             if seen == Seen::Refused && forwarder.is_none() {
                 forwarder = self.forwarder_if_needed().await;
                 if forwarder.is_some() {
+                    continue;
+                }
+                if let (None, Some(other)) = (moved, self.other_family()) {
+                    self.address = other;
+                    moved = Some(other);
                     continue;
                 }
             }
@@ -131,6 +146,22 @@ impl Probe {
         Forwarder::start(self.members.init, self.address, inner)
             .await
             .ok()
+    }
+
+    /// "localhost" is `::1` to some, and nothing else: then that is where it is reached.
+    fn other_family(&self) -> Option<SocketAddr> {
+        if self.own_network || self.address.is_ipv6() {
+            return None;
+        }
+        let listeners = self.members.listeners();
+        let mut on_port = listeners
+            .iter()
+            .filter(|listener| listener.port == self.address.port())
+            .peekable();
+        on_port.peek()?;
+        on_port
+            .all(|listener| listener.address == Ipv6Addr::LOCALHOST)
+            .then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, self.address.port())))
     }
 
     async fn try_once(&self) -> Result<(), Seen> {

@@ -41,7 +41,7 @@ impl Crashes {
             self.in_a_row = 0;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
-        if self.rules.quick_crashes_max == 0 || self.in_a_row > self.rules.quick_crashes_max {
+        if self.in_a_row >= self.rules.quick_crashes_max {
             return Next::GiveUp;
         }
         let doubled = 2_u32.saturating_pow(self.in_a_row - 1);
@@ -71,7 +71,7 @@ mod tests {
 
     fn crashes() -> Crashes {
         Crashes::new(Restart {
-            quick_crashes_max: 3,
+            quick_crashes_max: 4,
             quick: 1000 * MS,
             pause: 100 * MS,
             pause_max: 300 * MS,

@@ -74,7 +74,7 @@ pub struct Stop {
 /// What follows a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
-    /// Quick crashes in a row after which it is given up; 0: it is never started again.
+    /// Quick crashes in a row after which it is given up; at 1 and 0 it is never started again.
     pub quick_crashes_max: u32,
     /// A crash is quick when it was not ready for longer than this.
     pub quick: Duration,

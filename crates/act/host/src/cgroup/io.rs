@@ -140,7 +140,45 @@ fn v1_totals(text: &[u8]) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::place::Place;
     use super::*;
+
+    #[test]
+    fn limits_are_written_for_the_whole_disk() {
+        let Some(disk) = disk_of(Path::new("/")).or_else(|| disk_of(Path::new("/etc"))) else {
+            eprintln!("LEFT OUT: limits of a disk: the root directory is on none");
+            return;
+        };
+        let limit = IoLimit {
+            read: Some(1000),
+            write: None,
+        };
+        for (version, name, text) in [
+            (Version::V2, "io.max", format!("{disk} rbps=1000 wbps=max")),
+            (
+                Version::V1,
+                "blkio.throttle.read_bps_device",
+                format!("{disk} 1000"),
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let places = Places(vec![Place {
+                version,
+                folder: folder.path().to_owned(),
+                controllers: vec![Controller::Io],
+            }]);
+            assert!(
+                !set_limit(&places, Path::new("/"), &limit).unwrap(),
+                "no such file"
+            );
+            for name in [name, "blkio.throttle.write_bps_device"] {
+                std::fs::write(folder.path().join(name), "").unwrap();
+            }
+            assert!(set_limit(&places, Path::new("/"), &limit).unwrap());
+            let written = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            assert_eq!(written, text);
+        }
+    }
 
     #[test]
     fn v1_sums_devices_and_leaves_out_kinds_that_overlap() {

@@ -334,6 +334,27 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_kills_undoes_the_hold() {
+        for (version, hold, undone, limit) in [
+            (Version::V2, "memory.high", "max", "memory.max"),
+            (
+                Version::V1,
+                "memory.oom_control",
+                "0",
+                "memory.limit_in_bytes",
+            ),
+        ] {
+            let (_folder, place) = place(version, &[(hold, ""), (limit, "")]);
+            set_killing(&place, 64 << 20).unwrap();
+            let text = |name: &str| std::fs::read_to_string(place.file(name)).unwrap();
+            assert_eq!(
+                (text(hold).as_str(), number_in(&place.file(limit))),
+                (undone, 64 << 20)
+            );
+        }
+    }
+
+    #[test]
     fn walls() {
         assert_eq!(wall(0), 32 << 20);
         assert_eq!(wall(64 << 20), 96 << 20);

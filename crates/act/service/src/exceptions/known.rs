@@ -108,7 +108,7 @@ impl Known {
                 count: kind.count,
             })
             .collect();
-        all.sort_by(|one, other| other.count.cmp(&one.count));
+        all.sort_by_key(|kind| std::cmp::Reverse(kind.count));
         all
     }
 }

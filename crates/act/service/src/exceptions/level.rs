@@ -27,6 +27,11 @@ const TRACE_KEYS: [&str; 9] = [
 /// `error` of pino and bunyan.
 const NUMBER_MIN: u64 = 50;
 
+/// How a level mostly begins; what follows is often `info`, `debug`, `trace` or `warn`.
+const LEVEL_STARTS: [&str; 2] = ["\"level\":\"", "\"severity\":\""];
+/// Lengths of levels, bytes.
+const LEVEL_BYTES: std::ops::RangeInclusive<usize> = 4..=8;
+
 /// What a line says.
 #[derive(Debug)]
 pub(super) enum Judged {
@@ -74,7 +79,8 @@ fn text(line: &str) -> Option<(&str, &str)> {
             .find(|it| !is_letter(it))
             .map_or(head.len(), |found| begin + found);
         let word = &head[begin..end];
-        let is_level = LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+        let is_level = LEVEL_BYTES.contains(&word.len())
+            && LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
         if is_level && stands_as_level(line, begin, end) {
             return Some((word, &line[end..]));
         }
@@ -122,6 +128,17 @@ fn glog(line: &str) -> Option<(&str, &str)> {
 
 fn json(line: &str) -> Option<Judged> {
     // Most lines are none of error: a look before the work.
+    if LEVEL_STARTS.iter().any(|start| {
+        let value = line.split_once(start).map(|(_, value)| value.as_bytes());
+        value.is_some_and(|value| {
+            matches!(
+                value.first(),
+                Some(b'i' | b'I' | b'd' | b'D' | b't' | b'T' | b'w' | b'W')
+            )
+        })
+    }) {
+        return None;
+    }
     let worth = LEVELS
         .iter()
         .any(|level| contains_ignoring_case(line, level))

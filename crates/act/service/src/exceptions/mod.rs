@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! line --starts one of these--> block --its lines--> ... --ends, or nothing for half a second--> raised
-//!   |---has a level of error-----------------------> held for one line, since a traceback may follow
+//!   |---has a level of error-----------------------> held for a few lines: a trace may follow
 //! ```
 //!
 //! Lines of other threads between those of a block are passed over, a few at most. Memory is bounded
@@ -28,6 +28,8 @@ pub use known::{Known, Summary};
 const BEFORE_MAX: usize = 6;
 /// Lines of others within a block.
 const FOREIGN_MAX: u32 = 8;
+/// Lines between one with a level and the first that is known to be of a trace: the head of a Java one.
+const HELD_LINES: u32 = 2;
 /// Lines of a block.
 const LINES_MAX: u32 = 400;
 /// Frames that are kept of one.
@@ -106,7 +108,8 @@ trait Block: std::fmt::Debug + Send {
 pub struct Parser {
     before: VecDeque<String>,
     open: Option<Open>,
-    held: Option<Raised>,
+    /// A line with a level, and how many lines came since.
+    held: Option<(Raised, u32)>,
     last: Option<SystemTime>,
 }
 
@@ -128,10 +131,14 @@ impl Parser {
         if !self.continues(line, &mut complete) {
             self.begin(line, &mut complete);
         }
-        if self.before.len() == BEFORE_MAX {
-            self.before.pop_front();
-        }
-        self.before.push_back(line.to_owned());
+        // The oldest gives its memory to the newest: this is done for every line there is.
+        let mut kept = match self.before.len() {
+            BEFORE_MAX => self.before.pop_front().unwrap_or_default(),
+            _ => String::new(),
+        };
+        kept.clear();
+        kept.push_str(line);
+        self.before.push_back(kept);
         complete
     }
 
@@ -147,7 +154,12 @@ impl Parser {
     pub fn finish(&mut self) -> Vec<Raised> {
         self.last = None;
         self.before.clear();
-        let mut complete: Vec<Raised> = self.held.take().into_iter().collect();
+        let mut complete: Vec<Raised> = self
+            .held
+            .take()
+            .map(|(raised, _)| raised)
+            .into_iter()
+            .collect();
         complete.extend(self.open.take().map(Open::raised));
         complete
     }
@@ -183,9 +195,9 @@ impl Parser {
             .or_else(|| sanitizer::start(line))
             .or_else(|| java::start(line, &self.before))
             .or_else(|| node::start(line, &self.before));
-        let held = self.held.take();
         if let Some((at, block)) = started {
             // The line before said that this follows; it is one exception.
+            self.held = None;
             complete.extend(self.open.take().map(Open::raised));
             self.open = Some(Open {
                 block,
@@ -195,9 +207,14 @@ impl Parser {
             });
             return;
         }
-        complete.extend(held);
-        match level::judge(line) {
-            Some(level::Judged::Plain(raised)) => self.held = Some(raised),
+        let judged = level::judge(line);
+        if let Some((_, age)) = &mut self.held {
+            *age += 1;
+        }
+        let is_over = |held: &mut (Raised, u32)| judged.is_some() || held.1 > HELD_LINES;
+        complete.extend(self.held.take_if(is_over).map(|(raised, _)| raised));
+        match judged {
+            Some(level::Judged::Plain(raised)) => self.held = Some((raised, 0)),
             Some(level::Judged::Trace(head, text)) => complete.extend(inner(head, &text)),
             None => {}
         }

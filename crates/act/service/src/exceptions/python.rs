@@ -18,12 +18,17 @@ const LINKS: [&str; 2] = [
     "The above exception was the direct cause",
 ];
 
+/// Lines of a logger look like the name of an exception: `INFO: ready`.
+const LEVELS: [&str; 6] = ["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"];
+
 #[derive(Debug, Default)]
 struct Traceback {
     frames: Vec<Frame>,
     class: String,
     message: String,
     stage: Stage,
+    /// Of several exceptions at once: a bar stands before each line.
+    is_group: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +43,12 @@ enum Stage {
 
 pub(super) fn start(line: &str) -> Option<(usize, Box<dyn Block>)> {
     let at = line.find(HEAD)?;
-    Some((at, Box::new(Traceback::default())))
+    let is_group = line[..at].ends_with("Exception Group ");
+    let traceback = Traceback {
+        is_group,
+        ..Traceback::default()
+    };
+    Some((if is_group { 0 } else { at }, Box::new(traceback)))
 }
 
 impl Traceback {
@@ -71,7 +81,7 @@ impl Traceback {
                     .all(|letter| letter.is_alphanumeric() || letter == '_')
         };
         let class = class.trim_end();
-        if !class.split('.').all(is_name) {
+        if LEVELS.contains(&class) || !class.split('.').all(is_name) {
             return false;
         }
         class.clone_into(&mut self.class);
@@ -95,6 +105,13 @@ fn is_own(file: &str) -> bool {
 
 impl Block for Traceback {
     fn take(&mut self, line: &str) -> Take {
+        let line = match line.trim_start().strip_prefix('|') {
+            Some(rest) if self.is_group => rest.strip_prefix(' ').unwrap_or(rest),
+            _ => line,
+        };
+        if self.is_group && line.trim_start().starts_with("+-") {
+            return Take::Ended;
+        }
         if line.contains(HEAD) {
             if self.stage != Stage::Linked {
                 return Take::Ended;

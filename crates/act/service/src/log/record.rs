@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use cohort_model::{ExceptionSeen, InstanceId};
 use tokio::sync::oneshot;
 
+use super::colour;
 use super::pattern::Pattern;
 use super::stamp::stamp;
 use crate::exceptions::{Known, Parser, Summary};
@@ -172,6 +173,7 @@ impl Taking<'_> {
     /// A line of the server's.
     pub(super) fn line(&mut self, line: &str) {
         self.say(line);
+        let line = &*colour::without(line);
         let inner = &mut *self.record;
         inner.counts.lines += 1;
         let found = inner.parsers[self.source as usize].take(line, self.at);
@@ -180,17 +182,25 @@ impl Taking<'_> {
             // Nobody waits any more: fine.
             let _ = written.send(());
         }
-        if inner.lines.len() == LINES_MAX {
-            inner.lines.pop_front();
-        }
+        // The oldest gives its memory to the newest.
+        let mut text = match inner.lines.len() {
+            LINES_MAX => inner
+                .lines
+                .pop_front()
+                .map(|line| line.text)
+                .unwrap_or_default(),
+            _ => String::new(),
+        };
         let mut end = line.len().min(LINE_BYTES_MAX);
         while !line.is_char_boundary(end) {
             end -= 1;
         }
+        text.clear();
+        text.push_str(&line[..end]);
         inner.lines.push_back(Line {
             at: self.at,
             source: self.source,
-            text: line[..end].to_owned(),
+            text,
         });
     }
 

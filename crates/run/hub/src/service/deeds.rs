@@ -49,7 +49,6 @@ impl Hub {
                     instance: id,
                     share,
                 });
-                self.watch(id, &instance).await;
                 if let Some(place) = self.places.get_mut(&id) {
                     place.instance = Some(instance.clone());
                 }

@@ -219,6 +219,7 @@ impl Hub {
     fn instance_said(&mut self, event: cohort_service::Event) {
         let instance = event.instance;
         let Some(seen) = event.seen() else {
+            self.to_watch.push(instance);
             return;
         };
         match event.what {

@@ -12,7 +12,7 @@ use cohort_model::{
     SuiteKind,
 };
 use cohort_otlp::Receiver as OtlpReceiver;
-use cohort_service::{Instance, Instances, Settings};
+use cohort_service::{Instances, Settings};
 use cohort_store::Campaign;
 use cohort_telemetry::calls::{Calls, Tracepoint};
 use cohort_telemetry::{Collector, HostReader, Settings as Pace};
@@ -151,6 +151,7 @@ impl Hub {
             window_began: epoch,
             stepped: epoch,
             agent_deaths: 0,
+            to_watch: Vec::new(),
             campaign,
         })
     }
@@ -259,7 +260,10 @@ impl Hub {
     }
 
     /// From now on an instance is read, counted and listened to.
-    pub(crate) async fn watch(&mut self, id: InstanceId, instance: &Instance) {
+    pub(crate) async fn watch(&mut self, id: InstanceId) {
+        let Some(instance) = self.ground.get(id).cloned() else {
+            return;
+        };
         if let (Some(collector), Ok((reader, groups))) = (&self.collector, instance.reader().await)
         {
             collector.watch(id, reader, instance.scratch().to_owned());

@@ -110,6 +110,8 @@ pub(crate) struct Hub {
     /// Instances that are being removed.
     pub(crate) closing: Vec<JoinHandle<Vec<String>>>,
     pub(crate) agent_deaths: u32,
+    /// Instances whose server was just started: they are read anew.
+    pub(crate) to_watch: Vec<InstanceId>,
 }
 
 impl Hub {
@@ -137,6 +139,9 @@ impl Hub {
                     self.happen(event.unwrap_or(Event::Stop));
                     while let Ok(event) = happened.try_recv() {
                         self.happen(event);
+                    }
+                    for id in std::mem::take(&mut self.to_watch) {
+                        self.watch(id).await;
                     }
                 }
                 _ = schedule.tick() => self.beat(),
