@@ -180,7 +180,7 @@ impl<'s, 'a> Sampler<'s, 'a> {
         let none_required = required.is_none_or(Vec::is_empty);
         let mut fields = Vec::new();
         for (name, property) in properties.fields()? {
-            if !is_required(name) && !(none_required && depth <= 1) {
+            if !is_required(name) && (!none_required || depth > 1) {
                 continue;
             }
             let read_only =
