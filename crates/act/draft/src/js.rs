@@ -272,7 +272,7 @@ fn is_identifier(name: &str) -> bool {
 }
 
 /// Words that cannot be names, or that the script itself uses.
-const TAKEN: [&str; 72] = [
+const TAKEN: [&str; 73] = [
     "API",
     "BASE_URL",
     "JSON",
@@ -318,6 +318,7 @@ const TAKEN: [&str; 72] = [
     "let",
     "mix",
     "new",
+    "newKey",
     "null",
     "options",
     "package",

@@ -78,6 +78,10 @@ fn a_shop_recorded_by_chrome_sells_to_others_too() {
     assert_eq!(body(&order)["note"], "it's `urgent` ${now}\n");
     assert_eq!(order["params"]["headers"]["authorization"], "Bearer t0k");
     assert_eq!(order["params"]["headers"]["x-api-key"], "k/1");
+    let key = order["params"]["headers"]["idempotency-key"]
+        .as_str()
+        .unwrap();
+    assert!(key.len() == 36 && !CHROME.contains(key), "{key}");
     let letter = sent("/newsletter", "POST");
     assert_eq!(letter["body"], "list=a&list=b&api_key=k%2F1&order=5");
     assert_eq!(
@@ -117,6 +121,28 @@ fn a_forum_recorded_by_firefox_is_logged_into() {
             .iter()
             .any(|note| note.contains("https://fonts.gstatic.com"))
     );
+}
+
+#[test]
+fn a_token_in_the_address_of_a_page_is_nowhere() {
+    let token = "eyJhbGciOiJI.eyJzdWIiOiI0.c2lnbmF0dXJl";
+    let address = format!("http://a.test/reset/{token}?next={token}");
+    let entry = json!({
+        "pageref": "p",
+        "request": { "method": "GET", "url": address },
+        "response": { "status": 200, "content": { "mimeType": "text/html" } },
+    });
+    let pages = [json!({ "id": "p", "title": address })];
+    let recording = json!({ "log": { "pages": pages, "entries": [entry] } });
+    let draft = from_har(&recording.to_string()).unwrap();
+    assert!(!draft.script.contains("eyJ"), "{}", draft.script);
+    let service = Service {
+        environment: &[("NEXT", "a.b")],
+        answers: "() => undefined",
+    };
+    let logged = service.run(&draft.script, "default");
+    assert_eq!(requests(&logged), ["GET http://a.test/reset/a.b?next=a.b"]);
+    assert_eq!(logged[0], json!({ "group": "/reset/{}" }));
 }
 
 #[test]

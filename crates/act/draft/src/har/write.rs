@@ -40,6 +40,14 @@ const UNNEEDED: [&str; 22] = [
     "via",
 ];
 
+/// Headers that tell one request from its repetition.
+const NEW_EACH_TIME: [&str; 4] = [
+    "idempotency-key",
+    "x-idempotency-key",
+    "x-request-id",
+    "x-correlation-id",
+];
+
 pub(super) struct Writer<'a> {
     selected: &'a Selected,
     carried: &'a Carried,
@@ -65,6 +73,9 @@ pub(super) fn write(
     let requests = if count == 1 { "request" } else { "requests" };
     let title = format!("Drafted from a recording (HAR) of {count} {requests} to {origin}.");
     let mut body = helpers(carried, selected.entries.len());
+    if groups.contains("newKey()") {
+        body.push_str(NEW_KEY);
+    }
     body.push_str("\nexport default function () {\n");
     body.push_str(&jar(&cookies));
     body.push_str("  let res;\n");
@@ -123,6 +134,14 @@ function pick(response, path) {
 }
 ";
 
+const NEW_KEY: &str = "
+// A key that no other request has.
+function newKey() {
+  const digit = () => Math.floor(Math.random() * 16).toString(16);
+  return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, digit);
+}
+";
+
 const FIELD: &str = r#"
 // The value of a field of a form in HTML; undefined when it is not there.
 function field(response, name) {
@@ -136,7 +155,8 @@ impl Writer<'_> {
     fn groups(&mut self, groups: &[Group]) -> String {
         let mut source = String::new();
         for group in groups {
-            let _ = writeln!(source, "\n  group({}, () => {{", quoted(&group.name));
+            let name = quoted(&self.without_values(&group.name));
+            let _ = writeln!(source, "\n  group({name}, () => {{");
             for step in &group.steps {
                 match step {
                     Step::Request(at) => self.request(*at, &mut source),
@@ -275,6 +295,10 @@ impl Writer<'_> {
             if browser || plain || given || UNNEEDED.contains(&name.as_str()) {
                 continue;
             }
+            if NEW_EACH_TIME.contains(&name.as_str()) {
+                headers.push((name.clone(), Js::Text(Text::name("newKey()"))));
+                continue;
+            }
             let text = match header_secret(name, value) {
                 Some((_, secret)) => {
                     let mut text = Text::literal(&value[..value.len() - secret.len()]);
@@ -332,14 +356,21 @@ impl Writer<'_> {
         found.min_by_key(|(at, length, _)| (*at, std::cmp::Reverse(*length)))
     }
 
-    fn note_errors(&mut self) {
-        let once =
-            |(name, _): &(String, String)| name == "idempotency-key" || name == "x-request-id";
-        let mut all = self.selected.entries.iter();
-        if all.any(|chosen| chosen.entry.headers.iter().any(once)) {
-            let note = "A key that should be new for each request (idempotency-key, x-request-id) is always the recorded one.";
-            self.script.note(note);
+    /// A name of a page, with `{}` for what is carried over or secret.
+    fn without_values(&self, name: &str) -> String {
+        let is_value = |part: &str| self.carried.get(part, usize::MAX).is_some();
+        let parts = name.split('/');
+        let parts: Vec<&str> = parts
+            .map(|part| if is_value(part) { "{}" } else { part })
+            .collect();
+        let mut name = parts.join("/");
+        while let Some((at, length, _)) = self.next_secret(&name) {
+            name.replace_range(at..at + length, "{}");
         }
+        name
+    }
+
+    fn note_errors(&mut self) {
         let failed = |chosen: &&Chosen| chosen.status >= 400 && !chosen.is_static;
         let count = self.selected.entries.iter().filter(failed).count();
         if count > 0 {

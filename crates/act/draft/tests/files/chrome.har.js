@@ -2,7 +2,6 @@
 // Left out: 3 requests that were not answered, were no HTTP, or were preflights of the browser.
 // Left out: 1 request to http://shop.example.com, another origin.
 // Left out: 1 request to https://www.google-analytics.com, another origin.
-// A key that should be new for each request (idempotency-key, x-request-id) is always the recorded one.
 
 import http from 'k6/http';
 import { check, group, sleep } from 'k6';
@@ -39,6 +38,12 @@ function field(response, name) {
   const tag = String(response.body).match(new RegExp(`<input[^>]*\\sname="${name}"[^>]*>`));
   const value = tag && tag[0].match(/\svalue="([^"]*)"/);
   return value ? value[1] : undefined;
+}
+
+// A key that no other request has.
+function newKey() {
+  const digit = () => Math.floor(Math.random() * 16).toString(16);
+  return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, digit);
 }
 
 export default function () {
@@ -85,7 +90,7 @@ export default function () {
     sleep(4.5);
   });
 
-  group('/products/prod-9a02', () => {
+  group('/products/{}', () => {
     res = http.get(`${BASE_URL}/api/products/${productId}?ref=list`, {
       headers: { authorization: `Bearer ${token}` },
       tags: { name: 'GET /api/products/{}' },
@@ -100,7 +105,7 @@ export default function () {
       headers: {
         'Content-Type': 'application/json',
         authorization: `Bearer ${token}`,
-        'idempotency-key': '5b7e0c1c-3d7e-4a43-9d70-9b2c8d3e4f50',
+        'idempotency-key': newKey(),
         'x-api-key': X_API_KEY,
       },
     });
