@@ -12,6 +12,8 @@ const CHAIN_MAX: usize = 32;
 /// Values of a file, and how deep they lie: the largest known descriptions have some 300,000.
 const NODES_MAX: usize = 2_000_000;
 const DEPTH_MAX: usize = 120;
+/// Values that stand for aliases of YAML, which few descriptions have.
+const ALIASED_MAX: usize = 100_000;
 
 /// Which specification it follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,9 @@ pub(super) fn parse(text: &str) -> Result<Value, Error> {
             max_nodes: NODES_MAX,
             max_events: 3 * NODES_MAX,
             max_depth: DEPTH_MAX,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIASED_MAX,
         },
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
