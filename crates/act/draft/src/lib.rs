@@ -11,6 +11,7 @@
 
 mod har;
 mod js;
+mod names;
 mod node;
 mod openapi;
 mod script;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::js::{Js, LINE_MAX, Names, Text, comment, quoted, upper_case};
+use crate::js::{Js, LINE_MAX, Text, comment, quoted};
+use crate::names::{Names, upper_case};
 use crate::{Draft, Variable};
 
 /// A script that is being written.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::entry::{Body, Entry};
 use super::select::Chosen;
-use crate::js::{Names, camel_case};
+use crate::names::{Names, camel_case};
 use crate::percent_decoded;
 
 /// Values shorter than this are only carried over when they are ids.

@@ -8,6 +8,7 @@
 mod body;
 mod carry;
 mod entry;
+mod helpers;
 mod plan;
 mod secrets;
 mod select;

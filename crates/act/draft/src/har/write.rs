@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::body;
-use super::carry::{Carried, Carry, Place};
+use super::carry::{Carried, Place};
+use super::helpers::helpers;
 use super::plan::{Group, Step};
 use super::secrets::{self, Cookie, header_secret};
 use super::select::{Chosen, Selected, is_redirect};
@@ -72,10 +73,7 @@ pub(super) fn write(
     let origin = &selected.origin;
     let requests = if count == 1 { "request" } else { "requests" };
     let title = format!("Drafted from a recording (HAR) of {count} {requests} to {origin}.");
-    let mut body = helpers(carried, selected.entries.len());
-    if groups.contains("newKey()") {
-        body.push_str(NEW_KEY);
-    }
+    let mut body = helpers(carried, selected.entries.len(), &groups);
     body.push_str("\nexport default function () {\n");
     body.push_str(&jar(&cookies));
     body.push_str("  let res;\n");
@@ -104,52 +102,6 @@ fn jar(cookies: &[Cookie]) -> String {
     }
     source
 }
-
-fn helpers(carried: &Carried, count: usize) -> String {
-    let all: Vec<&Carry> = (0..count).flat_map(|at| carried.from(at)).collect();
-    let mut source = String::new();
-    if all
-        .iter()
-        .any(|carry| matches!(carry.place, Place::Json(_)))
-    {
-        source.push_str(PICK);
-    }
-    if all
-        .iter()
-        .any(|carry| matches!(carry.place, Place::Field(_)))
-    {
-        source.push_str(FIELD);
-    }
-    source
-}
-
-const PICK: &str = "
-// A value of an answer in JSON; undefined when it is not there.
-function pick(response, path) {
-  try {
-    return response.json(path);
-  } catch (error) {
-    return undefined;
-  }
-}
-";
-
-const NEW_KEY: &str = "
-// A key that no other request has.
-function newKey() {
-  const digit = () => Math.floor(Math.random() * 16).toString(16);
-  return 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, digit);
-}
-";
-
-const FIELD: &str = r#"
-// The value of a field of a form in HTML; undefined when it is not there.
-function field(response, name) {
-  const tag = String(response.body).match(new RegExp(`<input[^>]*\\sname="${name}"[^>]*>`));
-  const value = tag && tag[0].match(/\svalue="([^"]*)"/);
-  return value ? value[1] : undefined;
-}
-"#;
 
 impl Writer<'_> {
     fn groups(&mut self, groups: &[Group]) -> String {

@@ -2,7 +2,7 @@
 
 use super::document::{Document, Version};
 use crate::Error;
-use crate::js::camel_case;
+use crate::names::camel_case;
 use crate::node::Node;
 use crate::script::Script;
 
