@@ -171,7 +171,7 @@ pub struct Account {
     pub unplaced: u64,
     /// Requests that were not OTLP.
     pub malformed: u64,
-    /// Requests, or single items, larger than is taken.
+    /// Requests, or single items, larger than is taken, and requests with more items than are.
     pub too_large: u64,
     /// Requests sent away because too many were being read.
     pub busy: u64,

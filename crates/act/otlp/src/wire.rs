@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 /// A single item larger than this is not looked at, bytes.
 pub(crate) const ITEM_MAX: usize = 512 << 10;
 
+/// Resources, scopes and items of one request that are looked at. SDKs send 512 items at a time.
+pub(crate) const PARTS_MAX: usize = 20_000;
+
 /// What a request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -42,7 +45,7 @@ pub(crate) trait Sink {
     /// The following items are of this resource.
     fn resource(&mut self, resource: &Resource);
     fn item(&mut self, item: Item);
-    /// An item above [`ITEM_MAX`] was left out.
+    /// An item above [`ITEM_MAX`], or all above [`PARTS_MAX`], was left out.
     fn oversized(&mut self);
 }
 
@@ -75,17 +78,29 @@ pub(crate) fn walk(
 
 fn walk_protobuf(signal: Signal, body: &[u8], sink: &mut dyn Sink) -> Result<(), NotOtlp> {
     let mut any = body.is_empty();
+    let mut parts = 0;
     for resource in messages(body, 0, 1) {
         let (at, resource) = resource?;
         any = true;
+        if parts >= PARTS_MAX {
+            sink.oversized();
+            break;
+        }
+        parts += 1;
         sink.resource(&match messages(resource, at, 1).next() {
             Some(own) => own.and_then(|(at, own)| decode(own, at))?,
             None => Resource::default(),
         });
         for scope in messages(resource, at, 2) {
             let (at, scope) = scope?;
+            parts += 1;
             for item in messages(scope, at, 2) {
                 let (at, item) = item?;
+                parts += 1;
+                if parts > PARTS_MAX {
+                    sink.oversized();
+                    return Ok(());
+                }
                 if item.len() > ITEM_MAX {
                     sink.oversized();
                     continue;
@@ -237,11 +252,22 @@ fn walk_json(signal: Signal, body: &[u8], sink: &mut dyn Sink) -> Result<(), Not
         let wrong = "expected resourceSpans, resourceMetrics or resourceLogs";
         return Err(NotOtlp::Json(serde::de::Error::custom(wrong)));
     };
+    let mut parts = 0;
     for text in resources {
+        parts += 1;
+        if parts > PARTS_MAX {
+            sink.oversized();
+            return Ok(());
+        }
         let resource: JsonResource<'_> = serde_json::from_str(text.get())?;
         sink.resource(&resource.resource.unwrap_or_default());
         for text in resource.scopes.iter().flat_map(|scope| &scope.items) {
             let text = text.get();
+            parts += 1;
+            if parts > PARTS_MAX {
+                sink.oversized();
+                return Ok(());
+            }
             if text.len() > ITEM_MAX {
                 sink.oversized();
                 continue;
@@ -314,6 +340,32 @@ mod tests {
                 (seen.resources, seen.names, seen.oversized),
                 (1, vec!["a".to_owned(), "b".to_owned()], 1)
             );
+        }
+    }
+
+    #[test]
+    fn no_more_is_looked_at_than_a_request_may_hold() {
+        let empty_spans = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                scope_spans: vec![ScopeSpans {
+                    spans: vec![Span::default(); PARTS_MAX + 9],
+                    ..ScopeSpans::default()
+                }],
+                ..ResourceSpans::default()
+            }],
+        };
+        let empty_resources = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans::default(); PARTS_MAX + 9],
+        };
+        for (request, resources, items) in [
+            (empty_spans, 1, PARTS_MAX - 2),
+            (empty_resources, PARTS_MAX, 0),
+        ] {
+            let mut seen = Seen::default();
+            let body = request.encode_to_vec();
+            walk(Signal::Traces, Encoding::Protobuf, &body, &mut seen).unwrap();
+            assert_eq!((seen.resources, seen.names.len()), (resources, items));
+            assert_eq!(seen.oversized, 1);
         }
     }
 

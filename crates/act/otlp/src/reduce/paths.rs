@@ -1,8 +1,8 @@
 //! Code paths: which operations lie beneath a request, and how much of its time is theirs.
 //!
 //! A span names its parent, which most often ends later and may arrive in a later batch. So spans
-//! are kept for [`WINDOWS_KEPT`] windows, and each is led up to its request as soon as the way is
-//! there. A request is a span of kind Server or Consumer, or one without a parent.
+//! wait for [`WINDOWS_WAITED`] windows, and each is led up to its request as soon as the way is there.
+//! Then it is only kept for what may still arrive from below it. A request is a span of kind Server or Consumer, or one without a parent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,9 +12,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use crate::window::{Dropped, PathWindow, SpanKind};
 
 /// Spans of one instance that are kept.
-const SPANS_MAX: usize = 20_000;
-/// A span is kept for so many windows.
-const WINDOWS_KEPT: u32 = 10;
+const SPANS_MAX: usize = 30_000;
+/// A span waits for so many windows for the way to its request.
+const WINDOWS_WAITED: u32 = 10;
+/// Others are kept for so many.
+const WINDOWS_KEPT: u32 = 3;
 /// Spans between one and its request that are followed.
 const DEPTH_MAX: usize = 32;
 /// Operations that a path names: the outermost ones.
@@ -41,6 +43,8 @@ struct Known {
     kind: SpanKind,
     duration_us: u64,
     window: u32,
+    /// Its request is not known yet.
+    waits: bool,
 }
 
 impl Known {
@@ -93,8 +97,13 @@ impl Recent {
             kind,
             duration_us,
             window: self.window,
+            waits: false,
         };
-        if !known.is_request() {
+        let known = Known {
+            waits: !known.is_request(),
+            ..known
+        };
+        if known.waits {
             self.waiting.push(key);
         }
         self.spans.insert(key, known);
@@ -106,7 +115,15 @@ impl Recent {
         let mut found: BTreeMap<(Arc<str>, SpanKind), Paths> = BTreeMap::new();
         self.window += 1;
         let now = self.window;
-        let is_young = |span: &Known| span.window + WINDOWS_KEPT > now;
+        let is_young = |span: &Known| {
+            let kept = if span.waits {
+                WINDOWS_WAITED
+            } else {
+                WINDOWS_KEPT
+            };
+            span.window + kept > now
+        };
+        let mut led = Vec::new();
         let waiting = std::mem::take(&mut self.waiting);
         for key in waiting {
             let Some(span) = self.spans.get(&key) else {
@@ -120,9 +137,15 @@ impl Recent {
                     if !paths.add(&names, span) {
                         dropped.paths += 1;
                     }
+                    led.push(key);
                 }
                 Way::Incomplete if is_young(span) => self.waiting.push(key),
                 Way::Incomplete => dropped.unattached += 1,
+            }
+        }
+        for key in led {
+            if let Some(span) = self.spans.get_mut(&key) {
+                span.waits = false;
             }
         }
         self.spans.retain(|_, span| is_young(span));
@@ -271,12 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_led_to_its_request_makes_room_soon() {
+        let mut tree = Tree::new();
+        tree.span(1, 0, "job", SpanKind::Internal, 100);
+        tree.span(2, 1, "load", SpanKind::Internal, 90);
+        tree.span(3, 7, "lost", SpanKind::Internal, 90);
+        assert_eq!(tree.take().len(), 1);
+        // A late one from below.
+        tree.span(4, 2, "SELECT", SpanKind::Client, 60);
+        assert_eq!(tree.take()[0].1[0].path, "load > SELECT");
+        for _ in 0..WINDOWS_KEPT {
+            assert_eq!(tree.take(), []);
+        }
+        assert_eq!((tree.recent.spans.len(), tree.recent.waiting.len()), (1, 1));
+    }
+
+    #[test]
     fn orphans_and_circles_are_given_up_and_counted() {
         let mut tree = Tree::new();
         tree.span(3, 8, "lost", SpanKind::Client, 60);
         tree.span(4, 5, "a", SpanKind::Internal, 60);
         tree.span(5, 4, "b", SpanKind::Internal, 60);
-        for _ in 0..=WINDOWS_KEPT {
+        for _ in 0..=WINDOWS_WAITED {
             assert_eq!(tree.take(), []);
         }
         assert_eq!(tree.dropped.unattached, 3);
