@@ -17,7 +17,9 @@ export default function () {
 ";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let iterations: u64 = std::env::args().nth(1).map_or(Ok(200_000), |count| count.parse())?;
+    let iterations: u64 = std::env::args()
+        .nth(1)
+        .map_or(Ok(200_000), |count| count.parse())?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("script.js");
     std::fs::write(&path, SCRIPT)?;
@@ -25,7 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let response = Response {
         status: 200,
         proto: "HTTP/1.1".into(),
-        headers: vec![("content-type".into(), "text/plain".into()), ("content-length".into(), "5".into())],
+        headers: vec![
+            ("content-type".into(), "text/plain".into()),
+            ("content-length".into(), "5".into()),
+        ],
         body: b"hello".to_vec(),
         remote_ip: "127.0.0.1".into(),
         remote_port: 8080,
@@ -43,16 +48,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ..Permit::default()
         };
         machine.resume(Answer::new(at_us, Reply::Begin(permit)));
-        machine.resume(Answer::new(at_us + 400, Reply::Responses(vec![Ok(response.clone())])));
+        machine.resume(Answer::new(
+            at_us + 400,
+            Reply::Responses(vec![Ok(response.clone())]),
+        ));
         assert_eq!(machine.waits_for(), Some(&Call::Iterate));
     }
     let each_us = began.elapsed().as_micros() as f64 / iterations as f64;
     let tail = machine.journal().rest(Position::default());
-    println!("{iterations} iterations: {each_us:.2} us each; journal {:.1} bytes each", tail.bytes() as f64 / iterations as f64);
+    println!(
+        "{iterations} iterations: {each_us:.2} us each; journal {:.1} bytes each",
+        tail.bytes() as f64 / iterations as f64
+    );
     let began = Instant::now();
     let mut again = Machine::new(&script, Birth::default())?;
     again.replay_more(&tail)?;
     again.finish_replay()?;
-    println!("replayed in {:.2} us each", began.elapsed().as_micros() as f64 / iterations as f64);
+    println!(
+        "replayed in {:.2} us each",
+        began.elapsed().as_micros() as f64 / iterations as f64
+    );
     Ok(())
 }

@@ -24,7 +24,12 @@ export default function () {
 
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+    statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 4096
 }
 
 fn answer(call: Option<&Call>, at_us: u64) -> Answer {
@@ -48,7 +53,9 @@ fn answer(call: Option<&Call>, at_us: u64) -> Answer {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let machines: u64 = std::env::args().nth(1).map_or(Ok(2_000), |count| count.parse())?;
+    let machines: u64 = std::env::args()
+        .nth(1)
+        .map_or(Ok(2_000), |count| count.parse())?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("script.js");
     std::fs::write(&path, SCRIPT)?;
@@ -74,6 +81,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let made_us = began.elapsed().as_micros() as f64 / machines as f64;
     let each = (resident_bytes() - before) as f64 / machines as f64;
-    println!("{machines} machines: {:.1} KiB resident each, {made_us:.0} us to make each and run its first iteration", each / 1024.0);
+    println!(
+        "{machines} machines: {:.1} KiB resident each, {made_us:.0} us to make each and run its first iteration",
+        each / 1024.0
+    );
     Ok(())
 }

@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Instant;
 
-use cohort_scenario::{Answer, Birth, Call, Ended, FailureKind, Journal, Machine, Note, Position, Reply};
+use cohort_scenario::{
+    Answer, Birth, Call, Ended, FailureKind, Journal, Machine, Note, Position, Reply,
+};
 use support::{World, ok, run, script};
 
 fn kinds(world: &World<'_>) -> Vec<Option<FailureKind>> {
@@ -20,7 +22,11 @@ fn memory_is_limited_and_comes_back() {
     let source = "export default function () { if (__ITER === 0) { const a = []; while (true) a.push(new Array(1000).fill('x' + a.length)); } }";
     let world = run(source, 2, |_| ok(""));
     assert_eq!(kinds(&world), [Some(FailureKind::Memory), None]);
-    assert!(world.failures()[0].contains("64 MiB"), "{:?}", world.failures());
+    assert!(
+        world.failures()[0].contains("64 MiB"),
+        "{:?}",
+        world.failures()
+    );
 
     let source = "import http from 'k6/http'; export default function () { const all = []; while (__ITER < 1) all.push(http.get('http://h/')); }";
     let body = "x".repeat(8 << 20);
@@ -34,12 +40,18 @@ fn recursion_is_limited() {
     let source = "export default function () { const f = (n) => 1 + f(n + 1); if (__ITER === 0) f(0); else JSON.stringify(nest(200)); }
         function nest(n) { return n ? [nest(n - 1)] : []; }";
     let world = run(source, 2, |_| ok(""));
-    assert_eq!(kinds(&world), [Some(FailureKind::Stack), None], "{:?}", world.failures());
+    assert_eq!(
+        kinds(&world),
+        [Some(FailureKind::Stack), None],
+        "{:?}",
+        world.failures()
+    );
 }
 
 #[test]
 fn a_promise_that_never_settles_ends_the_iteration() {
-    let source = "export default async function () { if (__ITER === 0) await new Promise(() => {}); }";
+    let source =
+        "export default async function () { if (__ITER === 0) await new Promise(() => {}); }";
     let world = run(source, 2, |_| ok(""));
     assert_eq!(kinds(&world), [Some(FailureKind::NeverSettles), None]);
     let source = "export default async function () { await null; throw {odd: 1}; }";
@@ -62,7 +74,9 @@ fn interrupt(world: &mut World<'_>, machine: &mut Machine) {
     let reply = Reply::Interrupt {
         reason: "computes too long".into(),
     };
-    world.notes.extend(machine.resume(Answer::new(world.now_us, reply)).notes);
+    world
+        .notes
+        .extend(machine.resume(Answer::new(world.now_us, reply)).notes);
 }
 
 const ENDLESS: &str = "let n = 0, after = []; export default function () {
@@ -71,17 +85,25 @@ const ENDLESS: &str = "let n = 0, after = []; export default function () {
 
 #[test]
 fn an_endless_loop_gives_way_and_can_be_interrupted() {
-    let (mut world, mut machine) = (World::new(|_| ok("")), Machine::new(&script(ENDLESS), Birth::default()).unwrap());
+    let (mut world, mut machine) = (
+        World::new(|_| ok("")),
+        Machine::new(&script(ENDLESS), Birth::default()).unwrap(),
+    );
     pause(&mut world, &mut machine);
     let began = Instant::now();
     let mut computed = 0;
     while computed < 20_000 {
         let step = machine.resume(Answer::new(world.now_us, Reply::Resume));
-        let Call::Pause { computed_us } = step.call else { panic!("{:?}", step.call) };
+        let Call::Pause { computed_us } = step.call else {
+            panic!("{:?}", step.call)
+        };
         assert!(computed_us >= computed);
         computed = computed_us;
     }
-    assert!(began.elapsed().as_micros() >= 10_000, "it says it has computed longer than it has");
+    assert!(
+        began.elapsed().as_micros() >= 10_000,
+        "it says it has computed longer than it has"
+    );
     interrupt(&mut world, &mut machine);
     assert_eq!(machine.waits_for(), Some(&Call::Iterate));
     world.run(&mut machine, 2);
@@ -92,7 +114,10 @@ fn an_endless_loop_gives_way_and_can_be_interrupted() {
 #[test]
 fn an_interrupted_loop_is_replayed_to_the_very_step() {
     let script = script(ENDLESS);
-    let (mut world, mut machine) = (World::new(|_| ok("")), Machine::new(&script, Birth::default()).unwrap());
+    let (mut world, mut machine) = (
+        World::new(|_| ok("")),
+        Machine::new(&script, Birth::default()).unwrap(),
+    );
     let mut records = Vec::new();
     for round in 1..=3 {
         pause(&mut world, &mut machine);
@@ -100,7 +125,12 @@ fn an_interrupted_loop_is_replayed_to_the_very_step() {
         world.run(&mut machine, round * 2);
     }
     let tail = machine.journal().rest(Position::default());
-    let mut again = Machine::replay(&script, Birth::default(), &Journal::from_tails([&tail]).unwrap()).unwrap();
+    let mut again = Machine::replay(
+        &script,
+        Birth::default(),
+        &Journal::from_tails([&tail]).unwrap(),
+    )
+    .unwrap();
     again.finish_replay().unwrap();
     assert_eq!(again.waits_for(), Some(&Call::Iterate));
     let mut next = |machine: &mut Machine| {
@@ -123,20 +153,32 @@ fn a_machine_ends_at_any_call_and_is_dropped_at_any_call() {
     let script = script(source);
     for steps in 0..12 {
         for terminate in [true, false] {
-            let (mut world, mut machine) = (World::new(|_| ok("")), Machine::new(&script, Birth::default()).unwrap());
+            let (mut world, mut machine) = (
+                World::new(|_| ok("")),
+                Machine::new(&script, Birth::default()).unwrap(),
+            );
             for _ in 0..steps {
                 let answer = world.answer(machine.waits_for()).unwrap();
                 machine.resume(answer);
             }
             if terminate {
                 let step = machine.resume(Answer::new(world.now_us, Reply::Terminate));
-                assert_eq!((step.call, step.notes), (Call::Ended(Ended::Terminated), vec![]), "after {steps}");
+                assert_eq!(
+                    (step.call, step.notes),
+                    (Call::Ended(Ended::Terminated), vec![]),
+                    "after {steps}"
+                );
             }
             drop(machine);
         }
     }
-    let endless = support::script("export default function () { for (;;) { try { for (;;); } catch (e) {} } }");
-    let (mut world, mut machine) = (World::new(|_| ok("")), Machine::new(&endless, Birth::default()).unwrap());
+    let endless = support::script(
+        "export default function () { for (;;) { try { for (;;); } catch (e) {} } }",
+    );
+    let (mut world, mut machine) = (
+        World::new(|_| ok("")),
+        Machine::new(&endless, Birth::default()).unwrap(),
+    );
     pause(&mut world, &mut machine);
     drop(machine);
 }
@@ -145,7 +187,10 @@ fn a_machine_ends_at_any_call_and_is_dropped_at_any_call() {
 #[should_panic(expected = "a machine that waits for 'sleep' was answered 'now'")]
 fn a_reply_that_does_not_fit_is_a_mistake_of_the_caller() {
     let source = "import {sleep} from 'k6'; export default function () { sleep(1); }";
-    let (mut world, mut machine) = (World::new(|_| ok("")), Machine::new(&script(source), Birth::default()).unwrap());
+    let (mut world, mut machine) = (
+        World::new(|_| ok("")),
+        Machine::new(&script(source), Birth::default()).unwrap(),
+    );
     for _ in 0..2 {
         let answer = world.answer(machine.waits_for()).unwrap();
         machine.resume(answer);

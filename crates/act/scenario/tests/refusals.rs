@@ -13,27 +13,76 @@ fn refused(source: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn by_line_and_name() {
     let rest = "export default function () {}\n";
     for (source, expected) in [
-        ("\nimport { browser } from 'k6/browser';", "script.js:2:25: the module 'k6/browser' is not supported; there are: k6, k6/http"),
-        ("import grpc from 'k6/net/grpc';", "script.js:1:18: the module 'k6/net/grpc'"),
-        ("import ws from \"k6/ws\";", "the module 'k6/ws' is not supported"),
-        ("import x from 'k6/experimental/redis';", "the module 'k6/experimental/redis'"),
+        (
+            "\nimport { browser } from 'k6/browser';",
+            "script.js:2:25: the module 'k6/browser' is not supported; there are: k6, k6/http",
+        ),
+        (
+            "import grpc from 'k6/net/grpc';",
+            "script.js:1:18: the module 'k6/net/grpc'",
+        ),
+        (
+            "import ws from \"k6/ws\";",
+            "the module 'k6/ws' is not supported",
+        ),
+        (
+            "import x from 'k6/experimental/redis';",
+            "the module 'k6/experimental/redis'",
+        ),
         ("import x from 'k6/x/sql';", "the module 'k6/x/sql'"),
         ("import {parseHTML} from 'k6/html';", "the module 'k6/html'"),
-        ("import {u} from 'https://jslib.k6.io/k6-utils/1.4.0/index.js';", "download it and import the local file"),
-        ("import _ from 'lodash';", "script.js:1:15: 'lodash' is neither a module of k6 nor a local file"),
-        ("import { check, chekc } from 'k6';", "script.js:1:17: 'chekc' of the module 'k6' is not supported; there are: check, group"),
-        ("import { SharedArray as S, Other as O } from 'k6/data';", "script.js:1:28: 'Other' of the module 'k6/data'"),
-        ("import http from 'k6/http';\nconst f = () => http.foo('x'); // http.bar", "script.js:2:22: 'foo' of the module 'k6/http'"),
-        ("import * as http from 'k6/http';\nconst f = () => `${http['foo']()}`;", "script.js:2:25: 'foo' of the module 'k6/http'"),
-        ("import crypto from 'k6/crypto'; const f = () => crypto.md4('x');", "'md4' of the module 'k6/crypto'"),
-        ("export { nothing } from 'k6/http';", "script.js:1:10: 'nothing' of the module 'k6/http'"),
-        ("const http = require('k6/http');", "script.js:1:14: require() is not supported"),
-        ("const f = () => import('./x.js');", "script.js:1:17: import() is not supported"),
-        ("export const options = {\n  vus: 1,\n  duratoin: '1s',\n};", "script.js:3:3: there is no option 'duratoin': did you mean 'duration'?"),
-        ("export const options = { hosts: {} };", "script.js:1:26: the option 'hosts' is not supported"),
+        (
+            "import {u} from 'https://jslib.k6.io/k6-utils/1.4.0/index.js';",
+            "download it and import the local file",
+        ),
+        (
+            "import _ from 'lodash';",
+            "script.js:1:15: 'lodash' is neither a module of k6 nor a local file",
+        ),
+        (
+            "import { check, chekc } from 'k6';",
+            "script.js:1:17: 'chekc' of the module 'k6' is not supported; there are: check, group",
+        ),
+        (
+            "import { SharedArray as S, Other as O } from 'k6/data';",
+            "script.js:1:28: 'Other' of the module 'k6/data'",
+        ),
+        (
+            "import http from 'k6/http';\nconst f = () => http.foo('x'); // http.bar",
+            "script.js:2:22: 'foo' of the module 'k6/http'",
+        ),
+        (
+            "import * as http from 'k6/http';\nconst f = () => `${http['foo']()}`;",
+            "script.js:2:25: 'foo' of the module 'k6/http'",
+        ),
+        (
+            "import crypto from 'k6/crypto'; const f = () => crypto.md4('x');",
+            "'md4' of the module 'k6/crypto'",
+        ),
+        (
+            "export { nothing } from 'k6/http';",
+            "script.js:1:10: 'nothing' of the module 'k6/http'",
+        ),
+        (
+            "const http = require('k6/http');",
+            "script.js:1:14: require() is not supported",
+        ),
+        (
+            "const f = () => import('./x.js');",
+            "script.js:1:17: import() is not supported",
+        ),
+        (
+            "export const options = {\n  vus: 1,\n  duratoin: '1s',\n};",
+            "script.js:3:3: there is no option 'duratoin': did you mean 'duration'?",
+        ),
+        (
+            "export const options = { hosts: {} };",
+            "script.js:1:26: the option 'hosts' is not supported",
+        ),
         (
             "export const options = { scenarios: { a: {\n executor: 'externally-controlled' } } };",
             "script.js:2:2: the scenario 'a' has no executor that is supported ('externally-controlled')",
@@ -55,28 +104,59 @@ fn by_line_and_name() {
 #[test]
 fn all_at_once_and_in_every_module() {
     let files = Files::new(&[
-        ("main.js", "import './lib/a.js'; import grpc from 'k6/net/grpc'; export default function () {}"),
+        (
+            "main.js",
+            "import './lib/a.js'; import grpc from 'k6/net/grpc'; export default function () {}",
+        ),
         ("lib/a.js", "import ws from 'k6/ws';"),
     ]);
     let message = files.load("main.js").unwrap_err().to_string();
     let lines: Vec<_> = message.lines().collect();
-    assert!(lines.len() == 2 && lines[0].starts_with("main.js:1:39: ") && lines[1].starts_with("lib/a.js:1:16: "), "{message}");
+    assert!(
+        lines.len() == 2
+            && lines[0].starts_with("main.js:1:39: ")
+            && lines[1].starts_with("lib/a.js:1:16: "),
+        "{message}"
+    );
 }
 
 #[test]
 fn broken_scripts_say_where() {
-    let message = refused("import http from 'k6/http';\nexport default function () {\n  let x = ;\n}\n");
-    assert!(message.starts_with("script.js:3:11: SyntaxError: "), "{message}");
+    let message =
+        refused("import http from 'k6/http';\nexport default function () {\n  let x = ;\n}\n");
+    assert!(
+        message.starts_with("script.js:3:11: SyntaxError: "),
+        "{message}"
+    );
     let message = refused("import ws from 'k6/ws';\nexport default function ( {\n");
-    assert!(message.starts_with("script.js:") && message.contains("SyntaxError"), "{message}");
+    assert!(
+        message.starts_with("script.js:") && message.contains("SyntaxError"),
+        "{message}"
+    );
     let message = refused("import {nothing} from './absent.js'; export default function () {}");
-    assert!(message.contains("absent.js, which script.js:1:23 imports: No such file"), "{message}");
+    assert!(
+        message.contains("absent.js, which script.js:1:23 imports: No such file"),
+        "{message}"
+    );
     let message = refused("export const x = 1;");
     assert!(message.contains("exports no default function"), "{message}");
-    let files = Files::new(&[("a.ts", "let x: number = 1; export default () => {}"), ("b.js", "import {no} from './c.js'; export default () => no"), ("c.js", "")]);
-    assert!(files.load("a.ts").unwrap_err().to_string().contains("TypeScript"));
+    let files = Files::new(&[
+        ("a.ts", "let x: number = 1; export default () => {}"),
+        ("b.js", "import {no} from './c.js'; export default () => no"),
+        ("c.js", ""),
+    ]);
+    assert!(
+        files
+            .load("a.ts")
+            .unwrap_err()
+            .to_string()
+            .contains("TypeScript")
+    );
     let message = files.load("b.js").unwrap_err().to_string();
-    assert!(message.contains("'no'") && message.contains("c.js"), "{message}");
+    assert!(
+        message.contains("'no'") && message.contains("c.js"),
+        "{message}"
+    );
     assert!(matches!(files.load("none.js"), Err(LoadError::Read { .. })));
 }
 
