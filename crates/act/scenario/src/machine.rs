@@ -165,7 +165,10 @@ impl Machine {
             self.muted = self.is_paused();
         }
         Step {
-            call: self.waits_for.clone().unwrap_or(Call::Ended(Ended::Terminated)),
+            call: self
+                .waits_for
+                .clone()
+                .unwrap_or(Call::Ended(Ended::Terminated)),
             notes,
         }
     }

@@ -4,7 +4,7 @@ mod support;
 
 use cohort_scenario::{
     Answer, Birth, Call, Diverged, Journal, Machine, Note, Outcome, Permit, Position, Record,
-    Reply, Request, Script, TransportError,
+    Reply, Request, Script, Step, TransportError,
 };
 use proptest::prelude::*;
 use support::{ok, script, with_headers};
@@ -165,26 +165,25 @@ struct Seen {
 
 fn go_on(machine: &mut Machine, answers: &[Answer]) -> Seen {
     let mut seen = Seen::default();
-    for answer in answers {
+    let pauses = |machine: &mut Machine, seen: &mut Seen| {
         while matches!(machine.waits_for(), Some(Call::Pause { .. })) {
-            seen.notes.extend(
-                machine
-                    .resume(Answer::new(answer.at_us, Reply::Resume))
-                    .notes,
-            );
+            seen.take(machine.resume(Answer::new(0, Reply::Resume)));
         }
-        let step = machine.resume(answer.clone());
-        seen.notes.extend(step.notes);
-        seen.calls
-            .extend(Some(step.call).filter(|call| !matches!(call, Call::Pause { .. })));
+    };
+    for answer in answers {
+        pauses(machine, &mut seen);
+        seen.take(machine.resume(answer.clone()));
     }
-    while matches!(machine.waits_for(), Some(Call::Pause { .. })) {
-        let step = machine.resume(Answer::new(u64::MAX, Reply::Resume));
-        seen.notes.extend(step.notes);
-        seen.calls
-            .extend(Some(step.call).filter(|call| !matches!(call, Call::Pause { .. })));
-    }
+    pauses(machine, &mut seen);
     seen
+}
+
+impl Seen {
+    fn take(&mut self, step: Step) {
+        self.notes.extend(step.notes);
+        self.calls
+            .extend(Some(step.call).filter(|call| !matches!(call, Call::Pause { .. })));
+    }
 }
 
 /// Lets a long computation go on to its end: what a replayed machine says meanwhile, its original has said.
