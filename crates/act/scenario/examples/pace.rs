@@ -16,6 +16,14 @@ export default function () {
 }
 ";
 
+/// Resumes a machine, past pauses.
+fn resume(machine: &mut Machine, answer: Answer) {
+    let mut step = machine.resume(answer);
+    while matches!(step.call, Call::Pause { .. }) {
+        step = machine.resume(Answer::new(0, Reply::Resume));
+    }
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let iterations: u64 = std::env::args()
         .nth(1)
@@ -38,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut machine = Machine::new(&script, Birth::default())?;
     let mut at_us = 1_700_000_000_000_000;
-    machine.resume(Answer::new(at_us, Reply::Resume));
+    resume(&mut machine, Answer::new(at_us, Reply::Resume));
     let began = Instant::now();
     for in_vu in 0..iterations {
         at_us += 500;
@@ -47,11 +55,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             in_scenario: in_vu,
             ..Permit::default()
         };
-        machine.resume(Answer::new(at_us, Reply::Begin(permit)));
-        machine.resume(Answer::new(
-            at_us + 400,
-            Reply::Responses(vec![Ok(response.clone())]),
-        ));
+        resume(&mut machine, Answer::new(at_us, Reply::Begin(permit)));
+        resume(
+            &mut machine,
+            Answer::new(at_us + 400, Reply::Responses(vec![Ok(response.clone())])),
+        );
         assert_eq!(machine.waits_for(), Some(&Call::Iterate));
     }
     let each_us = began.elapsed().as_micros() as f64 / iterations as f64;
