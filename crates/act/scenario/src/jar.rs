@@ -80,7 +80,7 @@ impl Jar {
             Some(seconds) if seconds <= 0 => cookie.expires_us = Some(0),
             Some(seconds) => {
                 cookie.expires_us =
-                    Some(now_us.saturating_add((seconds.unsigned_abs()).saturating_mul(1_000_000)))
+                    Some(now_us.saturating_add((seconds.unsigned_abs()).saturating_mul(1_000_000)));
             }
             None => {}
         }

@@ -84,6 +84,8 @@ pub struct Machine {
     replayed: u64,
     /// The last answer of what is being replayed: what comes next may say where it was interrupted.
     held_back: Option<Entry>,
+    /// Whether the last answer that was replayed is still being worked on: what is said about it was said before.
+    muted: bool,
 }
 
 impl std::fmt::Debug for Machine {
@@ -124,6 +126,7 @@ impl Machine {
             journal: Journal::new(),
             replayed: 0,
             held_back: None,
+            muted: false,
         })
     }
 
@@ -156,13 +159,22 @@ impl Machine {
             });
         }
         self.feed(at_us, given);
+        let mut notes = self.core.notes.take();
+        if self.muted {
+            notes.clear();
+            self.muted = self.is_paused();
+        }
         Step {
             call: self
                 .waits_for
                 .clone()
                 .unwrap_or(Call::Ended(Ended::Terminated)),
-            notes: self.core.notes.take(),
+            notes,
         }
+    }
+
+    fn is_paused(&self) -> bool {
+        matches!(self.waits_for, Some(Call::Pause { .. }))
     }
 
     fn given(&self, reply: Reply) -> Given {
@@ -185,9 +197,11 @@ impl Machine {
     }
 
     fn is_recorded(&self, given: &Given) -> bool {
-        let paused = matches!(self.waits_for, Some(Call::Pause { .. }));
-        !matches!(given, Given::Reply(Reply::Terminate))
-            && !(paused && matches!(given, Given::Reply(Reply::Resume)))
+        match given {
+            Given::Reply(Reply::Terminate) => false,
+            Given::Reply(Reply::Resume) => !self.is_paused(),
+            _ => true,
+        }
     }
 
     fn feed(&mut self, at_us: u64, given: Given) {
@@ -284,6 +298,7 @@ impl Machine {
             self.replay_one(entry)?;
         }
         self.core.notes.take();
+        self.muted = self.is_paused();
         Ok(())
     }
 

@@ -88,7 +88,7 @@ fn form<'js>(core: &Core, object: &Object<'js>) -> Result<Body> {
         let (name, value) = property?;
         match value.as_object() {
             Some(file) if file.contains_key(FILE_MARK)? => {
-                fields.push((name, Field::File(file.clone())))
+                fields.push((name, Field::File(file.clone())));
             }
             _ if value.is_array() => {
                 for element in value
@@ -135,7 +135,7 @@ fn multipart(core: &Core, fields: Vec<(String, Field<'_>)>) -> Result<Body> {
         );
         match field {
             Field::Text(value) => {
-                bytes.extend_from_slice(format!("\r\n\r\n{value}\r\n").as_bytes())
+                bytes.extend_from_slice(format!("\r\n\r\n{value}\r\n").as_bytes());
             }
             Field::File(file) => {
                 let file_name: String = file.get("filename")?;

@@ -59,9 +59,9 @@ impl Builtin for Crypto {
     }
 }
 
-fn digest<D: Digest>(data: &[u8], key: Option<&[u8]>) -> Option<Vec<u8>>
+fn digest<D>(data: &[u8], key: Option<&[u8]>) -> Option<Vec<u8>>
 where
-    D: hmac::digest::core_api::BlockSizeUser,
+    D: Digest + hmac::digest::core_api::BlockSizeUser,
 {
     let Some(key) = key else {
         return Some(D::digest(data).to_vec());
