@@ -134,6 +134,7 @@ fn cores_go_where_they_are_short_and_stay_when_that_helped() {
         "cores: {} iterations, static {}",
         adaptive.iterations, fixed.iterations
     );
+    println!("{:#?} {:#?}", adaptive.changes, adaptive.findings);
     let kept = of_resource(&adaptive, "i0 gets")
         .into_iter()
         .find(|change| change.verdict == ChangeVerdict::Kept)
