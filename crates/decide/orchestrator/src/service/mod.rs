@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   seen ─▶ see ─▶ open ─▶ evacuate ─▶ place ─▶ close what failed ─▶ decisions
-//!             └─ each second: conclude ─▶ weigh ─▶ judge changes ─▶ gather ─▶ balance ─▶ allot
+//!             └─ each second: conclude ─▶ judge changes ─▶ weigh ─▶ gather ─▶ hand over ─▶ allot
 //! ```
 //!
 //! Promises:
@@ -18,7 +18,6 @@
 
 mod allot;
 mod areas;
-mod balance;
 mod end;
 mod gather;
 mod load;
@@ -152,7 +151,7 @@ impl Conductor {
             trials: Vec::new(),
             next_change: 0,
             vain: BTreeMap::new(),
-            moves: Moves::default(),
+            moves: Moves::new(&plan),
             iterated: VecDeque::new(),
             turn: 0,
             first_ready: None,
@@ -222,8 +221,8 @@ impl Conductor {
         if self.plan.hands_over {
             self.weigh(at);
             self.begin_gathers(at, step);
-            self.carry_out_gathers(at, step);
-            self.balance(at, step);
+            self.arrange_gathers();
+            self.hand_over_all(at, step);
         }
         self.allot(at, step);
     }
