@@ -181,12 +181,13 @@ impl Conductor {
         let Some((instance, control)) = self.pair_for(lead) else {
             return;
         };
+        let brings = !self.is_worse_there(instance, endpoint);
         let leaving = |thread: &&Thread| thread.on == instance && !self.calls_it(thread, endpoint);
         let leaving = self.threads.values().filter(leaving).count();
-        if !self.others_have_room(instance, leaving) {
+        // Where its threads leave the others too, only trying tells.
+        if !brings && !self.others_have_room(instance, leaving) {
             return;
         }
-        let brings = !self.is_worse_there(instance, endpoint);
         let pair = (instance, control, endpoint);
         let change = self.try_gather(at, pair, (members, brings), step);
         let purpose = Purpose::Suspect {
