@@ -398,7 +398,7 @@ fn arbitrary_needs() -> impl Strategy<Value = ServiceNeeds> {
         prop::collection::vec(defect, 0..3),
         prop::collection::vec(crash, 0..5),
         late,
-        (10..60_u64, 0..100_u64, 20..600_u64),
+        (10..45_u64, 0..100_u64, 20..600_u64),
     )
         .prop_map(
             |(threads, defects, crashes, late, (seconds, leak, think_ms))| {
@@ -444,7 +444,7 @@ fn arbitrary_needs() -> impl Strategy<Value = ServiceNeeds> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// The host checks each command: shares in force within the budget, changes small, threads placed
     /// once and never where nobody answers, instances closed once; and that it ends.

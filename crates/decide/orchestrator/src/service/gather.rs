@@ -12,12 +12,9 @@
 //!
 //! It is tried as a change: when the campaign gets through less than before, all go back.
 
-use cohort_model::{
-    At, EndpointId, InstanceId, Purpose, ServiceCommand, ServiceFindingKind, ServiceReason,
-    ThreadId,
-};
+use cohort_model::{At, EndpointId, InstanceId, Purpose, ServiceCommand, ServiceReason, ThreadId};
 
-use super::load::Asked;
+use super::lead::Lead;
 use super::state::{Calls, Place, Thread};
 use super::weigh::ROOM_PART;
 use super::{Conductor, ServiceStep, Vain};
@@ -32,12 +29,8 @@ const MEMBERS_MAX: f64 = 0.5;
 const THREADS_MIN: usize = 4;
 /// An instance that is kept for an endpoint gets at most so many times its fair number of threads.
 const CROWD_MAX: f64 = 2.0;
-/// An endpoint shows on one instance alone when its latency there is so many times that elsewhere.
-const WORSE_THERE: f64 = 1.3;
 /// Threads are known well enough so long after the first of them were placed, microseconds.
 const LEARN_US: u64 = 6_000_000;
-/// A finding is followed from this confidence on.
-const CONFIDENCE_MIN: f64 = 0.5;
 /// A suspicion that does not become a finding is dropped after this time, microseconds.
 const SUSPICION_US: u64 = 60_000_000;
 /// It is not followed again for so long, microseconds; twice as long each time.
@@ -60,15 +53,6 @@ pub(super) struct Gather {
     pub(super) arranged: bool,
     /// The threads it is to have; none while it or its control does not answer.
     threads: Option<Vec<ThreadId>>,
-}
-
-/// What to gather.
-struct Lead {
-    kind: ServiceFindingKind,
-    endpoint: EndpointId,
-    instances: Vec<InstanceId>,
-    reason: ServiceReason,
-    finding: Option<u32>,
 }
 
 impl Conductor {
@@ -137,36 +121,6 @@ impl Conductor {
         }
     }
 
-    fn leads(&self) -> Vec<Lead> {
-        let found = self.open.values().filter_map(|open| {
-            let finding = &open.finding;
-            let sure = finding.confidence >= CONFIDENCE_MIN && finding.kind.is_fault();
-            sure.then_some(Lead {
-                kind: finding.kind,
-                endpoint: finding.endpoint?,
-                instances: finding.instances.clone(),
-                reason: ServiceReason::Found {
-                    finding: finding.number,
-                },
-                finding: Some(finding.number),
-            })
-        });
-        let believed = self
-            .suspicions
-            .iter()
-            .filter(|(_, suspicion)| suspicion.is_believed());
-        let suspected = believed.map(|(&(instance, endpoint), suspicion)| Lead {
-            kind: ServiceFindingKind::SlowEndpoint,
-            endpoint: EndpointId(endpoint),
-            instances: vec![instance],
-            reason: ServiceReason::SlowAgainstPeers {
-                ratio: suspicion.ratio,
-            },
-            finding: None,
-        });
-        found.chain(suspected).collect()
-    }
-
     fn begin_gather(&mut self, at: At, lead: &Lead, step: &mut ServiceStep) {
         let endpoint = lead.endpoint;
         let taken = self.gathers.iter().any(|known| known.endpoint == endpoint);
@@ -219,53 +173,6 @@ impl Conductor {
             arranged: false,
             threads: None,
         });
-    }
-
-    /// Whether an endpoint is slower on an instance than on the others.
-    fn is_worse_there(&self, instance: InstanceId, endpoint: EndpointId) -> bool {
-        let (mut here, mut there) = (Asked::default(), Asked::default());
-        for (&id, profile) in &self.recent {
-            if let Some(asked) = profile.0.get(&endpoint.0) {
-                let side = if id == instance {
-                    &mut here
-                } else {
-                    &mut there
-                };
-                side.calls += asked.calls;
-                side.sum_us += asked.sum_us;
-            }
-        }
-        here.calls >= 1.0 && there.calls >= 1.0 && here.mean_us() > WORSE_THERE * there.mean_us()
-    }
-
-    /// The instance where it shows most, and another for control.
-    fn pair_for(&self, lead: &Lead) -> Option<(InstanceId, InstanceId)> {
-        let engaged = |id: InstanceId| {
-            let pair = |gather: &Gather| gather.instance == id || gather.control == id;
-            self.gathers.iter().any(pair)
-        };
-        let free = |id: InstanceId| {
-            let place = self.places.get(&id);
-            place.is_some_and(|place| place.is_ready() && place.change.is_none()) && !engaged(id)
-        };
-        let asked = |id: InstanceId| {
-            let profile = self.recent.get(&id)?;
-            profile.0.get(&lead.endpoint.0)
-        };
-        let latency_us = |id: &InstanceId| asked(*id).map_or(0.0, |asked| asked.mean_us());
-        let calls = |id: &InstanceId| asked(*id).map_or(0.0, |asked| asked.calls);
-        let instance = lead
-            .instances
-            .iter()
-            .copied()
-            .filter(|&id| free(id))
-            .max_by(|a, b| latency_us(a).total_cmp(&latency_us(b)).then(b.cmp(a)))?;
-        let control = self
-            .ready()
-            .map(|(id, _)| id)
-            .filter(|&id| id != instance && free(id))
-            .max_by(|a, b| calls(a).total_cmp(&calls(b)).then(b.cmp(a)))?;
-        Some((instance, control))
     }
 
     fn specialize(
@@ -372,7 +279,7 @@ impl Conductor {
                 }
             };
             if over {
-                self.drop_gather(at, gather.endpoint, ServiceReason::Balance, step);
+                self.drop_gather(at, gather.endpoint, &ServiceReason::Balance, step);
             }
         }
     }
@@ -382,7 +289,7 @@ impl Conductor {
         &mut self,
         at: At,
         endpoint: EndpointId,
-        reason: ServiceReason,
+        reason: &ServiceReason,
         step: &mut ServiceStep,
     ) {
         let Some(index) = self

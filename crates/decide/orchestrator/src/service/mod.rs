@@ -16,10 +16,12 @@
 //! The static policy is the baseline in the same code: equal shares, threads in turn, nothing changes,
 //! but that threads leave an instance that will never answer again.
 
+mod advance;
 mod allot;
 mod areas;
 mod end;
 mod gather;
+mod lead;
 mod load;
 mod moves;
 mod place;
