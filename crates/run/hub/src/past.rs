@@ -96,7 +96,8 @@ impl Past {
                 Record::Ended(end) => complete = end.ending == cohort_model::Ending::Complete,
                 Record::ServicePlanned(_)
                 | Record::ServiceSeen { .. }
-                | Record::ServiceDecided { .. } => {}
+                | Record::ServiceDecided { .. }
+                | Record::ServiceTotals(_) => {}
             }
         }
         let (Some(start), Some(plan)) = (start, plan) else {
@@ -220,7 +221,8 @@ pub fn replay(log: LogReader) -> Result<Replay, Error> {
             Record::Ended(_)
             | Record::ServicePlanned(_)
             | Record::ServiceSeen { .. }
-            | Record::ServiceDecided { .. } => {}
+            | Record::ServiceDecided { .. }
+            | Record::ServiceTotals(_) => {}
         }
         if outcome.difference.is_some() {
             break;

@@ -151,6 +151,21 @@ pub(crate) struct RunFlags {
         value_delimiter = ','
     )]
     pub(crate) isolate: Vec<Namespace>,
+    /// Scenario threads at once, whatever the script says
+    #[arg(long, value_name = "COUNT", help_heading = "Service")]
+    pub(crate) vus: Option<u32>,
+    /// How long they run, whatever the script says
+    #[arg(long, value_name = "TIME", help_heading = "Service", value_parser = units::time_us)]
+    pub(crate) duration: Option<u64>,
+    /// Iterations of all of them together, whatever the script says
+    #[arg(long, value_name = "COUNT", help_heading = "Service")]
+    pub(crate) iterations: Option<u64>,
+    /// Seed of all that is random in the scenario [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Service")]
+    pub(crate) seed: Option<u64>,
+    /// The k6 script that calls the service
+    #[arg(long, value_name = "FILE", help_heading = "Service")]
+    pub(crate) script: Option<PathBuf>,
     /// The suite's command with its own arguments [default: recognized from the directory]
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
