@@ -13,7 +13,7 @@ use cohort_model::{At, InstanceId, ServiceFindingKind};
 
 use super::View;
 use super::book::{Conclusion, Key};
-use super::fit::correlation;
+use super::fit::{correlation, deviation};
 use super::record::{Second, Watched};
 use super::words;
 use crate::findings::measured;
@@ -32,11 +32,15 @@ const WAITING_RATIO: f64 = 3.0;
 const WAITING_MIN_US: f64 = 5_000.0;
 const CALLS_MIN: f64 = 10.0;
 /// Latencies that rise and fall as one.
-const TOGETHER: f64 = 0.6;
+const TOGETHER: f64 = 0.7;
+const DEVIATION_MIN: f64 = 0.15;
+/// Times what it takes alone from which on the one that holds has to queue.
+const QUEUED_RATIO: f64 = 1.5;
 /// Throughput x floor of the one that holds.
 const SERVED_ONE_BY_ONE: (f64, f64) = (0.4, 1.5);
-/// CPU used for each second of being held, at most: else it is simply busy.
-const CPU_PER_HELD_MAX: f64 = 0.6;
+/// CPU used, as a share of the time that calls take alone, at most: else they simply compute (one
+/// thread that computes serves one by one, too).
+const COMPUTED_MAX: f64 = 0.6;
 const PATIENCE_US: u64 = 15_000_000;
 
 pub(super) fn conclude(view: &View<'_>, _at: At, drawn: &mut Vec<Conclusion>) {
@@ -89,8 +93,9 @@ impl Waiter {
         self.p10_us >= WAITING_RATIO * self.floor_us && self.p10_us >= 0.4 * self.p50_us
     }
 
-    fn with(&self, other: &Waiter) -> bool {
-        let theirs: BTreeMap<usize, f64> = other.means.iter().copied().collect();
+    /// Whether it waits together with the one that holds, which takes `hold_us` at least.
+    fn with(&self, holder: &Waiter, hold_us: f64) -> bool {
+        let theirs: BTreeMap<usize, f64> = holder.means.iter().copied().collect();
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for (place, own) in &self.means {
             if let Some(value) = theirs.get(place) {
@@ -98,8 +103,13 @@ impl Waiter {
                 b.push(*value);
             }
         }
-        let together = a.len() >= WINDOWS_MIN && correlation(&a, &b) >= TOGETHER;
-        together || (self.shifted() && other.shifted())
+        let together = a.len() >= WINDOWS_MIN
+            && correlation(&a, &b) >= TOGETHER
+            && deviation(&a) >= DEVIATION_MIN
+            && deviation(&b) >= DEVIATION_MIN;
+        // Where all wait always, the one that holds has to wait for itself too.
+        together
+            || (self.shifted() && holder.shifted() && holder.mean_us() >= QUEUED_RATIO * hold_us)
     }
 }
 
@@ -131,17 +141,22 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
         .iter()
         .filter_map(|w| w.held(span_s).map(|share| (w, share)))
         .max_by(|a, b| a.0.sum_us.total_cmp(&b.0.sum_us))?;
+    let hold_us = share / (holder.calls / span_s).max(1e-9) * 1e6;
     let together: Vec<&Waiter> = known
         .iter()
-        .filter(|w| w.endpoint != holder.endpoint && w.waits() && w.with(holder))
+        .filter(|w| w.endpoint != holder.endpoint && w.waits() && w.with(holder, hold_us))
         .collect();
     let waiting: f64 = together
         .iter()
         .map(|w| (w.mean_us() - w.floor_us) / 1e6 * w.calls / span_s)
         .sum();
-    if together.is_empty()
-        || waiting < WAITING_CALLS_MIN
-        || cores > CPU_PER_HELD_MAX * share.min(1.0)
+    // Time that calls of the others take alone, a second.
+    let alone: f64 = known
+        .iter()
+        .filter(|w| w.endpoint != holder.endpoint)
+        .map(|w| w.calls / span_s * w.floor_us / 1e6)
+        .sum();
+    if together.is_empty() || waiting < WAITING_CALLS_MIN || cores > COMPUTED_MAX * (share + alone)
     {
         return None;
     }
@@ -152,6 +167,7 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
         &together,
         &Numbers {
             share,
+            hold_us,
             under_way,
             cores,
             futexes: mean(&|s| s.futexes),
@@ -189,6 +205,7 @@ fn waiters(view: &View<'_>, seconds: &[&Second]) -> Vec<Waiter> {
 
 struct Numbers {
     share: f64,
+    hold_us: f64,
     under_way: f64,
     cores: f64,
     futexes: f64,
@@ -212,7 +229,7 @@ fn concluded(
         measured("calls under way", numbers.under_way, "calls"),
         measured("cpu used", numbers.cores, "cores"),
         measured("latency of the holder", holder.mean_us() / 1e3, "ms"),
-        measured("least it took of late", holder.least_us / 1e3, "ms"),
+        measured("least it takes", numbers.hold_us / 1e3, "ms"),
         measured(
             "endpoints that wait with it",
             together.len() as f64,
@@ -231,7 +248,7 @@ fn concluded(
         sentence: format!(
             "Calls of {} are served one at a time ({} each) while CPU is idle, and {} wait{} for them: {:.0} calls are under way at once.",
             view.name(holder.endpoint),
-            words::time(holder.least_us),
+            words::time(numbers.hold_us),
             names.join(", "),
             if together.len() == 1 { "s" } else { "" },
             numbers.under_way,
