@@ -263,7 +263,12 @@ fn concluded(
     let clearest = leaking
         .iter()
         .max_by(|a, b| a.per_second.total_cmp(&b.per_second))?;
-    let blamed = attribution::blame(&rows(view, resource, leaking));
+    let work = |endpoint| match resource {
+        // What is kept is mostly what was made for the answer.
+        Resource::Memory => view.mean_answer(endpoint),
+        Resource::Files | Resource::Tasks => view.floor_us(endpoint).unwrap_or(0.0),
+    };
+    let blamed = attribution::blame(&rows(view, resource, leaking), work);
     let (what, unit) = resource.words();
     let instances: Vec<InstanceId> = leaking.iter().map(|g| g.instance).collect();
     let mut sentence = format!(
@@ -295,6 +300,13 @@ fn concluded(
             view.name(blamed.endpoint),
             resource.amount(blamed.per_call)
         ));
+        let others: Vec<String> = blamed.others.iter().map(|e| view.name(*e)).collect();
+        if !others.is_empty() {
+            sentence.push_str(&format!(
+                " (or those of {}, which are called together with it)",
+                others.join(", ")
+            ));
+        }
         evidence.push(measured(
             "per call",
             blamed.per_call,
@@ -306,7 +318,7 @@ fn concluded(
     Some(Conclusion {
         key: Key::of(resource.kind(), None),
         instances,
-        endpoint: blamed.map(|b| b.endpoint),
+        endpoint: blamed.as_ref().map(|b| b.endpoint),
         since: leaking.iter().map(|g| g.since).min().unwrap_or(at),
         confidence: confidence_of_chance(clearest.verdict.p_value * 10.0).max(0.6),
         sentence,
@@ -326,8 +338,8 @@ fn capital(word: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Growth beside calls, from all instances: those that grow and those that do not. From one second
-/// to the next while those are kept, else from span to span.
+/// Growth beside calls from one window to the next, of all instances: those that grow and those
+/// that do not.
 fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
     let since = leaking.iter().map(|g| g.since).min().unwrap_or(At(0));
     let mut rows = Vec::new();
@@ -336,18 +348,22 @@ fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
             .recent(f64::INFINITY)
             .filter(|s| s.at >= since)
             .collect();
-        for pair in seconds.windows(2) {
-            if (pair[0].threads - pair[1].threads).abs() > 0.5 {
+        for three in seconds.windows(3) {
+            if (three[1].threads - three[2].threads).abs() > 0.5 {
                 continue;
             }
-            rows.push(Row {
-                growth: resource.of_second(pair[1]) - resource.of_second(pair[0]),
-                seconds: pair[1].span_s,
-                calls: pair[1]
+            let calls = |second: &Second| {
+                second
                     .endpoints
                     .iter()
                     .map(|e| (e.endpoint, e.calls))
-                    .collect(),
+                    .collect()
+            };
+            rows.push(Row {
+                growth: resource.of_second(three[2]) - resource.of_second(three[1]),
+                seconds: three[2].span_s,
+                calls: calls(three[2]),
+                before: calls(three[1]),
             });
         }
     }
