@@ -127,8 +127,14 @@ impl Core {
     /// Hands a call out and waits for what it is answered.
     fn suspend(&self, call: Call) -> Fed {
         let yielder = self.yielder.get();
-        assert!(!yielder.is_null(), "a call is made on the machine's own stack only");
-        #[expect(unsafe_code, reason = "set by `enter` to what lives as long as the stack this runs on")]
+        assert!(
+            !yielder.is_null(),
+            "a call is made on the machine's own stack only"
+        );
+        #[expect(
+            unsafe_code,
+            reason = "set by `enter` to what lives as long as the stack this runs on"
+        )]
         let fed = unsafe { &*yielder }.suspend(call);
         fed
     }
@@ -139,12 +145,20 @@ impl Core {
     }
 
     /// Makes a call for the script and returns what came of each request.
-    pub(crate) fn ask_http(&self, ctx: &Ctx<'_>, call: Call) -> rquickjs::Result<Vec<Rc<Exchange>>> {
+    pub(crate) fn ask_http(
+        &self,
+        ctx: &Ctx<'_>,
+        call: Call,
+    ) -> rquickjs::Result<Vec<Rc<Exchange>>> {
         if self.ending.borrow().is_some() {
             return Err(unwind(ctx));
         }
         let fed = self.call(call);
-        if self.ending.borrow().is_some() { Err(unwind(ctx)) } else { Ok(fed.exchanges) }
+        if self.ending.borrow().is_some() {
+            Err(unwind(ctx))
+        } else {
+            Ok(fed.exchanges)
+        }
     }
 
     /// Makes a call from outside the script. Look at `ending` afterwards.
@@ -184,7 +198,8 @@ impl Core {
         if !due {
             return false;
         }
-        let computed_us = u64::try_from(self.computing.get().elapsed().as_micros()).unwrap_or(u64::MAX);
+        let computed_us =
+            u64::try_from(self.computing.get().elapsed().as_micros()).unwrap_or(u64::MAX);
         let answer = self.suspend(Call::Pause { computed_us });
         self.slice.set(Instant::now());
         self.heed(&answer.reply);
@@ -220,8 +235,12 @@ impl Core {
 
     /// Tags of the machine itself, to which a sample's own are added.
     pub(crate) fn own_tags<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Vec<(String, String)>> {
-        let mut tags: Vec<_> =
-            self.birth.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut tags: Vec<_> = self
+            .birth
+            .tags
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         let vu_tags = self.vu_tags.borrow().clone();
         if let Some(vu_tags) = vu_tags {
             add_tags(&mut tags, &vu_tags.restore(ctx)?)?;
@@ -231,7 +250,10 @@ impl Core {
 }
 
 /// Adds an object's properties as tags; those that are there already are replaced.
-pub(crate) fn add_tags<'js>(tags: &mut Vec<(String, String)>, object: &Object<'js>) -> rquickjs::Result<()> {
+pub(crate) fn add_tags<'js>(
+    tags: &mut Vec<(String, String)>,
+    object: &Object<'js>,
+) -> rquickjs::Result<()> {
     for property in object.props::<String, Value<'js>>() {
         let (name, value) = property?;
         if value.is_undefined() || value.is_null() {
@@ -253,9 +275,15 @@ pub(crate) fn text(value: &Value<'_>) -> rquickjs::Result<String> {
         None => value.get::<rquickjs::Coerced<rquickjs::String<'_>>>()?.0,
     };
     string.to_string().or_else(|_| {
-        let prototype: Object<'_> = string.ctx().globals().get::<_, Object<'_>>("String")?.get("prototype")?;
+        let prototype: Object<'_> = string
+            .ctx()
+            .globals()
+            .get::<_, Object<'_>>("String")?
+            .get("prototype")?;
         let well_formed: rquickjs::Function<'_> = prototype.get("toWellFormed")?;
-        well_formed.call::<_, rquickjs::String<'_>>((rquickjs::function::This(string.clone()),))?.to_string()
+        well_formed
+            .call::<_, rquickjs::String<'_>>((rquickjs::function::This(string.clone()),))?
+            .to_string()
     })
 }
 
@@ -265,7 +293,10 @@ pub(crate) fn unwind(ctx: &Ctx<'_>) -> Error {
         return Error::Exception;
     };
     let value = exception.into_object().into_value();
-    #[expect(unsafe_code, reason = "rquickjs has no safe name for it; the value is an Error that lives here")]
+    #[expect(
+        unsafe_code,
+        reason = "rquickjs has no safe name for it; the value is an Error that lives here"
+    )]
     unsafe {
         qjs::JS_SetUncatchableError(ctx.as_raw().as_ptr(), value.as_raw());
     }
@@ -288,31 +319,65 @@ pub(crate) fn failure(core: &Core, ctx: &Ctx<'_>, error: &Error) -> Failure {
         other => (other.to_string(), String::new()),
     };
     if let Some(message) = message {
-        return Failure { kind, message, at: place(&stack), stack };
+        return Failure {
+            kind,
+            message,
+            at: place(&stack),
+            stack,
+        };
     }
-    let (kind, message) = if thrown == "InternalError: out of memory" || thrown == "out of memory" || thrown == "null" && core.held_bytes.get() > 0 {
+    let (kind, message) = if thrown == "InternalError: out of memory"
+        || thrown == "out of memory"
+        || thrown == "null" && core.held_bytes.get() > 0
+    {
         (FailureKind::Memory, memory_message(core))
-    } else if thrown.contains("Maximum call stack size exceeded") || thrown.contains("stack overflow") {
-        (FailureKind::Stack, format!("{thrown}: the script recurses too deeply"))
+    } else if thrown.contains("Maximum call stack size exceeded")
+        || thrown.contains("stack overflow")
+    {
+        (
+            FailureKind::Stack,
+            format!("{thrown}: the script recurses too deeply"),
+        )
     } else {
         (kind, thrown)
     };
-    Failure { kind, message, at: place(&stack), stack }
+    Failure {
+        kind,
+        message,
+        at: place(&stack),
+        stack,
+    }
 }
 
 pub(crate) fn memory_message(core: &Core) -> String {
     let limit = core.birth.memory_limit_bytes >> 20;
-    format!("out of memory: a scenario thread may use {limit} MiB; keep less in variables, or raise the limit")
+    format!(
+        "out of memory: a scenario thread may use {limit} MiB; keep less in variables, or raise the limit"
+    )
 }
 
 /// A thrown value's message and stack.
 pub(crate) fn describe(thrown: &Value<'_>) -> (String, String) {
-    let stack = thrown.as_exception().and_then(Exception::stack).unwrap_or_default();
-    let said = match thrown.as_object().filter(|_| !thrown.is_error() && !thrown.is_function()) {
-        Some(object) => object.ctx().json_stringify(object.clone()).ok().flatten().and_then(|json| json.to_string().ok()),
+    let stack = thrown
+        .as_exception()
+        .and_then(Exception::stack)
+        .unwrap_or_default();
+    let said = match thrown
+        .as_object()
+        .filter(|_| !thrown.is_error() && !thrown.is_function())
+    {
+        Some(object) => object
+            .ctx()
+            .json_stringify(object.clone())
+            .ok()
+            .flatten()
+            .and_then(|json| json.to_string().ok()),
         None => text(thrown).ok(),
     };
-    (said.unwrap_or_else(|| "an exception that cannot be shown".into()), stack.trim_end().into())
+    (
+        said.unwrap_or_else(|| "an exception that cannot be shown".into()),
+        stack.trim_end().into(),
+    )
 }
 
 /// `file:line:column` of the innermost frame of a stack that is in a file.
@@ -323,7 +388,8 @@ pub(crate) fn place(stack: &str) -> String {
             Some((_, place)) => place.strip_suffix(')')?,
             None => line,
         };
-        let ours = place.starts_with("native") || place.starts_with("cohort:") || !place.contains(':');
+        let ours =
+            place.starts_with("native") || place.starts_with("cohort:") || !place.contains(':');
         (!ours).then(|| place.to_string())
     };
     stack.lines().find_map(of_line).unwrap_or_default()

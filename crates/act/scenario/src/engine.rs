@@ -83,22 +83,40 @@ fn engine(core: &Rc<Core>) -> rquickjs::Result<(Runtime, Context)> {
 pub(crate) struct Names;
 
 impl Resolver for Names {
-    fn resolve<'js>(&mut self, _: &Ctx<'js>, base: &str, name: &str, _: Option<ImportAttributes<'js>>) -> rquickjs::Result<String> {
-        resolve(base, name).map_err(|reason| rquickjs::Error::new_resolving_message(base, name, reason))
+    fn resolve<'js>(
+        &mut self,
+        _: &Ctx<'js>,
+        base: &str,
+        name: &str,
+        _: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<String> {
+        resolve(base, name)
+            .map_err(|reason| rquickjs::Error::new_resolving_message(base, name, reason))
     }
 }
 
 struct Modules(Rc<Core>);
 
 impl Loader for Modules {
-    fn load<'js>(&mut self, ctx: &Ctx<'js>, name: &str, _: Option<ImportAttributes<'js>>) -> rquickjs::Result<Module<'js>> {
+    fn load<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        _: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<Module<'js>> {
         if let Some(module) = api::declare(ctx, name) {
             return module;
         }
         let Some(bytecode) = self.0.script.bytecode(name) else {
-            return Err(rquickjs::Error::new_loading_message(name, "it is not part of the script"));
+            return Err(rquickjs::Error::new_loading_message(
+                name,
+                "it is not part of the script",
+            ));
         };
-        #[expect(unsafe_code, reason = "the bytes were written by this very process, in `compile`")]
+        #[expect(
+            unsafe_code,
+            reason = "the bytes were written by this very process, in `compile`"
+        )]
         let module = unsafe { Module::load(ctx.clone(), bytecode) };
         module
     }
@@ -123,12 +141,14 @@ fn begin<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Evaluated<'js>, Failure
 
 fn import<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>, Failure> {
     let promise = Module::import(ctx, name).map_err(|error| failure(core, ctx, &error))?;
-    settle(core, ctx, promise.into_value())?.into_object().ok_or_else(|| Failure {
-        kind: FailureKind::Exception,
-        message: format!("'{name}' is no module"),
-        at: String::new(),
-        stack: String::new(),
-    })
+    settle(core, ctx, promise.into_value())?
+        .into_object()
+        .ok_or_else(|| Failure {
+            kind: FailureKind::Exception,
+            message: format!("'{name}' is no module"),
+            at: String::new(),
+            stack: String::new(),
+        })
 }
 
 fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended {
@@ -145,7 +165,10 @@ fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended 
     if core.script.loading() {
         return loaded(core, ctx, script);
     }
-    let found = script.exports.get::<_, Value<'js>>(name).and_then(|value| Ok((value, parse(argument)?)));
+    let found = script
+        .exports
+        .get::<_, Value<'js>>(name)
+        .and_then(|value| Ok((value, parse(argument)?)));
     let (function, argument) = match found {
         Ok((value, argument)) => (value.into_function(), argument),
         Err(error) => return Ended::Failed(failure(core, ctx, &error)),
@@ -169,7 +192,14 @@ fn loaded<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ende
     let found = (|| {
         let found = Object::new(ctx.clone())?;
         let options: Value<'js> = script.exports.get("options")?;
-        found.set("options", if options.is_undefined() { Object::new(ctx.clone())?.into_value() } else { options })?;
+        found.set(
+            "options",
+            if options.is_undefined() {
+                Object::new(ctx.clone())?.into_value()
+            } else {
+                options
+            },
+        )?;
         let mut names = Vec::new();
         for property in script.exports.props::<String, Value<'js>>() {
             let (name, value) = property?;
@@ -178,7 +208,9 @@ fn loaded<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ende
             }
         }
         found.set("exports", names)?;
-        ctx.json_stringify(found)?.map(|json| json.to_string()).transpose()
+        ctx.json_stringify(found)?
+            .map(|json| json.to_string())
+            .transpose()
     })();
     match found {
         Ok(json) => Ended::Returned(json),
@@ -186,9 +218,16 @@ fn loaded<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ende
     }
 }
 
-fn once<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, function: &Function<'js>, argument: &Value<'js>) -> Ended {
+fn once<'js>(
+    core: &Rc<Core>,
+    ctx: &Ctx<'js>,
+    function: &Function<'js>,
+    argument: &Value<'js>,
+) -> Ended {
     let returned = run(core, ctx, function, argument).and_then(|value| {
-        let json = ctx.json_stringify(value).and_then(|json| json.map(|json| json.to_string()).transpose());
+        let json = ctx
+            .json_stringify(value)
+            .and_then(|json| json.map(|json| json.to_string()).transpose());
         json.map_err(|error| failure(core, ctx, &error))
     });
     match returned {
@@ -197,7 +236,12 @@ fn once<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, function: &Function<'js>, argument
     }
 }
 
-fn iterate<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, function: &Function<'js>, argument: &Value<'js>) -> Ended {
+fn iterate<'js>(
+    core: &Rc<Core>,
+    ctx: &Ctx<'js>,
+    function: &Function<'js>,
+    argument: &Value<'js>,
+) -> Ended {
     loop {
         let fed = core.call(Call::Iterate);
         if let Some(ended) = stopped(core) {
@@ -205,7 +249,9 @@ fn iterate<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, function: &Function<'js>, argum
         }
         // An interrupt between two iterations interrupts nothing.
         core.ending.take();
-        let Reply::Begin(permit) = fed.reply else { continue };
+        let Reply::Begin(permit) = fed.reply else {
+            continue;
+        };
         let began_us = core.now_us.get();
         // Fails only when memory does; the script will see that itself.
         let _ = ctx.globals().set("__ITER", permit.in_vu as f64);
@@ -238,9 +284,16 @@ fn tidy(core: &Rc<Core>, ctx: &Ctx<'_>) {
 }
 
 /// Calls a function and waits for all it has begun.
-fn run<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, function: &Function<'js>, argument: &Value<'js>) -> Result<Value<'js>, Failure> {
+fn run<'js>(
+    core: &Rc<Core>,
+    ctx: &Ctx<'js>,
+    function: &Function<'js>,
+    argument: &Value<'js>,
+) -> Result<Value<'js>, Failure> {
     let mut args = Args::new(ctx.clone(), 1);
-    let outcome = args.push_arg(argument.clone()).and_then(|()| function.call_arg::<Value<'js>>(args));
+    let outcome = args
+        .push_arg(argument.clone())
+        .and_then(|()| function.call_arg::<Value<'js>>(args));
     match outcome {
         Ok(value) => settle(core, ctx, value),
         Err(error) => Err(failure(core, ctx, &error)),
@@ -251,8 +304,14 @@ fn run<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, function: &Function<'js>, argument:
 fn settle<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, value: Value<'js>) -> Result<Value<'js>, Failure> {
     let promise = Promise::from_value(value.clone()).ok();
     loop {
-        if let Some(promise) = promise.as_ref().filter(|promise| promise.state() == PromiseState::Rejected) {
-            let error = promise.result::<Value<'js>>().and_then(Result::err).unwrap_or(rquickjs::Error::Exception);
+        if let Some(promise) = promise
+            .as_ref()
+            .filter(|promise| promise.state() == PromiseState::Rejected)
+        {
+            let error = promise
+                .result::<Value<'js>>()
+                .and_then(Result::err)
+                .unwrap_or(rquickjs::Error::Exception);
             return Err(failure(core, ctx, &error));
         }
         if core.ending.borrow().is_some() {

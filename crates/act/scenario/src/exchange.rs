@@ -38,7 +38,11 @@ impl Exchange {
 
     /// The parts the journal must keep, as far as is known now.
     pub(crate) fn needed(&self) -> u8 {
-        if self.gone.get() { self.seen.get() } else { self.kept }
+        if self.gone.get() {
+            self.seen.get()
+        } else {
+            self.kept
+        }
     }
 
     /// Whether nothing about it will change any more.
@@ -47,7 +51,10 @@ impl Exchange {
     }
 
     pub(crate) fn body_bytes(&self) -> usize {
-        self.outcome.borrow().as_ref().map_or(0, |response| response.body.len())
+        self.outcome
+            .borrow()
+            .as_ref()
+            .map_or(0, |response| response.body.len())
     }
 }
 

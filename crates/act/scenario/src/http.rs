@@ -68,7 +68,11 @@ impl Expected {
     /// Whether a status is expected; `None` when nobody judges. A transport error has status 0.
     pub fn judge(&self, status: u16) -> Option<bool> {
         match self {
-            Self::Statuses(ranges) => Some(ranges.iter().any(|&(low, high)| (low..=high).contains(&status))),
+            Self::Statuses(ranges) => Some(
+                ranges
+                    .iter()
+                    .any(|&(low, high)| (low..=high).contains(&status)),
+            ),
             Self::Unjudged => None,
         }
     }

@@ -26,7 +26,11 @@ impl Cookie {
         let value = value.trim();
         let mut cookie = Self {
             name: name.trim().into(),
-            value: value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(value).into(),
+            value: value
+                .strip_prefix('"')
+                .and_then(|inner| inner.strip_suffix('"'))
+                .unwrap_or(value)
+                .into(),
             ..Self::default()
         };
         if cookie.name.is_empty() {
@@ -74,11 +78,16 @@ impl Jar {
         }
         match cookie.max_age_s {
             Some(seconds) if seconds <= 0 => cookie.expires_us = Some(0),
-            Some(seconds) => cookie.expires_us = Some(now_us.saturating_add((seconds.unsigned_abs()).saturating_mul(1_000_000))),
+            Some(seconds) => {
+                cookie.expires_us =
+                    Some(now_us.saturating_add((seconds.unsigned_abs()).saturating_mul(1_000_000)))
+            }
             None => {}
         }
         let same = |stored: &Stored| {
-            stored.cookie.name == cookie.name && stored.cookie.domain == cookie.domain && stored.cookie.path == cookie.path
+            stored.cookie.name == cookie.name
+                && stored.cookie.domain == cookie.domain
+                && stored.cookie.path == cookie.path
         };
         let place = self.0.iter().position(same);
         let dead = cookie.expires_us.is_some_and(|at| at <= now_us);
@@ -104,12 +113,16 @@ impl Jar {
                 let cookie = &stored.cookie;
                 cookie.expires_us.is_none_or(|at| at > now_us)
                     && (secure || !cookie.secure)
-                    && (cookie.domain == host || !stored.host_only && domain_matches(&host, &cookie.domain))
+                    && (cookie.domain == host
+                        || !stored.host_only && domain_matches(&host, &cookie.domain))
                     && path_matches(url.path(), &cookie.path)
             })
             .collect();
         found.sort_by_key(|stored| std::cmp::Reverse(stored.cookie.path.len()));
-        found.iter().map(|stored| (stored.cookie.name.as_str(), stored.cookie.value.as_str())).collect()
+        found
+            .iter()
+            .map(|stored| (stored.cookie.name.as_str(), stored.cookie.value.as_str()))
+            .collect()
     }
 
     /// Forgets the cookies that would be sent to a URL: all, or those of one name.
@@ -135,11 +148,15 @@ fn is_address(host: &str) -> bool {
 
 fn domain_matches(host: &str, domain: &str) -> bool {
     host == domain
-        || !is_address(host) && host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+        || !is_address(host)
+            && host
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.ends_with('.'))
 }
 
 fn path_matches(path: &str, of_cookie: &str) -> bool {
-    path.strip_prefix(of_cookie).is_some_and(|rest| rest.is_empty() || of_cookie.ends_with('/') || rest.starts_with('/'))
+    path.strip_prefix(of_cookie)
+        .is_some_and(|rest| rest.is_empty() || of_cookie.ends_with('/') || rest.starts_with('/'))
 }
 
 fn default_path(path: &str) -> &str {
@@ -152,12 +169,16 @@ fn default_path(path: &str) -> &str {
 /// A date as cookies have it (RFC 6265, 5.1.1), in microseconds since 1970; earlier ones are 0.
 fn parse_date(text: &str) -> Option<u64> {
     let (mut time, mut day, mut month, mut year) = (None, None, None, None);
-    for token in text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').filter(|token| !token.is_empty()) {
+    for token in text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != ':')
+        .filter(|token| !token.is_empty())
+    {
         let number = token.parse::<u64>().ok();
         if time.is_none() && token.contains(':') {
             let mut parts = token.split(':').map(|part| part.parse::<u64>().ok());
             let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next()??);
-            time = (hours < 24 && minutes < 60 && seconds < 61).then_some(hours * 3600 + minutes * 60 + seconds);
+            time = (hours < 24 && minutes < 60 && seconds < 61)
+                .then_some(hours * 3600 + minutes * 60 + seconds);
         } else if let (None, Some(number), true) = (day, number, token.len() <= 2) {
             day = Some(number);
         } else if let (None, Some(found)) = (month, month_of(token)) {
@@ -178,14 +199,21 @@ fn parse_date(text: &str) -> Option<u64> {
     let shifted = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + day_of_year;
-    Some(days.saturating_sub(719_468) * 86_400_000_000 + if days < 719_468 { 0 } else { time * 1_000_000 })
+    Some(
+        days.saturating_sub(719_468) * 86_400_000_000
+            + if days < 719_468 { 0 } else { time * 1_000_000 },
+    )
 }
 
 fn month_of(token: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] =
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    const MONTHS: [&str; 12] = [
+        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    ];
     let start = token.get(..3)?.to_ascii_lowercase();
-    MONTHS.iter().position(|month| *month == start).map(|index| index as u64 + 1)
+    MONTHS
+        .iter()
+        .position(|month| *month == start)
+        .map(|index| index as u64 + 1)
 }
 
 #[cfg(test)]
@@ -208,20 +236,47 @@ mod tests {
     fn cookies_go_where_they_belong() {
         let jar = jar(
             "http://shop.example/cart/items",
-            &["a=1", "b=2; Path=/", "c=3; Domain=.example", "d=4; Domain=other.example", "e=5; Secure; Path=/", "f=6; Max-Age=10; Path=/"],
+            &[
+                "a=1",
+                "b=2; Path=/",
+                "c=3; Domain=.example",
+                "d=4; Domain=other.example",
+                "e=5; Secure; Path=/",
+                "f=6; Max-Age=10; Path=/",
+            ],
         );
         let of = |to: &str, now| jar.of(&url(to), now);
-        assert_eq!(of("http://shop.example/cart", 1_000_000), [("a", "1"), ("c", "3"), ("b", "2"), ("f", "6")]);
+        assert_eq!(
+            of("http://shop.example/cart", 1_000_000),
+            [("a", "1"), ("c", "3"), ("b", "2"), ("f", "6")]
+        );
         assert_eq!(of("http://shop.example/carthage", 11_000_000), [("b", "2")]);
-        assert_eq!(of("https://shop.example/", 12_000_000), [("b", "2"), ("e", "5")]);
+        assert_eq!(
+            of("https://shop.example/", 12_000_000),
+            [("b", "2"), ("e", "5")]
+        );
         assert_eq!(of("http://www.example/cart/x", 1), [("c", "3")]);
     }
 
     #[test]
     fn a_cookie_is_replaced_and_dies() {
-        let mut jar = jar("http://127.0.0.1:80/", &["a=1", "a=\"2\"", "b=1; Expires=Wed, 21 Oct 2015 07:28:00 GMT"]);
-        assert_eq!(jar.of(&url("http://127.0.0.1:8080/"), 1_000_000), [("a", "2"), ("b", "1")]);
-        jar.set(&url("http://127.0.0.1/"), Cookie::parse("b=; Max-Age=0").unwrap(), 5);
+        let mut jar = jar(
+            "http://127.0.0.1:80/",
+            &[
+                "a=1",
+                "a=\"2\"",
+                "b=1; Expires=Wed, 21 Oct 2015 07:28:00 GMT",
+            ],
+        );
+        assert_eq!(
+            jar.of(&url("http://127.0.0.1:8080/"), 1_000_000),
+            [("a", "2"), ("b", "1")]
+        );
+        jar.set(
+            &url("http://127.0.0.1/"),
+            Cookie::parse("b=; Max-Age=0").unwrap(),
+            5,
+        );
         jar.remove(&url("http://127.0.0.1/"), Some("a"));
         assert!(jar.of(&url("http://127.0.0.1:8080/"), 1).is_empty());
     }
@@ -229,7 +284,11 @@ mod tests {
     #[test]
     fn dates_are_read_in_all_three_forms() {
         let expected = Some(1_445_412_480_000_000);
-        for text in ["Wed, 21 Oct 2015 07:28:00 GMT", "Wednesday, 21-Oct-15 07:28:00 GMT", "Wed Oct 21 07:28:00 2015"] {
+        for text in [
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+            "Wednesday, 21-Oct-15 07:28:00 GMT",
+            "Wed Oct 21 07:28:00 2015",
+        ] {
             assert_eq!(parse_date(text), expected, "{text}");
         }
         assert_eq!(parse_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));

@@ -27,7 +27,10 @@ pub(crate) enum Given {
     /// A fingerprint of the requests, and their outcomes.
     Exchanges(u16, Vec<Rc<Exchange>>),
     /// An interrupt of a computation, and when: after so many polls.
-    Stop { polls: u64, reason: String },
+    Stop {
+        polls: u64,
+        reason: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -70,7 +73,9 @@ impl Record {
                 reason,
             },
             Reply::Responses(outcomes) => {
-                let exchanges = outcomes.into_iter().map(|outcome| Rc::new(Exchange::new(outcome, part::ALL)));
+                let exchanges = outcomes
+                    .into_iter()
+                    .map(|outcome| Rc::new(Exchange::new(outcome, part::ALL)));
                 Given::Exchanges(0, exchanges.collect())
             }
             reply => Given::Reply(reply),
@@ -198,7 +203,10 @@ impl Journal {
             .waiting
             .iter()
             .map(|entry| match &entry.given {
-                Given::Exchanges(_, exchanges) => exchanges.iter().map(|exchange| exchange.body_bytes() + 512).sum(),
+                Given::Exchanges(_, exchanges) => exchanges
+                    .iter()
+                    .map(|exchange| exchange.body_bytes() + 512)
+                    .sum(),
                 _ => 64,
             })
             .sum();
@@ -225,7 +233,10 @@ impl Journal {
             from,
             to,
             log: self.log[usize::try_from(from.bytes).unwrap_or(usize::MAX)..].to_vec(),
-            blobs: self.table.blobs[usize::try_from(from.blobs).unwrap_or(usize::MAX)..].iter().map(|blob| blob.to_vec()).collect(),
+            blobs: self.table.blobs[usize::try_from(from.blobs).unwrap_or(usize::MAX)..]
+                .iter()
+                .map(|blob| blob.to_vec())
+                .collect(),
         }
     }
 
@@ -236,7 +247,10 @@ impl Journal {
     }
 
     pub(crate) fn all(&self) -> Tail {
-        debug_assert!(self.waiting.is_empty(), "a journal to be replayed is made with `extend`");
+        debug_assert!(
+            self.waiting.is_empty(),
+            "a journal to be replayed is made with `extend`"
+        );
         self.since(Position::default())
     }
 
@@ -275,7 +289,10 @@ impl Journal {
         self.settle(true);
         let here = self.position();
         if tail.from != here {
-            return Err(format!("it goes on after answer {}, but there are {}", tail.from.answers, here.answers));
+            return Err(format!(
+                "it goes on after answer {}, but there are {}",
+                tail.from.answers, here.answers
+            ));
         }
         let blobs_before = self.table.blobs.len();
         for blob in &tail.blobs {
@@ -285,21 +302,31 @@ impl Journal {
             rest: &tail.log,
             table: &self.table,
         };
-        let (mut entries, mut last_us, mut last_permit) = (Vec::new(), self.last_us, self.last_permit);
+        let (mut entries, mut last_us, mut last_permit) =
+            (Vec::new(), self.last_us, self.last_permit);
         while !eye.rest.is_empty() {
             match eye.entry(&mut last_us, &mut last_permit) {
                 Some(entry) => entries.push(entry),
                 None => {
                     self.table.blobs.truncate(blobs_before);
-                    self.table.by_hash.retain(|_, id| (*id as usize) < blobs_before);
-                    return Err(format!("answer {} cannot be read", here.answers + entries.len() as u64));
+                    self.table
+                        .by_hash
+                        .retain(|_, id| (*id as usize) < blobs_before);
+                    return Err(format!(
+                        "answer {} cannot be read",
+                        here.answers + entries.len() as u64
+                    ));
                 }
             }
         }
         self.log.extend_from_slice(&tail.log);
         (self.last_us, self.last_permit) = (last_us, last_permit);
         self.answers += entries.len() as u64;
-        if self.position() == tail.to { Ok(entries) } else { Err("it ends elsewhere than it says".into()) }
+        if self.position() == tail.to {
+            Ok(entries)
+        } else {
+            Err("it ends elsewhere than it says".into())
+        }
     }
 
     /// A journal of what another gave out from its beginning.
@@ -327,7 +354,9 @@ const FAILED: u8 = 0x80;
 
 /// Headers that a machine reads itself.
 fn is_own(name: &str) -> bool {
-    ["location", "set-cookie", "content-encoding"].iter().any(|own| name.eq_ignore_ascii_case(own))
+    ["location", "set-cookie", "content-encoding"]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own))
 }
 
 fn numbers(permit: &Permit) -> [u64; 9] {
@@ -428,7 +457,13 @@ impl Pen<'_> {
     fn response(&mut self, response: &Response, parts: u8) {
         self.number(u64::from(response.status));
         let kept = |name: &str| parts & part::HEADERS != 0 || is_own(name);
-        self.number(response.headers.iter().filter(|(name, _)| kept(name)).count() as u64);
+        self.number(
+            response
+                .headers
+                .iter()
+                .filter(|(name, _)| kept(name))
+                .count() as u64,
+        );
         for (name, value) in response.headers.iter().filter(|(name, _)| kept(name)) {
             self.bytes(name.as_bytes());
             self.bytes(value.as_bytes());
@@ -511,7 +546,9 @@ impl Eye<'_> {
             WOKEN => Given::Reply(Reply::Woken),
             NOW => Given::Reply(Reply::Now),
             BEGIN => Given::Reply(Reply::Begin(self.permit(last_permit)?)),
-            INTERRUPT => Given::Reply(Reply::Interrupt { reason: self.text()? }),
+            INTERRUPT => Given::Reply(Reply::Interrupt {
+                reason: self.text()?,
+            }),
             STOP => Given::Stop {
                 polls: self.number()?,
                 reason: self.text()?,
@@ -519,7 +556,8 @@ impl Eye<'_> {
             EXCHANGES => {
                 let print = u16::from_le_bytes([self.byte()?, self.byte()?]);
                 let count = self.number()?;
-                let exchanges: Option<Vec<_>> = (0..count).map(|_| self.exchange().map(Rc::new)).collect();
+                let exchanges: Option<Vec<_>> =
+                    (0..count).map(|_| self.exchange().map(Rc::new)).collect();
                 Given::Exchanges(print, exchanges?)
             }
             _ => return None,

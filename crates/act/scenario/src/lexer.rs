@@ -84,7 +84,9 @@ impl Lexer<'_> {
         let Some(c) = self.next() else { return false };
         match c {
             c if c.is_whitespace() => {}
-            '/' if self.chars.peek() == Some(&'/') => while self.next().is_some_and(|c| c != '\n') {},
+            '/' if self.chars.peek() == Some(&'/') => {
+                while self.next().is_some_and(|c| c != '\n') {}
+            }
             '/' if self.chars.peek() == Some(&'*') => self.block_comment(),
             '#' if at == (1, 1) => while self.next().is_some_and(|c| c != '\n') {},
             '/' if self.regex_may_follow() => {
@@ -201,7 +203,8 @@ impl Lexer<'_> {
     /// Whether a `/` begins a regular expression rather than divides.
     fn regex_may_follow(&self) -> bool {
         const BEFORE: [&str; 13] = [
-            "return", "typeof", "case", "in", "of", "delete", "void", "throw", "new", "else", "do", "await", "yield",
+            "return", "typeof", "case", "in", "of", "delete", "void", "throw", "new", "else", "do",
+            "await", "yield",
         ];
         match self.tokens.last().map(|token| &token.kind) {
             None => true,
@@ -219,9 +222,15 @@ mod tests {
     #[test]
     fn only_code_is_seen() {
         let source = "a /* b */ // c\n 'd' `e ${f + `${g}`} h`; /i['\"]/.j; k / l / m; x = {n: 1}";
-        let words: Vec<String> = tokens(source).into_iter().filter_map(|token| token.word().map(str::to_string)).collect();
+        let words: Vec<String> = tokens(source)
+            .into_iter()
+            .filter_map(|token| token.word().map(str::to_string))
+            .collect();
         assert_eq!(words, ["a", "f", "g", "j", "k", "l", "m", "x", "n"]);
-        let at = tokens("a\n  b").into_iter().map(|token| (token.line, token.column)).collect::<Vec<_>>();
+        let at = tokens("a\n  b")
+            .into_iter()
+            .map(|token| (token.line, token.column))
+            .collect::<Vec<_>>();
         assert_eq!(at, [(1, 1), (2, 3)]);
     }
 }

@@ -35,7 +35,10 @@ mod turns;
 pub use birth::{Birth, MEMORY_LIMIT_BYTES, Role, ScenarioInfo};
 pub use bundle::Bundle;
 pub use call::{Answer, Around, Call, Ended, Permit, Reply};
-pub use http::{Expected, Outcome, Request, Response, ResponseType, TIMEOUT_US, Timings, TransportError, error_code};
+pub use http::{
+    Expected, Outcome, Request, Response, ResponseType, TIMEOUT_US, Timings, TransportError,
+    error_code,
+};
 pub use journal::{Journal, Position, Record, Tail};
 pub use machine::{BirthError, Diverged, Machine, Step};
 pub use note::{Failure, FailureKind, Level, MetricKind, Note, Sample};

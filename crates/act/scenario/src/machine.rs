@@ -43,7 +43,9 @@ pub struct Step {
 #[derive(Debug, thiserror::Error)]
 pub enum BirthError {
     /// The system gave no memory for its stack.
-    #[error("no stack for a scenario thread: {0}; see vm.max_map_count and the limit of address space")]
+    #[error(
+        "no stack for a scenario thread: {0}; see vm.max_map_count and the limit of address space"
+    )]
     Stack(#[from] std::io::Error),
 }
 
@@ -87,7 +89,10 @@ pub struct Machine {
 impl std::fmt::Debug for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (vu, waits_for) = (self.core.birth.vu, self.waits_for.as_ref().map(Call::kind));
-        f.debug_struct("Machine").field("vu", &vu).field("waits_for", &waits_for).finish_non_exhaustive()
+        f.debug_struct("Machine")
+            .field("vu", &vu)
+            .field("waits_for", &waits_for)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,12 +104,19 @@ impl Machine {
     pub fn new(script: &Script, birth: Birth) -> Result<Self, BirthError> {
         let core = Rc::new(Core::new(script, birth));
         let own = core.clone();
-        let stack = Coroutine::with_stack(DefaultStack::new(STACK_BYTES)?, move |yielder, first: Fed| {
-            own.enter(yielder);
-            own.hear(&first);
-            own.born_us.set(first.at_us);
-            if own.ending.borrow().is_some() { Ended::Terminated } else { live(&own) }
-        });
+        let stack = Coroutine::with_stack(
+            DefaultStack::new(STACK_BYTES)?,
+            move |yielder, first: Fed| {
+                own.enter(yielder);
+                own.hear(&first);
+                own.born_us.set(first.at_us);
+                if own.ending.borrow().is_some() {
+                    Ended::Terminated
+                } else {
+                    live(&own)
+                }
+            },
+        );
         Ok(Self {
             core,
             stack: ManuallyDrop::new(stack),
@@ -120,22 +132,35 @@ impl Machine {
     /// # Panics
     /// When the reply does not fit the call, the machine has ended, or its replay is not finished: mistakes of the caller.
     pub fn resume(&mut self, answer: Answer) -> Step {
-        assert!(self.held_back.is_none() && !self.core.replaying.get(), "a replay is to be finished before the machine goes on");
+        assert!(
+            self.held_back.is_none() && !self.core.replaying.get(),
+            "a replay is to be finished before the machine goes on"
+        );
         let Answer { at_us, reply } = answer;
         let fits = match &self.waits_for {
             None => matches!(reply, Reply::Resume | Reply::Terminate),
             Some(call) => reply.fits(call),
         };
         let waits_for = self.waits_for.as_ref().map_or("start", Call::kind);
-        assert!(fits, "a machine that waits for '{waits_for}' was answered '{}'", reply.kind());
+        assert!(
+            fits,
+            "a machine that waits for '{waits_for}' was answered '{}'",
+            reply.kind()
+        );
         let at_us = at_us.max(self.core.now_us.get());
         let given = self.given(reply);
         if self.is_recorded(&given) {
-            self.journal.append(Entry { at_us, given: given.clone() });
+            self.journal.append(Entry {
+                at_us,
+                given: given.clone(),
+            });
         }
         self.feed(at_us, given);
         Step {
-            call: self.waits_for.clone().unwrap_or(Call::Ended(Ended::Terminated)),
+            call: self
+                .waits_for
+                .clone()
+                .unwrap_or(Call::Ended(Ended::Terminated)),
             notes: self.core.notes.take(),
         }
     }
@@ -144,20 +169,25 @@ impl Machine {
         match reply {
             Reply::Responses(outcomes) => {
                 let print = self.waits_for.as_ref().map_or(0, print);
-                let exchanges = outcomes.into_iter().map(|outcome| Rc::new(Exchange::new(outcome, part::ALL)));
+                let exchanges = outcomes
+                    .into_iter()
+                    .map(|outcome| Rc::new(Exchange::new(outcome, part::ALL)));
                 Given::Exchanges(print, exchanges.collect())
             }
-            Reply::Interrupt { reason } if matches!(self.waits_for, Some(Call::Pause { .. })) => Given::Stop {
-                polls: self.core.polls.get(),
-                reason,
-            },
+            Reply::Interrupt { reason } if matches!(self.waits_for, Some(Call::Pause { .. })) => {
+                Given::Stop {
+                    polls: self.core.polls.get(),
+                    reason,
+                }
+            }
             reply => Given::Reply(reply),
         }
     }
 
     fn is_recorded(&self, given: &Given) -> bool {
         let paused = matches!(self.waits_for, Some(Call::Pause { .. }));
-        !matches!(given, Given::Reply(Reply::Terminate)) && !(paused && matches!(given, Given::Reply(Reply::Resume)))
+        !matches!(given, Given::Reply(Reply::Terminate))
+            && !(paused && matches!(given, Given::Reply(Reply::Resume)))
     }
 
     fn feed(&mut self, at_us: u64, given: Given) {
@@ -166,7 +196,11 @@ impl Machine {
             Given::Exchanges(_, exchanges) => (Reply::Responses(Vec::new()), exchanges),
             Given::Stop { reason, .. } => (Reply::Interrupt { reason }, Vec::new()),
         };
-        let call = match self.stack.resume(Fed { at_us, reply, exchanges }) {
+        let call = match self.stack.resume(Fed {
+            at_us,
+            reply,
+            exchanges,
+        }) {
             CoroutineResult::Yield(call) => call,
             CoroutineResult::Return(ended) => Call::Ended(ended),
         };
@@ -227,7 +261,10 @@ impl Machine {
     ///
     /// # Errors
     /// When they do not belong to the machine.
-    pub fn replay_records(&mut self, records: impl IntoIterator<Item = Record>) -> Result<(), Diverged> {
+    pub fn replay_records(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<(), Diverged> {
         for record in records {
             let entry = record.into_entry();
             self.journal.append(entry.clone());
@@ -300,7 +337,10 @@ impl Machine {
         match &self.waits_for {
             None => "has not begun".into(),
             Some(Call::Http(requests)) => {
-                let shown: Vec<_> = requests.iter().map(|request| format!("{} {}", request.method, request.url)).collect();
+                let shown: Vec<_> = requests
+                    .iter()
+                    .map(|request| format!("{} {}", request.method, request.url))
+                    .collect();
                 format!("sends {}", shown.join(", "))
             }
             Some(Call::Ended(_)) => "has ended".into(),

@@ -24,7 +24,10 @@ impl Settings {
         Self {
             throws: is("throw"),
             keeps_cookies: is("noCookiesReset"),
-            redirects: options["maxRedirects"].as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(10),
+            redirects: options["maxRedirects"]
+                .as_u64()
+                .and_then(|count| u32::try_from(count).ok())
+                .unwrap_or(10),
             discards_bodies: is("discardResponseBodies"),
             user_agent: agent,
         }

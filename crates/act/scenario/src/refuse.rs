@@ -23,7 +23,13 @@ impl Refusal {
     pub(crate) fn all(refusals: &[Self]) -> String {
         let mut text = String::new();
         for (number, refusal) in refusals.iter().enumerate() {
-            let _ = write!(text, "{}{}: {}", if number == 0 { "" } else { "\n" }, refusal.at, refusal.what);
+            let _ = write!(
+                text,
+                "{}{}: {}",
+                if number == 0 { "" } else { "\n" },
+                refusal.at,
+                refusal.what
+            );
         }
         text
     }
@@ -55,7 +61,10 @@ pub(crate) fn module(name: &str, source: &str) -> Looked {
         aliases: BTreeMap::new(),
         modules: BTreeMap::new(),
     };
-    if std::path::Path::new(name).extension().is_some_and(|ending| ending == "ts" || ending == "tsx") {
+    if std::path::Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending == "ts" || ending == "tsx")
+    {
         let what = "TypeScript is not supported: compile it to JavaScript first".to_string();
         look.found.refusals.push(Refusal {
             at: name.into(),
@@ -99,11 +108,16 @@ impl Look<'_> {
         }
         match self.word(at) {
             Some("import") if self.is(at + 1, '(') => {
-                self.refuse(at, "import() is not supported: import the module at the top of the file".into());
+                self.refuse(
+                    at,
+                    "import() is not supported: import the module at the top of the file".into(),
+                );
             }
             Some("import") if !self.is(at + 1, '.') && !self.is(at + 1, ':') => self.import(at),
             Some("export") if self.is(at + 1, '{') || self.is(at + 1, '*') => self.export(at),
-            Some("require") if self.is(at + 1, '(') && self.word(at.wrapping_sub(1)) != Some("function") => {
+            Some("require")
+                if self.is(at + 1, '(') && self.word(at.wrapping_sub(1)) != Some("function") =>
+            {
                 self.refuse(at, "require() is not supported: use import".into());
             }
             _ => {}
@@ -111,7 +125,12 @@ impl Look<'_> {
     }
 
     fn import(&mut self, at: usize) {
-        if let Some(module) = self.tokens.get(at + 1).and_then(Token::text).map(str::to_string) {
+        if let Some(module) = self
+            .tokens
+            .get(at + 1)
+            .and_then(Token::text)
+            .map(str::to_string)
+        {
             self.wants(at + 1, &module);
             return;
         }
@@ -131,8 +150,17 @@ impl Look<'_> {
             }
             next += 1;
         }
-        let Some(module) = self.tokens.get(next + 1).and_then(Token::text).map(str::to_string) else { return };
-        let Some(exports) = self.wants(next + 1, &module) else { return };
+        let Some(module) = self
+            .tokens
+            .get(next + 1)
+            .and_then(Token::text)
+            .map(str::to_string)
+        else {
+            return;
+        };
+        let Some(exports) = self.wants(next + 1, &module) else {
+            return;
+        };
         for alias in whole {
             self.modules.insert(alias.clone(), module.clone());
             self.aliases.insert(alias, exports);
@@ -151,9 +179,16 @@ impl Look<'_> {
     fn names(&self, from: usize, names: &mut Vec<(String, String, usize)>) -> usize {
         let mut at = from;
         while at < self.tokens.len() && !self.is(at, '}') {
-            let name = self.word(at).or_else(|| self.tokens[at].text()).map(str::to_string);
+            let name = self
+                .word(at)
+                .or_else(|| self.tokens[at].text())
+                .map(str::to_string);
             if let Some(name) = name {
-                let alias = if self.word(at + 1) == Some("as") { self.word(at + 2).map(str::to_string) } else { None };
+                let alias = if self.word(at + 1) == Some("as") {
+                    self.word(at + 2).map(str::to_string)
+                } else {
+                    None
+                };
                 let step = if alias.is_some() { 2 } else { 0 };
                 names.push((name.clone(), alias.unwrap_or(name), at));
                 at += step;
@@ -165,15 +200,28 @@ impl Look<'_> {
 
     fn export(&mut self, at: usize) {
         let mut names = Vec::new();
-        let mut next = if self.is(at + 1, '{') { self.names(at + 2, &mut names) + 1 } else { at + 2 };
+        let mut next = if self.is(at + 1, '{') {
+            self.names(at + 2, &mut names) + 1
+        } else {
+            at + 2
+        };
         if self.word(next) == Some("as") {
             next += 2;
         }
         if self.word(next) != Some("from") {
             return;
         }
-        let Some(module) = self.tokens.get(next + 1).and_then(Token::text).map(str::to_string) else { return };
-        let Some(exports) = self.wants(next + 1, &module) else { return };
+        let Some(module) = self
+            .tokens
+            .get(next + 1)
+            .and_then(Token::text)
+            .map(str::to_string)
+        else {
+            return;
+        };
+        let Some(exports) = self.wants(next + 1, &module) else {
+            return;
+        };
         for (name, _, at) in names {
             if name != "default" && !exports.contains(&name.as_str()) {
                 self.refuse(at, lacking(&module, &name, exports));
@@ -187,11 +235,18 @@ impl Look<'_> {
             return Some(exports);
         }
         let remote = module.starts_with("https://") || module.starts_with("http://");
-        if remote || module.starts_with("jslib.") || module.starts_with("cdnjs.com") || module.starts_with("github.com") {
+        if remote
+            || module.starts_with("jslib.")
+            || module.starts_with("cdnjs.com")
+            || module.starts_with("github.com")
+        {
             self.refuse(at, format!("'{module}' is on the network, from where nothing is imported: download it and import the local file"));
         } else if module == "k6" || module.starts_with("k6/") {
             let known = api::MODULES.join(", ");
-            self.refuse(at, format!("the module '{module}' is not supported; there are: {known}"));
+            self.refuse(
+                at,
+                format!("the module '{module}' is not supported; there are: {known}"),
+            );
         } else {
             match resolve(self.name, module) {
                 Ok(name) => {
@@ -215,7 +270,11 @@ impl Look<'_> {
                 if self.word(at) != Some(alias.as_str()) || self.after_dot(at) {
                     continue;
                 }
-                let dot = if self.is(at + 1, '?') && self.is(at + 2, '.') { at + 2 } else { at + 1 };
+                let dot = if self.is(at + 1, '?') && self.is(at + 2, '.') {
+                    at + 2
+                } else {
+                    at + 1
+                };
                 let property = if self.is(dot, '.') {
                     self.word(dot + 1).map(str::to_string)
                 } else if self.is(dot, '[') && self.is(dot + 2, ']') {
@@ -224,7 +283,8 @@ impl Look<'_> {
                     None
                 };
                 let Some(property) = property else { continue };
-                let inherited = ["toString", "hasOwnProperty", "default"].contains(&property.as_str());
+                let inherited =
+                    ["toString", "hasOwnProperty", "default"].contains(&property.as_str());
                 if !inherited && !exports.contains(&property.as_str()) {
                     let module = self.modules[&alias].clone();
                     self.refuse(dot + 1, lacking(&module, &property, exports));
@@ -239,9 +299,13 @@ impl Look<'_> {
             if self.word(at) != Some(alias) || self.after_dot(at) {
                 return false;
             }
-            let declared = matches!(self.word(at - 1), Some("const" | "let" | "var" | "function" | "class"));
+            let declared = matches!(
+                self.word(at - 1),
+                Some("const" | "let" | "var" | "function" | "class")
+            );
             let arrow = self.is(at + 1, '=') && self.is(at + 2, '>');
-            let listed = (self.is(at - 1, '(') || self.is(at - 1, ',')) && (self.is(at + 1, ')') || self.is(at + 1, ','));
+            let listed = (self.is(at - 1, '(') || self.is(at - 1, ','))
+                && (self.is(at + 1, ')') || self.is(at + 1, ','));
             declared || arrow || listed && self.is_parameter(at)
         })
     }
@@ -254,7 +318,8 @@ impl Look<'_> {
                 depth += 1;
             } else if self.is(next, ')') {
                 if depth == 0 {
-                    return self.is(next + 1, '{') || self.is(next + 1, '=') && self.is(next + 2, '>');
+                    return self.is(next + 1, '{')
+                        || self.is(next + 1, '=') && self.is(next + 2, '>');
                 }
                 depth -= 1;
             }
@@ -264,30 +329,88 @@ impl Look<'_> {
 }
 
 fn lacking(module: &str, name: &str, exports: &[&str]) -> String {
-    format!("'{name}' of the module '{module}' is not supported; there are: {}", exports.join(", "))
+    format!(
+        "'{name}' of the module '{module}' is not supported; there are: {}",
+        exports.join(", ")
+    )
 }
 
 /// Options that are heeded, or without effect in k6 itself when it runs locally.
 const OPTIONS: [&str; 29] = [
-    "batch", "batchPerHost", "cloud", "discardResponseBodies", "dns", "duration", "ext", "insecureSkipTLSVerify", "iterations",
-    "maxRedirects", "minIterationDuration", "noConnectionReuse", "noCookiesReset", "noUsageReport", "noVUConnectionReuse", "rps",
-    "scenarios", "setupTimeout", "stages", "summaryTimeUnit", "summaryTrendStats", "systemTags", "tags", "teardownTimeout",
-    "thresholds", "throw", "userAgent", "vus", "vusMax",
+    "batch",
+    "batchPerHost",
+    "cloud",
+    "discardResponseBodies",
+    "dns",
+    "duration",
+    "ext",
+    "insecureSkipTLSVerify",
+    "iterations",
+    "maxRedirects",
+    "minIterationDuration",
+    "noConnectionReuse",
+    "noCookiesReset",
+    "noUsageReport",
+    "noVUConnectionReuse",
+    "rps",
+    "scenarios",
+    "setupTimeout",
+    "stages",
+    "summaryTimeUnit",
+    "summaryTrendStats",
+    "systemTags",
+    "tags",
+    "teardownTimeout",
+    "thresholds",
+    "throw",
+    "userAgent",
+    "vus",
+    "vusMax",
 ];
 /// Options of k6 that are not supported.
 const UNSUPPORTED: [&str; 12] = [
-    "blacklistIPs", "blockHostnames", "executionSegment", "executionSegmentSequence", "hosts", "httpDebug", "linger", "localIPs",
-    "paused", "tlsAuth", "tlsCipherSuites", "tlsVersion",
+    "blacklistIPs",
+    "blockHostnames",
+    "executionSegment",
+    "executionSegmentSequence",
+    "hosts",
+    "httpDebug",
+    "linger",
+    "localIPs",
+    "paused",
+    "tlsAuth",
+    "tlsCipherSuites",
+    "tlsVersion",
 ];
-const OF_EVERY_SCENARIO: [&str; 7] = ["executor", "startTime", "gracefulStop", "exec", "env", "tags", "options"];
+const OF_EVERY_SCENARIO: [&str; 7] = [
+    "executor",
+    "startTime",
+    "gracefulStop",
+    "exec",
+    "env",
+    "tags",
+    "options",
+];
 /// The executors, and the keys of each.
 const EXECUTORS: [(&str, &[&str]); 6] = [
     ("shared-iterations", &["vus", "iterations", "maxDuration"]),
     ("per-vu-iterations", &["vus", "iterations", "maxDuration"]),
     ("constant-vus", &["vus", "duration"]),
     ("ramping-vus", &["startVUs", "stages", "gracefulRampDown"]),
-    ("constant-arrival-rate", &["rate", "timeUnit", "duration", "preAllocatedVUs", "maxVUs"]),
-    ("ramping-arrival-rate", &["startRate", "timeUnit", "stages", "preAllocatedVUs", "maxVUs"]),
+    (
+        "constant-arrival-rate",
+        &["rate", "timeUnit", "duration", "preAllocatedVUs", "maxVUs"],
+    ),
+    (
+        "ramping-arrival-rate",
+        &[
+            "startRate",
+            "timeUnit",
+            "stages",
+            "preAllocatedVUs",
+            "maxVUs",
+        ],
+    ),
 ];
 
 /// Looks through the evaluated options of a script.
@@ -301,49 +424,83 @@ pub(crate) fn options(options: &Value, bundle: &Bundle) -> Vec<Refusal> {
         if UNSUPPORTED.contains(&key.as_str()) {
             refusals.push(lines.refuse(&[key], &format!("the option '{key}' is not supported")));
         } else if !OPTIONS.contains(&key.as_str()) {
-            refusals.push(lines.refuse(&[key], &format!("there is no option '{key}'{}", near(key, &OPTIONS))));
+            refusals.push(lines.refuse(
+                &[key],
+                &format!("there is no option '{key}'{}", near(key, &OPTIONS)),
+            ));
         }
     }
-    for (name, scenario) in map.get("scenarios").and_then(Value::as_object).into_iter().flatten() {
+    for (name, scenario) in map
+        .get("scenarios")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         self::scenario(name, scenario, bundle, &lines, &mut refusals);
     }
     let has_scenarios = map.contains_key("scenarios");
     if !has_scenarios && !bundle.exports.iter().any(|export| export == "default") {
-        refusals.push(lines.refuse(&[], "the script exports no default function, and its options name no scenarios"));
+        refusals.push(lines.refuse(
+            &[],
+            "the script exports no default function, and its options name no scenarios",
+        ));
     }
     refusals
 }
 
-fn scenario(name: &str, scenario: &Value, bundle: &Bundle, lines: &Lines, refusals: &mut Vec<Refusal>) {
+fn scenario(
+    name: &str,
+    scenario: &Value,
+    bundle: &Bundle,
+    lines: &Lines,
+    refusals: &mut Vec<Refusal>,
+) {
     let mut refuse = |key: &str, what: String| {
         refusals.push(lines.refuse(&["scenarios", name, key], &what));
     };
     let executor = scenario["executor"].as_str().unwrap_or_default();
     let Some((_, keys)) = EXECUTORS.iter().find(|(known, _)| *known == executor) else {
         let known = EXECUTORS.map(|(known, _)| known);
-        let what = format!("the scenario '{name}' has no executor that is supported ('{executor}'); there are: {}", known.join(", "));
+        let what = format!(
+            "the scenario '{name}' has no executor that is supported ('{executor}'); there are: {}",
+            known.join(", ")
+        );
         refuse("executor", what);
         return;
     };
     for key in scenario.as_object().into_iter().flat_map(|map| map.keys()) {
         if !OF_EVERY_SCENARIO.contains(&key.as_str()) && !keys.contains(&key.as_str()) {
-            let what = format!("the executor '{executor}' of the scenario '{name}' has no '{key}'{}", near(key, keys));
+            let what = format!(
+                "the executor '{executor}' of the scenario '{name}' has no '{key}'{}",
+                near(key, keys)
+            );
             refuse(key, what);
         }
     }
     let exec = scenario["exec"].as_str().unwrap_or("default");
     if !bundle.exports.iter().any(|export| export == exec) {
-        refuse("exec", format!("the scenario '{name}' runs '{exec}', which the script does not export as a function"));
+        refuse(
+            "exec",
+            format!(
+                "the scenario '{name}' runs '{exec}', which the script does not export as a function"
+            ),
+        );
     }
     if scenario["options"].get("browser").is_some() {
-        refuse("options", format!("the scenario '{name}' wants a browser, which is not supported"));
+        refuse(
+            "options",
+            format!("the scenario '{name}' wants a browser, which is not supported"),
+        );
     }
 }
 
 /// A suggestion, where a name is within two edits.
 fn near(wrong: &str, known: &[&str]) -> String {
     let distance = |right: &str| edits(&wrong.to_lowercase(), &right.to_lowercase());
-    let best = known.iter().min_by_key(|right| distance(right)).filter(|right| distance(right) <= 2);
+    let best = known
+        .iter()
+        .min_by_key(|right| distance(right))
+        .filter(|right| distance(right) <= 2);
     best.map_or_else(String::new, |right| format!(": did you mean '{right}'?"))
 }
 
@@ -353,7 +510,9 @@ fn edits(left: &str, right: &str) -> usize {
         let mut diagonal = row[0];
         row[0] = at + 1;
         for (column, b) in right.chars().enumerate() {
-            let next = (diagonal + usize::from(a != b)).min(row[column] + 1).min(row[column + 1] + 1);
+            let next = (diagonal + usize::from(a != b))
+                .min(row[column] + 1)
+                .min(row[column + 1] + 1);
             diagonal = std::mem::replace(&mut row[column + 1], next);
         }
     }
@@ -374,10 +533,15 @@ impl Lines {
             keys: BTreeMap::new(),
         };
         let start = tokens.windows(3).position(|three| {
-            matches!(three[0].word(), Some("const" | "let" | "var")) && three[1].word() == Some("options") && three[2].is('=')
+            matches!(three[0].word(), Some("const" | "let" | "var"))
+                && three[1].word() == Some("options")
+                && three[2].is('=')
         });
         if let Some(start) = start {
-            lines.keys.insert(Vec::new(), (tokens[start + 1].line, tokens[start + 1].column));
+            lines.keys.insert(
+                Vec::new(),
+                (tokens[start + 1].line, tokens[start + 1].column),
+            );
             if tokens.get(start + 3).is_some_and(|token| token.is('{')) {
                 lines.object(&tokens, start + 4, &mut Vec::new());
             }
@@ -390,7 +554,10 @@ impl Lines {
         let mut at_key = true;
         let mut depth = 0_u32;
         while let Some(token) = tokens.get(at) {
-            let key = token.word().or_else(|| token.text()).filter(|_| at_key && depth == 0);
+            let key = token
+                .word()
+                .or_else(|| token.text())
+                .filter(|_| at_key && depth == 0);
             if let Some(key) = key {
                 path.push(key.to_string());
                 self.keys.insert(path.clone(), (token.line, token.column));

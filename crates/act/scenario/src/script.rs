@@ -61,7 +61,11 @@ pub enum LoadError {
 }
 
 fn place(failure: &Failure) -> String {
-    if failure.at.is_empty() { String::new() } else { format!(", at {}", failure.at) }
+    if failure.at.is_empty() {
+        String::new()
+    } else {
+        format!(", at {}", failure.at)
+    }
 }
 
 /// A script that can be run: machines are made of it. Cheap to clone; may be sent to other threads.
@@ -124,7 +128,8 @@ impl Script {
         bundle.options = evaluated["options"].to_string();
         bundle.exports = serde_json::from_value(evaluated["exports"].clone()).unwrap_or_default();
         if let Some(loading) = &trial.0.loading {
-            let found = std::mem::take(&mut *loading.found.lock().unwrap_or_else(PoisonError::into_inner));
+            let found =
+                std::mem::take(&mut *loading.found.lock().unwrap_or_else(PoisonError::into_inner));
             (bundle.files, bundle.shared) = (found.files, found.shared);
         }
         refused(refuse::options(&evaluated["options"], &bundle))?;
@@ -172,16 +177,26 @@ impl Script {
 
     fn found<R>(&self, with: impl FnOnce(&mut Found) -> R) -> Option<R> {
         let loading = self.0.loading.as_ref()?;
-        Some(with(&mut loading.found.lock().unwrap_or_else(PoisonError::into_inner)))
+        Some(with(
+            &mut loading.found.lock().unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 
     pub(crate) fn shared_len(&self, name: &str) -> Option<usize> {
         let known = self.0.bundle.shared.get(name).map(Vec::len);
-        known.or_else(|| self.found(|found| found.shared.get(name).map(Vec::len)).flatten())
+        known.or_else(|| {
+            self.found(|found| found.shared.get(name).map(Vec::len))
+                .flatten()
+        })
     }
 
     pub(crate) fn shared_at(&self, name: &str, at: usize) -> Option<String> {
-        let of = |shared: &BTreeMap<String, Vec<String>>| shared.get(name).and_then(|elements| elements.get(at)).cloned();
+        let of = |shared: &BTreeMap<String, Vec<String>>| {
+            shared
+                .get(name)
+                .and_then(|elements| elements.get(at))
+                .cloned()
+        };
         of(&self.0.bundle.shared).or_else(|| self.found(|found| of(&found.shared)).flatten())
     }
 
@@ -196,10 +211,13 @@ impl Script {
             return Ok(bytes.clone());
         }
         let Some(loading) = &self.0.loading else {
-            return Err(format!("the file '{path}' was not opened when the script was loaded: what it opens must not depend on __VU, time or chance"));
+            return Err(format!(
+                "the file '{path}' was not opened when the script was loaded: what it opens must not depend on __VU, time or chance"
+            ));
         };
         let whole = loading.folder.join(&name);
-        let bytes = std::fs::read(&whole).map_err(|error| format!("cannot open {}: {error}", whole.display()))?;
+        let bytes = std::fs::read(&whole)
+            .map_err(|error| format!("cannot open {}: {error}", whole.display()))?;
         self.found(|found| found.files.insert(name, bytes.clone()));
         Ok(bytes)
     }
@@ -214,16 +232,22 @@ impl Script {
         let mut machine = Machine::new(self, birth)?;
         let mut reply = Reply::Resume;
         loop {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             let at_us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
             reply = match machine.resume(Answer { at_us, reply }).call {
-                Call::Pause { computed_us } if computed_us > LOAD_US => return Err(LoadError::Endless),
+                Call::Pause { computed_us } if computed_us > LOAD_US => {
+                    return Err(LoadError::Endless);
+                }
                 Call::Pause { .. } => Reply::Resume,
                 Call::Sleep { .. } => Reply::Woken,
                 Call::Now => Reply::Now,
                 Call::Ended(Ended::Failed(failure)) => return Err(LoadError::Throws(failure)),
                 Call::Ended(Ended::Returned(json)) => {
-                    return Ok(json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default());
+                    return Ok(json
+                        .and_then(|json| serde_json::from_str(&json).ok())
+                        .unwrap_or_default());
                 }
                 Call::Ended(Ended::Terminated) | Call::Iterate | Call::Http(_) => Reply::Terminate,
             };
@@ -232,7 +256,11 @@ impl Script {
 }
 
 fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
-    if refusals.is_empty() { Ok(()) } else { Err(LoadError::Refused(refusals)) }
+    if refusals.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::Refused(refusals))
+    }
 }
 
 /// Reads the entry and all that it imports; refuses what is not supported, in all of them at once.
@@ -250,10 +278,18 @@ fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadE
             wanted_by,
             reason,
         })?;
-        let source = source.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(source);
+        let source = source
+            .strip_prefix('\u{feff}')
+            .map(str::to_string)
+            .unwrap_or(source);
         let looked = refuse::module(&name, &source);
         refusals.extend(looked.refusals);
-        wanted.extend(looked.imports.into_iter().map(|(module, at)| (module, format!("{at} imports"))));
+        wanted.extend(
+            looked
+                .imports
+                .into_iter()
+                .map(|(module, at)| (module, format!("{at} imports"))),
+        );
         modules.insert(name, source);
     }
     // A syntax error is what to see first; what follows from it is confusing.
@@ -274,13 +310,20 @@ fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadE
 /// Name of the module that `name` means in the module `base`.
 pub(crate) fn resolve(base: &str, name: &str) -> Result<String, String> {
     let name = name.strip_prefix("file://").unwrap_or(name);
-    if base.is_empty() || name == "k6" || name.starts_with("k6/") || name == PRELUDE || name.starts_with('/') {
+    if base.is_empty()
+        || name == "k6"
+        || name.starts_with("k6/")
+        || name == PRELUDE
+        || name.starts_with('/')
+    {
         return Ok(name.into());
     }
     if name.starts_with("./") || name.starts_with("../") {
         return Ok(join(base, name));
     }
-    Err(format!("'{name}' is neither a module of k6 nor a local file: a local file begins with ./ or ../"))
+    Err(format!(
+        "'{name}' is neither a module of k6 nor a local file: a local file begins with ./ or ../"
+    ))
 }
 
 /// A path relative to the folder of a module.
@@ -313,12 +356,20 @@ struct Sources {
 }
 
 impl Loader for Sources {
-    fn load<'js>(&mut self, ctx: &Ctx<'js>, name: &str, _: Option<ImportAttributes<'js>>) -> rquickjs::Result<Module<'js>> {
+    fn load<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        _: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<Module<'js>> {
         if let Some(module) = api::declare(ctx, name) {
             return module;
         }
         let Some(source) = self.modules.get(name) else {
-            return Err(rquickjs::Error::new_loading_message(name, "there is no such module"));
+            return Err(rquickjs::Error::new_loading_message(
+                name,
+                "there is no such module",
+            ));
         };
         declare(ctx, name, source, &self.compiled)
     }
@@ -335,7 +386,9 @@ fn declare<'js>(
         strip_source: true,
         ..WriteOptions::default()
     };
-    compiled.borrow_mut().insert(name.into(), module.write(options)?);
+    compiled
+        .borrow_mut()
+        .insert(name.into(), module.write(options)?);
     Ok(module)
 }
 
@@ -357,12 +410,19 @@ fn compile(bundle: &Bundle) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
 fn compile_alone(bundle: &Bundle) -> Result<(), LoadError> {
     struct Anything;
     impl Loader for Anything {
-        fn load<'js>(&mut self, ctx: &Ctx<'js>, name: &str, _: Option<ImportAttributes<'js>>) -> rquickjs::Result<Module<'js>> {
+        fn load<'js>(
+            &mut self,
+            ctx: &Ctx<'js>,
+            name: &str,
+            _: Option<ImportAttributes<'js>>,
+        ) -> rquickjs::Result<Module<'js>> {
             Module::declare(ctx.clone(), name, "")
         }
     }
     for (name, source) in &bundle.modules {
-        with_compiler(Anything, |ctx| Module::declare(ctx.clone(), name.as_str(), source.as_str()).map(drop))?;
+        with_compiler(Anything, |ctx| {
+            Module::declare(ctx.clone(), name.as_str(), source.as_str()).map(drop)
+        })?;
     }
     Ok(())
 }
@@ -391,9 +451,6 @@ fn with_compiler(
         })
     })
 }
-
-
-
 
 #[cfg(test)]
 mod tests {

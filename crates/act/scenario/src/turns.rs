@@ -45,7 +45,10 @@ impl Turns {
             due_us,
             every_us,
             callback: Persistent::save(ctx, callback),
-            args: args.into_iter().map(|arg| Persistent::save(ctx, arg)).collect(),
+            args: args
+                .into_iter()
+                .map(|arg| Persistent::save(ctx, arg))
+                .collect(),
         });
         self.timers_made
     }
@@ -54,7 +57,13 @@ impl Turns {
         self.timers.retain(|timer| timer.id != id);
     }
 
-    pub(crate) fn add_send<'js>(&mut self, ctx: &Ctx<'js>, plan: Plan, resolve: Function<'js>, reject: Function<'js>) {
+    pub(crate) fn add_send<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        plan: Plan,
+        resolve: Function<'js>,
+        reject: Function<'js>,
+    ) {
         self.sends.push(Send {
             plan,
             resolve: Persistent::save(ctx, resolve),
@@ -85,8 +94,10 @@ pub(crate) fn take<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> rquickjs::Result<boo
 }
 
 fn settle<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, sends: Vec<Send>) -> rquickjs::Result<()> {
-    let (plans, promises): (Vec<_>, Vec<_>) =
-        sends.into_iter().map(|send| (send.plan, (send.resolve, send.reject))).unzip();
+    let (plans, promises): (Vec<_>, Vec<_>) = sends
+        .into_iter()
+        .map(|send| (send.plan, (send.resolve, send.reject)))
+        .unzip();
     let results = fetch::exchange(core, ctx, plans)?;
     for (result, (resolve, reject)) in results.into_iter().zip(promises) {
         let settled = result.response(core, ctx);

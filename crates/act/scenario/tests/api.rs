@@ -17,6 +17,14 @@ fn first() {
     );
     println!("{:?}", world.notes);
     assert_eq!(world.failures(), [""; 0]);
-    assert_eq!(world.checks(), [("is ok".into(), true), ("no".into(), false), ("is ok".into(), true), ("no".into(), false)]);
+    assert_eq!(
+        world.checks(),
+        [
+            ("is ok".into(), true),
+            ("no".into(), false),
+            ("is ok".into(), true),
+            ("no".into(), false)
+        ]
+    );
     let _ = logs;
 }

@@ -27,14 +27,21 @@ pub(crate) fn bytes_of(value: &Value<'_>) -> Result<Option<Vec<u8>>> {
     if value.is_string() {
         return Ok(Some(text(value)?.into_bytes()));
     }
-    let Some(object) = value.as_object() else { return Ok(None) };
+    let Some(object) = value.as_object() else {
+        return Ok(None);
+    };
     if let Some(buffer) = ArrayBuffer::from_object(object.clone()) {
         return Ok(Some(copy(&buffer)));
     }
     if let Ok(view) = TypedArray::<u8>::from_object(object.clone()) {
         let buffer = view.arraybuffer()?;
         let at: usize = view.as_object().get("byteOffset")?;
-        return Ok(Some(copy(&buffer).get(at..at + view.len()).unwrap_or_default().to_vec()));
+        return Ok(Some(
+            copy(&buffer)
+                .get(at..at + view.len())
+                .unwrap_or_default()
+                .to_vec(),
+        ));
     }
     Ok(None)
 }
@@ -80,16 +87,25 @@ fn form<'js>(core: &Core, object: &Object<'js>) -> Result<Body> {
     for property in object.props::<String, Value<'js>>() {
         let (name, value) = property?;
         match value.as_object() {
-            Some(file) if file.contains_key(FILE_MARK)? => fields.push((name, Field::File(file.clone()))),
+            Some(file) if file.contains_key(FILE_MARK)? => {
+                fields.push((name, Field::File(file.clone())))
+            }
             _ if value.is_array() => {
-                for element in value.as_array().into_iter().flat_map(|array| array.iter::<Value<'js>>()) {
+                for element in value
+                    .as_array()
+                    .into_iter()
+                    .flat_map(|array| array.iter::<Value<'js>>())
+                {
                     fields.push((name.clone(), Field::Text(text(&element?)?)));
                 }
             }
             _ => fields.push((name, Field::Text(text(&value)?))),
         }
     }
-    if fields.iter().any(|(_, field)| matches!(field, Field::File(_))) {
+    if fields
+        .iter()
+        .any(|(_, field)| matches!(field, Field::File(_)))
+    {
         return multipart(core, fields);
     }
     // As Go does: by name.
@@ -114,13 +130,20 @@ fn multipart(core: &Core, fields: Vec<(String, Field<'_>)>) -> Result<Body> {
     let quoted = |name: &str| name.replace('\\', "\\\\").replace('"', "\\\"");
     for (name, field) in fields {
         let name = quoted(&name);
-        bytes.extend_from_slice(format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes());
+        bytes.extend_from_slice(
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes(),
+        );
         match field {
-            Field::Text(value) => bytes.extend_from_slice(format!("\r\n\r\n{value}\r\n").as_bytes()),
+            Field::Text(value) => {
+                bytes.extend_from_slice(format!("\r\n\r\n{value}\r\n").as_bytes())
+            }
             Field::File(file) => {
                 let file_name: String = file.get("filename")?;
                 let kind: String = file.get("content_type")?;
-                let head = format!("; filename=\"{}\"\r\nContent-Type: {kind}\r\n\r\n", quoted(&file_name));
+                let head = format!(
+                    "; filename=\"{}\"\r\nContent-Type: {kind}\r\n\r\n",
+                    quoted(&file_name)
+                );
                 bytes.extend_from_slice(head.as_bytes());
                 bytes.extend_from_slice(&bytes_of(&file.get("data")?)?.unwrap_or_default());
                 bytes.extend_from_slice(b"\r\n");
@@ -139,12 +162,23 @@ pub(super) fn file<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Val
     let ctx = params.ctx();
     let data = arg(params, 0);
     if bytes_of(&data)?.is_none() {
-        return Err(throw(ctx, "http.file() wants a string or an ArrayBuffer as its first argument"));
+        return Err(throw(
+            ctx,
+            "http.file() wants a string or an ArrayBuffer as its first argument",
+        ));
     }
     let object = Object::new(ctx.clone())?;
     let (name, kind) = (arg(params, 1), arg(params, 2));
-    let name = if absent(&name) { core.now_us.get().to_string() } else { text(&name)? };
-    let kind = if absent(&kind) { "application/octet-stream".into() } else { text(&kind)? };
+    let name = if absent(&name) {
+        core.now_us.get().to_string()
+    } else {
+        text(&name)?
+    };
+    let kind = if absent(&kind) {
+        "application/octet-stream".into()
+    } else {
+        text(&kind)?
+    };
     object.set("data", data)?;
     object.set("filename", name)?;
     object.set("content_type", kind)?;
@@ -166,7 +200,12 @@ pub(super) fn compress(ctx: &Ctx<'_>, body: &mut Vec<u8>, how: &str) -> Result<S
                 encoder.write_all(body).and_then(|()| encoder.finish())
             }
             other => {
-                return Err(throw(ctx, &format!("the compression '{other}' of a request is not supported: gzip and deflate are")));
+                return Err(throw(
+                    ctx,
+                    &format!(
+                        "the compression '{other}' of a request is not supported: gzip and deflate are"
+                    ),
+                ));
             }
         };
         *body = packed.map_err(|error| throw(ctx, &error.to_string()))?;
@@ -176,19 +215,38 @@ pub(super) fn compress(ctx: &Ctx<'_>, body: &mut Vec<u8>, how: &str) -> Result<S
 }
 
 /// Unpacks a body by its `Content-Encoding`, up to a limit of bytes.
-pub(super) fn unpack(body: &[u8], encoding: &str, limit: usize) -> std::result::Result<Vec<u8>, String> {
+pub(super) fn unpack(
+    body: &[u8],
+    encoding: &str,
+    limit: usize,
+) -> std::result::Result<Vec<u8>, String> {
     let mut bytes = body.to_vec();
-    for name in encoding.rsplit(',').map(str::trim).filter(|name| !name.is_empty() && *name != "identity") {
+    for name in encoding
+        .rsplit(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && *name != "identity")
+    {
         let mut unpacked = Vec::new();
         let room = limit as u64 + 1;
         let read = match name {
-            "gzip" | "x-gzip" => GzDecoder::new(&bytes[..]).take(room).read_to_end(&mut unpacked),
-            "deflate" => ZlibDecoder::new(&bytes[..]).take(room).read_to_end(&mut unpacked),
-            other => return Err(format!("the response's encoding '{other}' is not supported: gzip and deflate are")),
+            "gzip" | "x-gzip" => GzDecoder::new(&bytes[..])
+                .take(room)
+                .read_to_end(&mut unpacked),
+            "deflate" => ZlibDecoder::new(&bytes[..])
+                .take(room)
+                .read_to_end(&mut unpacked),
+            other => {
+                return Err(format!(
+                    "the response's encoding '{other}' is not supported: gzip and deflate are"
+                ));
+            }
         };
         read.map_err(|error| format!("the response's body is no {name}: {error}"))?;
         if unpacked.len() > limit {
-            return Err(format!("the response's body is larger than {} MiB when unpacked", limit >> 20));
+            return Err(format!(
+                "the response's body is larger than {} MiB when unpacked",
+                limit >> 20
+            ));
         }
         bytes = unpacked;
     }

@@ -19,8 +19,19 @@ pub(super) struct Crypto;
 
 impl Builtin for Crypto {
     const EXPORTS: &'static [&'static str] = &[
-        "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha512_224", "sha512_256", "ripemd160", "hmac", "createHash",
-        "createHMAC", "randomBytes",
+        "md5",
+        "sha1",
+        "sha224",
+        "sha256",
+        "sha384",
+        "sha512",
+        "sha512_224",
+        "sha512_256",
+        "ripemd160",
+        "hmac",
+        "createHash",
+        "createHMAC",
+        "randomBytes",
     ];
 
     fn make<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Object<'js>> {
@@ -52,7 +63,9 @@ fn digest<D: Digest>(data: &[u8], key: Option<&[u8]>) -> Option<Vec<u8>>
 where
     D: hmac::digest::core_api::BlockSizeUser,
 {
-    let Some(key) = key else { return Some(D::digest(data).to_vec()) };
+    let Some(key) = key else {
+        return Some(D::digest(data).to_vec());
+    };
     let mut mac = SimpleHmac::<D>::new_from_slice(key).ok()?;
     mac.update(data);
     Some(mac.finalize().into_bytes().to_vec())
@@ -72,7 +85,12 @@ fn compute(ctx: &Ctx<'_>, algorithm: &str, data: &[u8], key: Option<&[u8]>) -> R
         "ripemd160" => digest::<ripemd::Ripemd160>(data, key),
         _ => None,
     };
-    found.ok_or_else(|| throw(ctx, &format!("the hash '{algorithm}' is not supported: those of k6/crypto but md4 are")))
+    found.ok_or_else(|| {
+        throw(
+            ctx,
+            &format!("the hash '{algorithm}' is not supported: those of k6/crypto but md4 are"),
+        )
+    })
 }
 
 fn input(value: &Value<'_>) -> Result<Vec<u8>> {
@@ -80,16 +98,26 @@ fn input(value: &Value<'_>) -> Result<Vec<u8>> {
 }
 
 fn shown<'js>(ctx: &Ctx<'js>, bytes: Vec<u8>, encoding: &Value<'js>) -> Result<Value<'js>> {
-    let encoding = if absent(encoding) { "hex".into() } else { text(encoding)? };
+    let encoding = if absent(encoding) {
+        "hex".into()
+    } else {
+        text(encoding)?
+    };
     match encoding.as_str() {
-        "hex" => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_js(ctx),
+        "hex" => bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .into_js(ctx),
         "base64" => STANDARD.encode(bytes).into_js(ctx),
         "base64url" => URL_SAFE.encode(bytes).into_js(ctx),
         "base64rawurl" => URL_SAFE_NO_PAD.encode(bytes).into_js(ctx),
         "binary" => Ok(ArrayBuffer::new(ctx.clone(), bytes)?.into_value()),
         other => Err(throw(
             ctx,
-            &format!("the output encoding '{other}' is unknown: hex, base64, base64url, base64rawurl and binary are known"),
+            &format!(
+                "the output encoding '{other}' is unknown: hex, base64, base64url, base64rawurl and binary are known"
+            ),
         )),
     }
 }
@@ -104,7 +132,12 @@ fn whole<'js>(params: &Params<'_, 'js>, algorithm: &str) -> Result<Value<'js>> {
 fn hmac<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let key = input(&arg(params, 1))?;
-    let bytes = compute(ctx, &text(&arg(params, 0))?, &input(&arg(params, 2))?, Some(&key))?;
+    let bytes = compute(
+        ctx,
+        &text(&arg(params, 0))?,
+        &input(&arg(params, 2))?,
+        Some(&key),
+    )?;
     shown(ctx, bytes, &arg(params, 3))
 }
 
@@ -112,7 +145,10 @@ fn random_bytes<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<
     let ctx = params.ctx();
     let count = arg(params, 0).get::<rquickjs::Coerced<f64>>()?.0;
     if !(1.0..=1e7).contains(&count) {
-        return Err(throw(ctx, "randomBytes() wants a number of bytes, from 1 to 10,000,000"));
+        return Err(throw(
+            ctx,
+            "randomBytes() wants a number of bytes, from 1 to 10,000,000",
+        ));
     }
     let mut bytes = vec![0; count as usize];
     core.rng.borrow_mut().fill(&mut bytes);
@@ -145,7 +181,11 @@ impl<'js> JsClass<'js> for Hasher {
 
     fn prototype(ctx: &Ctx<'js>) -> Result<Option<Object<'js>>> {
         let object = Object::new(ctx.clone())?;
-        methods(&here(ctx)?, &object, &[("update", update), ("digest", finish)])?;
+        methods(
+            &here(ctx)?,
+            &object,
+            &[("update", update), ("digest", finish)],
+        )?;
         Ok(Some(object))
     }
 }
@@ -158,7 +198,9 @@ fn hasher<'js>(ctx: &Ctx<'js>, algorithm: &Value<'js>, key: Option<Vec<u8>>) -> 
         key,
         data: RefCell::default(),
     };
-    Ok(Class::instance(ctx.clone(), hasher)?.into_inner().into_value())
+    Ok(Class::instance(ctx.clone(), hasher)?
+        .into_inner()
+        .into_value())
 }
 
 fn create_hash<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
@@ -174,13 +216,22 @@ fn this<'js>(params: &Params<'_, 'js>) -> Result<Class<'js, Hasher>> {
 }
 
 fn update<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
-    this(params)?.borrow().data.borrow_mut().extend(input(&arg(params, 0))?);
+    this(params)?
+        .borrow()
+        .data
+        .borrow_mut()
+        .extend(input(&arg(params, 0))?);
     Ok(params.this())
 }
 
 fn finish<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let this = this(params)?;
     let hasher = this.borrow();
-    let bytes = compute(params.ctx(), &hasher.algorithm, &hasher.data.borrow(), hasher.key.as_deref())?;
+    let bytes = compute(
+        params.ctx(),
+        &hasher.algorithm,
+        &hasher.data.borrow(),
+        hasher.key.as_deref(),
+    )?;
     shown(params.ctx(), bytes, &arg(params, 0))
 }

@@ -19,7 +19,11 @@ impl Builtin for Encoding {
 
     fn make<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Object<'js>> {
         let object = Object::new(ctx.clone())?;
-        methods(core, &object, &[("b64encode", encode), ("b64decode", decode)])?;
+        methods(
+            core,
+            &object,
+            &[("b64encode", encode), ("b64decode", decode)],
+        )?;
         Ok(object)
     }
 }
@@ -33,7 +37,12 @@ fn alphabet(ctx: &Ctx<'_>, name: &Value<'_>) -> Result<GeneralPurpose> {
         "rawstd" => Ok(STANDARD_NO_PAD),
         "url" => Ok(URL_SAFE),
         "rawurl" => Ok(URL_SAFE_NO_PAD),
-        other => Err(throw(ctx, &format!("the base64 encoding '{other}' is unknown: std, rawstd, url and rawurl are known"))),
+        other => Err(throw(
+            ctx,
+            &format!(
+                "the base64 encoding '{other}' is unknown: std, rawstd, url and rawurl are known"
+            ),
+        )),
     }
 }
 

@@ -38,12 +38,26 @@ fn scenario<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Object<'js>> {
         core,
         &object,
         &[
-            ("name", |core, params| core.birth.scenario.name.as_str().into_js(params.ctx())),
-            ("executor", |core, params| core.birth.scenario.executor.as_str().into_js(params.ctx())),
-            ("startTime", |core, params| (core.birth.scenario.start_unix_us as f64 / 1_000.0).floor().into_js(params.ctx())),
-            ("progress", |core, params| (f64::from(core.permit.borrow().progress_permille) / 1_000.0).into_js(params.ctx())),
-            ("iterationInInstance", |core, params| count(params, core.permit.borrow().in_instance)),
-            ("iterationInTest", |core, params| count(params, core.permit.borrow().in_scenario)),
+            ("name", |core, params| {
+                core.birth.scenario.name.as_str().into_js(params.ctx())
+            }),
+            ("executor", |core, params| {
+                core.birth.scenario.executor.as_str().into_js(params.ctx())
+            }),
+            ("startTime", |core, params| {
+                (core.birth.scenario.start_unix_us as f64 / 1_000.0)
+                    .floor()
+                    .into_js(params.ctx())
+            }),
+            ("progress", |core, params| {
+                (f64::from(core.permit.borrow().progress_permille) / 1_000.0).into_js(params.ctx())
+            }),
+            ("iterationInInstance", |core, params| {
+                count(params, core.permit.borrow().in_instance)
+            }),
+            ("iterationInTest", |core, params| {
+                count(params, core.permit.borrow().in_scenario)
+            }),
         ],
     )?;
     Ok(object)
@@ -55,10 +69,18 @@ fn instance<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Object<'js>> {
         core,
         &object,
         &[
-            ("iterationsCompleted", |core, params| count(params, core.permit.borrow().around.iterations_completed)),
-            ("iterationsInterrupted", |core, params| count(params, core.permit.borrow().around.iterations_interrupted)),
-            ("vusActive", |core, params| count(params, core.permit.borrow().around.vus_active)),
-            ("vusInitialized", |core, params| count(params, core.permit.borrow().around.vus_initialized)),
+            ("iterationsCompleted", |core, params| {
+                count(params, core.permit.borrow().around.iterations_completed)
+            }),
+            ("iterationsInterrupted", |core, params| {
+                count(params, core.permit.borrow().around.iterations_interrupted)
+            }),
+            ("vusActive", |core, params| {
+                count(params, core.permit.borrow().around.vus_active)
+            }),
+            ("vusInitialized", |core, params| {
+                count(params, core.permit.borrow().around.vus_initialized)
+            }),
             ("currentTestRunDuration", |core, params| {
                 (core.permit.borrow().around.test_run_us as f64 / 1_000.0).into_js(params.ctx())
             }),
@@ -73,10 +95,16 @@ fn vu<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Object<'js>> {
         core,
         &object,
         &[
-            ("idInInstance", |core, params| count(params, core.birth.vu_in_instance)),
+            ("idInInstance", |core, params| {
+                count(params, core.birth.vu_in_instance)
+            }),
             ("idInTest", |core, params| count(params, core.birth.vu)),
-            ("iterationInInstance", |core, params| count(params, core.permit.borrow().in_vu)),
-            ("iterationInScenario", |core, params| count(params, core.permit.borrow().in_vu)),
+            ("iterationInInstance", |core, params| {
+                count(params, core.permit.borrow().in_vu)
+            }),
+            ("iterationInScenario", |core, params| {
+                count(params, core.permit.borrow().in_vu)
+            }),
             ("tags", tags),
         ],
     )?;
@@ -95,13 +123,18 @@ fn tags<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
         return Ok(known.restore(ctx)?.into_value());
     }
     let object = Object::new(ctx.clone())?;
-    core.vu_tags.replace(Some(Persistent::save(ctx, object.clone())));
+    core.vu_tags
+        .replace(Some(Persistent::save(ctx, object.clone())));
     Ok(object.into_value())
 }
 
 fn abort<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let reason = arg(params, 0);
-    let message = if absent(&reason) { "test aborted".into() } else { text(&reason)? };
+    let message = if absent(&reason) {
+        "test aborted".into()
+    } else {
+        text(&reason)?
+    };
     core.note(Note::Abort {
         message: message.clone(),
     });
@@ -109,6 +142,10 @@ fn abort<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
 }
 
 fn options<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
-    let options = core.birth.options.as_ref().unwrap_or(&core.script.bundle().options);
+    let options = core
+        .birth
+        .options
+        .as_ref()
+        .unwrap_or(&core.script.bundle().options);
     params.ctx().json_parse(options.as_str())
 }

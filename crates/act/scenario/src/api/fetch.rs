@@ -60,7 +60,10 @@ pub(crate) fn exchange(core: &Core, ctx: &Ctx<'_>, plans: Vec<Plan>) -> Result<V
         }
     }
     while !active.is_empty() {
-        let requests: Vec<Request> = active.iter_mut().map(|(_, plan)| dressed(plan, core.now_us.get())).collect();
+        let requests: Vec<Request> = active
+            .iter_mut()
+            .map(|(_, plan)| dressed(plan, core.now_us.get()))
+            .collect();
         let exchanges = core.ask_http(ctx, Call::Http(requests))?;
         for ((at, mut plan), exchange) in std::mem::take(&mut active).into_iter().zip(exchanges) {
             let hold = Hold::new(exchange, &core.held_bytes);
@@ -89,10 +92,18 @@ fn dressed(plan: &mut Plan, now_us: u64) -> Request {
 }
 
 fn cookie_line(plan: &Plan, now_us: u64) -> String {
-    let mut pairs: Vec<String> = plan.cookies.iter().map(|(name, value, _)| format!("{name}={value}")).collect();
+    let mut pairs: Vec<String> = plan
+        .cookies
+        .iter()
+        .map(|(name, value, _)| format!("{name}={value}"))
+        .collect();
     if let (Some(jar), Ok(url)) = (&plan.jar, &plan.url) {
         for (name, value) in jar.borrow().of(url, now_us) {
-            if !plan.cookies.iter().any(|(known, _, replaces)| *replaces && known == name) {
+            if !plan
+                .cookies
+                .iter()
+                .any(|(known, _, replaces)| *replaces && known == name)
+            {
                 pairs.push(format!("{name}={value}"));
             }
         }
@@ -104,7 +115,11 @@ fn add_cookies(request: &mut Request, line: &str) {
     if line.is_empty() {
         return;
     }
-    match request.headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("cookie")) {
+    match request
+        .headers
+        .iter_mut()
+        .find(|(name, _)| name.eq_ignore_ascii_case("cookie"))
+    {
         Some((_, value)) => *value = format!("{value}; {line}"),
         None => request.headers.push(("Cookie".into(), line.into())),
     }
@@ -112,9 +127,13 @@ fn add_cookies(request: &mut Request, line: &str) {
 
 /// Takes the cookies of a response, and turns the plan to where it redirects: true when there is more to send.
 fn follow(core: &Core, plan: &mut Plan, hold: &Hold) -> bool {
-    let Ok(url) = plan.url.clone() else { return false };
+    let Ok(url) = plan.url.clone() else {
+        return false;
+    };
     let outcome = hold.peek();
-    let Ok(response) = &*outcome else { return false };
+    let Ok(response) = &*outcome else {
+        return false;
+    };
     let mut location = None;
     for (name, value) in &response.headers {
         if name.eq_ignore_ascii_case("set-cookie") {
@@ -125,11 +144,17 @@ fn follow(core: &Core, plan: &mut Plan, hold: &Hold) -> bool {
             location = Some(value);
         }
     }
-    let Some(location) = location.filter(|_| matches!(response.status, 301 | 302 | 303 | 307 | 308)) else { return false };
+    let Some(location) =
+        location.filter(|_| matches!(response.status, 301 | 302 | 303 | 307 | 308))
+    else {
+        return false;
+    };
     if plan.redirects == 0 {
         return false;
     }
-    let Ok(next) = url.join(location) else { return false };
+    let Ok(next) = url.join(location) else {
+        return false;
+    };
     plan.redirects -= 1;
     turn_to(plan, &url, next, response.status);
     true
@@ -142,13 +167,22 @@ fn turn_to(plan: &mut Plan, from: &Url, mut next: Url, status: u16) {
     }
     if matches!(status, 301..=303) {
         request.body = Vec::new();
-        let of_body = ["content-type", "content-length", "content-encoding", "transfer-encoding"];
-        request.headers.retain(|(name, _)| !of_body.contains(&name.to_ascii_lowercase().as_str()));
+        let of_body = [
+            "content-type",
+            "content-length",
+            "content-encoding",
+            "transfer-encoding",
+        ];
+        request
+            .headers
+            .retain(|(name, _)| !of_body.contains(&name.to_ascii_lowercase().as_str()));
     }
     let elsewhere = next.host_str() != from.host_str();
     request.headers.retain(|(name, _)| {
         let name = name.to_ascii_lowercase();
-        !(name == "host" || name == "referer" || elsewhere && matches!(name.as_str(), "authorization" | "cookie"))
+        !(name == "host"
+            || name == "referer"
+            || elsewhere && matches!(name.as_str(), "authorization" | "cookie"))
     });
     if !(from.scheme() == "https" && next.scheme() == "http") {
         let mut referer = from.clone();
@@ -170,7 +204,11 @@ impl Done {
         add_cookies(&mut request, &self.plan.cookie_line);
         let failed = match &self.came {
             Came::Nothing { message, .. } => Some(message.clone()),
-            Came::Response(hold) => hold.peek().as_ref().err().map(|error| error.message.clone()),
+            Came::Response(hold) => hold
+                .peek()
+                .as_ref()
+                .err()
+                .map(|error| error.message.clone()),
         };
         if let Some(message) = failed {
             let said = format!("{} \"{}\": {message}", request.method, request.url);

@@ -24,7 +24,8 @@ const TIMERS: [(&str, super::HostFn); 4] = [
 ];
 
 impl Builtin for Timers {
-    const EXPORTS: &'static [&'static str] = &["setTimeout", "setInterval", "clearTimeout", "clearInterval"];
+    const EXPORTS: &'static [&'static str] =
+        &["setTimeout", "setInterval", "clearTimeout", "clearInterval"];
 
     fn make<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Object<'js>> {
         let object = Object::new(ctx.clone())?;
@@ -61,7 +62,9 @@ pub(crate) fn install<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<()> {
     globals.set("__ENV", env)?;
     globals.set("__VU", core.birth.vu as f64)?;
     globals.set("__ITER", 0)?;
-    globals.get::<_, Object<'js>>("Math")?.set("random", function(core, ctx, "random", random)?)?;
+    globals
+        .get::<_, Object<'js>>("Math")?
+        .set("random", function(core, ctx, "random", random)?)?;
     let hidden = Object::new(ctx.clone())?;
     hidden.set("now", function(core, ctx, "now", now)?)?;
     globals.prop(PRELUDE, hidden)?;
@@ -69,13 +72,19 @@ pub(crate) fn install<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<()> {
 }
 
 fn random<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
-    Ok(Value::new_float(params.ctx().clone(), core.rng.borrow_mut().unit()))
+    Ok(Value::new_float(
+        params.ctx().clone(),
+        core.rng.borrow_mut().unit(),
+    ))
 }
 
 /// Microseconds since 1970.
 fn now<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     core.ask(params.ctx(), Call::Now)?;
-    Ok(Value::new_float(params.ctx().clone(), core.now_us.get() as f64))
+    Ok(Value::new_float(
+        params.ctx().clone(),
+        core.now_us.get() as f64,
+    ))
 }
 
 fn say<'js>(core: &Rc<Core>, params: &Params<'_, 'js>, level: Level) -> Result<Value<'js>> {
@@ -86,7 +95,11 @@ fn say<'js>(core: &Rc<Core>, params: &Params<'_, 'js>, level: Level) -> Result<V
         }
         let value = arg(params, at);
         let plain = !value.is_object() || value.is_error() || value.is_function();
-        let json = if plain { None } else { params.ctx().json_stringify(value.clone())? };
+        let json = if plain {
+            None
+        } else {
+            params.ctx().json_stringify(value.clone())?
+        };
         match json {
             Some(json) => line.push_str(&json.to_string()?),
             None => line.push_str(&text(&value)?),
@@ -100,11 +113,20 @@ fn say<'js>(core: &Rc<Core>, params: &Params<'_, 'js>, level: Level) -> Result<V
 fn open<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     if core.phase.get() != Phase::Init {
-        return Err(throw(ctx, "open() can be called in the init context only (outside of functions)"));
+        return Err(throw(
+            ctx,
+            "open() can be called in the init context only (outside of functions)",
+        ));
     }
     let (path, mode) = (text(&arg(params, 0))?, arg(params, 1));
-    let caller = [0, 1].iter().find_map(|level| ctx.script_or_module_name(*level)).and_then(|name| name.to_string().ok());
-    let bytes = core.script.open(caller.as_deref().unwrap_or_default(), &path).map_err(|reason| throw(ctx, &reason))?;
+    let caller = [0, 1]
+        .iter()
+        .find_map(|level| ctx.script_or_module_name(*level))
+        .and_then(|name| name.to_string().ok());
+    let bytes = core
+        .script
+        .open(caller.as_deref().unwrap_or_default(), &path)
+        .map_err(|reason| throw(ctx, &reason))?;
     if !absent(&mode) && text(&mode)? == "b" {
         return Ok(ArrayBuffer::new(ctx.clone(), bytes.to_vec())?.into_value());
     }
@@ -117,13 +139,23 @@ fn timer<'js>(core: &Rc<Core>, params: &Params<'_, 'js>, again: bool) -> Result<
         return Err(throw(ctx, "a timer wants a function as its first argument"));
     };
     if core.phase.get() == Phase::Init {
-        return Err(throw(ctx, "timers cannot be set in the init context (outside of functions)"));
+        return Err(throw(
+            ctx,
+            "timers cannot be set in the init context (outside of functions)",
+        ));
     }
     let ms = arg(params, 1).get::<rquickjs::Coerced<f64>>()?.0;
-    let us = if ms > 0.0 { (ms * 1_000.0).min(1e18) as u64 } else { 0 };
+    let us = if ms > 0.0 {
+        (ms * 1_000.0).min(1e18) as u64
+    } else {
+        0
+    };
     let args = (2..params.len()).map(|at| arg(params, at)).collect();
     let due_us = core.now_us.get().saturating_add(us);
-    let id = core.turns.borrow_mut().add_timer(ctx, (callback, args), due_us, again.then_some(us));
+    let id = core
+        .turns
+        .borrow_mut()
+        .add_timer(ctx, (callback, args), due_us, again.then_some(us));
     id.into_js(ctx)
 }
 

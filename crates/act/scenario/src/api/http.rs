@@ -18,8 +18,22 @@ pub(super) struct Http;
 
 impl Builtin for Http {
     const EXPORTS: &'static [&'static str] = &[
-        "get", "head", "post", "put", "patch", "del", "options", "request", "asyncRequest", "batch", "url", "file",
-        "cookieJar", "CookieJar", "expectedStatuses", "setResponseCallback",
+        "get",
+        "head",
+        "post",
+        "put",
+        "patch",
+        "del",
+        "options",
+        "request",
+        "asyncRequest",
+        "batch",
+        "url",
+        "file",
+        "cookieJar",
+        "CookieJar",
+        "expectedStatuses",
+        "setResponseCallback",
     ];
 
     fn make<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Object<'js>> {
@@ -60,18 +74,36 @@ fn send<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, plan: Plan) -> Result<Value<'js>> 
 
 fn bare<'js>(core: &Rc<Core>, params: &Params<'_, 'js>, method: &str) -> Result<Value<'js>> {
     let ctx = params.ctx();
-    let plan = request::plan(core, method, &arg(params, 0), &undefined(ctx)?, &arg(params, 1))?;
+    let plan = request::plan(
+        core,
+        method,
+        &arg(params, 0),
+        &undefined(ctx)?,
+        &arg(params, 1),
+    )?;
     send(core, ctx, plan)
 }
 
 fn with_body<'js>(core: &Rc<Core>, params: &Params<'_, 'js>, method: &str) -> Result<Value<'js>> {
-    let plan = request::plan(core, method, &arg(params, 0), &arg(params, 1), &arg(params, 2))?;
+    let plan = request::plan(
+        core,
+        method,
+        &arg(params, 0),
+        &arg(params, 1),
+        &arg(params, 2),
+    )?;
     send(core, params.ctx(), plan)
 }
 
 fn plan_of<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Plan> {
     let method = text(&arg(params, 0))?.to_ascii_uppercase();
-    request::plan(core, &method, &arg(params, 1), &arg(params, 2), &arg(params, 3))
+    request::plan(
+        core,
+        &method,
+        &arg(params, 1),
+        &arg(params, 2),
+        &arg(params, 3),
+    )
 }
 
 fn request<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
@@ -91,7 +123,10 @@ fn batch<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let requests = arg(params, 0);
     let Some(requests) = requests.as_object() else {
-        return Err(throw(ctx, "http.batch() wants an array or an object of requests"));
+        return Err(throw(
+            ctx,
+            "http.batch() wants an array or an object of requests",
+        ));
     };
     let (mut keys, mut plans) = (Vec::new(), Vec::new());
     for property in requests.props::<String, Value<'js>>() {
@@ -100,7 +135,11 @@ fn batch<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
         plans.push(plan_in_batch(core, &wanted)?);
     }
     let done = fetch::exchange(core, ctx, plans)?;
-    let into: Object<'js> = if requests.is_array() { Array::new(ctx.clone())?.into_object() } else { Object::new(ctx.clone())? };
+    let into: Object<'js> = if requests.is_array() {
+        Array::new(ctx.clone())?.into_object()
+    } else {
+        Object::new(ctx.clone())?
+    };
     for (at, (key, done)) in keys.into_iter().zip(done).enumerate() {
         let response = done.response(core, ctx)?;
         match into.as_array() {
@@ -124,7 +163,11 @@ fn plan_in_batch<'js>(core: &Rc<Core>, wanted: &Value<'js>) -> Result<Plan> {
         Some(object) if !is_url(object)? => {
             let of = |name: &str| object.get::<_, Value<'js>>(name);
             let method = of("method")?;
-            let method = if absent(&method) { "GET".into() } else { text(&method)?.to_ascii_uppercase() };
+            let method = if absent(&method) {
+                "GET".into()
+            } else {
+                text(&method)?.to_ascii_uppercase()
+            };
             request::plan(core, &method, &of("url")?, &of("body")?, &of("params")?)
         }
         _ => request::plan(core, "GET", wanted, &nothing, &nothing),
@@ -136,7 +179,10 @@ fn url<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let parts = arg(params, 0);
     let Some(parts) = parts.as_array() else {
-        return Err(throw(ctx, "http.url is the tag of a template: http.url`http://host/${id}`"));
+        return Err(throw(
+            ctx,
+            "http.url is the tag of a template: http.url`http://host/${id}`",
+        ));
     };
     let (mut url, mut name) = (String::new(), String::new());
     for (at, part) in parts.iter::<Value<'js>>().enumerate() {
@@ -152,7 +198,16 @@ fn url<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     object.set("url", url)?;
     object.set("name", name.clone())?;
     object.prop(URL_NAME, name)?;
-    methods(_core, &object, &[("toString", |_, params| params.this().as_object().map_or_else(|| undefined(params.ctx()), |this| this.get("url")))])?;
+    methods(
+        _core,
+        &object,
+        &[("toString", |_, params| {
+            params
+                .this()
+                .as_object()
+                .map_or_else(|| undefined(params.ctx()), |this| this.get("url"))
+        })],
+    )?;
     Ok(object.into_value())
 }
 
@@ -166,7 +221,13 @@ fn expected_statuses<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<
         let (low, high) = match (value.as_number(), value.as_object()) {
             (Some(status), _) => (status, status),
             (None, Some(range)) => {
-                let end = |name: &str| range.get::<_, Value<'js>>(name).ok().and_then(|value| value.as_number()).ok_or_else(bad);
+                let end = |name: &str| {
+                    range
+                        .get::<_, Value<'js>>(name)
+                        .ok()
+                        .and_then(|value| value.as_number())
+                        .ok_or_else(bad)
+                };
                 (end("min")?, end("max")?)
             }
             _ => return Err(bad()),
@@ -187,11 +248,22 @@ pub(super) fn expected(value: &Value<'_>) -> Result<Expected> {
     if absent(value) {
         return Ok(Expected::Unjudged);
     }
-    let flat = value.as_object().and_then(|object| object.get::<_, Option<Vec<f64>>>(EXPECTED_MARK).ok().flatten());
+    let flat = value.as_object().and_then(|object| {
+        object
+            .get::<_, Option<Vec<f64>>>(EXPECTED_MARK)
+            .ok()
+            .flatten()
+    });
     let Some(flat) = flat else {
-        return Err(throw(value.ctx(), "a responseCallback is null or what http.expectedStatuses() returns"));
+        return Err(throw(
+            value.ctx(),
+            "a responseCallback is null or what http.expectedStatuses() returns",
+        ));
     };
-    let ranges = flat.chunks(2).map(|range| (range[0] as u16, range[range.len() - 1] as u16)).collect();
+    let ranges = flat
+        .chunks(2)
+        .map(|range| (range[0] as u16, range[range.len() - 1] as u16))
+        .collect();
     Ok(Expected::Statuses(ranges))
 }
 

@@ -38,20 +38,29 @@ impl<'js> JsClass<'js> for Held {
         methods(
             &core,
             &object,
-            &[("cookiesForURL", cookies_for_url), ("set", set), ("clear", clear), ("delete", delete)],
+            &[
+                ("cookiesForURL", cookies_for_url),
+                ("set", set),
+                ("clear", clear),
+                ("delete", delete),
+            ],
         )?;
         Ok(Some(object))
     }
 }
 
 pub(super) fn constructor<'js>(_core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Constructor<'js>> {
-    Constructor::new_class::<Held, _, _>(ctx.clone(), |ctx: Ctx<'js>| Class::instance(ctx, Held(Rc::default())))
+    Constructor::new_class::<Held, _, _>(ctx.clone(), |ctx: Ctx<'js>| {
+        Class::instance(ctx, Held(Rc::default()))
+    })
 }
 
 /// `http.cookieJar()`: the jar of the virtual user.
 pub(super) fn current<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let held = Held(core.jar.borrow().clone());
-    Ok(Class::instance(params.ctx().clone(), held)?.into_inner().into_value())
+    Ok(Class::instance(params.ctx().clone(), held)?
+        .into_inner()
+        .into_value())
 }
 
 /// The parameter `jar` of a request: a jar, or `null` for none.
@@ -64,19 +73,24 @@ pub(super) fn of_param(core: &Core, value: &Value<'_>) -> Result<Option<Rc<RefCe
     }
     match Class::<Held>::from_value(value) {
         Ok(held) => Ok(Some(held.borrow().0.clone())),
-        Err(_) => Err(throw(value.ctx(), "the parameter 'jar' of a request is an http.CookieJar")),
+        Err(_) => Err(throw(
+            value.ctx(),
+            "the parameter 'jar' of a request is an http.CookieJar",
+        )),
     }
 }
 
 fn this(params: &Params<'_, '_>) -> Result<Rc<RefCell<Jar>>> {
-    let held = Class::<Held>::from_value(&params.this()).map_err(|_| throw(params.ctx(), "this is no CookieJar"))?;
+    let held = Class::<Held>::from_value(&params.this())
+        .map_err(|_| throw(params.ctx(), "this is no CookieJar"))?;
     let jar = held.borrow().0.clone();
     Ok(jar)
 }
 
 fn url(params: &Params<'_, '_>) -> Result<Url> {
     let written = text(&arg(params, 0))?;
-    Url::parse(&written).map_err(|error| throw(params.ctx(), &format!("invalid URL '{written}': {error}")))
+    Url::parse(&written)
+        .map_err(|error| throw(params.ctx(), &format!("invalid URL '{written}': {error}")))
 }
 
 fn cookies_for_url<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
@@ -108,7 +122,10 @@ fn set<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
         let is = |value: &Value<'js>| value.as_bool().unwrap_or(false);
         cookie.secure = is(&of("secure")?);
         cookie.http_only = is(&of("http_only")?);
-        cookie.max_age_s = of("max_age")?.as_number().filter(|age| *age != 0.0).map(|age| age as i64);
+        cookie.max_age_s = of("max_age")?
+            .as_number()
+            .filter(|age| *age != 0.0)
+            .map(|age| age as i64);
         for (name, field) in [("domain", &mut cookie.domain), ("path", &mut cookie.path)] {
             let value = of(name)?;
             if !absent(&value) {
@@ -125,7 +142,9 @@ fn set<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
             cookie.expires_us = Some((ms.max(0.0) * 1_000.0) as u64);
         }
     }
-    this(params)?.borrow_mut().set(&url(params)?, cookie, core.now_us.get());
+    this(params)?
+        .borrow_mut()
+        .set(&url(params)?, cookie, core.now_us.get());
     Ok(Value::new_bool(ctx.clone(), true))
 }
 
@@ -136,6 +155,8 @@ fn clear<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> 
 
 fn delete<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let name = text(&arg(params, 1))?;
-    this(params)?.borrow_mut().remove(&url(params)?, Some(&name));
+    this(params)?
+        .borrow_mut()
+        .remove(&url(params)?, Some(&name));
     undefined(params.ctx())
 }

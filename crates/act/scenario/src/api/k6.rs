@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rquickjs::function::Params;
 use rquickjs::{Ctx, Function, Object, Result, Value};
 
-use super::{Builtin, arg, absent, methods, throw, undefined};
+use super::{Builtin, absent, arg, methods, throw, undefined};
 use crate::call::Call;
 use crate::core::{Core, add_tags, text};
 use crate::note::Note;
@@ -21,7 +21,13 @@ impl Builtin for K6 {
         methods(
             core,
             &object,
-            &[("check", check), ("group", group), ("sleep", sleep), ("fail", fail), ("randomSeed", random_seed)],
+            &[
+                ("check", check),
+                ("group", group),
+                ("sleep", sleep),
+                ("fail", fail),
+                ("randomSeed", random_seed),
+            ],
         )?;
         Ok(object)
     }
@@ -31,7 +37,10 @@ fn check<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let (subject, conditions, extra) = (arg(params, 0), arg(params, 1), arg(params, 2));
     let Some(conditions) = conditions.as_object() else {
-        return Err(throw(ctx, "check() wants an object of conditions as its second argument"));
+        return Err(throw(
+            ctx,
+            "check() wants an object of conditions as its second argument",
+        ));
     };
     let mut tags = core.own_tags(ctx)?;
     if let Some(extra) = extra.as_object() {
@@ -62,7 +71,9 @@ fn check<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
 fn truthy(value: &Value<'_>) -> bool {
     match value.as_bool() {
         Some(known) => known,
-        None => value.get::<rquickjs::Coerced<bool>>().is_ok_and(|coerced| coerced.0),
+        None => value
+            .get::<rquickjs::Coerced<bool>>()
+            .is_ok_and(|coerced| coerced.0),
     }
 }
 
@@ -70,7 +81,10 @@ fn group<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let name = text(&arg(params, 0))?;
     let Some(function) = arg(params, 1).into_function() else {
-        return Err(throw(ctx, "group() wants a function as its second argument"));
+        return Err(throw(
+            ctx,
+            "group() wants a function as its second argument",
+        ));
     };
     if name.contains("::") {
         return Err(throw(ctx, "the name of a group may not contain '::'"));
@@ -81,7 +95,10 @@ fn group<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let outcome = function.call::<_, Value<'js>>(());
     let path = core.group.replace(outer);
     if outcome.as_ref().is_ok_and(Value::is_promise) {
-        return Err(throw(ctx, "group() cannot wait for an async function; await inside a plain group is not possible either"));
+        return Err(throw(
+            ctx,
+            "group() cannot wait for an async function; await inside a plain group is not possible either",
+        ));
     }
     if core.ending.borrow().is_none() {
         core.note(Note::Group {
@@ -96,14 +113,23 @@ fn sleep<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let seconds = arg(params, 0).get::<rquickjs::Coerced<f64>>()?.0;
     if seconds > 0.0 {
-        core.ask(ctx, Call::Sleep { us: (seconds * 1e6).min(1e18) as u64 })?;
+        core.ask(
+            ctx,
+            Call::Sleep {
+                us: (seconds * 1e6).min(1e18) as u64,
+            },
+        )?;
     }
     undefined(ctx)
 }
 
 fn fail<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let reason = arg(params, 0);
-    let message = if absent(&reason) { String::new() } else { text(&reason)? };
+    let message = if absent(&reason) {
+        String::new()
+    } else {
+        text(&reason)?
+    };
     let ctx = params.ctx();
     let error: Function<'js> = ctx.globals().get("Error")?;
     Err(ctx.throw(error.call((message,))?))

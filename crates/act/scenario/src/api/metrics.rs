@@ -52,7 +52,13 @@ impl<'js> JsClass<'js> for Metric {
         let core = here(ctx)?;
         let object = Object::new(ctx.clone())?;
         methods(&core, &object, &[("add", add)])?;
-        getters(&core, &object, &[("name", |_, params| this(params)?.borrow().name.as_str().into_js(params.ctx()))])?;
+        getters(
+            &core,
+            &object,
+            &[("name", |_, params| {
+                this(params)?.borrow().name.as_str().into_js(params.ctx())
+            })],
+        )?;
         Ok(Some(object))
     }
 }
@@ -67,21 +73,40 @@ fn constructor<'js>(ctx: &Ctx<'js>, name: &str, kind: MetricKind) -> Result<Cons
     Ok(constructor)
 }
 
-fn declare<'js>(ctx: &Ctx<'js>, name: &str, kind: MetricKind, is_time: bool) -> Result<Class<'js, Metric>> {
+fn declare<'js>(
+    ctx: &Ctx<'js>,
+    name: &str,
+    kind: MetricKind,
+    is_time: bool,
+) -> Result<Class<'js, Metric>> {
     let core = here(ctx)?;
     if core.phase.get() != Phase::Init {
-        return Err(throw(ctx, "metrics must be declared in the init context (outside of functions)"));
+        return Err(throw(
+            ctx,
+            "metrics must be declared in the init context (outside of functions)",
+        ));
     }
     let mut letters = name.bytes();
-    let well_formed = letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+    let well_formed = letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && letters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && name.len() <= 128;
     if !well_formed {
-        return Err(throw(ctx, &format!("invalid metric name '{name}': letters, digits and underscores, at most 128")));
+        return Err(throw(
+            ctx,
+            &format!("invalid metric name '{name}': letters, digits and underscores, at most 128"),
+        ));
     }
-    let known = core.metrics.borrow_mut().insert(name.into(), (kind, is_time));
+    let known = core
+        .metrics
+        .borrow_mut()
+        .insert(name.into(), (kind, is_time));
     if known.is_some_and(|known| known != (kind, is_time)) {
-        return Err(throw(ctx, &format!("the metric '{name}' already exists, but of another type")));
+        return Err(throw(
+            ctx,
+            &format!("the metric '{name}' already exists, but of another type"),
+        ));
     }
     Class::instance(
         ctx.clone(),
@@ -102,12 +127,17 @@ fn add<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let this = this(params)?;
     let metric = this.borrow();
     if core.phase.get() == Phase::Init {
-        return Err(throw(ctx, "values cannot be added to a metric in the init context (outside of functions)"));
+        return Err(throw(
+            ctx,
+            "values cannot be added to a metric in the init context (outside of functions)",
+        ));
     }
     let given = arg(params, 0);
     let value = match given.as_bool() {
         Some(flag) => f64::from(u8::from(flag)),
-        None => given.get::<rquickjs::Coerced<f64>>().map_or(f64::NAN, |coerced| coerced.0),
+        None => given
+            .get::<rquickjs::Coerced<f64>>()
+            .map_or(f64::NAN, |coerced| coerced.0),
     };
     if !value.is_finite() {
         let message = format!(
@@ -129,7 +159,11 @@ fn add<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
         metric: metric.name.clone(),
         kind: metric.kind,
         is_time: metric.is_time,
-        value: if metric.kind == MetricKind::Rate { f64::from(u8::from(value != 0.0)) } else { value },
+        value: if metric.kind == MetricKind::Rate {
+            f64::from(u8::from(value != 0.0))
+        } else {
+            value
+        },
         group: core.group.borrow().clone(),
         tags,
     }));

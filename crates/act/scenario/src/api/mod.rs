@@ -52,7 +52,12 @@ impl<'js> IntoJsFunc<'js, Host> for Host {
     }
 }
 
-pub(crate) fn function<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, name: &str, function: HostFn) -> Result<Function<'js>> {
+pub(crate) fn function<'js>(
+    core: &Rc<Core>,
+    ctx: &Ctx<'js>,
+    name: &str,
+    function: HostFn,
+) -> Result<Function<'js>> {
     let host = Host {
         core: core.clone(),
         function,
@@ -61,7 +66,11 @@ pub(crate) fn function<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, name: &str, functio
 }
 
 /// Puts functions into an object.
-pub(crate) fn methods<'js>(core: &Rc<Core>, object: &Object<'js>, table: &[(&str, HostFn)]) -> Result<()> {
+pub(crate) fn methods<'js>(
+    core: &Rc<Core>,
+    object: &Object<'js>,
+    table: &[(&str, HostFn)],
+) -> Result<()> {
     for (name, host) in table {
         object.set(*name, function(core, object.ctx(), name, *host)?)?;
     }
@@ -69,7 +78,11 @@ pub(crate) fn methods<'js>(core: &Rc<Core>, object: &Object<'js>, table: &[(&str
 }
 
 /// Puts properties that are computed when they are looked at into an object.
-pub(crate) fn getters<'js>(core: &Rc<Core>, object: &Object<'js>, table: &[(&str, HostFn)]) -> Result<()> {
+pub(crate) fn getters<'js>(
+    core: &Rc<Core>,
+    object: &Object<'js>,
+    table: &[(&str, HostFn)],
+) -> Result<()> {
     for (name, host) in table {
         let host = Host {
             core: core.clone(),
@@ -82,7 +95,9 @@ pub(crate) fn getters<'js>(core: &Rc<Core>, object: &Object<'js>, table: &[(&str
 
 /// The argument at a place; `undefined` when there is none.
 pub(crate) fn arg<'js>(params: &Params<'_, 'js>, at: usize) -> Value<'js> {
-    params.arg(at).unwrap_or_else(|| Value::new_undefined(params.ctx().clone()))
+    params
+        .arg(at)
+        .unwrap_or_else(|| Value::new_undefined(params.ctx().clone()))
 }
 
 pub(crate) fn undefined<'js>(ctx: &Ctx<'js>) -> Result<Value<'js>> {
@@ -129,7 +144,11 @@ impl<B: Builtin> ModuleDef for Of<B> {
 }
 
 pub(crate) fn here(ctx: &Ctx<'_>) -> Result<Rc<Core>> {
-    Ok(ctx.userdata::<Here>().ok_or(rquickjs::Error::Unknown)?.0.clone())
+    Ok(ctx
+        .userdata::<Here>()
+        .ok_or(rquickjs::Error::Unknown)?
+        .0
+        .clone())
 }
 
 /// What can be imported from a module of k6, beside `default`; `None` for a module that is not supported.
@@ -148,8 +167,16 @@ pub(crate) fn exports_of(module: &str) -> Option<&'static [&'static str]> {
 }
 
 /// The modules of k6 that are supported.
-pub(crate) const MODULES: [&str; 8] =
-    ["k6", "k6/http", "k6/data", "k6/metrics", "k6/encoding", "k6/crypto", "k6/execution", "k6/timers"];
+pub(crate) const MODULES: [&str; 8] = [
+    "k6",
+    "k6/http",
+    "k6/data",
+    "k6/metrics",
+    "k6/encoding",
+    "k6/crypto",
+    "k6/execution",
+    "k6/timers",
+];
 
 pub(crate) fn declare<'js>(ctx: &Ctx<'js>, name: &str) -> Option<Result<Module<'js>>> {
     fn of<'js, B: Builtin>(ctx: &Ctx<'js>, name: &str) -> Result<Module<'js>> {

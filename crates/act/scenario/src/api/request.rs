@@ -37,7 +37,11 @@ pub(super) fn plan<'js>(
             headers: Vec::with_capacity(4),
             body: Vec::new(),
             timeout_us: TIMEOUT_US,
-            response_type: if core.settings.discards_bodies { ResponseType::None } else { ResponseType::Text },
+            response_type: if core.settings.discards_bodies {
+                ResponseType::None
+            } else {
+                ResponseType::Text
+            },
             expected: core.expected.borrow().clone(),
             named: name.is_some(),
             name: name.unwrap_or_default(),
@@ -52,7 +56,9 @@ pub(super) fn plan<'js>(
         throws: core.settings.throws,
     };
     if let Some(agent) = &core.settings.user_agent {
-        plan.request.headers.push(("User-Agent".into(), agent.clone()));
+        plan.request
+            .headers
+            .push(("User-Agent".into(), agent.clone()));
     }
     take_url(&mut plan, &address);
     let body = Body::of(core, body)?;
@@ -81,14 +87,19 @@ fn address(url: &Value<'_>) -> Result<(String, Option<String>)> {
 
 fn parse(core: &Core, address: &str) -> std::result::Result<Url, String> {
     let whole = if address.starts_with('/') && !core.birth.base_url.is_empty() {
-        Url::parse(&format!("{}{address}", core.birth.base_url.trim_end_matches('/')))
+        Url::parse(&format!(
+            "{}{address}",
+            core.birth.base_url.trim_end_matches('/')
+        ))
     } else {
         Url::parse(address)
     };
     let url = whole.map_err(|error| format!("invalid URL '{address}': {error}"))?;
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
-        scheme => Err(format!("invalid URL '{address}': the scheme '{scheme}' is not http or https")),
+        scheme => Err(format!(
+            "invalid URL '{address}': the scheme '{scheme}' is not http or https"
+        )),
     }
 }
 
@@ -103,8 +114,15 @@ fn take_url(plan: &mut Plan, address: &str) {
     };
     let mut shown = None;
     if !url.username().is_empty() || url.password().is_some() {
-        let pair = format!("{}:{}", percent(url.username()), percent(url.password().unwrap_or_default()));
-        plan.request.headers.push(("Authorization".into(), format!("Basic {}", STANDARD.encode(pair))));
+        let pair = format!(
+            "{}:{}",
+            percent(url.username()),
+            percent(url.password().unwrap_or_default())
+        );
+        plan.request.headers.push((
+            "Authorization".into(),
+            format!("Basic {}", STANDARD.encode(pair)),
+        ));
         // Both fail only for URLs without a host.
         let _ = url.set_username("");
         let _ = url.set_password(None);
@@ -119,11 +137,18 @@ fn take_url(plan: &mut Plan, address: &str) {
 
 fn percent(text: &str) -> String {
     let query = format!("x={}", text.replace('+', "%2B"));
-    url::form_urlencoded::parse(query.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
+    url::form_urlencoded::parse(query.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }
 
 fn add_header(request: &mut Request, name: &str, value: String, replaces: bool) {
-    match request.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+    match request
+        .headers
+        .iter_mut()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+    {
         Some(header) if replaces => *header = (name.into(), value),
         Some(_) => {}
         None => request.headers.push((name.into(), value)),
@@ -173,7 +198,12 @@ fn take_param<'js>(plan: &mut Plan, name: &str, value: &Value<'js>) -> Result<()
                 "binary" => ResponseType::Binary,
                 "none" => ResponseType::None,
                 other => {
-                    return Err(throw(ctx, &format!("the responseType '{other}' is unknown: text, binary and none are known")));
+                    return Err(throw(
+                        ctx,
+                        &format!(
+                            "the responseType '{other}' is unknown: text, binary and none are known"
+                        ),
+                    ));
                 }
             };
             Ok(())
@@ -189,13 +219,25 @@ fn take_param<'js>(plan: &mut Plan, name: &str, value: &Value<'js>) -> Result<()
 }
 
 fn take_headers(request: &mut Request, value: &Value<'_>) -> Result<()> {
-    let Some(headers) = value.as_object() else { return Ok(()) };
+    let Some(headers) = value.as_object() else {
+        return Ok(());
+    };
     for property in headers.props::<String, Value<'_>>() {
         let (name, value) = property?;
         let value = text(&value)?;
-        let name_ok = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte));
-        if !name_ok || value.bytes().any(|byte| byte == b'\n' || byte == b'\r' || byte == 0) {
-            return Err(throw(headers.ctx(), &format!("'{name}: {value}' cannot be sent as a header")));
+        let name_ok = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte));
+        if !name_ok
+            || value
+                .bytes()
+                .any(|byte| byte == b'\n' || byte == b'\r' || byte == 0)
+        {
+            return Err(throw(
+                headers.ctx(),
+                &format!("'{name}: {value}' cannot be sent as a header"),
+            ));
         }
         if !name.eq_ignore_ascii_case("content-length") {
             add_header(request, &name, value, true);
@@ -205,7 +247,9 @@ fn take_headers(request: &mut Request, value: &Value<'_>) -> Result<()> {
 }
 
 fn take_tags(request: &mut Request, value: &Value<'_>) -> Result<()> {
-    let Some(tags) = value.as_object() else { return Ok(()) };
+    let Some(tags) = value.as_object() else {
+        return Ok(());
+    };
     add_tags(&mut request.tags, tags)?;
     if let Some(at) = request.tags.iter().position(|(name, _)| name == "name") {
         request.name = request.tags.remove(at).1;
@@ -215,11 +259,16 @@ fn take_tags(request: &mut Request, value: &Value<'_>) -> Result<()> {
 }
 
 fn take_cookies(plan: &mut Plan, value: &Value<'_>) -> Result<()> {
-    let Some(cookies) = value.as_object() else { return Ok(()) };
+    let Some(cookies) = value.as_object() else {
+        return Ok(());
+    };
     for property in cookies.props::<String, Value<'_>>() {
         let (name, value) = property?;
         let (value, replaces) = match value.as_object() {
-            Some(cookie) => (text(&cookie.get("value")?)?, cookie.get::<_, Option<bool>>("replace")?.unwrap_or(false)),
+            Some(cookie) => (
+                text(&cookie.get("value")?)?,
+                cookie.get::<_, Option<bool>>("replace")?.unwrap_or(false),
+            ),
             None => (text(&value)?, false),
         };
         plan.cookies.push((name, value, replaces));
@@ -230,9 +279,23 @@ fn take_cookies(plan: &mut Plan, value: &Value<'_>) -> Result<()> {
 /// `auth: "basic"` is what user and password in a URL mean anyway.
 fn take_auth(plan: &Plan, kind: &str, ctx: &Ctx<'_>) -> Result<()> {
     match kind {
-        "basic" if plan.request.headers.iter().any(|(name, _)| name == "Authorization") => Ok(()),
-        "basic" => Err(throw(ctx, "auth: \"basic\" wants user and password in the URL: http://user:password@host/")),
-        other => Err(throw(ctx, &format!("auth: \"{other}\" is not supported: basic is"))),
+        "basic"
+            if plan
+                .request
+                .headers
+                .iter()
+                .any(|(name, _)| name == "Authorization") =>
+        {
+            Ok(())
+        }
+        "basic" => Err(throw(
+            ctx,
+            "auth: \"basic\" wants user and password in the URL: http://user:password@host/",
+        )),
+        other => Err(throw(
+            ctx,
+            &format!("auth: \"{other}\" is not supported: basic is"),
+        )),
     }
 }
 
@@ -242,7 +305,14 @@ pub(crate) fn duration_us(ctx: &Ctx<'_>, value: &Value<'_>) -> Result<u64> {
         return Ok((ms.max(0.0) * 1_000.0) as u64);
     }
     let written = text(value)?;
-    parse_duration_us(&written).ok_or_else(|| throw(ctx, &format!("'{written}' is no duration: a number of milliseconds, or text like \"1m30s\"")))
+    parse_duration_us(&written).ok_or_else(|| {
+        throw(
+            ctx,
+            &format!(
+                "'{written}' is no duration: a number of milliseconds, or text like \"1m30s\""
+            ),
+        )
+    })
 }
 
 /// Reads `1h2m3.5s`, `250ms`; a bare number is milliseconds.
@@ -258,7 +328,9 @@ pub(crate) fn parse_duration_us(written: &str) -> Option<u64> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| at + digits);
+        let unit_end = rest[digits..]
+            .find(|c: char| c.is_ascii_digit())
+            .map_or(rest.len(), |at| at + digits);
         us += number
             * match &rest[digits..unit_end] {
                 "us" | "µs" => 1.0,

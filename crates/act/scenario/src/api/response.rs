@@ -49,19 +49,40 @@ impl<'js> JsClass<'js> for Answered {
             &core,
             &object,
             &[
-                ("status", |core, params| number(core, params, |response| response.status)),
+                ("status", |core, params| {
+                    number(core, params, |response| response.status)
+                }),
                 ("status_text", status_text),
-                ("url", |_, params| this(params)?.borrow().request.url.as_str().into_js(params.ctx())),
-                ("error", |_, params| this(params)?.borrow().error().1.into_js(params.ctx())),
-                ("error_code", |_, params| this(params)?.borrow().error().0.into_js(params.ctx())),
+                ("url", |_, params| {
+                    this(params)?
+                        .borrow()
+                        .request
+                        .url
+                        .as_str()
+                        .into_js(params.ctx())
+                }),
+                ("error", |_, params| {
+                    this(params)?.borrow().error().1.into_js(params.ctx())
+                }),
+                ("error_code", |_, params| {
+                    this(params)?.borrow().error().0.into_js(params.ctx())
+                }),
                 ("body", body_of),
                 ("headers", headers),
                 ("cookies", cookies),
                 ("timings", timings),
                 ("request", request),
-                ("proto", |core, params| seen(core, params, part::REST, |response| response.proto.clone())),
-                ("remote_ip", |core, params| seen(core, params, part::REST, |response| response.remote_ip.clone())),
-                ("remote_port", |core, params| seen(core, params, part::REST, |response| response.remote_port)),
+                ("proto", |core, params| {
+                    seen(core, params, part::REST, |response| response.proto.clone())
+                }),
+                ("remote_ip", |core, params| {
+                    seen(core, params, part::REST, |response| {
+                        response.remote_ip.clone()
+                    })
+                }),
+                ("remote_port", |core, params| {
+                    seen(core, params, part::REST, |response| response.remote_port)
+                }),
             ],
         )?;
         methods(
@@ -71,20 +92,33 @@ impl<'js> JsClass<'js> for Answered {
                 ("json", json),
                 ("toJSON", to_json),
                 ("html", |_, params| Err(unsupported(params, "html"))),
-                ("submitForm", |_, params| Err(unsupported(params, "submitForm"))),
-                ("clickLink", |_, params| Err(unsupported(params, "clickLink"))),
+                ("submitForm", |_, params| {
+                    Err(unsupported(params, "submitForm"))
+                }),
+                ("clickLink", |_, params| {
+                    Err(unsupported(params, "clickLink"))
+                }),
             ],
         )?;
         Ok(Some(object))
     }
 }
 
-pub(super) fn make<'js>(_core: &Rc<Core>, ctx: &Ctx<'js>, content: Content, request: Request) -> Result<Value<'js>> {
-    Ok(Class::instance(ctx.clone(), Answered { content, request })?.into_inner().into_value())
+pub(super) fn make<'js>(
+    _core: &Rc<Core>,
+    ctx: &Ctx<'js>,
+    content: Content,
+    request: Request,
+) -> Result<Value<'js>> {
+    Ok(Class::instance(ctx.clone(), Answered { content, request })?
+        .into_inner()
+        .into_value())
 }
 
 fn unsupported(params: &Params<'_, '_>, name: &str) -> rquickjs::Error {
-    let message = format!("Response.{name}() is not supported: HTML is not parsed; look into Response.body instead");
+    let message = format!(
+        "Response.{name}() is not supported: HTML is not parsed; look into Response.body instead"
+    );
     throw(params.ctx(), &message)
 }
 
@@ -107,19 +141,34 @@ impl Answered {
     }
 
     /// Looks at parts of the response; `None` when there is none.
-    fn look<R>(&self, core: &Core, ctx: &Ctx<'_>, parts: u8, see: impl FnOnce(&Response) -> R) -> Result<Option<R>> {
-        let Content::Came(hold) = &self.content else { return Ok(None) };
+    fn look<R>(
+        &self,
+        core: &Core,
+        ctx: &Ctx<'_>,
+        parts: u8,
+        see: impl FnOnce(&Response) -> R,
+    ) -> Result<Option<R>> {
+        let Content::Came(hold) = &self.content else {
+            return Ok(None);
+        };
         match hold.look(parts) {
             Ok(outcome) => Ok(outcome.borrow().as_ref().ok().map(see)),
             Err(_) => {
-                let reason = format!("it looks at a response of {} which it had not looked at", self.request.url);
+                let reason = format!(
+                    "it looks at a response of {} which it had not looked at",
+                    self.request.url
+                );
                 Err(core.end(ctx, Ending::Diverged(reason)))
             }
         }
     }
 }
 
-fn number<'js>(core: &Rc<Core>, params: &Params<'_, 'js>, of: fn(&Response) -> u16) -> Result<Value<'js>> {
+fn number<'js>(
+    core: &Rc<Core>,
+    params: &Params<'_, 'js>,
+    of: fn(&Response) -> u16,
+) -> Result<Value<'js>> {
     seen(core, params, 0, of)
 }
 
@@ -138,7 +187,13 @@ fn seen<'js, T: IntoJs<'js> + Default>(
 /// Keeps a value as a property of the object itself, so that it is made only once.
 fn keep<'js>(params: &Params<'_, 'js>, name: &str, value: Value<'js>) -> Result<Value<'js>> {
     if let Some(object) = params.this().as_object() {
-        object.prop(name, Property::from(value.clone()).enumerable().writable().configurable())?;
+        object.prop(
+            name,
+            Property::from(value.clone())
+                .enumerable()
+                .writable()
+                .configurable(),
+        )?;
     }
     Ok(value)
 }
@@ -146,7 +201,9 @@ fn keep<'js>(params: &Params<'_, 'js>, name: &str, value: Value<'js>) -> Result<
 fn status_text<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     seen(core, params, 0, |response| {
         let reason = http_reason(response.status);
-        format!("{} {reason}", response.status).trim_end().to_string()
+        format!("{} {reason}", response.status)
+            .trim_end()
+            .to_string()
     })
 }
 
@@ -157,9 +214,14 @@ fn body_bytes(core: &Core, ctx: &Ctx<'_>, answered: &Answered) -> Result<Option<
     }
     let limit = core.birth.memory_limit_bytes;
     let unpacked = answered.look(core, ctx, part::BODY, |response| {
-        let encoding = response.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
+        let encoding = response
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
         match encoding {
-            Some((_, encoding)) if !response.body.is_empty() => body::unpack(&response.body, encoding, limit),
+            Some((_, encoding)) if !response.body.is_empty() => {
+                body::unpack(&response.body, encoding, limit)
+            }
             _ => Ok(response.body.clone()),
         }
     })?;
@@ -172,9 +234,11 @@ fn body_of<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>>
     let answered = this.borrow();
     match body_bytes(core, ctx, &answered)? {
         None => Ok(Value::new_null(ctx.clone())),
-        Some(bytes) if answered.request.response_type == ResponseType::Binary => {
-            keep(params, "body", ArrayBuffer::new(ctx.clone(), bytes)?.into_value())
-        }
+        Some(bytes) if answered.request.response_type == ResponseType::Binary => keep(
+            params,
+            "body",
+            ArrayBuffer::new(ctx.clone(), bytes)?.into_value(),
+        ),
         Some(bytes) => String::from_utf8_lossy(&bytes).into_js(ctx),
     }
 }
@@ -192,12 +256,16 @@ fn json<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     };
     let wrong = |reason: &str| {
         let (method, url, status) = (&answered.request.method, &answered.request.url, bytes.len());
-        throw(ctx, &format!("cannot parse the body of {method} {url} ({status} bytes) as JSON: {reason}"))
+        throw(
+            ctx,
+            &format!("cannot parse the body of {method} {url} ({status} bytes) as JSON: {reason}"),
+        )
     };
     let selector = arg(params, 0);
     if !absent(&selector) {
         let whole = serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
-        let found = select::select(&whole, &text(&selector)?).map_err(|reason| throw(ctx, &reason))?;
+        let found =
+            select::select(&whole, &text(&selector)?).map_err(|reason| throw(ctx, &reason))?;
         return match found {
             Some(found) => ctx.json_parse(found.to_string()),
             None => super::undefined(ctx),
@@ -205,24 +273,30 @@ fn json<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     }
     ctx.json_parse(bytes.clone()).map_err(|error| {
         let (said, _) = crate::core::describe(&ctx.catch());
-        if said.contains("out of memory") { error } else { wrong(said.trim_start_matches("SyntaxError: ")) }
+        if said.contains("out of memory") {
+            error
+        } else {
+            wrong(said.trim_start_matches("SyntaxError: "))
+        }
     })
 }
 
 fn headers<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let object = Object::new(ctx.clone())?;
-    let pairs = this(params)?.borrow().look(core, ctx, part::HEADERS, |response| {
-        let mut pairs: Vec<(String, String)> = Vec::with_capacity(response.headers.len());
-        for (name, value) in &response.headers {
-            let name = canonical(name);
-            match pairs.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => *known = format!("{known}, {value}"),
-                None => pairs.push((name, value.clone())),
+    let pairs = this(params)?
+        .borrow()
+        .look(core, ctx, part::HEADERS, |response| {
+            let mut pairs: Vec<(String, String)> = Vec::with_capacity(response.headers.len());
+            for (name, value) in &response.headers {
+                let name = canonical(name);
+                match pairs.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, known)) => *known = format!("{known}, {value}"),
+                    None => pairs.push((name, value.clone())),
+                }
             }
-        }
-        pairs
-    })?;
+            pairs
+        })?;
     for (name, value) in pairs.unwrap_or_default() {
         object.set(name, value)?;
     }
@@ -233,8 +307,12 @@ fn cookies<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>>
     let ctx = params.ctx();
     let object = Object::new(ctx.clone())?;
     let cookies = this(params)?.borrow().look(core, ctx, 0, |response| {
-        let set = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
-        set.filter_map(|(_, value)| Cookie::parse(value)).collect::<Vec<_>>()
+        let set = response
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+        set.filter_map(|(_, value)| Cookie::parse(value))
+            .collect::<Vec<_>>()
     })?;
     for cookie in cookies.unwrap_or_default() {
         let entry = Object::new(ctx.clone())?;
@@ -294,7 +372,11 @@ fn request<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>
     let (headers, cookies) = (Object::new(ctx.clone())?, Object::new(ctx.clone())?);
     for (name, value) in &sent.headers {
         headers.set(canonical(name), vec![value.as_str()])?;
-        for (name, value) in value.split("; ").filter_map(|pair| pair.split_once('=')).filter(|_| name == "Cookie") {
+        for (name, value) in value
+            .split("; ")
+            .filter_map(|pair| pair.split_once('='))
+            .filter(|_| name == "Cookie")
+        {
             let cookie = Object::new(ctx.clone())?;
             cookie.set("name", name)?;
             cookie.set("value", value)?;
@@ -312,8 +394,19 @@ fn to_json<'js>(_core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>
     let object = Object::new(params.ctx().clone())?;
     if let Some(this) = params.this().as_object() {
         for name in [
-            "remote_ip", "remote_port", "url", "status", "status_text", "proto", "headers", "cookies", "body", "timings",
-            "error", "error_code", "request",
+            "remote_ip",
+            "remote_port",
+            "url",
+            "status",
+            "status_text",
+            "proto",
+            "headers",
+            "cookies",
+            "body",
+            "timings",
+            "error",
+            "error_code",
+            "request",
         ] {
             object.set(name, this.get::<_, Value<'js>>(name)?)?;
         }
@@ -326,7 +419,11 @@ fn canonical(name: &str) -> String {
     let mut upper = true;
     name.chars()
         .map(|c| {
-            let shown = if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
+            let shown = if upper {
+                c.to_ascii_uppercase()
+            } else {
+                c.to_ascii_lowercase()
+            };
             upper = c == '-';
             shown
         })

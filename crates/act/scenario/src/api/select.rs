@@ -7,8 +7,16 @@ pub(super) fn select(value: &Value, path: &str) -> Result<Option<Value>, String>
     if path.is_empty() {
         return Ok(None);
     }
-    if path.starts_with('@') || path.contains("|@") || path.contains(".@") || path.starts_with('{') || path.starts_with('[') || path.starts_with('!') {
-        return Err(format!("the path '{path}' uses a modifier or a multipath, which are not supported: select in JavaScript instead"));
+    if path.starts_with('@')
+        || path.contains("|@")
+        || path.contains(".@")
+        || path.starts_with('{')
+        || path.starts_with('[')
+        || path.starts_with('!')
+    {
+        return Err(format!(
+            "the path '{path}' uses a modifier or a multipath, which are not supported: select in JavaScript instead"
+        ));
     }
     Ok(walk(value, &split(path)?))
 }
@@ -21,7 +29,10 @@ enum Part {
     /// `#`: the number of elements, or what follows of each.
     Each,
     /// `#(key op value)`, and whether all that match are wanted.
-    Query { query: Query, all: bool },
+    Query {
+        query: Query,
+        all: bool,
+    },
 }
 
 #[derive(Debug, PartialEq)]
@@ -67,10 +78,18 @@ fn split(path: &str) -> Result<Vec<Part>, String> {
 fn query(path: &str, inner: &str) -> Result<Part, String> {
     let (inner, all) = match inner.strip_suffix(")#") {
         Some(inner) => (inner, true),
-        None => (inner.strip_suffix(')').ok_or_else(|| format!("the path '{path}' lacks a ')'"))?, false),
+        None => (
+            inner
+                .strip_suffix(')')
+                .ok_or_else(|| format!("the path '{path}' lacks a ')'"))?,
+            false,
+        ),
     };
     let operators = ["==", "!=", "<=", ">=", "!%", "<", ">", "%", "="];
-    let found = operators.iter().filter_map(|op| inner.find(op).map(|at| (at, *op))).min_by_key(|(at, op)| (*at, std::cmp::Reverse(op.len())));
+    let found = operators
+        .iter()
+        .filter_map(|op| inner.find(op).map(|at| (at, *op)))
+        .min_by_key(|(at, op)| (*at, std::cmp::Reverse(op.len())));
     let query = match found {
         None => Query {
             path: inner.trim().into(),
@@ -90,16 +109,24 @@ fn query(path: &str, inner: &str) -> Result<Part, String> {
 }
 
 fn walk(value: &Value, parts: &[Part]) -> Option<Value> {
-    let Some((part, rest)) = parts.split_first() else { return Some(value.clone()) };
+    let Some((part, rest)) = parts.split_first() else {
+        return Some(value.clone());
+    };
     match (part, value) {
         (Part::Key(key), Value::Object(map)) => walk(map.get(key)?, rest),
         (Part::Key(key), Value::Array(list)) => walk(list.get(key.parse::<usize>().ok()?)?, rest),
         (Part::Like(pattern), Value::Object(map)) => {
-            let (_, found) = map.iter().find(|(key, _)| matches(pattern.as_bytes(), key.as_bytes()))?;
+            let (_, found) = map
+                .iter()
+                .find(|(key, _)| matches(pattern.as_bytes(), key.as_bytes()))?;
             walk(found, rest)
         }
         (Part::Each, Value::Array(list)) if rest.is_empty() => Some(list.len().into()),
-        (Part::Each, Value::Array(list)) => Some(list.iter().filter_map(|element| walk(element, rest)).collect()),
+        (Part::Each, Value::Array(list)) => Some(
+            list.iter()
+                .filter_map(|element| walk(element, rest))
+                .collect(),
+        ),
         (Part::Query { query, all: true }, Value::Array(list)) => {
             let found = list.iter().filter(|element| query.holds(element));
             Some(found.filter_map(|element| walk(element, rest)).collect())
@@ -113,17 +140,27 @@ fn walk(value: &Value, parts: &[Part]) -> Option<Value> {
 
 impl Query {
     fn holds(&self, element: &Value) -> bool {
-        let found = if self.path.is_empty() { Some(element.clone()) } else { select(element, &self.path).ok().flatten() };
+        let found = if self.path.is_empty() {
+            Some(element.clone())
+        } else {
+            select(element, &self.path).ok().flatten()
+        };
         let Some(found) = found else { return false };
-        let Some(wanted) = &self.value else { return true };
+        let Some(wanted) = &self.value else {
+            return true;
+        };
         let order = match (&found, wanted) {
-            (Value::Number(left), Value::Number(right)) => left.as_f64().partial_cmp(&right.as_f64()),
+            (Value::Number(left), Value::Number(right)) => {
+                left.as_f64().partial_cmp(&right.as_f64())
+            }
             (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
             (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
             _ => None,
         };
         let like = || match (&found, wanted) {
-            (Value::String(text), Value::String(pattern)) => matches(pattern.as_bytes(), text.as_bytes()),
+            (Value::String(text), Value::String(pattern)) => {
+                matches(pattern.as_bytes(), text.as_bytes())
+            }
             _ => false,
         };
         match self.op.as_str() {
@@ -144,7 +181,9 @@ impl Query {
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern.first(), text.first()) {
         (None, None) => true,
-        (Some(b'*'), _) => matches(&pattern[1..], text) || !text.is_empty() && matches(pattern, &text[1..]),
+        (Some(b'*'), _) => {
+            matches(&pattern[1..], text) || !text.is_empty() && matches(pattern, &text[1..])
+        }
         (Some(b'?'), Some(_)) => matches(&pattern[1..], &text[1..]),
         (Some(left), Some(right)) if left == right => matches(&pattern[1..], &text[1..]),
         _ => false,
@@ -179,7 +218,14 @@ mod tests {
             (r#"friends.#(first%"D*").last"#, r#""Murphy""#),
             (r#"children.#(!="Sara")"#, r#""Alex""#),
         ] {
-            assert_eq!(select(&json, path).unwrap().map(|found| found.to_string()).as_deref(), Some(expected), "{path}");
+            assert_eq!(
+                select(&json, path)
+                    .unwrap()
+                    .map(|found| found.to_string())
+                    .as_deref(),
+                Some(expected),
+                "{path}"
+            );
         }
         for path in ["nothing", "age.x", "children.7", "friends.#(age>99)"] {
             assert_eq!(select(&json, path), Ok(None), "{path}");

@@ -18,7 +18,10 @@ impl Builtin for Data {
         let object = Object::new(ctx.clone())?;
         let prelude: Object<'js> = ctx.globals().get(super::globals::PRELUDE)?;
         let make: Function<'js> = prelude.get("sharedArray")?;
-        let (open, at) = (function(core, ctx, "open", open)?, function(core, ctx, "at", at)?);
+        let (open, at) = (
+            function(core, ctx, "open", open)?,
+            function(core, ctx, "at", at)?,
+        );
         object.set("SharedArray", make.call::<_, Value<'js>>((open, at))?)?;
         Ok(object)
     }
@@ -29,20 +32,31 @@ fn open<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
     let ctx = params.ctx();
     let name = text(&arg(params, 0))?;
     if core.phase.get() != Phase::Init {
-        return Err(throw(ctx, "a SharedArray must be made in the init context (outside of functions)"));
+        return Err(throw(
+            ctx,
+            "a SharedArray must be made in the init context (outside of functions)",
+        ));
     }
     if name.is_empty() {
-        return Err(throw(ctx, "a SharedArray wants a name as its first argument"));
+        return Err(throw(
+            ctx,
+            "a SharedArray wants a name as its first argument",
+        ));
     }
     if let Some(count) = core.script.shared_len(&name) {
         return (count as f64).into_js(ctx);
     }
     if !core.script.loading() {
-        let message = format!("the SharedArray '{name}' was not there when the script was loaded: its name must not depend on __VU, time or chance");
+        let message = format!(
+            "the SharedArray '{name}' was not there when the script was loaded: its name must not depend on __VU, time or chance"
+        );
         return Err(throw(ctx, &message));
     }
     let Some(build) = arg(params, 1).into_function() else {
-        return Err(throw(ctx, "a SharedArray wants a function as its second argument"));
+        return Err(throw(
+            ctx,
+            "a SharedArray wants a function as its second argument",
+        ));
     };
     let built: Value<'js> = build.call(())?;
     let Some(built) = built.as_array() else {

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cohort_scenario::{
-    Answer, Birth, Call, Ended, LoadError, Machine, Note, Outcome, Permit, Reply, Request, Response, Script, Timings,
+    Answer, Birth, Call, Ended, LoadError, Machine, Note, Outcome, Permit, Reply, Request,
+    Response, Script, Timings,
 };
 
 /// A script in a folder of its own, with other files beside it.
@@ -63,7 +64,10 @@ pub fn ok(body: &str) -> Outcome {
 pub fn with_headers(status: u16, headers: &[(&str, &str)], body: &str) -> Outcome {
     Ok(Response {
         status,
-        headers: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
         ..ok(body).unwrap()
     })
 }
@@ -108,7 +112,12 @@ impl<'a> World<'a> {
             }
             Some(Call::Http(requests)) => {
                 self.requests.extend(requests.iter().cloned());
-                Reply::Responses(requests.iter().map(|request| (self.server)(request)).collect())
+                Reply::Responses(
+                    requests
+                        .iter()
+                        .map(|request| (self.server)(request))
+                        .collect(),
+                )
             }
             Some(Call::Sleep { us }) => {
                 self.now_us += us;
@@ -154,7 +163,9 @@ impl<'a> World<'a> {
 
     pub fn failures(&self) -> Vec<String> {
         let failure = |note: &Note| match note {
-            Note::Iteration { failure, .. } => failure.as_ref().map(|failure| format!("{} at {}", failure.message, failure.at)),
+            Note::Iteration { failure, .. } => failure
+                .as_ref()
+                .map(|failure| format!("{} at {}", failure.message, failure.at)),
             _ => None,
         };
         self.notes.iter().filter_map(failure).collect()
@@ -162,7 +173,11 @@ impl<'a> World<'a> {
 }
 
 /// Runs some iterations of a script and returns the world after them.
-pub fn run<'a>(source: &str, iterations: u64, server: impl FnMut(&Request) -> Outcome + 'a) -> World<'a> {
+pub fn run<'a>(
+    source: &str,
+    iterations: u64,
+    server: impl FnMut(&Request) -> Outcome + 'a,
+) -> World<'a> {
     let mut world = World::new(server);
     let mut machine = Machine::new(&script(source), Birth::default()).unwrap();
     if let Some(ended) = world.run(&mut machine, iterations) {
