@@ -470,6 +470,17 @@ proptest! {
         }
         let ends = commands(&outcome).into_iter().filter(|c| **c == ServiceCommand::Finish).count();
         prop_assert_eq!(ends, 1);
+        let mut came = std::collections::BTreeMap::new();
+        for (at, _, step) in &outcome.steps {
+            for decision in &step.decisions {
+                let ServiceCommand::HandOver { thread, .. } = decision.command else {
+                    continue;
+                };
+                let before = came.insert(thread, at.0);
+                let stayed = before.is_none_or(|before| at.0 - before >= 5_000_000);
+                prop_assert!(stayed || decision.reason == ServiceReason::Restarting, "{thread} at {at:?}");
+            }
+        }
         let mut again = Conductor::new(plan);
         for (at, seen, step) in &outcome.steps {
             prop_assert_eq!(&again.step(*at, seen), step);
