@@ -11,6 +11,7 @@
 //! Promise: a server is launched only in `Down` and `Pausing`, when nothing of the one before is left.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -52,7 +53,7 @@ pub(crate) enum Order {
     Stop(oneshot::Sender<()>),
     Set(Share, oneshot::Sender<Result<Share, Error>>),
     SetIo(IoLimit, oneshot::Sender<Result<bool, Error>>),
-    Read(oneshot::Sender<Result<InstanceReader, Error>>),
+    Read(oneshot::Sender<Result<(InstanceReader, Vec<PathBuf>), Error>>),
     Close(oneshot::Sender<Vec<String>>),
 }
 
@@ -240,7 +241,9 @@ impl Body {
                 let _ = tell.send(set);
             }
             Order::Read(tell) => {
-                let reader = self.nest().and_then(Nest::reader);
+                let reader = self
+                    .nest()
+                    .and_then(|nest| Ok((nest.reader()?, nest.groups())));
                 let _ = tell.send(reader);
             }
             Order::Close(_) => {}

@@ -1,5 +1,6 @@
 //! What all instances of a campaign stand on.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -8,6 +9,7 @@ use cohort_host::bridge::Bridge;
 use cohort_host::cgroup::InstanceMaker;
 use cohort_host::init::Limits;
 use cohort_host::process::Owner;
+use cohort_model::InstanceId;
 use tokio::sync::mpsc;
 
 use crate::event::Event;
@@ -23,6 +25,8 @@ const OWN_PORT: u16 = 8080;
 #[derive(Debug)]
 pub(crate) struct Ground {
     pub(crate) spec: Spec,
+    /// Variables of single instances, on top of those of the service.
+    pub(crate) env: Mutex<BTreeMap<InstanceId, Vec<(String, String)>>>,
     /// What makes groups; none where there are none.
     pub(crate) maker: Option<InstanceMaker>,
     /// None: instances use the host's network.

@@ -191,11 +191,11 @@ impl Instance {
         told.await.map_err(|_| self.closed())?
     }
 
-    /// Its telemetry, for the collector. Good until it is closed or its init is lost.
+    /// Its telemetry, for the collector, and its control groups. Good until it is closed or its init is lost.
     ///
     /// # Errors
     /// When it is closed.
-    pub async fn reader(&self) -> Result<InstanceReader, Error> {
+    pub async fn reader(&self) -> Result<(InstanceReader, Vec<PathBuf>), Error> {
         let (tell, told) = oneshot::channel();
         self.order(Order::Read(tell)).await?;
         told.await.map_err(|_| self.closed())?

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cohort_host::cgroup::{CampaignGroup, CampaignReader, Controller, Layout};
 use cohort_host::init::Limits;
@@ -18,7 +18,7 @@ use crate::instance::Instance;
 use crate::log::Logs;
 use crate::ports::Ports;
 use crate::spec::Spec;
-use crate::{Error, build};
+use crate::{Error, build, lock};
 
 /// Grounds that this process made.
 static GROUNDS: AtomicU32 = AtomicU32::new(0);
@@ -106,6 +106,7 @@ impl Instances {
             ports: Ports::default(),
             events,
             spec,
+            env: Mutex::default(),
         };
         Ok(Self {
             ground: Arc::new(ground),
@@ -114,6 +115,11 @@ impl Instances {
             layout,
             missing,
         })
+    }
+
+    /// Variables of one instance on top of those of the service, from its next start on.
+    pub fn set_env(&self, id: InstanceId, env: Vec<(String, String)>) {
+        lock(&self.ground.env).insert(id, env);
     }
 
     /// Makes an instance. Its server is started by [`Instance::start`].

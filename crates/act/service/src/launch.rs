@@ -41,6 +41,9 @@ pub(crate) fn serve(ground: &Ground, nest: &Nest, id: InstanceId, address: Socke
     for (name, value) in &spec.env {
         env.insert(name.into(), values.fill(value).into());
     }
+    for (name, value) in crate::lock(&ground.env).get(&id).into_iter().flatten() {
+        env.insert(name.into(), value.into());
+    }
     let [stdout, stderr] = nest.pipes.clone();
     Serve {
         start: Start {

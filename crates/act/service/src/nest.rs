@@ -161,6 +161,14 @@ impl Nest {
         }
     }
 
+    /// Its control groups, one of each hierarchy; none without.
+    pub(crate) fn groups(&self) -> Vec<PathBuf> {
+        let files = self.group.iter().flat_map(InstanceGroup::procs_files);
+        files
+            .filter_map(|file| file.parent().map(Path::to_owned))
+            .collect()
+    }
+
     /// Its telemetry.
     pub(crate) fn reader(&self) -> Result<InstanceReader, Error> {
         let mut reader = match &self.group {

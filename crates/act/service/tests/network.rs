@@ -21,7 +21,7 @@ fn isolated(mut spec: Spec) -> Spec {
 }
 
 async fn sample(instance: &Instance) -> InstanceSample {
-    let mut reader = instance.reader().await.unwrap();
+    let (mut reader, _) = instance.reader().await.unwrap();
     let mut sample = cohort_host::empty_sample(instance.id());
     assert!(reader.read(&mut sample));
     sample
@@ -329,7 +329,7 @@ fn helper_a_hub_that_waits_to_be_killed() {
         let mut told = vec![hub.instances.scratch().display().to_string()];
         for number in 0..2 {
             let (instance, _) = hub.ready(number).await;
-            let mut reader = instance.reader().await.unwrap();
+            let (mut reader, _) = instance.reader().await.unwrap();
             let mut sample = cohort_host::empty_sample(instance.id());
             reader.read(&mut sample);
             assert!(sample.processes >= 2, "{sample:?}");

@@ -39,7 +39,7 @@ fn one_hand_off_with_crashes_and_doubled_messages() {
         entries: 2,
         ..Chances::default()
     };
-    holds("crashes", 2, chances, 1_000);
+    holds("crashes", 2, chances, 50_000);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn one_hand_off_with_losses_and_divergence() {
         entries: 1,
         ..Chances::default()
     };
-    holds("losses", 2, chances, 1_000);
+    holds("losses", 2, chances, 15_000);
 }
 
 #[test]
@@ -64,18 +64,18 @@ fn there_and_back_again() {
         entries: 1,
         ..Chances::default()
     };
-    holds("back again", 2, chances, 1_000);
+    holds("back again", 2, chances, 30_000);
 }
 
 #[test]
 fn three_agents_and_a_crash() {
     let chances = Chances {
         hand_offs: 2,
-        crashes: 1,
+        crashes: 2,
         entries: 1,
         ..Chances::default()
     };
-    holds("three agents", 3, chances, 1_000);
+    holds("three agents", 3, chances, 5_000);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn moves_cancels_and_ends() {
         crashes: 1,
         ..Chances::default()
     };
-    holds("moves and ends", 2, chances, 1_000);
+    holds("moves and ends", 2, chances, 25_000);
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub struct Overrides {
 }
 
 /// What k6 knows and is not honoured here.
-const REFUSED: [(&str, &str); 17] = [
+const REFUSED: [(&str, &str); 16] = [
     ("httpDebug", "use the campaign's own record of requests"),
     ("dns", "names are resolved by the system"),
     ("tlsAuth", "there are no client certificates"),
@@ -100,7 +100,6 @@ const REFUSED: [(&str, &str); 17] = [
     ("noSetup", "`setup` always runs"),
     ("noTeardown", "`teardown` always runs"),
     ("metricSamplesBufferSize", "there is no such buffer"),
-    ("minIterations", "k6 has no such option"),
 ];
 
 const TREND_STATS: [&str; 6] = ["avg", "min", "med", "max", "p(90)", "p(95)"];

@@ -319,7 +319,7 @@ impl Run {
 
     /// Gives out timed starts, some time ahead.
     fn time(&mut self, now: u64, begun: u64, out: &mut Vec<Order>) {
-        if self.timed_until <= now + TIMED_LEFT_US {
+        if self.timed_until < self.end && self.timed_until <= now + TIMED_LEFT_US {
             self.time_until((now + TIMED_AHEAD_US).min(self.end), begun, out);
         }
     }
@@ -357,7 +357,9 @@ impl Run {
             Phase::Waiting => Some(self.start.saturating_sub(START_AHEAD_US)),
             Phase::Running => {
                 let timed = self.timed_until.saturating_sub(TIMED_LEFT_US).max(now + 1);
-                let timed = self.arrivals.is_some().then_some(timed);
+                // Once all are given out only the end is to come.
+                let more = self.arrivals.is_some() && self.timed_until < self.end;
+                let timed = more.then_some(timed);
                 let slots = &self.slots[..self.wanted];
                 let slots = slots.iter().filter_map(|slot| self.slot_due(slot, now));
                 let start = Some(self.start).filter(|start| *start > now);

@@ -54,6 +54,8 @@ pub(crate) struct Simulation {
     threads: BTreeMap<ThreadId, Thread>,
     timed: Vec<(u64, usize, u64)>,
     events: Vec<ScheduleEvent>,
+    /// Steps in a row of which the schedule wants the next one within a millisecond.
+    hasty: u32,
     pub(crate) seen: Vec<Seen>,
     pub(crate) ended_at: Option<u64>,
 }
@@ -68,6 +70,7 @@ impl Simulation {
             threads: BTreeMap::new(),
             timed: Vec::new(),
             events: Vec::new(),
+            hasty: 0,
             seen: options.scenarios.iter().map(|_| Seen::default()).collect(),
             ended_at: None,
         };
@@ -131,6 +134,10 @@ impl Simulation {
         });
         let timed = self.timed.iter().map(|(at, ..)| *at);
         let due = self.schedule.next_due_us();
+        assert!(due.is_none_or(|due| due > self.now), "due in the past");
+        let is_soon = due.is_some_and(|due| due < self.now + 1_000);
+        self.hasty = if is_soon { self.hasty + 1 } else { 0 };
+        assert!(self.hasty < 1_000, "the schedule spins");
         let next = threads
             .chain(timed)
             .chain(due)
@@ -161,7 +168,7 @@ impl Simulation {
         if thread.busy_until.is_some_and(|at| at <= now) {
             thread.busy_until = None;
             let scenario = thread.scenario;
-            if self.nature.loss > 0 && roll % self.nature.loss == 0 {
+            if self.nature.loss > 0 && roll.is_multiple_of(self.nature.loss) {
                 self.seen[scenario].lost += 1;
                 return self.end(id);
             }
@@ -170,7 +177,7 @@ impl Simulation {
             }
             self.events.push(ScheduleEvent::Iterated {
                 thread: id,
-                ok: roll % 5 != 0,
+                ok: !roll.is_multiple_of(5),
             });
             if thread.deadline.is_some() {
                 return self.end(id);

@@ -66,6 +66,8 @@ pub enum FromAgent {
     },
     /// What was called since the last such message, about every second.
     Windows(Vec<Window>),
+    /// What each thread called since the last such message, about every five seconds.
+    ThreadCalls(ThreadCalls),
     /// Metric samples since the last such message, about every second. To be added up.
     Metrics(Vec<MetricDelta>),
     /// Checks since the last such message, about every second.
@@ -177,6 +179,15 @@ pub struct Window {
     pub oldest_us: u64,
     /// What was called.
     pub endpoints: Vec<EndpointWindow>,
+}
+
+/// What threads called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadCalls {
+    /// Names of endpoints.
+    pub endpoints: Vec<String>,
+    /// By thread: places in `endpoints`, with how often each was called.
+    pub threads: Vec<(ThreadId, Vec<(u32, u64)>)>,
 }
 
 /// Requests of one endpoint on one instance that ended in one window.

@@ -32,7 +32,7 @@ pub use frame::{Error, FRAME_BYTES_MAX, Hello, Reader, VERSION, Writer, decode, 
 pub use from_agent::{
     BrokenCall, CheckCount, EndWhy, EndpointWindow, Freight, FromAgent, Iterated, LogLevel,
     LogLine, MetricDelta, MetricKind, MetricValue, OneShotAnswer, OwnCost, SideReport, SlowCall,
-    TransportError, Window,
+    ThreadCalls, TransportError, Window,
 };
 pub use histogram::Histogram;
 pub use settings::{Address, BatchLimits, HostHeader, HttpSettings, Load, Submetric};

@@ -17,6 +17,8 @@ pub(crate) use windows::{Called, EndpointNumber, Standing, Windows};
 const LINES_MAX: usize = 512;
 /// Longest line, bytes.
 const LINE_BYTES_MAX: usize = 4 << 10;
+/// Windows between two reports of what each thread called.
+const THREADS_EVERY: u32 = 5;
 /// Checks that are told apart.
 const CHECKS_MAX: usize = 2_000;
 
@@ -29,6 +31,7 @@ pub(crate) struct Telemetry {
     lines: VecDeque<LogLine>,
     dropped_lines: u64,
     iterated: BTreeMap<ThreadId, Iterated>,
+    windows_taken: u32,
     /// Requests that were sent, cumulative.
     pub(crate) requests: u64,
 }
@@ -114,6 +117,10 @@ impl Telemetry {
         let mut messages = vec![FromAgent::Windows(windows)];
         if !slow.is_empty() {
             messages.push(FromAgent::Slow(slow));
+        }
+        self.windows_taken += 1;
+        if self.windows_taken.is_multiple_of(THREADS_EVERY) {
+            messages.push(FromAgent::ThreadCalls(self.windows.take_threads()));
         }
         let metrics = self.metrics.take();
         if !metrics.is_empty() {

@@ -7,7 +7,7 @@ use cohort_scenario::Request;
 
 use super::histogram::Counted;
 use crate::http::Exchanged;
-use crate::protocol::{BrokenCall, EndpointWindow, SlowCall, TransportError, Window};
+use crate::protocol::{BrokenCall, EndpointWindow, SlowCall, ThreadCalls, TransportError, Window};
 
 /// Endpoints of one campaign that are told apart; further ones count as one.
 const ENDPOINTS_MAX: usize = 2_000;
@@ -75,6 +75,7 @@ pub(crate) struct Windows {
     names: Vec<String>,
     numbers: HashMap<String, EndpointNumber>,
     cells: BTreeMap<(InstanceId, EndpointNumber), Cell>,
+    threads: BTreeMap<ThreadId, BTreeMap<EndpointNumber, u64>>,
     from: At,
     broken: Vec<BrokenCall>,
     more_broken: u64,
@@ -107,6 +108,8 @@ impl Windows {
             .entry((called.instance, called.endpoint))
             .or_default();
         cell.calls += 1;
+        let of_thread = self.threads.entry(called.thread).or_default();
+        *of_thread.entry(called.endpoint).or_default() += 1;
         cell.sent += exchanged.sent;
         cell.received += exchanged.received;
         match (&exchanged.outcome, exchanged.failed) {
@@ -213,6 +216,17 @@ impl Windows {
             true
         });
         (windows.into_values().collect(), slow)
+    }
+
+    /// What each thread called since the last time.
+    pub(crate) fn take_threads(&mut self) -> ThreadCalls {
+        let threads = std::mem::take(&mut self.threads).into_iter();
+        ThreadCalls {
+            endpoints: self.names.clone(),
+            threads: threads
+                .map(|(thread, calls)| (thread, calls.into_iter().collect()))
+                .collect(),
+        }
     }
 
     /// Requests without an answer since the last time, and how many more there were.
