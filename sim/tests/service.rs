@@ -1,8 +1,8 @@
 //! Rules that every campaign of a service keeps, tried on random services.
 
 use cohort_model::{
-    Change, ChangeVerdict, InstanceId, Policy, Purpose, ServiceCommand, ServiceDecision,
-    ServicePlan, ServiceReason,
+    Change, ChangeVerdict, EndpointId, InstanceId, Policy, Purpose, ServiceCommand,
+    ServiceDecision, ServicePlan, ServiceReason, ThreadId,
 };
 use cohort_orchestrator::service::{Conductor, ServiceStep};
 use cohort_sim::service::{
@@ -58,7 +58,7 @@ fn commands(outcome: &ServiceOutcome) -> Vec<&ServiceCommand> {
 }
 
 fn verdicts(outcome: &ServiceOutcome, verdict: ChangeVerdict) -> usize {
-    let is = |change: &&cohort_model::Change| change.verdict == verdict;
+    let is = |change: &&Change| change.verdict == verdict;
     outcome.changes.values().filter(is).count()
 }
 
@@ -195,6 +195,9 @@ fn memory_goes_where_it_is_short() {
 fn threads_leave_an_instance_that_crashes_and_come_back() {
     let mut needs = two_areas(24, 6);
     needs.boot_us = 8_000_000;
+    for scenario in &mut needs.scenarios {
+        scenario.think_us = 300_000;
+    }
     needs.crashes = [20, 50]
         .map(|s| Crash {
             at_us: s * 1_000_000,
@@ -278,6 +281,102 @@ fn a_campaign_without_an_instance_that_starts_ends_and_says_why() {
     assert!(outcome.wall_us < 5_000_000);
 }
 
+/// An area of which the planted defect hurts everything beside it, on every instance.
+fn an_area_that_wears_out() -> ServiceNeeds {
+    let mut needs = two_areas(40, 8);
+    needs.defects = vec![Defect {
+        onset_us: 15_000_000,
+        growth: 0.05,
+        ..slow_on(None, 2, 6.0)
+    }];
+    needs
+}
+
+#[test]
+fn the_threads_of_a_slow_area_are_gathered_and_more_gets_done() {
+    let (adaptive, fixed) = both(4, &an_area_that_wears_out());
+    println!(
+        "slow area: {} iterations, static {}",
+        adaptive.iterations, fixed.iterations
+    );
+    let (at, kept) = specialized(&adaptive).expect("an instance that is kept for it");
+    let ServiceCommand::Specialize {
+        instance,
+        purpose: Purpose::Suspect { endpoint, .. },
+    } = kept
+    else {
+        panic!("{kept:?}");
+    };
+    println!("{instance} kept for it from {at:.0} s on");
+    assert_eq!(*endpoint, Some(EndpointId(2)));
+    let change = &adaptive.changes[&1];
+    assert_eq!(change.verdict, ChangeVerdict::Kept);
+    assert!(change.measured > Some(change.before), "{change:?}");
+    assert!(adaptive.iterations * 100 > fixed.iterations * 105);
+}
+
+fn specialized(outcome: &ServiceOutcome) -> Option<(f64, &ServiceCommand)> {
+    outcome.steps.iter().find_map(|(at, _, step)| {
+        let mut commands = step.decisions.iter().map(|decision| &decision.command);
+        let is = |command: &&ServiceCommand| matches!(command, ServiceCommand::Specialize { .. });
+        Some((at.seconds(), commands.find(is)?))
+    })
+}
+
+#[test]
+fn what_is_slow_on_one_instance_shows_there_alone_while_the_others_have_room() {
+    let mut needs = two_areas(40, 8);
+    for scenario in &mut needs.scenarios {
+        scenario.think_us = 500_000;
+    }
+    needs.defects = vec![Defect {
+        onset_us: 15_000_000,
+        ..slow_on(Some(1), 2, 12.0)
+    }];
+    let (adaptive, fixed) = both(4, &needs);
+    println!(
+        "slow on one: {} iterations, static {}",
+        adaptive.iterations, fixed.iterations
+    );
+    let (_, kept) = specialized(&adaptive).expect("an instance that is kept for it");
+    assert!(
+        matches!(
+            kept,
+            ServiceCommand::Specialize {
+                instance: InstanceId(1),
+                purpose: Purpose::Suspect { .. }
+            }
+        ),
+        "{kept:?}"
+    );
+    // Both kinds of threads were on it; at the end those that do not call the endpoint have left, and
+    // some that do are still with others, to compare.
+    let mut on = std::collections::BTreeMap::new();
+    for (_, _, step) in &adaptive.steps {
+        for decision in &step.decisions {
+            match decision.command {
+                ServiceCommand::Place { thread, instance } => on.insert(thread, instance),
+                ServiceCommand::HandOver { thread, target, .. } => on.insert(thread, target),
+                _ => None,
+            };
+        }
+    }
+    let reports = |thread: &ThreadId| needs.threads[thread.index()].1 == 1;
+    let there = on.iter().filter(|(_, place)| place.0 == 1);
+    let (members, strangers): (Vec<&ThreadId>, Vec<&ThreadId>) = there
+        .map(|(thread, _)| thread)
+        .partition(|thread| reports(thread));
+    assert!(
+        !members.is_empty() && strangers.is_empty(),
+        "{members:?} {strangers:?}"
+    );
+    assert!(
+        on.iter()
+            .any(|(thread, place)| place.0 != 1 && reports(thread))
+    );
+    assert!(adaptive.iterations * 100 >= fixed.iterations * 99);
+}
+
 fn arbitrary_needs() -> impl Strategy<Value = ServiceNeeds> {
     let defect = (
         0..3_u32,
@@ -299,7 +398,7 @@ fn arbitrary_needs() -> impl Strategy<Value = ServiceNeeds> {
         prop::collection::vec(defect, 0..3),
         prop::collection::vec(crash, 0..5),
         late,
-        (10..60_u64, 0..100_u64, 20..600_u64),
+        (10..45_u64, 0..100_u64, 20..600_u64),
     )
         .prop_map(
             |(threads, defects, crashes, late, (seconds, leak, think_ms))| {
@@ -345,7 +444,7 @@ fn arbitrary_needs() -> impl Strategy<Value = ServiceNeeds> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// The host checks each command: shares in force within the budget, changes small, threads placed
     /// once and never where nobody answers, instances closed once; and that it ends.
@@ -361,7 +460,7 @@ proptest! {
         let plan = ServicePlan { seed, hands_over, ..service_plan(instances, policy, &needs) };
         let outcome = run_service(&plan, &needs, true);
         prop_assert!(outcome.open.is_empty(), "left open: {:?}", outcome.open);
-        prop_assert!(outcome.ordered_per_s_max <= 4, "{} in a second", outcome.ordered_per_s_max);
+        prop_assert!(outcome.ordered_per_s_max <= 20, "{} in a second", outcome.ordered_per_s_max);
         prop_assert_eq!(verdicts(&outcome, ChangeVerdict::Pending), 0);
         let all_broken = (0..instances).all(|id| needs.broken.contains(&id));
         if needs.interrupted_us.is_none() && needs.crashes.is_empty() && !all_broken {
@@ -371,48 +470,20 @@ proptest! {
         }
         let ends = commands(&outcome).into_iter().filter(|c| **c == ServiceCommand::Finish).count();
         prop_assert_eq!(ends, 1);
+        let mut came = std::collections::BTreeMap::new();
+        for (at, _, step) in &outcome.steps {
+            for decision in &step.decisions {
+                let ServiceCommand::HandOver { thread, .. } = decision.command else {
+                    continue;
+                };
+                let before = came.insert(thread, at.0);
+                let stayed = before.is_none_or(|before| at.0 - before >= 5_000_000);
+                prop_assert!(stayed || decision.reason == ServiceReason::Restarting, "{thread} at {at:?}");
+            }
+        }
         let mut again = Conductor::new(plan);
         for (at, seen, step) in &outcome.steps {
             prop_assert_eq!(&again.step(*at, seen), step);
-        }
-    }
-}
-
-#[test]
-fn try_some() {
-    for think in [100_000, 250_000, 500_000] {
-        for instance in [Some(1), None] {
-            for (factor, growth, locks) in [(6.0, 0.0, false), (6.0, 0.05, false), (1.0, 0.0, true)]
-            {
-                let mut needs = two_areas(40, 8);
-                for scenario in &mut needs.scenarios {
-                    scenario.think_us = think;
-                }
-                needs.scenarios[1].calls[0].2 = 60_000;
-                needs.defects = vec![Defect {
-                    endpoint: 2,
-                    instance,
-                    onset_us: 15_000_000,
-                    factor,
-                    growth,
-                    locks,
-                }];
-                let (adaptive, fixed) = both(4, &needs);
-                println!(
-                    "think {think} on {instance:?} growth {growth} locks {locks}: {} iterations, static {}",
-                    adaptive.iterations, fixed.iterations
-                );
-                for change in adaptive.changes.values() {
-                    println!(
-                        "    {} {:.3} {:.3} {:?} {:?}",
-                        change.what,
-                        change.before,
-                        change.expected,
-                        change.measured,
-                        change.verdict
-                    );
-                }
-            }
         }
     }
 }

@@ -16,6 +16,10 @@ use crate::Random;
 pub(super) const TICK_US: u64 = 10_000;
 /// Reports of load and use are this far apart, microseconds.
 const REPORT_US: u64 = 1_000_000;
+/// CPU limits hold over so long, as the kernel's do, microseconds.
+const PERIOD_US: u64 = 100_000;
+/// Cores of the host, of which a limit lets one instance use all at once for a while.
+const CORES_MAX: f64 = 4.0;
 /// A limit is in force so long after it was ordered, microseconds.
 const ALLOT_US: u64 = 50_000;
 /// An instance that was asked to end takes so long, microseconds.
@@ -37,6 +41,8 @@ enum State {
 struct Instance {
     state: State,
     share: Share,
+    /// CPU that is left in this period, microseconds.
+    quota_us: f64,
     orders: VecDeque<(u64, Share)>,
     books: Books,
     /// Calls of endpoints with a defect since its onset.
@@ -298,6 +304,7 @@ impl<'a> ServiceHost<'a> {
         let new = Instance {
             state: State::Boots { until },
             share,
+            quota_us: 0.0,
             orders: VecDeque::new(),
             books: Books::new(instance, (self.needs.memory.0, left)),
             worn: BTreeMap::new(),
@@ -456,6 +463,9 @@ impl<'a> ServiceHost<'a> {
                 }
                 _ => {}
             }
+            if self.now.is_multiple_of(PERIOD_US) {
+                own.quota_us = own.share.cores * PERIOD_US as f64;
+            }
             while own.orders.front().is_some_and(|&(at, _)| at <= self.now) {
                 let (_, share) = own.orders.pop_front().expect("there");
                 own.share = share;
@@ -496,7 +506,8 @@ impl<'a> ServiceHost<'a> {
             if own.state != State::Ready || locked.contains(&instance) {
                 continue;
             }
-            let mut room_us = own.share.cores * TICK_US as f64;
+            let granted_us = own.quota_us.min(CORES_MAX * TICK_US as f64);
+            let mut room_us = granted_us;
             let mut quanta = BTreeMap::new();
             while room_us > 1.0 && !threads.is_empty() {
                 let each = room_us / threads.len() as f64;
@@ -513,9 +524,10 @@ impl<'a> ServiceHost<'a> {
                     *left_us > 0.5 && *had < TICK_US as f64 - 0.5
                 });
             }
-            let used_us = own.share.cores * TICK_US as f64 - room_us.max(0.0);
-            own.books
-                .computed(used_us, room_us <= 1.0 && !threads.is_empty());
+            let used_us = granted_us - room_us.max(0.0);
+            own.quota_us -= used_us;
+            let throttled = own.quota_us <= 1.0 && !threads.is_empty();
+            own.books.computed(used_us, throttled);
         }
     }
 

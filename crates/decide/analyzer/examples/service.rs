@@ -66,8 +66,8 @@ fn faults() -> Vec<Fault> {
             &[Kind::SlowEndpoint],
         ),
         fault(
-            "lock across 20 ms",
-            Event::Lock(0.020),
+            "lock across 40 ms",
+            Event::Lock(0.040),
             Kind::LockContention,
             Some(ORDER),
             &[Kind::SlowEndpoint],
@@ -114,11 +114,12 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-const HARMLESS: [(&str, Event); 14] = [
+const HARMLESS: [(&str, Event); 15] = [
     ("healthy", Event::Healthy),
     ("cache fills, 10 s", Event::Fill(10.0, 60e6)),
     ("cache fills, 30 s", Event::Fill(30.0, 100e6)),
     ("cache fills, 60 s", Event::Fill(60.0, 100e6)),
+    ("cache fills, 120 s", Event::Fill(120.0, 300e6)),
     ("collector", Event::Collector),
     ("batches", Event::Batch),
     ("more threads", Event::Ramp),

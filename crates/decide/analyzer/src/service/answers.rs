@@ -136,6 +136,26 @@ impl Answers {
         }
     }
 
+    /// What `instance` said of an exception within a few seconds of `at`.
+    pub(super) fn said_around(&self, instance: InstanceId, at: At) -> Option<String> {
+        let near = |e: &&Exception| {
+            !e.seen.plain_line
+                && e.instances.contains(&instance)
+                && e.last.since(at).max(at.since(e.last)) <= 2 * COINCIDE_US
+        };
+        let exception = self.exceptions.values().find(near)?;
+        let place = if exception.seen.frame.is_empty() {
+            String::new()
+        } else {
+            format!(" at {}", exception.seen.frame)
+        };
+        let seen = &exception.seen;
+        Some(words::cut(&format!(
+            "{}: {}{place}",
+            seen.kind, seen.message
+        )))
+    }
+
     pub(super) fn conclude(&mut self, view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
         for ((endpoint, name), check) in &self.checks {
             if check.wrong > 0.0 {

@@ -69,7 +69,7 @@ impl Ends {
     ) {
         let how = described(ended.exit);
         let line = telling(ended.lines);
-        let key = format!("{how} {}", normalized(line.unwrap_or_default()));
+        let key = format!("{how} {}", normalized(line.as_deref().unwrap_or_default()));
         if self.kinds.len() >= KINDS_MAX && !self.kinds.contains_key(&key) {
             return;
         }
@@ -91,11 +91,7 @@ impl Ends {
         if !kind.instances.contains(&ended.instance) {
             kind.instances.push(ended.instance);
         }
-        kind.lines = line
-            .into_iter()
-            .chain(ended.lines.iter().rev().take(3).map(String::as_str))
-            .map(words::cut)
-            .collect();
+        kind.lines = line.as_deref().map(words::cut).into_iter().collect();
         kind.counted.clear();
         kind.add(ended.calls, under_way);
     }
@@ -109,15 +105,24 @@ impl Ends {
         under_way: &BTreeMap<u32, f64>,
     ) {
         for kind in self.kinds.values_mut() {
-            if kind.instances.contains(&instance) && at.since(kind.last) <= BROKEN_US {
+            // The end itself tells its calls, as a rule; later ones may merely have been refused.
+            let untold = kind.counted.is_empty() && at.since(kind.last) <= BROKEN_US;
+            if untold && kind.instances.contains(&instance) {
                 kind.add(calls, under_way);
             }
         }
     }
 
-    pub(super) fn conclude(&self, view: &View<'_>, drawn: &mut Vec<Conclusion>) {
+    /// `exception`: what an instance last said of an exception around a time.
+    pub(super) fn conclude(
+        &self,
+        view: &View<'_>,
+        exception: impl Fn(InstanceId, At) -> Option<String>,
+        drawn: &mut Vec<Conclusion>,
+    ) {
         for (key, kind) in &self.kinds {
-            drawn.push(kind.conclusion(view, key));
+            let said = kind.instances.iter().find_map(|i| exception(*i, kind.last));
+            drawn.push(kind.conclusion(view, key, said));
         }
     }
 }
@@ -181,14 +186,18 @@ impl Kind {
             .collect()
     }
 
-    fn conclusion(&self, view: &View<'_>, key: &str) -> Conclusion {
+    fn conclusion(&self, view: &View<'_>, key: &str, exception: Option<String>) -> Conclusion {
         let endpoint = self.endpoint();
         let requests = self.requests(endpoint);
         let mut sentence = if self.count > 1.5 {
             format!(
                 "{} {} {:.0} times",
                 capital_instances(&self.instances),
-                self.how,
+                if self.instances.len() > 1 {
+                    self.how.replacen("was ", "were ", 1)
+                } else {
+                    self.how.clone()
+                },
                 self.count
             )
         } else {
@@ -206,7 +215,8 @@ impl Kind {
                 sentence.push_str(&format!(" ({request})"));
             }
         }
-        if let Some(line) = self.lines.first() {
+        if let Some(line) = exception.as_ref().or(self.lines.first()) {
+            let line = line.trim().trim_end_matches('.');
             sentence.push_str(&format!("; its log says: {line}"));
         }
         sentence.push('.');
@@ -258,8 +268,9 @@ fn described(exit: &Exit) -> String {
     }
 }
 
-/// The line of the log that says most about an end.
-fn telling(lines: &[String]) -> Option<&str> {
+/// The line of the log that says most about an end: one that has a sign of it, with the message
+/// that stands on the next line in newer Rust; else the last one that is no part of a trace.
+fn telling(lines: &[String]) -> Option<String> {
     const SIGNS: [&str; 9] = [
         "panicked at",
         "fatal error",
@@ -271,13 +282,27 @@ fn telling(lines: &[String]) -> Option<&str> {
         "Assertion",
         "abort",
     ];
+    let trace = |line: &str| {
+        let line = line.trim_start();
+        let frame = line.split_once(':').is_some_and(|(number, _)| {
+            !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
+        });
+        line.is_empty() || frame || line.starts_with("at ") || line.starts_with("note: ")
+    };
     let marked = lines
         .iter()
-        .rev()
-        .find(|line| SIGNS.iter().any(|sign| line.contains(sign)));
-    marked
-        .or_else(|| lines.iter().rev().find(|line| !line.trim().is_empty()))
-        .map(String::as_str)
+        .rposition(|line| !trace(line) && SIGNS.iter().any(|sign| line.contains(sign)));
+    if let Some(place) = marked {
+        let line = &lines[place];
+        let next = lines.get(place + 1).filter(|next| !trace(next));
+        return Some(match next {
+            Some(next) if line.contains("panicked at") && line.ends_with(':') => {
+                format!("{line} {}", next.trim())
+            }
+            _ => line.clone(),
+        });
+    }
+    lines.iter().rev().find(|line| !trace(line)).cloned()
 }
 
 /// Without numbers, so that two crashes of the same bug are alike.

@@ -113,6 +113,13 @@ pub(super) fn correlation(a: &[f64], b: &[f64]) -> f64 {
     }
 }
 
+/// Standard deviation.
+pub(super) fn deviation(values: &[f64]) -> f64 {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,8 @@ const DIFFERENCE_MIN_US: f64 = 8_000.0;
 const GROWN_MIN: (f64, f64) = (1.8, 5_000.0);
 /// Without other endpoints as control, or under changing load, this ratio.
 const RATIO_ALONE_MIN: f64 = 3.0;
+/// The latest time, which is judged by itself too, seconds.
+const LATE_S: f64 = 45.0;
 /// Trend of growing latency.
 const TREND_Z_MIN: f64 = 4.5;
 /// Seconds in a cell of the comparison with the past, and how far it reaches.
@@ -104,10 +106,16 @@ pub(super) fn growing(view: &View<'_>, _at: At, drawn: &mut Vec<Conclusion>) {
     for (instance, watched) in view.instances.iter().filter(|(_, w)| !w.down) {
         let steady = watched.history.steady();
         let whole = watched.history.spans();
+        // What began late is no large part of all time.
+        let latest: Vec<Span> = watched.recent(LATE_S).map(Span::of).collect();
         for endpoint in view.endpoints_of(watched) {
-            let found = grown(steady, endpoint, steady.len() == whole.len())
-                .or_else(|| grown(whole, endpoint, false));
-            if let Some(found) = found {
+            let same_load = steady.len() == whole.len();
+            let found = grown(steady, endpoint, same_load)
+                .or_else(|| grown(whole, endpoint, false))
+                .or_else(|| grown(&latest, endpoint, same_load));
+            // Behind a lock latencies rise at once, and wander.
+            let behind = view.book.holds(ServiceFindingKind::LockContention, None);
+            if let Some(found) = found.filter(|_| !behind) {
                 drawn.push(found.conclusion(view, *instance, watched, endpoint));
             }
         }
@@ -129,10 +137,15 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
     }
     let cells: Vec<Cell> = spans.iter().map(cell_of).collect();
     let series = specific(&cells, endpoint);
-    if series.values.len() < READINGS_MIN || series.values.len() * 3 < cells.len() {
+    if series.values.len() < READINGS_MIN + 2 || series.values.len() * 3 < cells.len() {
         return None;
     }
-    let latency: Vec<f64> = series.values.iter().map(|(_, v)| v.exp()).collect();
+    // Of each three the middle one: a single slow window is nothing.
+    let latency: Vec<f64> = series
+        .values
+        .windows(3)
+        .map(|three| median(&mut [three[0].1, three[1].1, three[2].1]).exp())
+        .collect();
     let raw: Vec<f64> = series
         .values
         .iter()

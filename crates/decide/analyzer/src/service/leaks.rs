@@ -22,7 +22,7 @@ const TREND_Z_MIN: f64 = 4.5;
 /// The shorter reaches, seconds.
 const REACHES_S: [f64; 2] = [40.0, 120.0];
 /// Growth must have been watched for so long since it began, seconds.
-const GROWING_S: f64 = 18.0;
+const GROWING_S: f64 = 22.0;
 /// Growth that slows down must have gone on for so long, seconds, and at its end it still grows at
 /// this share of its mean rate at least.
 const SLOWING_S: f64 = 120.0;
@@ -125,6 +125,9 @@ fn growth(instance: InstanceId, watched: &Watched, resource: Resource) -> Option
     if let Some(found) = judged(instance, &all, f64::NEG_INFINITY, resource) {
         return Some(found);
     }
+    if slows_over_all(&all) {
+        return None;
+    }
     let steady_since = spans.first().map_or(At(u64::MAX), |s| s.at);
     let reach = |seconds: f64| {
         let recent: Vec<(At, f64)> = watched
@@ -142,6 +145,20 @@ fn growth(instance: InstanceId, watched: &Watched, resource: Resource) -> Option
         judged(instance, &recent, highest, resource)
     };
     REACHES_S.iter().find_map(|seconds| reach(*seconds))
+}
+
+/// Growth of all time that gives out says what to think of its latest part.
+fn slows_over_all(all: &[(At, f64)]) -> bool {
+    let values: Vec<f64> = all.iter().map(|(_, value)| *value).collect();
+    let ends = values.len() / 8;
+    let (Some((first, _)), true) = (all.first(), ends > 0) else {
+        return false;
+    };
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let (from, to) = (mean(&values[..ends]), mean(&values[values.len() - ends..]));
+    let length_s = all[all.len() - 1].0.since(*first) as f64 / 1e6;
+    let (grown, slows) = since_it_began(&values, from, to);
+    gives_out(slows, grown as f64 / values.len() as f64 * length_s)
 }
 
 /// `highest`: the most that was seen before the series; growth counts beyond it.
@@ -172,16 +189,9 @@ fn judged(
     }
     let length_s = series[series.len() - 1].0.since(series[0].0) as f64 / 1e6;
     let step_s = length_s / (series.len() - 1) as f64;
-    // What was flat before it began would hide that it slows down.
-    let began = values
-        .iter()
-        .rposition(|value| *value < from + 0.05 * (to - from))
-        .map_or(0, |place| place + 1)
-        .min(values.len() / 4 * 3);
-    let grown_s = (values.len() - began) as f64 * step_s;
-    let slows = slowing(&values[began..])
-        .is_some_and(|rate| grown_s < SLOWING_S || rate < SLOWING_RATE_MIN);
-    if grown_s < GROWING_S || slows {
+    let (grown, slows) = since_it_began(&values, from, to);
+    let grown_s = grown as f64 * step_s;
+    if grown_s < GROWING_S || gives_out(slows, grown_s) {
         return None;
     }
     let per_second = verdict.slope_per_sample / step_s.max(1e-3);
@@ -196,8 +206,24 @@ fn judged(
     })
 }
 
+/// Readings since the growth from one level to the other began, and how it slows down since then:
+/// what was flat before would hide it.
+fn since_it_began(values: &[f64], from: f64, to: f64) -> (usize, Option<f64>) {
+    let began = values
+        .iter()
+        .rposition(|value| *value < from + 0.05 * (to - from))
+        .map_or(0, |place| place + 1)
+        .min(values.len() / 4 * 3);
+    (values.len() - began, slowing(&values[began..]))
+}
+
+/// Growth that slows down so is not believed (yet).
+fn gives_out(slows: Option<f64>, grown_s: f64) -> bool {
+    slows.is_some_and(|rate| grown_s < SLOWING_S || rate < SLOWING_RATE_MIN)
+}
+
 /// When the growth slows down beyond doubt: its rate at the end over its mean rate. From the
-/// quadratic term of a least squares fit, 2.5 standard errors below zero, allowing for
+/// quadratic term of a least squares fit, 1.5 standard errors below zero (to wait is cheap), allowing for
 /// neighbouring values being alike.
 fn slowing(values: &[f64]) -> Option<f64> {
     if values.len() < 8 {
@@ -225,7 +251,7 @@ fn slowing(values: &[f64]) -> Option<f64> {
     let variance = residuals.iter().map(|r| r * r).sum::<f64>() / (n - 3.0).max(1.0);
     let error = (variance / bend_squares.max(1e-12) * (1.0 + memory) / (1.0 - memory)).sqrt();
     let end_rate = (slope + 2.0 * bend) / slope.max(1e-12);
-    (bend < -2.5 * error && slope > 0.0 && end_rate < 0.9).then_some(end_rate)
+    (bend < -1.5 * error && slope > 0.0 && end_rate < 0.9).then_some(end_rate)
 }
 
 fn concluded(
@@ -237,7 +263,12 @@ fn concluded(
     let clearest = leaking
         .iter()
         .max_by(|a, b| a.per_second.total_cmp(&b.per_second))?;
-    let blamed = attribution::blame(&rows(view, resource, leaking));
+    let work = |endpoint| match resource {
+        // What is kept is mostly what was made for the answer.
+        Resource::Memory => view.mean_answer(endpoint),
+        Resource::Files | Resource::Tasks => view.floor_us(endpoint).unwrap_or(0.0),
+    };
+    let blamed = attribution::blame(&rows(view, resource, leaking), work);
     let (what, unit) = resource.words();
     let instances: Vec<InstanceId> = leaking.iter().map(|g| g.instance).collect();
     let mut sentence = format!(
@@ -269,6 +300,13 @@ fn concluded(
             view.name(blamed.endpoint),
             resource.amount(blamed.per_call)
         ));
+        let others: Vec<String> = blamed.others.iter().map(|e| view.name(*e)).collect();
+        if !others.is_empty() {
+            sentence.push_str(&format!(
+                " (or those of {}, which are called together with it)",
+                others.join(", ")
+            ));
+        }
         evidence.push(measured(
             "per call",
             blamed.per_call,
@@ -280,7 +318,7 @@ fn concluded(
     Some(Conclusion {
         key: Key::of(resource.kind(), None),
         instances,
-        endpoint: blamed.map(|b| b.endpoint),
+        endpoint: blamed.as_ref().map(|b| b.endpoint),
         since: leaking.iter().map(|g| g.since).min().unwrap_or(at),
         confidence: confidence_of_chance(clearest.verdict.p_value * 10.0).max(0.6),
         sentence,
@@ -300,8 +338,8 @@ fn capital(word: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Growth beside calls, from all instances: those that grow and those that do not. From one second
-/// to the next while those are kept, else from span to span.
+/// Growth beside calls from one window to the next, of all instances: those that grow and those
+/// that do not.
 fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
     let since = leaking.iter().map(|g| g.since).min().unwrap_or(At(0));
     let mut rows = Vec::new();
@@ -310,18 +348,22 @@ fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
             .recent(f64::INFINITY)
             .filter(|s| s.at >= since)
             .collect();
-        for pair in seconds.windows(2) {
-            if (pair[0].threads - pair[1].threads).abs() > 0.5 {
+        for three in seconds.windows(3) {
+            if (three[1].threads - three[2].threads).abs() > 0.5 {
                 continue;
             }
-            rows.push(Row {
-                growth: resource.of_second(pair[1]) - resource.of_second(pair[0]),
-                seconds: pair[1].span_s,
-                calls: pair[1]
+            let calls = |second: &Second| {
+                second
                     .endpoints
                     .iter()
                     .map(|e| (e.endpoint, e.calls))
-                    .collect(),
+                    .collect()
+            };
+            rows.push(Row {
+                growth: resource.of_second(three[2]) - resource.of_second(three[1]),
+                seconds: three[2].span_s,
+                calls: calls(three[2]),
+                before: calls(three[1]),
             });
         }
     }

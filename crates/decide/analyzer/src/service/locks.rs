@@ -13,8 +13,8 @@ use cohort_model::{At, InstanceId, ServiceFindingKind};
 
 use super::View;
 use super::book::{Conclusion, Key};
-use super::fit::correlation;
-use super::record::{Second, Watched};
+use super::fit::{correlation, deviation};
+use super::record::{COARSE, Second, Watched, coarse_bound_us};
 use super::words;
 use crate::findings::measured;
 
@@ -32,11 +32,22 @@ const WAITING_RATIO: f64 = 3.0;
 const WAITING_MIN_US: f64 = 5_000.0;
 const CALLS_MIN: f64 = 10.0;
 /// Latencies that rise and fall as one.
-const TOGETHER: f64 = 0.6;
+const TOGETHER: f64 = 0.7;
+const DEVIATION_MIN: f64 = 0.15;
+/// How near the share of calls that waited (this long, microseconds) must be to that in which it is
+/// held, and the mean wait to half a hold in that share, as a range of ratios.
+const WAITED_MIN_US: f64 = 3_000.0;
+const WAITED_NEAR: f64 = 0.3;
+const WAIT_NEAR: (f64, f64) = (0.4, 5.0);
+/// How long other endpoints wait on a busy host, as a share of what those behind a lock do.
+const OTHERS_WAIT_MAX: f64 = 0.4;
+/// Times what it takes alone from which on the one that holds has to queue.
+const QUEUED_RATIO: f64 = 1.5;
 /// Throughput x floor of the one that holds.
 const SERVED_ONE_BY_ONE: (f64, f64) = (0.4, 1.5);
-/// CPU used for each second of being held, at most: else it is simply busy.
-const CPU_PER_HELD_MAX: f64 = 0.6;
+/// CPU used, as a share of the time that calls take alone, at most: else they simply compute (one
+/// thread that computes serves one by one, too).
+const COMPUTED_MAX: f64 = 0.6;
 const PATIENCE_US: u64 = 15_000_000;
 
 pub(super) fn conclude(view: &View<'_>, _at: At, drawn: &mut Vec<Conclusion>) {
@@ -60,6 +71,8 @@ struct Waiter {
     means: Vec<(usize, f64)>,
     p10_us: f64,
     p50_us: f64,
+    /// Calls that waited.
+    waited: f64,
 }
 
 impl Waiter {
@@ -89,8 +102,19 @@ impl Waiter {
         self.p10_us >= WAITING_RATIO * self.floor_us && self.p10_us >= 0.4 * self.p50_us
     }
 
-    fn with(&self, other: &Waiter) -> bool {
-        let theirs: BTreeMap<usize, f64> = other.means.iter().copied().collect();
+    /// Whether it waits as often as the lock is held, and about as long as that lasts: a call that
+    /// comes at any time finds it held in that share of the time, and half of a hold still to go.
+    fn queues(&self, share: f64, hold_us: f64) -> bool {
+        let waited = self.waited / self.calls.max(1.0);
+        let wait_us = self.mean_us() - self.floor_us;
+        let expected_us = share.min(1.0) * hold_us / 2.0;
+        (waited - share.min(1.0)).abs() <= WAITED_NEAR
+            && (WAIT_NEAR.0 * expected_us..=WAIT_NEAR.1 * expected_us).contains(&wait_us)
+    }
+
+    /// Whether it waits together with the one that holds, which takes `hold_us` at least.
+    fn with(&self, holder: &Waiter, hold_us: f64) -> bool {
+        let theirs: BTreeMap<usize, f64> = holder.means.iter().copied().collect();
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for (place, own) in &self.means {
             if let Some(value) = theirs.get(place) {
@@ -98,8 +122,13 @@ impl Waiter {
                 b.push(*value);
             }
         }
-        let together = a.len() >= WINDOWS_MIN && correlation(&a, &b) >= TOGETHER;
-        together || (self.shifted() && other.shifted())
+        let together = a.len() >= WINDOWS_MIN
+            && correlation(&a, &b) >= TOGETHER
+            && deviation(&a) >= DEVIATION_MIN
+            && deviation(&b) >= DEVIATION_MIN;
+        // Where all wait always, the one that holds has to wait for itself too.
+        together
+            || (self.shifted() && holder.shifted() && holder.mean_us() >= QUEUED_RATIO * hold_us)
     }
 }
 
@@ -122,8 +151,8 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
     let idle = cores <= CPU_MAX * may_use
         && mean(&|s| s.cpu_pressure) <= PRESSURE_MAX
         && mean(&|s| s.throttled) <= THROTTLED_MAX
-        && mean(&|s| f64::from(u8::from(s.host_busy))) <= 0.4;
-    if under_way < UNDER_WAY_MIN || !idle {
+        && under_way >= UNDER_WAY_MIN;
+    if !idle {
         return None;
     }
     let known = waiters(view, &seconds);
@@ -131,17 +160,35 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
         .iter()
         .filter_map(|w| w.held(span_s).map(|share| (w, share)))
         .max_by(|a, b| a.0.sum_us.total_cmp(&b.0.sum_us))?;
+    let hold_us = share / (holder.calls / span_s).max(1e-9) * 1e6;
     let together: Vec<&Waiter> = known
         .iter()
-        .filter(|w| w.endpoint != holder.endpoint && w.waits() && w.with(holder))
+        .filter(|w| w.endpoint != holder.endpoint && w.waits() && w.with(holder, hold_us))
         .collect();
+    let queuing: Vec<&Waiter> = known
+        .iter()
+        .filter(|w| w.endpoint != holder.endpoint && w.waits() && w.queues(share, hold_us))
+        .collect();
+    let together = if others_do_not_wait(&known, holder, &queuing) {
+        queuing
+    } else {
+        together
+    };
     let waiting: f64 = together
         .iter()
         .map(|w| (w.mean_us() - w.floor_us) / 1e6 * w.calls / span_s)
         .sum();
-    if together.is_empty()
-        || waiting < WAITING_CALLS_MIN
-        || cores > CPU_PER_HELD_MAX * share.min(1.0)
+    let host_busy = mean(&|s| f64::from(u8::from(s.host_busy))) > 0.4;
+    if host_busy && !others_do_not_wait(&known, holder, &together) {
+        return None;
+    }
+    // Time that calls of the others take alone, a second.
+    let alone: f64 = known
+        .iter()
+        .filter(|w| w.endpoint != holder.endpoint)
+        .map(|w| w.calls / span_s * w.floor_us / 1e6)
+        .sum();
+    if together.is_empty() || waiting < WAITING_CALLS_MIN || cores > COMPUTED_MAX * (share + alone)
     {
         return None;
     }
@@ -152,12 +199,38 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
         &together,
         &Numbers {
             share,
+            hold_us,
             under_way,
             cores,
             futexes: mean(&|s| s.futexes),
             since: seconds[0].at,
         },
     ))
+}
+
+/// Whether other endpoints wait so much less that a busy host is not what is waited for.
+fn others_do_not_wait(known: &[Waiter], holder: &Waiter, together: &[&Waiter]) -> bool {
+    let excess = |w: &Waiter| w.mean_us() - w.floor_us;
+    if together.is_empty() {
+        return false;
+    }
+    let least = together
+        .iter()
+        .map(|w| excess(w))
+        .fold(f64::INFINITY, f64::min);
+    let others: Vec<&Waiter> = known
+        .iter()
+        .filter(|w| {
+            w.calls >= CALLS_MIN
+                && w.endpoint != holder.endpoint
+                && together.iter().all(|t| t.endpoint != w.endpoint)
+        })
+        .collect();
+    let quick = others
+        .iter()
+        .filter(|w| excess(w) <= OTHERS_WAIT_MAX * least)
+        .count();
+    quick >= 2 && quick * 3 >= others.len() * 2
 }
 
 fn waiters(view: &View<'_>, seconds: &[&Second]) -> Vec<Waiter> {
@@ -175,6 +248,9 @@ fn waiters(view: &View<'_>, seconds: &[&Second]) -> Vec<Waiter> {
             }
             waiter.calls += e.calls;
             waiter.sum_us += e.sum_us;
+            let least_us = (WAITING_RATIO * floor_us).max(WAITED_MIN_US);
+            let bucket = (0..COARSE).find(|b| coarse_bound_us(*b) / 2.0 >= least_us);
+            waiter.waited += bucket.map_or(0.0, |bucket| e.calls_beyond(bucket));
             waiter.p10_us += e.p10_us * e.calls;
             waiter.p50_us += e.p50_us * e.calls;
             waiter.means.push((place, mean.max(1.0).ln()));
@@ -189,6 +265,7 @@ fn waiters(view: &View<'_>, seconds: &[&Second]) -> Vec<Waiter> {
 
 struct Numbers {
     share: f64,
+    hold_us: f64,
     under_way: f64,
     cores: f64,
     futexes: f64,
@@ -212,7 +289,7 @@ fn concluded(
         measured("calls under way", numbers.under_way, "calls"),
         measured("cpu used", numbers.cores, "cores"),
         measured("latency of the holder", holder.mean_us() / 1e3, "ms"),
-        measured("least it took of late", holder.least_us / 1e3, "ms"),
+        measured("least it takes", numbers.hold_us / 1e3, "ms"),
         measured(
             "endpoints that wait with it",
             together.len() as f64,
@@ -231,7 +308,7 @@ fn concluded(
         sentence: format!(
             "Calls of {} are served one at a time ({} each) while CPU is idle, and {} wait{} for them: {:.0} calls are under way at once.",
             view.name(holder.endpoint),
-            words::time(holder.least_us),
+            words::time(numbers.hold_us),
             names.join(", "),
             if together.len() == 1 { "s" } else { "" },
             numbers.under_way,

@@ -361,7 +361,8 @@ impl ServiceAnalyzer {
         let mut answers = std::mem::take(&mut self.answers);
         let view = self.view();
         answers.conclude(&view, at, &mut drawn);
-        self.ends.conclude(&view, &mut drawn);
+        let said = |instance, at| answers.said_around(instance, at);
+        self.ends.conclude(&view, said, &mut drawn);
         ends::hangs(&view, at, &mut drawn);
         limits::conclude(&view, at, &mut drawn, &mut held);
         locks::conclude(&view, at, &mut drawn);
@@ -507,6 +508,17 @@ impl View<'_> {
 
     fn floor_us(&self, endpoint: u32) -> Option<f64> {
         self.floors.get(&endpoint)?.us()
+    }
+
+    /// Mean length of its answers of late, bytes.
+    fn mean_answer(&self, endpoint: u32) -> f64 {
+        let (sum, calls) = self
+            .recent(60.0)
+            .filter_map(|second| second.endpoint(endpoint))
+            .fold((0.0, 0.0), |sums, e| {
+                (sums.0 + e.received, sums.1 + e.calls)
+            });
+        sum / f64::max(calls, 1.0)
     }
 
     /// The slowest requests of late.

@@ -42,6 +42,8 @@ pub(super) struct EndpointSecond {
     pub(super) p10_us: f64,
     pub(super) p50_us: f64,
     pub(super) longest_us: f64,
+    /// Bytes received.
+    pub(super) received: f64,
     pub(super) in_flight: f64,
     pub(super) coarse: [u16; COARSE],
 }
@@ -64,6 +66,7 @@ impl EndpointSecond {
             p10_us: quantile(0.1),
             p50_us: quantile(0.5),
             longest_us: window.latency.last().map_or(0, |bucket| bucket.0) as f64,
+            received: window.received as f64,
             in_flight: f64::from(window.in_flight),
             coarse,
         }
@@ -142,7 +145,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    fn of(second: &Second) -> Span {
+    pub(super) fn of(second: &Second) -> Span {
         Span {
             seconds: second.span_s,
             at: second.at,

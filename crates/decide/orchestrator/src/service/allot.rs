@@ -17,6 +17,9 @@ const FREE_PART: f64 = 0.02;
 impl Conductor {
     /// Begins at most one change of each resource.
     pub(super) fn allot(&mut self, at: At, step: &mut ServiceStep) {
+        if !self.is_calm(at) {
+            return;
+        }
         for resource in Resource::ALL {
             if resource == Resource::Cores && !self.plan.limits_cpu {
                 continue;

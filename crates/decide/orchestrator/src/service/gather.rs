@@ -12,13 +12,11 @@
 //!
 //! It is tried as a change: when the campaign gets through less than before, all go back.
 
-use cohort_model::{
-    At, EndpointId, InstanceId, Purpose, ServiceCommand, ServiceFindingKind, ServiceReason,
-    ThreadId,
-};
+use cohort_model::{At, EndpointId, InstanceId, Purpose, ServiceCommand, ServiceReason, ThreadId};
 
-use super::load::Asked;
-use super::state::{Calls, Place, Stage, Thread};
+use super::lead::Lead;
+use super::state::{Calls, Place, Thread};
+use super::weigh::ROOM_PART;
 use super::{Conductor, ServiceStep, Vain};
 
 /// A thread calls an endpoint when so much of its calls go there.
@@ -26,17 +24,13 @@ const MEMBER_SHARE: f64 = 0.05;
 /// What a thread is expected to call, by its scenario, counts like so many calls of its own.
 const SCENARIO_CALLS: f64 = 20.0;
 /// When more of the threads than this call it, nothing can be separated.
-const MEMBERS_MAX: f64 = 0.8;
+const MEMBERS_MAX: f64 = 0.5;
 /// Fewer threads are not worth it.
 const THREADS_MIN: usize = 4;
 /// An instance that is kept for an endpoint gets at most so many times its fair number of threads.
 const CROWD_MAX: f64 = 2.0;
-/// An endpoint shows on one instance alone when its latency there is so many times that elsewhere.
-const WORSE_THERE: f64 = 1.3;
 /// Threads are known well enough so long after the first of them were placed, microseconds.
 const LEARN_US: u64 = 6_000_000;
-/// A finding is followed from this confidence on.
-const CONFIDENCE_MIN: f64 = 0.5;
 /// A suspicion that does not become a finding is dropped after this time, microseconds.
 const SUSPICION_US: u64 = 60_000_000;
 /// It is not followed again for so long, microseconds; twice as long each time.
@@ -57,15 +51,8 @@ pub(super) struct Gather {
     pub(super) change: u32,
     /// All threads are where they are to be, or as good as.
     pub(super) arranged: bool,
-}
-
-/// What to gather.
-struct Lead {
-    kind: ServiceFindingKind,
-    endpoint: EndpointId,
-    instances: Vec<InstanceId>,
-    reason: ServiceReason,
-    finding: Option<u32>,
+    /// The threads it is to have; none while it or its control does not answer.
+    threads: Option<Vec<ThreadId>>,
 }
 
 impl Conductor {
@@ -95,13 +82,26 @@ impl Conductor {
             .iter()
             .find(|gather| gather.brings && share(calls, gather.endpoint) >= MEMBER_SHARE)?;
         let place = self.places.get(&gather.instance)?;
-        let room = place.threads.len() < self.crowd_max();
+        let room = place.threads.len() < self.crowd_max(gather.instance);
         (place.is_ready() && room).then_some(gather.instance)
     }
 
-    fn crowd_max(&self) -> usize {
+    /// Most threads that come together on an instance: not many more than its fair number, and no
+    /// more than its cores can serve.
+    fn crowd_max(&self, instance: InstanceId) -> usize {
         let ready = self.ready().count().max(1);
-        (CROWD_MAX * self.threads.len() as f64 / ready as f64).ceil() as usize
+        let fair = self.threads.len() as f64 / ready as f64;
+        let used: f64 = self
+            .ready()
+            .filter_map(|(_, place)| Some(place.meter.used()?.cores))
+            .sum();
+        let each = used / self.threads.len().max(1) as f64;
+        let cores = self
+            .ledger
+            .ordered(instance)
+            .map_or(0.0, |share| share.cores);
+        let served = ROOM_PART * cores / each.max(1e-6);
+        (CROWD_MAX * fair).ceil().min(served).max(1.0) as usize
     }
 
     /// Follows findings and suspicions about an endpoint, and drops those that are over.
@@ -111,7 +111,7 @@ impl Conductor {
             .placing_since
             .is_some_and(|since| at.since(since) >= LEARN_US);
         let ready = self.ready().count();
-        if !known || ready < 2 || self.threads.len() < THREADS_MIN {
+        if !known || !self.is_calm(at) || ready < 2 || self.threads.len() < THREADS_MIN {
             return;
         }
         for lead in self.leads() {
@@ -119,36 +119,6 @@ impl Conductor {
                 self.begin_gather(at, &lead, step);
             }
         }
-    }
-
-    fn leads(&self) -> Vec<Lead> {
-        let found = self.open.values().filter_map(|open| {
-            let finding = &open.finding;
-            let sure = finding.confidence >= CONFIDENCE_MIN && finding.kind.is_fault();
-            sure.then_some(Lead {
-                kind: finding.kind,
-                endpoint: finding.endpoint?,
-                instances: finding.instances.clone(),
-                reason: ServiceReason::Found {
-                    finding: finding.number,
-                },
-                finding: Some(finding.number),
-            })
-        });
-        let believed = self
-            .suspicions
-            .iter()
-            .filter(|(_, suspicion)| suspicion.is_believed());
-        let suspected = believed.map(|(&(instance, endpoint), suspicion)| Lead {
-            kind: ServiceFindingKind::SlowEndpoint,
-            endpoint: EndpointId(endpoint),
-            instances: vec![instance],
-            reason: ServiceReason::SlowAgainstPeers {
-                ratio: suspicion.ratio,
-            },
-            finding: None,
-        });
-        found.chain(suspected).collect()
     }
 
     fn begin_gather(&mut self, at: At, lead: &Lead, step: &mut ServiceStep) {
@@ -165,12 +135,13 @@ impl Conductor {
         let Some((instance, control)) = self.pair_for(lead) else {
             return;
         };
+        let brings = !self.is_worse_there(instance, endpoint);
         let leaving = |thread: &&Thread| thread.on == instance && !self.calls_it(thread, endpoint);
         let leaving = self.threads.values().filter(leaving).count();
-        if !self.others_have_room(instance, leaving) {
+        // Where its threads leave the others too, only trying tells.
+        if !brings && !self.others_have_room(instance, leaving) {
             return;
         }
-        let brings = !self.is_worse_there(instance, endpoint);
         let pair = (instance, control, endpoint);
         let change = self.try_gather(at, pair, (members, brings), step);
         let purpose = Purpose::Suspect {
@@ -200,54 +171,8 @@ impl Conductor {
             finding: lead.finding,
             change,
             arranged: false,
+            threads: None,
         });
-    }
-
-    /// Whether an endpoint is slower on an instance than on the others.
-    fn is_worse_there(&self, instance: InstanceId, endpoint: EndpointId) -> bool {
-        let (mut here, mut there) = (Asked::default(), Asked::default());
-        for (&id, profile) in &self.recent {
-            if let Some(asked) = profile.0.get(&endpoint.0) {
-                let side = if id == instance {
-                    &mut here
-                } else {
-                    &mut there
-                };
-                side.calls += asked.calls;
-                side.sum_us += asked.sum_us;
-            }
-        }
-        here.calls >= 1.0 && there.calls >= 1.0 && here.mean_us() > WORSE_THERE * there.mean_us()
-    }
-
-    /// The instance where it shows most, and another for control.
-    fn pair_for(&self, lead: &Lead) -> Option<(InstanceId, InstanceId)> {
-        let engaged = |id: InstanceId| {
-            let pair = |gather: &Gather| gather.instance == id || gather.control == id;
-            self.gathers.iter().any(pair)
-        };
-        let free = |id: InstanceId| {
-            let place = self.places.get(&id);
-            place.is_some_and(|place| place.is_ready() && place.change.is_none()) && !engaged(id)
-        };
-        let asked = |id: InstanceId| {
-            let profile = self.recent.get(&id)?;
-            profile.0.get(&lead.endpoint.0)
-        };
-        let latency_us = |id: &InstanceId| asked(*id).map_or(0.0, |asked| asked.mean_us());
-        let calls = |id: &InstanceId| asked(*id).map_or(0.0, |asked| asked.calls);
-        let instance = lead
-            .instances
-            .iter()
-            .copied()
-            .filter(|&id| free(id))
-            .max_by(|a, b| latency_us(a).total_cmp(&latency_us(b)).then(b.cmp(a)))?;
-        let control = self
-            .ready()
-            .map(|(id, _)| id)
-            .filter(|&id| id != instance && free(id))
-            .max_by(|a, b| calls(a).total_cmp(&calls(b)).then(b.cmp(a)))?;
-        Some((instance, control))
     }
 
     fn specialize(
@@ -267,62 +192,80 @@ impl Conductor {
         }
     }
 
-    /// Hands threads over until each instance that is kept for an endpoint has its threads, and none
-    /// but them.
-    pub(super) fn carry_out_gathers(&mut self, at: At, step: &mut ServiceStep) {
+    /// Says which threads the instances that are kept for an endpoint are to have.
+    pub(super) fn arrange_gathers(&mut self) {
         for index in 0..self.gathers.len() {
-            let gather = self.gathers[index].clone();
+            let gather = &self.gathers[index];
             let both = [gather.instance, gather.control];
             let ready = |id: &InstanceId| self.places.get(id).is_some_and(Place::is_ready);
-            if !both.iter().all(ready) {
-                continue;
-            }
-            let (outs, ins) = self.misplaced(&gather);
-            self.gathers[index].arranged = outs.len() + ins.len() <= self.threads.len() / 50;
-            let reason = (gather.reason.clone(), Some(gather.change));
-            for turn in 0..outs.len().max(ins.len()) {
-                if let Some(&thread) = outs.get(turn)
-                    && let Some(target) = self.emptiest(at, Some(gather.instance))
-                    && !self.is_gathering(target)
-                {
-                    self.hand_over_calmly(at, thread, target, reason.clone(), step);
-                }
-                if let Some(&thread) = ins.get(turn) {
-                    self.hand_over_calmly(at, thread, gather.instance, reason.clone(), step);
-                }
-            }
+            let (threads, misplaced) = if both.iter().all(ready) {
+                let (threads, misplaced) = self.threads_for(gather);
+                (Some(threads), misplaced)
+            } else {
+                (None, 0)
+            };
+            let arranged = misplaced <= self.threads.len() / 50;
+            let gather = &mut self.gathers[index];
+            gather.arranged = arranged;
+            gather.threads = threads;
         }
     }
 
-    /// Threads that have no business there, and those that are to come.
-    fn misplaced(&self, gather: &Gather) -> (Vec<ThreadId>, Vec<ThreadId>) {
-        let (mut outs, mut ins, mut there, mut members) = (Vec::new(), Vec::new(), 0, 0);
-        let mut of_control = Vec::new();
+    /// Which threads an instance is set aside for, when it is.
+    pub(super) fn wanted_for(&self, instance: InstanceId) -> Option<Vec<ThreadId>> {
+        let gather = self
+            .gathers
+            .iter()
+            .find(|known| known.instance == instance)?;
+        gather.threads.clone()
+    }
+
+    /// Why a thread goes to or leaves an instance that is set aside.
+    pub(super) fn gather_reason(
+        &self,
+        source: InstanceId,
+        target: InstanceId,
+    ) -> (ServiceReason, Option<u32>) {
+        let of = |id: InstanceId| self.gathers.iter().find(move |known| known.instance == id);
+        match of(target).or_else(|| of(source)) {
+            Some(gather) => (gather.reason.clone(), Some(gather.change)),
+            None => (ServiceReason::Balance, None),
+        }
+    }
+
+    /// The threads that an instance is to have, and how many are not where they are to be.
+    fn threads_for(&self, gather: &Gather) -> (Vec<ThreadId>, usize) {
+        let (mut stay, mut come, mut of_control) = (Vec::new(), Vec::new(), Vec::new());
+        let mut strangers = 0;
         for (&id, thread) in &self.threads {
             let member = self.calls_it(thread, gather.endpoint);
-            members += usize::from(member);
             if thread.on == gather.instance {
-                there += usize::from(member);
-                if !member && thread.stage == Stage::Runs {
-                    outs.push(id);
-                }
-            } else if member && thread.stage == Stage::Runs && !self.is_gathering(thread.on) {
-                if thread.on == gather.control {
-                    of_control.push(id);
+                if member {
+                    stay.push(id);
                 } else {
-                    ins.push(id);
+                    strangers += 1;
                 }
+            } else if member && thread.on == gather.control {
+                of_control.push(id);
+            } else if member && !self.is_gathering(thread.on) {
+                come.push(id);
             }
         }
-        let ready = self.ready().count().max(1);
-        let kept = members.div_ceil(2 * ready).max(1);
-        let most = members.saturating_sub(kept).min(self.crowd_max());
-        ins.append(&mut of_control);
-        if !gather.brings {
-            ins.clear();
-        }
-        ins.truncate(most.saturating_sub(there));
-        (outs, ins)
+        let members = stay.len() + come.len() + of_control.len();
+        let kept = members.div_ceil(2 * self.ready().count().max(1)).max(1);
+        let most = members
+            .saturating_sub(kept)
+            .min(self.crowd_max(gather.instance));
+        come.append(&mut of_control);
+        let room = if gather.brings {
+            most.saturating_sub(stay.len())
+        } else {
+            0
+        };
+        come.truncate(room);
+        let misplaced = strangers + come.len();
+        stay.append(&mut come);
+        (stay, misplaced)
     }
 
     /// Ends those whose finding is over, or whose suspicion came to nothing.
@@ -336,7 +279,7 @@ impl Conductor {
                 }
             };
             if over {
-                self.drop_gather(at, gather.endpoint, ServiceReason::Balance, step);
+                self.drop_gather(at, gather.endpoint, &ServiceReason::Balance, step);
             }
         }
     }
@@ -346,7 +289,7 @@ impl Conductor {
         &mut self,
         at: At,
         endpoint: EndpointId,
-        reason: ServiceReason,
+        reason: &ServiceReason,
         step: &mut ServiceStep,
     ) {
         let Some(index) = self

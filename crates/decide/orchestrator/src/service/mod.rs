@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   seen ─▶ see ─▶ open ─▶ evacuate ─▶ place ─▶ close what failed ─▶ decisions
-//!             └─ each second: conclude ─▶ weigh ─▶ judge changes ─▶ gather ─▶ balance ─▶ allot
+//!             └─ each second: conclude ─▶ judge changes ─▶ weigh ─▶ gather ─▶ hand over ─▶ allot
 //! ```
 //!
 //! Promises:
@@ -16,11 +16,12 @@
 //! The static policy is the baseline in the same code: equal shares, threads in turn, nothing changes,
 //! but that threads leave an instance that will never answer again.
 
+mod advance;
 mod allot;
 mod areas;
-mod balance;
 mod end;
 mod gather;
+mod lead;
 mod load;
 mod moves;
 mod place;
@@ -152,7 +153,7 @@ impl Conductor {
             trials: Vec::new(),
             next_change: 0,
             vain: BTreeMap::new(),
-            moves: Moves::default(),
+            moves: Moves::new(&plan),
             iterated: VecDeque::new(),
             turn: 0,
             first_ready: None,
@@ -222,8 +223,8 @@ impl Conductor {
         if self.plan.hands_over {
             self.weigh(at);
             self.begin_gathers(at, step);
-            self.carry_out_gathers(at, step);
-            self.balance(at, step);
+            self.arrange_gathers();
+            self.hand_over_all(at, step);
         }
         self.allot(at, step);
     }

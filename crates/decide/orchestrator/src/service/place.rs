@@ -1,8 +1,8 @@
 //! Instances are opened, threads are placed, and leave instances that do not answer.
 
-use cohort_model::{At, InstanceId, Policy, ServiceCommand, ServiceReason, ThreadId};
+use cohort_model::{At, InstanceId, Policy, ServiceCommand, ServiceReason};
 
-use super::state::{Phase, Place, Stage};
+use super::state::{Phase, Place};
 use super::{Conductor, ServiceStep};
 
 /// Once one instance answers, threads wait for the others at least so long, microseconds, so that
@@ -73,18 +73,15 @@ impl Conductor {
                 self.turn += 1;
                 chosen
             }
-            Policy::Adaptive => self
-                .gathered_at(scenario)
-                .or_else(|| self.emptiest(at, None)),
+            Policy::Adaptive => self.gathered_at(scenario).or_else(|| self.emptiest(at)),
         }
     }
 
     /// The instance with most room for one more thread: one that has lasted and is for all kinds of
     /// threads, when there is one.
-    pub(super) fn emptiest(&self, at: At, but: Option<InstanceId>) -> Option<InstanceId> {
+    fn emptiest(&self, at: At) -> Option<InstanceId> {
         let rank = |id: InstanceId, place: &Place| (at < place.accepts_from, self.is_gathering(id));
         self.ready()
-            .filter(|&(id, _)| Some(id) != but)
             .min_by(|a, b| {
                 rank(a.0, a.1)
                     .cmp(&rank(b.0, b.1))
@@ -92,38 +89,6 @@ impl Conductor {
                     .then(a.0.cmp(&b.0))
             })
             .map(|(id, _)| id)
-    }
-
-    /// Threads leave instances that do not answer, at once. Under the static policy only those that
-    /// will never answer again.
-    pub(super) fn evacuate(&mut self, at: At, step: &mut ServiceStep) {
-        if !self.plan.hands_over {
-            return;
-        }
-        let is_left = |place: &Place| match place.phase {
-            Phase::Failed => true,
-            Phase::Down => self.plan.policy == Policy::Adaptive,
-            _ => false,
-        };
-        let left: Vec<ThreadId> = self
-            .places
-            .values()
-            .filter(|place| is_left(place))
-            .flat_map(|place| place.threads.iter().copied())
-            .collect();
-        for thread in left {
-            let record = &self.threads[&thread];
-            if record.stage != Stage::Runs || at < record.not_before {
-                continue;
-            }
-            let Some(target) = self.emptiest(at, None) else {
-                return;
-            };
-            if !self.moves.take_urgent(at) {
-                return;
-            }
-            self.hand_over(thread, target, (ServiceReason::Restarting, None), step);
-        }
     }
 
     /// Closes instances that will not come back, once their threads have left or cannot.

@@ -8,7 +8,7 @@ use cohort_model::{At, Change, ChangeVerdict, InstanceId};
 
 use super::Conductor;
 use super::load::Profile;
-use super::trial::{Deed, Trial};
+use super::trial::{Deed, Parts, Trial};
 use super::weigh::RECENT_US;
 
 /// Fewer calls in a window tell nothing.
@@ -119,11 +119,7 @@ fn memory_part(conductor: &Conductor, instance: InstanceId) -> Option<f64> {
 pub(super) fn judge(conductor: &Conductor, at: At, trial: &Trial) -> (Judgement, Option<f64>) {
     match &trial.deed {
         Deed::Gather { .. } => judge_rate(conductor, at, trial),
-        Deed::Shares {
-            resource,
-            gifts,
-            donors,
-        } => judge_shares(conductor, trial, *resource, gifts, donors),
+        Deed::Shares(parts) => judge_shares(conductor, trial, parts),
     }
 }
 
@@ -155,9 +151,11 @@ fn factor(conductor: &Conductor, trial: &Trial, ids: &[InstanceId]) -> Option<f6
 fn judge_shares(
     conductor: &Conductor,
     trial: &Trial,
-    resource: Resource,
-    gifts: &[(InstanceId, f64)],
-    donors: &[(InstanceId, f64)],
+    Parts {
+        resource,
+        gifts,
+        donors,
+    }: &Parts,
 ) -> (Judgement, Option<f64>) {
     let ids = |parts: &[(InstanceId, f64)]| parts.iter().map(|&(id, _)| id).collect::<Vec<_>>();
     let others: Vec<InstanceId> = conductor
@@ -171,7 +169,7 @@ fn judge_shares(
     let harmed = gave.is_some_and(|gave| gave > DONORS_MAX);
     let got = factor(conductor, trial, &ids(gifts)).map(|factor| factor / control);
     let given = donors.is_empty() && gifts.len() > 1;
-    if resource == Resource::Memory && !given {
+    if *resource == Resource::Memory && !given {
         let part = gifts
             .first()
             .and_then(|&(id, _)| memory_part(conductor, id));

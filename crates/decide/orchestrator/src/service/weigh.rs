@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use cohort_model::{At, InstanceId, ServiceFindingKind, ServiceReason};
 
 use super::load::Profile;
+use super::state::Place;
 use super::{BEAT_US, Conductor, ServiceStep};
 
 /// Latencies are compared over so long, microseconds.
@@ -35,9 +36,11 @@ const DIFFERENCE_US_MIN: f64 = 1_000.0;
 /// An instance with less than this part of an equal share is no peer of the others.
 const LESS_PART: f64 = 0.95;
 /// The others are to use no more than this part of their cores when they take threads of one.
-const ROOM_PART: f64 = 0.85;
+pub(super) const ROOM_PART: f64 = 0.85;
 /// The rest of the instance is not slow when it is below this.
 const REST_FINE: f64 = 1.25;
+/// An instance that crashed so often in a row is not waited for.
+const CRASHES_MAX: u32 = 3;
 /// A hanging instance is restarted so often at most, microseconds.
 const RESTART_US: u64 = 60_000_000;
 /// A hang is believed from this confidence on.
@@ -66,6 +69,17 @@ impl Conductor {
             .ready()
             .map(|(id, place)| (id, place.load.between(from, at)))
             .collect();
+    }
+
+    /// Whether all instances that are to answer have done so for a while: what is measured now can be
+    /// compared with what is measured later.
+    pub(super) fn is_calm(&self, at: At) -> bool {
+        let calm =
+            |place: &Place| place.is_ready() && at.since(place.ready_since) >= RECENT_US + BEAT_US;
+        // One that does nothing but crash is not waited for.
+        let counts = |place: &&Place| place.is_alive() && place.crashes < CRASHES_MAX;
+        let mut alive = self.places.values().filter(counts);
+        alive.all(calm)
     }
 
     /// Compares every instance with the others, and gives slow ones fewer threads.

@@ -1,0 +1,330 @@
+//! The analyzer of a service in a small simulated world: every fault is found and named right, what
+//! only looks like one is not, and nothing that is seen makes it panic, differ, or grow.
+//! (`examples/service.rs` measures the same over many seeds.)
+
+#[path = "service/sim.rs"]
+mod sim;
+
+use std::collections::BTreeMap;
+
+use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
+use cohort_model::{
+    At, CallSeen, EndpointId, EndpointWindow, ExceptionSeen, Exit, InstanceId, LoadWindow,
+    ServiceFinding, ServiceFindingKind as Kind, ServiceSeen, ThreadId,
+};
+use proptest::prelude::*;
+use sim::{Event, ORDER, PRODUCTS, SEARCH, Setup, TOTAL};
+
+/// Runs a fault and asserts that it is found within `latest_s` of its onset, at its endpoint, and
+/// that no other fault is named but those of `beside`.
+fn finds(event: Event, kind: Kind, endpoint: Option<u32>, latest_s: f64, beside: &[Kind]) {
+    let mut setup = Setup::new(event, 3);
+    if matches!(event, Event::Lock(_)) {
+        setup.threads = 12;
+        setup.think_s = 0.04;
+    }
+    let said = sim::run(&setup);
+    let first = said
+        .iter()
+        .find(|(_, f)| f.kind == kind)
+        .unwrap_or_else(|| panic!("{event:?} was not found: {said:#?}"));
+    let delay = first.0 - setup.onset as f64;
+    assert!(
+        delay <= latest_s,
+        "{event:?} was found {delay} s after its onset"
+    );
+    if let Some(endpoint) = endpoint {
+        let named = said
+            .iter()
+            .any(|(_, f)| f.kind == kind && f.endpoint == Some(EndpointId(endpoint)));
+        assert!(named, "{event:?} at another endpoint: {said:#?}");
+    }
+    let others: Vec<&ServiceFinding> = said
+        .iter()
+        .map(|(_, f)| f)
+        .filter(|f| f.kind.is_fault() && f.kind != kind && !beside.contains(&f.kind))
+        .collect();
+    assert!(others.is_empty(), "{event:?}: {others:#?}");
+    for (_, f) in &said {
+        assert!(f.sentence.ends_with('.') && !f.evidence.is_empty(), "{f:?}");
+        assert!(
+            (0.0..=1.0).contains(&f.confidence) && f.since <= f.at,
+            "{f:?}"
+        );
+    }
+}
+
+#[test]
+fn leaks_are_named_with_the_calls_that_make_them() {
+    finds(
+        Event::MemoryLeak(300e3),
+        Kind::MemoryLeak,
+        Some(ORDER),
+        30.0,
+        &[],
+    );
+    finds(
+        Event::FileLeak,
+        Kind::DescriptorLeak,
+        Some(SEARCH),
+        30.0,
+        &[],
+    );
+    finds(Event::ThreadLeak, Kind::ThreadLeak, Some(ORDER), 30.0, &[]);
+}
+
+#[test]
+fn slow_endpoints_are_named() {
+    let slow = [Kind::SlowEndpoint];
+    finds(
+        Event::Growing,
+        Kind::GrowingLatency,
+        Some(TOTAL),
+        40.0,
+        &slow,
+    );
+    finds(Event::Slow, Kind::SlowEndpoint, Some(PRODUCTS), 30.0, &[]);
+    finds(Event::SlowInstance, Kind::SlowEndpoint, None, 30.0, &[]);
+}
+
+#[test]
+fn who_holds_a_lock_is_told_from_who_waits() {
+    finds(
+        Event::Lock(0.06),
+        Kind::LockContention,
+        Some(ORDER),
+        40.0,
+        &[Kind::SlowEndpoint, Kind::GrowingLatency],
+    );
+}
+
+#[test]
+fn inputs_that_burn_cpu_are_named() {
+    finds(Event::BlowUp, Kind::CpuBlowUp, Some(SEARCH), 30.0, &[]);
+}
+
+#[test]
+fn failures_are_named() {
+    finds(Event::Race, Kind::WrongAnswer, Some(TOTAL), 30.0, &[]);
+    finds(Event::Errors, Kind::ErrorBurst, Some(ORDER), 10.0, &[]);
+    let burst = [Kind::ErrorBurst];
+    finds(Event::Exception, Kind::Exception, Some(ORDER), 10.0, &burst);
+}
+
+#[test]
+fn ends_are_named_with_the_request() {
+    finds(Event::Crash, Kind::Crash, Some(SEARCH), 30.0, &[]);
+    finds(Event::Hang, Kind::Hang, None, 20.0, &[]);
+    let crashes = sim::run(&Setup::new(Event::Crash, 3));
+    let shown = crashes
+        .iter()
+        .flat_map(|(_, f)| &f.excerpts)
+        .any(|excerpt| excerpt.contains("((((("));
+    assert!(shown, "the request is not shown: {crashes:#?}");
+}
+
+/// Runs what is no fault and asserts that none is named.
+fn quiet(event: Event) {
+    let setup = Setup {
+        seconds: 120,
+        ..Setup::new(event, 5)
+    };
+    let said = sim::run(&setup);
+    let faults: Vec<_> = said.iter().filter(|(_, f)| f.kind.is_fault()).collect();
+    assert!(faults.is_empty(), "{event:?}: {faults:#?}");
+}
+
+#[test]
+fn health_and_our_own_changes_are_no_fault() {
+    quiet(Event::Healthy);
+    quiet(Event::Allotment);
+    quiet(Event::Restart);
+}
+
+#[test]
+fn memory_that_fills_or_is_collected_is_no_leak() {
+    quiet(Event::Fill(10.0, 60e6));
+    quiet(Event::Fill(30.0, 100e6));
+    quiet(Event::Collector);
+}
+
+#[test]
+fn load_batches_and_busy_hosts_are_no_fault() {
+    quiet(Event::Ramp);
+    quiet(Event::Batch);
+    quiet(Event::BusyHost);
+    quiet(Event::SlowDisk);
+}
+
+#[test]
+fn a_finding_begins_once_and_ends_once() {
+    let said = sim::run(&Setup {
+        seconds: 60,
+        ..Setup::new(Event::Errors, 1)
+    });
+    let mut over: BTreeMap<u32, bool> = BTreeMap::new();
+    for (_, f) in &said {
+        let known = over.insert(f.number, f.ended);
+        assert_ne!(known, Some(true), "said again after it was over: {f:?}");
+    }
+    let bursts = over.len();
+    assert_eq!(bursts, 1, "{said:#?}");
+}
+
+#[test]
+fn the_same_sightings_give_the_same_findings() {
+    let setup = Setup::new(Event::BlowUp, 9);
+    let texts = |said: Vec<(f64, ServiceFinding)>| -> Vec<String> {
+        said.iter().map(|(_, f)| format!("{f:?}")).collect()
+    };
+    assert_eq!(texts(sim::run(&setup)), texts(sim::run(&setup)));
+}
+
+fn any_window() -> impl Strategy<Value = EndpointWindow> {
+    let latency = proptest::collection::btree_map(any::<u64>(), 0u64..1000, 0..4);
+    (
+        any::<u32>(),
+        latency,
+        any::<[u16; 5]>(),
+        any::<u32>(),
+        0u64..50,
+    )
+        .prop_map(
+            |(calls, latency, classes, in_flight, wrong)| EndpointWindow {
+                calls: u64::from(calls % 5000),
+                classes: classes.map(u64::from),
+                broken: wrong % 7,
+                failed_checks: BTreeMap::from([("total".to_owned(), wrong)]),
+                latency_sum_us: u64::from(calls) * 100,
+                latency: latency.into_iter().collect(),
+                in_flight,
+                ..EndpointWindow::default()
+            },
+        )
+}
+
+fn any_sighting() -> impl Strategy<Value = ServiceSeen> {
+    let instance = || (0u32..3).prop_map(InstanceId);
+    let call = (0u32..5, ".{0,8}").prop_map(|(endpoint, request)| CallSeen {
+        endpoint: EndpointId(endpoint),
+        thread: ThreadId(0),
+        request,
+        body: String::new(),
+        took_us: 1,
+    });
+    let calls = || proptest::collection::vec(call.clone(), 0..3);
+    prop_oneof![
+        8 => (instance(), proptest::collection::btree_map(0u32..5, any_window(), 0..4), any::<u32>(), calls())
+            .prop_map(|(instance, endpoints, at, slowest)| ServiceSeen::Loaded {
+                windows: vec![LoadWindow {
+                    instance,
+                    at: At(u64::from(at)),
+                    span_us: u64::from(at % 3_000_000),
+                    endpoints,
+                    slowest,
+                    broken: Vec::new(),
+                    system_calls: BTreeMap::new(),
+                    spans: Vec::new(),
+                }],
+            }),
+        1 => (instance(), any::<i32>(), calls()).prop_map(|(instance, code, calls)| {
+            ServiceSeen::InstanceExited {
+                instance,
+                exit: Exit::Code { code },
+                lived_us: 1,
+                last_lines: vec!["panicked at é".to_owned()],
+                calls,
+                again: true,
+            }
+        }),
+        1 => instance().prop_map(|instance| ServiceSeen::InstanceReady { instance, took_us: 0 }),
+        1 => (instance(), ".{0,9}", any::<bool>()).prop_map(|(instance, text, plain_line)| {
+            ServiceSeen::Excepted {
+                exceptions: vec![ExceptionSeen {
+                    instance,
+                    fingerprint: text.clone(),
+                    kind: text.clone(),
+                    message: text,
+                    frame: String::new(),
+                    plain_line,
+                    count: 3,
+                }],
+            }
+        }),
+        1 => (0u32..9, instance()).prop_map(|(thread, instance)| ServiceSeen::ThreadPlaced {
+            thread: ThreadId(thread),
+            instance,
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn nothing_that_is_seen_makes_it_panic(
+        sightings in proptest::collection::vec((any::<u32>(), any_sighting()), 0..80)
+    ) {
+        let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: 2.0 });
+        let mut now = 0;
+        for (later, seen) in &sightings {
+            now += u64::from(later % 3_000_000);
+            analyzer.observe(At(now), seen);
+            for f in analyzer.conclude(At(now)) {
+                prop_assert!(f.confidence.is_finite() && f.since <= f.at, "{:?}", f);
+            }
+        }
+        analyzer.areas();
+    }
+}
+
+/// Hours of load: what is kept stays as small as after a few minutes.
+#[test]
+fn hours_of_load_take_bounded_room() {
+    let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: 2.0 });
+    let size = |analyzer: &ServiceAnalyzer| format!("{analyzer:?}").len();
+    let mut after_minutes = 0;
+    for second in 1..=7_200u64 {
+        let endpoints = (0..4)
+            .map(|endpoint| {
+                let took = 1_000 + (second * 7919 + u64::from(endpoint)) % 900;
+                let window = EndpointWindow {
+                    calls: 20,
+                    classes: [0, 20, 0, 0, 0],
+                    latency_sum_us: 20 * took,
+                    latency: vec![(took, 20)],
+                    ..EndpointWindow::default()
+                };
+                (endpoint, window)
+            })
+            .collect();
+        let windows = vec![LoadWindow {
+            instance: InstanceId(0),
+            at: At(second * 1_000_000),
+            span_us: 1_000_000,
+            endpoints,
+            slowest: vec![CallSeen {
+                endpoint: EndpointId(0),
+                thread: ThreadId(0),
+                request: format!("GET /{second}"),
+                body: String::new(),
+                took_us: second % 977,
+            }],
+            broken: Vec::new(),
+            system_calls: BTreeMap::new(),
+            spans: Vec::new(),
+        }];
+        analyzer.observe(At(second * 1_000_000), &ServiceSeen::Loaded { windows });
+        if second.is_multiple_of(60) {
+            analyzer.conclude(At(second * 1_000_000));
+        }
+        if second == 900 {
+            after_minutes = size(&analyzer);
+        }
+    }
+    let after_hours = size(&analyzer);
+    assert!(
+        after_hours < after_minutes * 3 / 2,
+        "{after_minutes} letters after minutes, {after_hours} after hours"
+    );
+}
