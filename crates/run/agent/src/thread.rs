@@ -155,6 +155,8 @@ impl Thread {
     /// Lives until there is no copy of the thread here any more.
     pub(crate) async fn live(mut self) {
         loop {
+            // Iterations that ask for nothing would keep everybody else from running.
+            tokio::task::consume_budget().await;
             self.take_orders();
             if self.running && self.freezing && self.may_freeze() {
                 self.freeze();

@@ -620,7 +620,9 @@ async fn an_agent_ends_with_its_hub_and_refuses_what_is_no_message() {
         ours.set_nonblocking(true).unwrap();
         let mut ours = tokio::net::UnixStream::from_std(ours).unwrap();
         let length = ours.read_u32_le().await.unwrap();
-        ours.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        ours.read_exact(&mut vec![0; length as usize])
+            .await
+            .unwrap();
         ours.write_all(bytes).await.unwrap();
         drop(ours);
         let status = child.wait().unwrap();
