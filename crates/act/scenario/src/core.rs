@@ -290,9 +290,11 @@ pub(crate) fn failure(core: &Core, ctx: &Ctx<'_>, error: &Error) -> Failure {
     if let Some(message) = message {
         return Failure { kind, message, at: place(&stack), stack };
     }
-    let (kind, message) = if thrown == "InternalError: out of memory" || thrown == "out of memory" || thrown == "null" && core.held_bytes.get() > 0 {
+    // When no memory is left for the Error itself, QuickJS throws null.
+    let memory = thrown.contains("out of memory") || thrown == "null";
+    let (kind, message) = if memory {
         (FailureKind::Memory, memory_message(core))
-    } else if thrown.contains("Maximum call stack size exceeded") || thrown.contains("stack overflow") {
+    } else if thrown.contains("Maximum call stack size exceeded") {
         (FailureKind::Stack, format!("{thrown}: the script recurses too deeply"))
     } else {
         (kind, thrown)

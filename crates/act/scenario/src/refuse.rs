@@ -46,6 +46,10 @@ struct Look<'a> {
     modules: BTreeMap<String, String>,
 }
 
+pub(crate) fn is_typescript(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|ending| ending == "ts" || ending == "tsx")
+}
+
 /// Looks through the source of a module.
 pub(crate) fn module(name: &str, source: &str) -> Looked {
     let mut look = Look {
@@ -55,7 +59,7 @@ pub(crate) fn module(name: &str, source: &str) -> Looked {
         aliases: BTreeMap::new(),
         modules: BTreeMap::new(),
     };
-    if std::path::Path::new(name).extension().is_some_and(|ending| ending == "ts" || ending == "tsx") {
+    if is_typescript(name) {
         let what = "TypeScript is not supported: compile it to JavaScript first".to_string();
         look.found.refusals.push(Refusal {
             at: name.into(),
@@ -103,7 +107,7 @@ impl Look<'_> {
             }
             Some("import") if !self.is(at + 1, '.') && !self.is(at + 1, ':') => self.import(at),
             Some("export") if self.is(at + 1, '{') || self.is(at + 1, '*') => self.export(at),
-            Some("require") if self.is(at + 1, '(') && self.word(at.wrapping_sub(1)) != Some("function") => {
+            Some("require") if self.is(at + 1, '(') && !self.is_parameter(at + 2) => {
                 self.refuse(at, "require() is not supported: use import".into());
             }
             _ => {}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rquickjs::loader::{ImportAttributes, Loader};
+use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::{Context, Ctx, Module, Runtime, WriteOptions};
 
 use crate::api::globals::{PRELUDE, PRELUDE_SOURCE};
@@ -258,14 +258,7 @@ fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadE
     }
     // A syntax error is what to see first; what follows from it is confusing.
     if !refusals.is_empty() {
-        let only_files = Bundle {
-            entry: entry.into(),
-            modules: modules.clone(),
-            ..Bundle::default()
-        };
-        if let Err(error @ LoadError::Syntax { .. }) = compile_alone(&only_files) {
-            return Err(error);
-        }
+        compile_alone(&modules)?;
     }
     refused(refusals)?;
     Ok(modules)
@@ -345,7 +338,7 @@ fn compile(bundle: &Bundle) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
         modules: bundle.modules.clone(),
         compiled: compiled.clone(),
     };
-    with_compiler(sources, |ctx| {
+    with_compiler(Names, sources, |ctx| {
         declare(ctx, PRELUDE, PRELUDE_SOURCE, &compiled)?;
         let entry = bundle.modules.get(&bundle.entry).map_or("", String::as_str);
         declare(ctx, &bundle.entry, entry, &compiled).map(drop)
@@ -353,21 +346,33 @@ fn compile(bundle: &Bundle) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
     Ok(compiled.take())
 }
 
-/// Compiles each module by itself, for its syntax only.
-fn compile_alone(bundle: &Bundle) -> Result<(), LoadError> {
-    struct Anything;
-    impl Loader for Anything {
-        fn load<'js>(&mut self, ctx: &Ctx<'js>, name: &str, _: Option<ImportAttributes<'js>>) -> rquickjs::Result<Module<'js>> {
-            Module::declare(ctx.clone(), name, "")
-        }
+/// Takes every import for an empty module.
+struct Anything;
+
+impl Resolver for Anything {
+    fn resolve<'js>(&mut self, _: &Ctx<'js>, _: &str, name: &str, _: Option<ImportAttributes<'js>>) -> rquickjs::Result<String> {
+        Ok(format!("imported {name}"))
     }
-    for (name, source) in &bundle.modules {
-        with_compiler(Anything, |ctx| Module::declare(ctx.clone(), name.as_str(), source.as_str()).map(drop))?;
+}
+
+impl Loader for Anything {
+    fn load<'js>(&mut self, ctx: &Ctx<'js>, name: &str, _: Option<ImportAttributes<'js>>) -> rquickjs::Result<Module<'js>> {
+        Module::declare(ctx.clone(), name, "")
+    }
+}
+
+/// Compiles each module by itself, for its syntax only.
+fn compile_alone(modules: &BTreeMap<String, String>) -> Result<(), LoadError> {
+    for (name, source) in modules.iter().filter(|(name, _)| !refuse::is_typescript(name)) {
+        with_compiler(Anything, Anything, |ctx| {
+            Module::declare(ctx.clone(), name.as_str(), source.as_str()).map(drop)
+        })?;
     }
     Ok(())
 }
 
 fn with_compiler(
+    names: impl Resolver + 'static,
     loader: impl Loader + 'static,
     work: impl FnOnce(&Ctx<'_>) -> rquickjs::Result<()>,
 ) -> Result<(), LoadError> {
@@ -376,7 +381,7 @@ fn with_compiler(
         message: error.to_string(),
     };
     let runtime = Runtime::new().map_err(internal)?;
-    runtime.set_loader(Names, loader);
+    runtime.set_loader(names, loader);
     let context = Context::full(&runtime).map_err(internal)?;
     context.with(|ctx| {
         work(&ctx).map_err(|error| {
@@ -391,9 +396,6 @@ fn with_compiler(
         })
     })
 }
-
-
-
 
 #[cfg(test)]
 mod tests {
