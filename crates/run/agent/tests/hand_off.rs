@@ -34,7 +34,7 @@ export default function () {
         `http://sut.test/hit?t=${__VU}&n=${n}&r=${random}&s=${sum}&i=${inIteration}`);
       check(response, { 'answered': (r) => r.status === 200 && r.body === `body of ${n}` });
       n += 1;
-      if (i === 1) sleep(0.01);
+      sleep(0.03);
     }
   });
 }
