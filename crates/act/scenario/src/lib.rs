@@ -44,3 +44,4 @@ pub use machine::{BirthError, Diverged, Machine, Step};
 pub use note::{Failure, FailureKind, Level, MetricKind, Note, Sample};
 pub use refuse::Refusal;
 pub use script::{LoadError, Script};
+pub use machine::Stretch;

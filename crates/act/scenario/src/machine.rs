@@ -302,6 +302,26 @@ impl Machine {
         Ok(())
     }
 
+    /// Takes in what has come since, to be replayed bit by bit with [`replay_some`](Self::replay_some): others that run on
+    /// this thread of the operating system need not wait for the whole of it.
+    ///
+    /// # Errors
+    /// When the tail does not begin where the machine's journal ends, or is damaged.
+    pub fn take_in(&mut self, tail: &Tail) -> Result<Stretch, Diverged> {
+        let entries = self.journal.extend(tail).map_err(Diverged::Journal)?;
+        self.core.replaying.set(true);
+        Ok(Stretch { entries: entries.into() })
+    }
+
+    /// Replays at most so many answers of what was taken in.
+    ///
+    /// # Errors
+    /// When they do not belong to the machine.
+    pub fn replay_some(&mut self, stretch: &mut Stretch, at_most: usize) -> Result<(), Diverged> {
+        let count = at_most.min(stretch.entries.len());
+        self.replay_entries(stretch.entries.drain(..count).collect())
+    }
+
     fn replay_entries(&mut self, entries: Vec<Entry>) -> Result<(), Diverged> {
         self.core.replaying.set(true);
         for entry in entries {
@@ -361,6 +381,19 @@ impl Machine {
             Some(Call::Ended(_)) => "has ended".into(),
             Some(call) => format!("wants '{}'", call.kind()),
         }
+    }
+}
+
+/// Answers that a machine took in and has not replayed yet.
+#[derive(Debug, Default)]
+pub struct Stretch {
+    entries: std::collections::VecDeque<Entry>,
+}
+
+impl Stretch {
+    /// Whether all of it is replayed.
+    pub fn is_over(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 

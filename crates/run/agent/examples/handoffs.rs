@@ -92,8 +92,8 @@ async fn measure(rate: u32, seconds: u32, threads: u32) {
         let thread = 1 + place % threads;
         match hub.runs_on(thread) {
             Some(agent) => {
-                hub.hand_off(thread, AgentId(1 - agent.0), 1 - agent.0)
-                    .await
+                let other = AgentId(1 - agent.0);
+                hub.hand_off(thread, other, other.0).await;
             }
             None => skipped += 1,
         }

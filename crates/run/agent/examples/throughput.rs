@@ -113,6 +113,7 @@ async fn measure(threads: u32, seconds: u32) {
     hub.pump_for(Duration::from_secs(u64::from(seconds))).await;
     hub.finish().await;
     server.kill().expect("it runs");
+    server.wait().expect("it ends");
     let costs = &hub.heard.costs[&agent];
     let (first, last) = (costs[0], costs[costs.len() - 1]);
     let requests = (last.requests - first.requests) as f64;

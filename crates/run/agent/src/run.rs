@@ -94,11 +94,13 @@ async fn converse(mut reader: In, mut writer: Out) -> Result<(), Error> {
     tokio::task::spawn_local(tell_soon(Rc::clone(&agent)));
     let lag = Rc::new(RefCell::new(Counted::new(2)));
     tokio::task::spawn_local(watch_lag(Rc::clone(&lag)));
-    tokio::task::spawn_local(tell_windows(Rc::clone(&agent), lag));
+    tokio::task::spawn_local(tell_windows(Rc::clone(&agent), Rc::clone(&lag)));
     tokio::select! {
         told = listen(&agent, &mut reader) => told?,
         written = write(&agent, &mut writer) => return written,
     }
+    post_soon(&agent);
+    post_window(&agent, &lag);
     finish(&agent, &mut writer).await
 }
 
@@ -260,19 +262,19 @@ async fn tell_windows(agent: Rc<Agent>, lag: Rc<RefCell<Counted>>) {
     loop {
         due.tick().await;
         if agent.unsent() <= UNSENT_MAX {
-            post_window(&agent);
-            agent.post(FromAgent::Cost(cost(&agent, &lag)));
+            post_window(&agent, &lag);
         }
     }
 }
 
-fn post_window(agent: &Agent) {
+fn post_window(agent: &Agent, lag: &RefCell<Counted>) {
     let now = agent.clock.now();
     let standing = agent.standing(now);
     let messages = agent.telemetry.borrow_mut().take_window(now, &standing);
     for message in messages {
         agent.post(message);
     }
+    agent.post(FromAgent::Cost(cost(agent, lag)));
 }
 
 /// How late the loop is: a timer that is due is seen as late as a response that has come.
@@ -344,8 +346,6 @@ async fn send_posted(agent: &Agent, writer: &mut Out) -> Result<(), Error> {
 
 /// The last words. A hub that is gone does not hear them.
 async fn finish(agent: &Agent, writer: &mut Out) -> Result<(), Error> {
-    post_soon(agent);
-    post_window(agent);
     agent.post(FromAgent::Finished);
     match send_posted(agent, writer).await {
         Ok(()) | Err(Error::Socket(_)) => Ok(()),

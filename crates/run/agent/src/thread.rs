@@ -19,11 +19,14 @@ mod program;
 pub(crate) use notes::{in_words, log_level};
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use cohort_handoff::{Input, Side};
 use cohort_model::{At, InstanceId};
 use cohort_scenario::{Call, Ended, Machine, Position, Reply, Tail};
+
+use hand_off::CopyReplay;
 
 use crate::agent::{Agent, Handle};
 use crate::call::Caller;
@@ -57,6 +60,8 @@ pub(crate) struct Thread {
     frozen: Option<At>,
     /// Ends of the stretches of journal that were sent ahead.
     sent: Vec<Position>,
+    /// Replays that are under way.
+    replays: VecDeque<CopyReplay>,
     /// What it took to replay the copy, microseconds.
     replay_us: u64,
     /// Requests of the current call that a dead agent may have sent.
@@ -143,6 +148,7 @@ impl Thread {
             wake: None,
             frozen: None,
             sent: Vec::new(),
+            replays: VecDeque::new(),
             replay_us: 0,
             unsure: Vec::new(),
             copies: 0,
@@ -155,11 +161,16 @@ impl Thread {
     /// Lives until there is no copy of the thread here any more.
     pub(crate) async fn live(mut self) {
         loop {
+            // Iterations that ask for nothing would keep everybody else from running.
+            tokio::task::consume_budget().await;
             self.take_orders();
             if self.running && self.freezing && self.may_freeze() {
                 self.freeze();
             } else if self.running {
                 self.advance().await;
+            } else if self.is_replaying() {
+                self.replay_for_a_while();
+                tokio::task::yield_now().await;
             } else if self.body.is_none() && !self.side.waits() {
                 if self.agent.leave(&self.handle, &self.side) {
                     return;

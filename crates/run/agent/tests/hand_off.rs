@@ -8,9 +8,13 @@ mod sut;
 use std::time::Duration;
 
 use cohort_agent::protocol::{Permit, ToAgent};
+use cohort_handoff::AgentId;
 use cohort_model::{At, ThreadId};
 use hub::{Hub, is_agent};
 use sut::{Log, assert_exactly_once, by_thread, counting};
+
+/// How many, at least; a debug build of the script engine is slow.
+const HAND_OFFS: u64 = if cfg!(debug_assertions) { 300 } else { 5_000 };
 
 /// Counters, variables, cookies, random numbers, groups, sleeps: all that a thread takes along.
 const SCRIPT: &str = r#"
@@ -30,7 +34,7 @@ export default function () {
         `http://sut.test/hit?t=${__VU}&n=${n}&r=${random}&s=${sum}&i=${inIteration}`);
       check(response, { 'answered': (r) => r.status === 200 && r.body === `body of ${n}` });
       n += 1;
-      if (i === 1) sleep(0.002);
+      sleep(0.03);
     }
   });
 }
@@ -47,86 +51,103 @@ fn agent_process() {
     }
 }
 
-struct Ran {
-    hub: Hub,
-    log: Log,
-}
-
-/// Threads 1 to `threads` do `iterations` each, on two agents and two instances, while `meanwhile` goes on.
-async fn run(threads: u32, iterations: u64, mut meanwhile: impl AsyncFnMut(&mut Hub)) -> Ran {
+/// Two agents, two instances, and threads 1 to `threads` that wait for permits.
+async fn begun(threads: u32) -> (Hub, Log) {
     let log = Log::default();
     let mut hub = Hub::new(SCRIPT);
-    let one = hub.agent(0).await;
-    let two = hub.agent(1).await;
+    let agents = [hub.agent(0).await, hub.agent(1).await];
     for instance in 0..2 {
         let address = sut::serve(&log, counting(Duration::ZERO));
         hub.instance(instance, Some(address)).await;
     }
     for thread in 1..=threads {
-        let agent = if thread % 2 == 0 { one } else { two };
-        hub.begin_script(thread, agent, thread % 2).await;
+        hub.begin_script(thread, agents[thread as usize % 2], thread % 2)
+            .await;
     }
+    all_run(&mut hub, threads).await;
+    (hub, log)
+}
+
+async fn all_run(hub: &mut Hub, threads: u32) {
     hub.until("all run", |hub| {
         (1..=threads).all(|thread| hub.runs_on(thread).is_some())
     })
     .await;
-    for thread in 1..=threads {
-        let thread = ThreadId(thread);
-        hub.permit(Permit::Count { thread, iterations }).await;
-    }
-    meanwhile(&mut hub).await;
-    hub.until("all are done", |hub| {
-        (1..=threads).all(|thread| {
-            hub.heard.iterations.get(&ThreadId(thread)) >= Some(&iterations)
-                && hub.runs_on(thread).is_some()
-                && hub.heard.idle.contains(&ThreadId(thread))
-        })
-    })
-    .await;
-    Ran { hub, log }
+}
+
+/// What each thread asked for, in order.
+fn paths(log: &Log) -> Vec<Vec<String>> {
+    by_thread(log)
+        .into_values()
+        .map(|all| all.into_iter().map(|seen| seen.path).collect())
+        .collect()
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn thousands_of_hand_offs_lose_nothing_and_repeat_nothing() {
-    let (threads, iterations) = (16, 80);
-    let moved = run(threads, iterations, async |hub: &mut Hub| {
-        // As fast as possible: whoever runs is handed over at once.
-        while hub.heard.hand_offs < 5_000 && hub.iterations() < u64::from(threads) * iterations {
-            for thread in 1..=threads {
-                if let Some(agent) = hub.runs_on(thread) {
-                    let other = cohort_handoff::AgentId(1 - agent.0);
-                    hub.hand_off(thread, other, other.0).await;
-                }
+async fn many_hand_offs_lose_nothing_and_repeat_nothing() {
+    let threads = 20;
+    let (mut hub, log) = begun(threads).await;
+    for thread in 1..=threads {
+        let until = At(u64::MAX / 4);
+        let thread = ThreadId(thread);
+        hub.permit(Permit::Free { thread, until }).await;
+    }
+    // As fast as possible: whoever runs is handed over at once.
+    while hub.heard.hand_offs < HAND_OFFS {
+        for thread in 1..=threads {
+            if let Some(agent) = hub.runs_on(thread) {
+                let other = AgentId(1 - agent.0);
+                hub.hand_off(thread, other, other.0).await;
             }
-            hub.pump().await;
         }
+        hub.pump().await;
+    }
+    all_run(&mut hub, threads).await;
+    for thread in 1..=threads {
+        hub.stop(thread, 10_000_000).await;
+    }
+    hub.until("all are over", |hub| {
+        hub.heard.over.len() == threads as usize
     })
     .await;
-    let still = run(threads, iterations, async |_: &mut Hub| {}).await;
-    let heard = &moved.hub.heard;
+    hub.finish().await;
+    let heard = &hub.heard;
     assert_eq!(heard.diverged, Vec::<String>::new());
-    assert!(heard.hand_offs >= 300, "only {} hand-offs", heard.hand_offs);
     assert_eq!(heard.checks["answered"].1, 0, "{:?}", heard.lines);
-    assert_eq!(
-        assert_exactly_once(&moved.log, 3),
-        u64::from(threads) * iterations * 3
-    );
-    // Random numbers and variables are those of threads that never moved.
-    let paths = |log: &Log| -> Vec<Vec<String>> {
-        by_thread(log)
-            .into_values()
-            .map(|all| all.into_iter().map(|seen| seen.path).collect())
-            .collect()
-    };
-    assert_eq!(paths(&moved.log), paths(&still.log));
+    assert_eq!(assert_exactly_once(&log, 3), hub.iterations() * 3);
     let mut pauses_us = heard.pauses_us.clone();
     pauses_us.sort_unstable();
     println!(
-        "{} hand-offs, pause p50 {} us, p99 {} us",
+        "{} hand-offs, {} iterations, pause p50 {} us, p99 {} us",
         heard.hand_offs,
+        hub.iterations(),
         pauses_us[pauses_us.len() / 2],
         pauses_us[pauses_us.len() * 99 / 100]
     );
+    let moved = paths(&log);
+    // Random numbers and variables are those of threads that never moved.
+    let (mut hub, log) = begun(threads).await;
+    let most = heard_most(&moved);
+    for thread in 1..=threads {
+        let (thread, iterations) = (ThreadId(thread), most);
+        hub.permit(Permit::Count { thread, iterations }).await;
+    }
+    hub.until("all are done", |hub| {
+        hub.iterations() == u64::from(threads) * most
+    })
+    .await;
+    for (moved, still) in moved.iter().zip(paths(&log)) {
+        assert_eq!(moved[..], still[..moved.len()]);
+    }
+}
+
+/// Iterations of the thread that did most.
+fn heard_most(moved: &[Vec<String>]) -> u64 {
+    moved
+        .iter()
+        .map(|paths| paths.len() as u64 / 3)
+        .max()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -595,11 +595,10 @@ async fn a_thread_whose_journal_is_too_large_stays_but_can_be_moved_here() {
     })
     .await;
     hub.until("one more", |hub| hub.iterations() == 301).await;
+    hub.finish().await;
     let log = log.lock().unwrap();
     assert_ne!(log[299].port, log[300].port);
     assert_eq!(log.len(), 301);
-    drop(log);
-    hub.finish().await;
 }
 
 #[tokio::test(flavor = "current_thread")]

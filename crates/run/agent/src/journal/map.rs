@@ -65,7 +65,7 @@ impl Map {
     /// When `at` is outside or not a multiple of 4.
     pub(super) fn publish(&mut self, at: usize, number: u32) {
         assert!(
-            at % 4 == 0 && at + 4 <= self.bytes,
+            at.is_multiple_of(4) && at + 4 <= self.bytes,
             "{at} is no place for a length"
         );
         // SAFETY: in bounds and aligned (a mapping begins at a page); the file is only written here.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cohort_model::ThreadId;
-use cohort_scenario::{Journal, Record, Reply, Tail};
+use cohort_scenario::{Record, Reply, Tail};
 use serde::de::DeserializeOwned;
 
 use super::{Error, Kind, MAGIC, Stands};
@@ -64,11 +64,6 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
-    /// What was replayed or folded, as a machine takes it.
-    pub(crate) fn journal(&self) -> Result<Journal, String> {
-        Journal::from_tails(&self.tails)
-    }
-
     pub(crate) fn answers_in_all(&self) -> u64 {
         let replayed = self.tails.last().map_or(0, |tail| tail.to.answers);
         replayed + self.records.len() as u64

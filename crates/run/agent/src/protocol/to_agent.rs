@@ -32,9 +32,11 @@ pub enum ToAgent {
         /// How many iterations, if it is bounded by them.
         iterations: Option<u64>,
     },
-    /// Lets threads iterate.
+    /// Lets threads iterate. That of one thread goes to the agent that runs it; a thread that is being
+    /// handed over takes what it has along, and is given more after it has resumed.
     Permit(Permit),
-    /// Ends a thread: at the end of its iteration, or after `graceful_us`, whichever is first.
+    /// Ends a thread: at the end of its iteration, or after `graceful_us`, whichever is first. As with
+    /// permits, one that is being handed over is told after it has resumed.
     Stop {
         /// Which.
         thread: ThreadId,

@@ -1,15 +1,37 @@
 //! Carrying out the hand-off protocol for one thread: the bytes, the copy, the lease.
 
+use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cohort_handoff::{Effect, Epoch, Input, Output, ToHub, ToSide};
 use cohort_model::{At, InstanceId};
-use cohort_scenario::{Birth, Journal, Machine, Position, Role, Tail};
+use cohort_scenario::{Birth, Machine, Position, Record, Role, Stretch, Tail};
 
 use super::{Body, Pending, Stop, Thread};
 use crate::journal::{self, JournalFile, Recovered};
 use crate::protocol::{Cargo, Freight, How, Luggage, SideOrder};
+
+/// How long a replay keeps others from running.
+const TURN: Duration = Duration::from_millis(1);
+/// Answers that are replayed between two looks at the clock.
+const AT_ONCE: usize = 16;
+
+/// A copy that is being brought to where the journal says.
+pub(super) struct CopyReplay {
+    epoch: Epoch,
+    /// Answers it has then.
+    to: u64,
+    steps: VecDeque<ReplayStep>,
+    /// Why it cannot be done.
+    failed: Option<String>,
+    arrived: Arrived,
+}
+
+enum ReplayStep {
+    Stretch(Stretch),
+    Records(Vec<Record>),
+}
 
 /// What came with the message that is being carried out.
 #[derive(Default)]
@@ -47,6 +69,7 @@ impl Thread {
             diverged: "it has no copy of this thread".to_owned(),
         };
         self.carry_out(Input::Hub(order.says), &mut arrived);
+        self.replay_for_a_while();
     }
 
     /// Tells the side what happened here.
@@ -63,23 +86,17 @@ impl Thread {
     }
 
     fn carry_out(&mut self, input: Input, arrived: &mut Arrived) {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
-            for output in self.side.step(input) {
-                match output {
-                    Output::Send(says) => self.send(says, arrived),
-                    Output::Do(Effect::SendJournal { next, from }) => {
-                        self.send_journal(next, from);
-                    }
-                    Output::Do(Effect::Replay { epoch, from, to }) => {
-                        inputs.push(self.replay(epoch, from, to, arrived));
-                    }
-                    Output::Do(Effect::Run { epoch, instance }) => {
-                        self.run(epoch, instance, arrived);
-                    }
-                    Output::Do(Effect::Freeze) => self.freezing = true,
-                    Output::Do(Effect::Discard) => self.discard(),
+        for output in self.side.step(input) {
+            match output {
+                Output::Send(says) => self.send(says, arrived),
+                Output::Do(Effect::SendJournal { next, from }) => self.send_journal(next, from),
+                Output::Do(Effect::Replay { epoch, from, to }) => {
+                    let replay = self.begin_replay(epoch, from, to, arrived);
+                    self.replays.push_back(replay);
                 }
+                Output::Do(Effect::Run { epoch, instance }) => self.run(epoch, instance, arrived),
+                Output::Do(Effect::Freeze) => self.freezing = true,
+                Output::Do(Effect::Discard) => self.discard(),
             }
         }
     }
@@ -146,34 +163,127 @@ impl Thread {
             .post_side(self.handle.thread, says, Freight::Answers(tail));
     }
 
-    /// Brings the copy to where the journal says, and gives what to tell the side.
-    fn replay(&mut self, epoch: Epoch, from: u64, to: u64, arrived: &mut Arrived) -> Input {
-        let began = Instant::now();
-        let cargo = std::mem::take(&mut arrived.journal);
-        let replayed = match &cargo {
-            Cargo::File(_) => self.rebuild(to, arrived),
-            Cargo::Nothing if to == 0 => self.make(),
-            Cargo::Nothing if self.answers() == to => Ok(()),
+    /// Begins to bring the copy to where the journal says.
+    fn begin_replay(
+        &mut self,
+        epoch: Epoch,
+        from: u64,
+        to: u64,
+        arrived: &mut Arrived,
+    ) -> CopyReplay {
+        let mut replay = CopyReplay {
+            epoch,
+            to,
+            steps: VecDeque::new(),
+            failed: None,
+            arrived: std::mem::take(arrived),
+        };
+        let begun = match &replay.arrived.journal {
+            Cargo::File(_) => self.rebuild(to, &replay.arrived),
+            Cargo::Nothing if to == 0 => self.make().map(|()| VecDeque::new()),
+            Cargo::Nothing if self.answers() == to => Ok(VecDeque::new()),
             Cargo::Nothing => Err(format!("answers {from} to {to} did not come")),
             Cargo::Answers(tail) => self.extend(tail),
         };
-        let replayed = replayed.and_then(|()| match arrived.last {
-            true => self.finish_replay(),
-            false => Ok(()),
-        });
-        arrived.journal = cargo;
-        self.replay_us += began.elapsed().as_micros() as u64;
-        let at = self.answers();
-        match replayed {
-            Ok(()) if at >= to || to == 0 => Input::Replayed { epoch, at: to },
-            Ok(()) => {
-                arrived.diverged = format!("its copy has {at} answers after {to} were replayed");
-                Input::Diverged { epoch }
+        match begun {
+            Ok(steps) => replay.steps = steps,
+            Err(message) => replay.failed = Some(message),
+        }
+        replay
+    }
+
+    /// Whether a copy is being brought to where the journal says.
+    pub(super) fn is_replaying(&self) -> bool {
+        !self.replays.is_empty()
+    }
+
+    /// Goes on with it until it is done, or others are to have their turn.
+    pub(super) fn replay_for_a_while(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() < TURN
+            && let Some(mut replay) = self.replays.pop_front()
+        {
+            if replay.failed.is_none()
+                && let Some(mut step) = replay.steps.pop_front()
+            {
+                match self.take_step(&mut step) {
+                    Ok(true) => {}
+                    Ok(false) => replay.steps.push_front(step),
+                    Err(message) => replay.failed = Some(message),
+                }
+                self.replays.push_front(replay);
+            } else {
+                self.end_replay(replay);
             }
+        }
+        self.replay_us += began.elapsed().as_micros() as u64;
+    }
+
+    /// Replays some of it; true when all of it is.
+    fn take_step(&mut self, step: &mut ReplayStep) -> Result<bool, String> {
+        let Some(Body::Script(machine, _)) = &mut self.body else {
+            return Err("there is no copy to go on with".to_owned());
+        };
+        let result = match step {
+            ReplayStep::Stretch(stretch) => {
+                let result = machine.replay_some(stretch, AT_ONCE);
+                result.map(|()| stretch.is_over())
+            }
+            ReplayStep::Records(records) => {
+                let some = AT_ONCE.min(records.len());
+                let result = machine.replay_records(records.drain(..some));
+                result.map(|()| records.is_empty())
+            }
+        };
+        result.map_err(|error| error.to_string())
+    }
+
+    /// Tells the side how it went.
+    fn end_replay(&mut self, replay: CopyReplay) {
+        let CopyReplay {
+            epoch,
+            to,
+            failed,
+            mut arrived,
+            ..
+        } = replay;
+        let ended = match failed {
+            Some(message) => Err(message),
+            None => self.settle_replay(to, &arrived),
+        };
+        let input = match ended {
+            Ok(()) => Input::Replayed { epoch, at: to },
             Err(message) => {
                 arrived.diverged = message;
                 Input::Diverged { epoch }
             }
+        };
+        self.carry_out(input, &mut arrived);
+    }
+
+    fn settle_replay(&mut self, to: u64, arrived: &Arrived) -> Result<(), String> {
+        let at = self.answers();
+        if at < to {
+            return Err(format!(
+                "its copy has {at} answers after {to} were replayed"
+            ));
+        }
+        if arrived.last {
+            self.finish_replay()?;
+        }
+        let rebuilt = match &arrived.journal {
+            Cargo::Answers(_) => None,
+            Cargo::File(_) if to > 0 => self.whole_journal(),
+            _ => return Ok(()),
+        };
+        let tail = match (&rebuilt, &arrived.journal) {
+            (Some(all), _) => all,
+            (None, Cargo::Answers(tail)) => tail,
+            _ => return Ok(()),
+        };
+        match &mut *self.journal.borrow_mut() {
+            Some(file) => file.tail(tail).map_err(|error| error.to_string()),
+            None => Ok(()),
         }
     }
 
@@ -218,27 +328,17 @@ impl Thread {
     }
 
     /// A copy of a thread, or more of one.
-    fn extend(&mut self, tail: &Tail) -> Result<(), String> {
+    fn extend(&mut self, tail: &Tail) -> Result<VecDeque<ReplayStep>, String> {
         if tail.from.answers == 0 {
-            let birth = self.birth()?;
-            let script = self.agent.script.clone().ok_or("there is no script")?;
-            let journal = Journal::from_tails([tail])?;
-            let machine =
-                Machine::replay(&script, birth, &journal).map_err(|error| error.to_string())?;
-            self.create_journal()?;
-            self.body = Some(Body::Script(Box::new(machine), Pending::Birth));
-        } else {
-            match &mut self.body {
-                Some(Body::Script(machine, _)) => machine
-                    .replay_more(tail)
-                    .map_err(|error| error.to_string())?,
-                _ => return Err("there is no copy to go on with".to_owned()),
+            self.make()?;
+        }
+        match &mut self.body {
+            Some(Body::Script(machine, _)) => {
+                let stretch = machine.take_in(tail).map_err(|error| error.to_string())?;
+                Ok(VecDeque::from([ReplayStep::Stretch(stretch)]))
             }
+            _ => Err("there is no copy to go on with".to_owned()),
         }
-        if let Some(file) = &mut *self.journal.borrow_mut() {
-            file.tail(tail).map_err(|error| error.to_string())?;
-        }
-        Ok(())
     }
 
     /// Nothing more is to be replayed.
@@ -263,7 +363,7 @@ impl Thread {
     }
 
     /// A thread whose agent is dead.
-    fn rebuild(&mut self, to: u64, arrived: &mut Arrived) -> Result<(), String> {
+    fn rebuild(&mut self, to: u64, arrived: &Arrived) -> Result<VecDeque<ReplayStep>, String> {
         let found = match &arrived.found {
             Some(Ok(found)) => found,
             Some(Err(message)) => return Err(message.clone()),
@@ -276,26 +376,16 @@ impl Thread {
             ));
         }
         self.set_how(found.how.clone());
-        if to == 0 {
-            return self.make();
+        self.make()?;
+        let mut steps = VecDeque::new();
+        if let Some(Body::Script(machine, _)) = &mut self.body {
+            for tail in &found.tails {
+                let stretch = machine.take_in(tail).map_err(|error| error.to_string())?;
+                steps.push_back(ReplayStep::Stretch(stretch));
+            }
+            steps.push_back(ReplayStep::Records(found.records.clone()));
         }
-        let birth = self.birth()?;
-        let script = self.agent.script.clone().ok_or("there is no script")?;
-        let mut machine = Machine::replay(&script, birth, &found.journal()?)
-            .and_then(|mut machine| {
-                machine.replay_records(found.records.iter().cloned())?;
-                machine.finish_replay()?;
-                Ok(machine)
-            })
-            .map_err(|error| error.to_string())?;
-        self.create_journal()?;
-        if let Some(file) = &mut *self.journal.borrow_mut() {
-            let all = machine.journal().rest(Position::default());
-            file.tail(&all).map_err(|error| error.to_string())?;
-        }
-        self.body = Some(Body::Script(Box::new(machine), Pending::Birth));
-        self.look_at_machine();
-        Ok(())
+        Ok(steps)
     }
 
     /// What the file of a dead agent says besides its answers.
@@ -369,6 +459,7 @@ impl Thread {
 
     fn discard(&mut self) {
         self.copies += 1;
+        self.replays.clear();
         self.stop_running();
         self.freezing = false;
         self.body = None;

@@ -29,7 +29,7 @@ impl Thread {
                 Note::Iteration {
                     failure,
                     duration_us,
-                } => self.iterated(failure, duration_us),
+                } => self.iterated(failure.as_ref(), duration_us),
                 Note::Abort { message } => self.agent.post(FromAgent::Abort {
                     thread: self.handle.thread,
                     message,
@@ -71,11 +71,9 @@ impl Thread {
     }
 
     /// An iteration of a script ended. One that was cut off is not counted as done, as in k6.
-    fn iterated(&mut self, failure: Option<Failure>, duration_us: u64) {
-        let cut = failure
-            .as_ref()
-            .is_some_and(|failure| failure.kind == FailureKind::Interrupted);
-        if let Some(failure) = &failure
+    fn iterated(&mut self, failure: Option<&Failure>, duration_us: u64) {
+        let cut = failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted);
+        if let Some(failure) = failure
             && failure.kind != FailureKind::Aborted
         {
             self.say(LogLevel::Error, &in_words(failure));

@@ -1,6 +1,10 @@
 //! A hub for tests: agents as processes of their own, the hand-off's coordinator, and what agents said.
 
-#![allow(dead_code, reason = "each test binary and example uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a part of each test binary and example, which use different parts of it"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -21,7 +25,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 
 /// Longest time anything in a test may take.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Link {
     writer: Writer<OwnedWriteHalf>,

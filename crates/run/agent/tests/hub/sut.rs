@@ -1,6 +1,10 @@
 //! A server for tests: it keeps an access log, sets cookies, and can be told to misbehave.
 
-#![allow(dead_code, reason = "each test binary and example uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a part of each test binary and example, which use different parts of it"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
