@@ -175,7 +175,7 @@ impl Contenders {
             &USERS.to_string(),
         ]);
         command.args([
-            "--hatch-rate",
+            "--increase-rate",
             &USERS.to_string(),
             "--run-time",
             "10m",
