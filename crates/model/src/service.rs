@@ -501,6 +501,11 @@ pub enum ServiceReason {
     Restarting,
     /// Instances are loaded unevenly.
     Balance,
+    /// An instance could not be started, or not any more.
+    Failed {
+        /// Why, in words.
+        why: String,
+    },
     /// A change that did not help is undone.
     Undo {
         /// The change.

@@ -3,7 +3,8 @@
 //! `cargo run --release -p cohort-analyzer --example leak -- FOLDER`, where `FOLDER/series.jsonl.gz`
 //! holds one JSON object a line: `machine`, `leak` (0 or 1), `kind`, `values`.
 //! Thresholds are the built-in ones (nothing is fitted here), the best one in hindsight, and the one
-//! that is best on one half of the machines applied to the other half.
+//! that is best on one half of the machines applied to the other half. The later half of the file is
+//! also shown by itself.
 #![expect(
     clippy::disallowed_types,
     reason = "an evaluation program reads its data from a file"
@@ -35,30 +36,42 @@ fn main() -> Result<(), Box<dyn Error>> {
         all.len(),
         all.iter().filter(|s| s.leak).count()
     );
-    println!(
-        "{:14} {:>9} {:>9} {:>9} {:>9} {:>7}  right by kind",
-        "rule", "F1 fixed", "F1 best", "F1 halves", "accuracy", "AUC"
-    );
-    for (name, rule) in [("mann-kendall", Rule::Trend), ("trend+shape", Rule::Shape)] {
-        let scored: Vec<(bool, f64)> = all
-            .iter()
-            .map(|s| (s.leak, judge(&s.values, rule).score))
-            .collect();
-        let right = scored
-            .iter()
-            .filter(|(leak, score)| *leak == (*score >= 0.0))
-            .count();
+    let half = all.len() / 2;
+    for (part, of) in [
+        ("all", &all[..]),
+        ("first half", &all[..half]),
+        ("later half", &all[half..]),
+    ] {
         println!(
-            "{name:14} {:9.3} {:9.3} {:9.3} {:9.3} {:7.3}  {}",
-            f1(&scored, 0.0),
-            f1(&scored, best_threshold(&scored)),
-            f1_over_halves(&all, &scored),
-            right as f64 / all.len() as f64,
-            auc(&scored),
-            by_kind(&all, &scored),
+            "{part}\n  {:14} {:>9} {:>9} {:>9} {:>9} {:>7}  right by kind",
+            "rule", "F1 fixed", "F1 best", "F1 halves", "accuracy", "AUC"
         );
+        for (name, rule) in [("mann-kendall", Rule::Trend), ("trend+shape", Rule::Shape)] {
+            compare(name, of, rule);
+        }
     }
     Ok(())
+}
+
+/// Prints one line of the comparison.
+fn compare(name: &str, all: &[Series], rule: Rule) {
+    let scored: Vec<(bool, f64)> = all
+        .iter()
+        .map(|s| (s.leak, judge(&s.values, rule).score))
+        .collect();
+    let right = scored
+        .iter()
+        .filter(|(leak, score)| *leak == (*score >= 0.0))
+        .count();
+    println!(
+        "  {name:14} {:9.3} {:9.3} {:9.3} {:9.3} {:7.3}  {}",
+        f1(&scored, 0.0),
+        f1(&scored, best_threshold(&scored)),
+        f1_over_halves(all, &scored),
+        right as f64 / all.len() as f64,
+        auc(&scored),
+        by_kind(all, &scored),
+    );
 }
 
 fn read(path: &Path) -> Result<Vec<Series>, Box<dyn Error>> {

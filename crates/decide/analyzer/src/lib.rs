@@ -10,12 +10,14 @@
 //! answers.
 
 mod analyzer;
+pub mod changepoint;
 mod cost;
 mod findings;
 mod growth;
 pub mod history;
 mod instance;
 pub mod leak;
+pub mod service;
 mod settings;
 mod statistics;
 pub mod windows;

@@ -47,15 +47,9 @@ pub struct HttpSettings {
     pub http2: bool,
     /// `User-Agent` unless the script sets one.
     pub user_agent: String,
-    /// Bodies are read and thrown away unless the script asks for one (k6: `discardResponseBodies`).
-    pub discard_bodies: bool,
     /// Requests of one `http.batch`.
     pub batch: BatchLimits,
-    /// Redirects that are followed unless the script says otherwise (k6: 10).
-    pub redirects_max: u32,
-    /// Timeout unless the script says otherwise, microseconds (k6: 60 s).
-    pub timeout_us: u64,
-    /// The largest response body, bytes, after decoding. Beyond it the request fails.
+    /// The largest response body, bytes as it came. Beyond it the request fails.
     pub body_bytes_max: u64,
     /// What the instance is told in `Host`.
     pub host_header: HostHeader,
@@ -73,10 +67,7 @@ impl Default for HttpSettings {
             insecure: false,
             http2: true,
             user_agent: concat!("cohort/", env!("CARGO_PKG_VERSION")).to_owned(),
-            discard_bodies: false,
             batch: BatchLimits::default(),
-            redirects_max: 10,
-            timeout_us: 60_000_000,
             body_bytes_max: 32 << 20,
             host_header: HostHeader::Instance,
             no_connection_reuse: false,

@@ -50,8 +50,8 @@ pub enum ToAgent {
         what: OneShot,
         /// Against which instance.
         instance: InstanceId,
-        /// JSON: what setup returned (`Teardown`), or the summary's data (`HandleSummary`).
-        data: String,
+        /// Who runs it: its role is the function, with what the function is given.
+        birth: Box<Birth>,
         /// Longest time, microseconds.
         timeout_us: u64,
     },

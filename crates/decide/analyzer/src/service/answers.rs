@@ -1,0 +1,373 @@
+//! Wrong answers, bursts of errors, and exceptions: what is counted, not estimated.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cohort_model::{At, ExceptionSeen, InstanceId, LoadWindow, ServiceFindingKind};
+
+use super::View;
+use super::book::{Conclusion, FOREVER, Key};
+use super::words;
+use crate::findings::{confidence_of_chance, measured};
+use crate::statistics::poisson_tail;
+
+/// Checks and exceptions kept apart; further ones are counted nowhere.
+const KINDS_MAX: usize = 256;
+/// Windows of failing and passing calls kept of a check.
+const CELLS_MAX: usize = 240;
+/// Words in the name of a check that asks for speed: that is judged elsewhere, by statistics.
+const SPEED: [&str; 7] = [
+    "duration", "latency", "fast", "slow", "time", "ms", "seconds",
+];
+/// A burst: errors in so many seconds, at least, at a probability by chance below this, and at
+/// least this share of the calls.
+const BURST_S: f64 = 6.0;
+const BURST_MIN: f64 = 5.0;
+const BURST_CHANCE: f64 = 1e-6;
+const BURST_SHARE: f64 = 0.02;
+/// Errors that any service is taken to make, a call.
+const USUAL_ERRORS: f64 = 1e-3;
+/// Calls that break around the end of a process are its end's.
+const AROUND_EXIT_US: u64 = 6_000_000;
+/// Windows on either side of an exception in which failing calls are taken to be its.
+const COINCIDE_US: u64 = 1_500_000;
+
+/// One check of the script on answers of one endpoint.
+#[derive(Clone, Debug, Default)]
+struct Check {
+    wrong: f64,
+    first: At,
+    last: At,
+    instances: Vec<InstanceId>,
+    /// Calls under way in a window, failures, calls.
+    cells: VecDeque<(f64, f64, f64)>,
+}
+
+#[derive(Clone, Debug)]
+struct Exception {
+    seen: ExceptionSeen,
+    count: u64,
+    first: At,
+    last: At,
+    instances: Vec<InstanceId>,
+    /// Failing calls that coincided, by endpoint.
+    votes: BTreeMap<u32, f64>,
+    fresh: bool,
+}
+
+/// All that was counted so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answers {
+    checks: BTreeMap<(u32, String), Check>,
+    exceptions: BTreeMap<String, Exception>,
+    /// Errors and calls of each endpoint before the recent past.
+    errors: BTreeMap<u32, (f64, f64)>,
+}
+
+impl Answers {
+    /// Takes a window of load, with how many calls were under way. Returns, by endpoint, failed
+    /// checks that errors do not explain.
+    pub(super) fn load(&mut self, window: &LoadWindow, under_way: f64) -> BTreeMap<u32, f64> {
+        let mut wrong_by_endpoint = BTreeMap::new();
+        for (endpoint, calls) in &window.endpoints {
+            let failed_calls = calls.classes[3] + calls.classes[4] + calls.broken;
+            let sums = self.errors.entry(*endpoint).or_default();
+            sums.0 += calls.classes[4] as f64 + calls.broken as f64;
+            sums.1 += (calls.calls + calls.broken) as f64;
+            for (name, failed) in &calls.failed_checks {
+                let known = self.checks.len();
+                let key = (*endpoint, name.clone());
+                if asks_for_speed(name) || (known >= KINDS_MAX && !self.checks.contains_key(&key)) {
+                    continue;
+                }
+                let wrong = failed.saturating_sub(failed_calls) as f64;
+                let check = self.checks.entry(key).or_insert_with(|| Check {
+                    first: window.at,
+                    ..Check::default()
+                });
+                if wrong > 0.0 {
+                    if check.wrong == 0.0 {
+                        check.first = window.at;
+                    }
+                    check.wrong += wrong;
+                    check.last = window.at;
+                    if !check.instances.contains(&window.instance) {
+                        check.instances.push(window.instance);
+                    }
+                    *wrong_by_endpoint.entry(*endpoint).or_insert(0.0) += wrong;
+                }
+            }
+            for ((of, name), check) in &mut self.checks {
+                if of == endpoint && calls.calls > 0 {
+                    let failed = calls.failed_checks.get(name).copied().unwrap_or(0);
+                    let wrong = failed.saturating_sub(failed_calls) as f64;
+                    if check.cells.len() == CELLS_MAX {
+                        check.cells.pop_front();
+                    }
+                    check
+                        .cells
+                        .push_back((under_way, wrong, calls.calls as f64));
+                }
+            }
+        }
+        wrong_by_endpoint
+    }
+
+    pub(super) fn excepted(&mut self, at: At, seen: &ExceptionSeen) {
+        if self.exceptions.len() >= KINDS_MAX && !self.exceptions.contains_key(&seen.fingerprint) {
+            return;
+        }
+        let exception = self
+            .exceptions
+            .entry(seen.fingerprint.clone())
+            .or_insert_with(|| Exception {
+                seen: seen.clone(),
+                count: 0,
+                first: at,
+                last: at,
+                instances: Vec::new(),
+                votes: BTreeMap::new(),
+                fresh: true,
+            });
+        exception.count += seen.count;
+        exception.last = at;
+        exception.fresh = true;
+        if !exception.instances.contains(&seen.instance) {
+            exception.instances.push(seen.instance);
+        }
+    }
+
+    pub(super) fn conclude(&mut self, view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
+        for ((endpoint, name), check) in &self.checks {
+            if check.wrong > 0.0 {
+                drawn.push(wrong_answer(
+                    view,
+                    *endpoint,
+                    name,
+                    check,
+                    self.errors.get(endpoint),
+                ));
+            }
+        }
+        self.bursts(view, at, drawn);
+        for (fingerprint, exception) in &mut self.exceptions {
+            if exception.fresh {
+                exception.vote(view);
+                // Calls that it broke may be told a little later.
+                exception.fresh = at.since(exception.last) < 2 * COINCIDE_US;
+            }
+            let failing: f64 = exception.votes.values().sum();
+            // A line that merely has the level of an error counts when calls fail with it.
+            if !exception.seen.plain_line || (failing >= 1.0 && exception.count >= 3) {
+                drawn.push(exception.conclusion(view, fingerprint));
+            }
+        }
+    }
+
+    fn bursts(&self, view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
+        for (endpoint, (errors_all, calls_all)) in &self.errors {
+            let (mut errors, mut calls, mut first) = (0.0, 0.0, at);
+            let mut instances = Vec::new();
+            for (instance, watched) in view.instances {
+                let ended = |time: At| {
+                    watched.down
+                        || watched.last_exit.is_some_and(|exit| {
+                            time.since(exit).max(exit.since(time)) < AROUND_EXIT_US
+                        })
+                };
+                for second in watched
+                    .recent(BURST_S)
+                    .filter(|s| at.since(s.at) < 8_000_000)
+                {
+                    let Some(e) = second.endpoint(*endpoint) else {
+                        continue;
+                    };
+                    calls += e.calls + e.broken;
+                    let failed = e.errors + if ended(second.at) { 0.0 } else { e.broken };
+                    if failed > 0.0 {
+                        errors += failed;
+                        first = first.min(second.at);
+                        if instances.last() != Some(instance) {
+                            instances.push(*instance);
+                        }
+                    }
+                }
+            }
+            let before = (errors_all - errors).max(0.0);
+            let calls_before = (calls_all - calls).max(0.0);
+            let usual = ((before + 1.0) / (calls_before + 1.0 / USUAL_ERRORS)).max(USUAL_ERRORS);
+            let chance = poisson_tail(usual * calls * 1.5, errors);
+            if errors < BURST_MIN || errors < BURST_SHARE * calls || chance > BURST_CHANCE {
+                continue;
+            }
+            drawn.push(Conclusion {
+                key: Key::of(ServiceFindingKind::ErrorBurst, Some(*endpoint)),
+                instances: instances.clone(),
+                endpoint: None,
+                since: first,
+                confidence: confidence_of_chance(chance),
+                sentence: format!(
+                    "{:.0} of {calls:.0} calls of {} failed within {BURST_S:.0} s on {} ({} before).",
+                    errors,
+                    view.name(*endpoint),
+                    words::instances(&instances),
+                    words::percent(before / calls_before.max(1.0)),
+                ),
+                evidence: vec![
+                    measured("failed", errors, "calls"),
+                    measured("calls", calls, "calls"),
+                    measured("failed before", before / calls_before.max(1.0), "share"),
+                    measured("by chance", chance, "probability"),
+                ],
+                excerpts: Vec::new(),
+                needs: 1,
+                patience: 20_000_000,
+                amount: 0.0,
+            });
+        }
+    }
+}
+
+fn asks_for_speed(name: &str) -> bool {
+    let name = name.to_lowercase();
+    name.contains('<')
+        || name
+            .split(|c: char| !c.is_alphabetic())
+            .any(|word| SPEED.contains(&word))
+}
+
+fn wrong_answer(
+    view: &View<'_>,
+    endpoint: u32,
+    name: &str,
+    check: &Check,
+    calls: Option<&(f64, f64)>,
+) -> Conclusion {
+    let calls = calls.map_or(1.0, |c| c.1).max(1.0);
+    let mut sentence = format!(
+        "{} answers wrongly: the check \"{}\" failed on {:.0} of {calls:.0} calls ({})",
+        view.name(endpoint),
+        words::cut(name),
+        check.wrong,
+        words::percent(check.wrong / calls),
+    );
+    let mut evidence = vec![
+        measured("failed", check.wrong, "checks"),
+        measured("share of its calls", check.wrong / calls, "share"),
+    ];
+    if let Some((level, below, above)) = concurrency(check) {
+        sentence.push_str(&format!(
+            ", nearly only with more than {level:.1} calls under way"
+        ));
+        evidence.push(measured("failed below that", below, "share"));
+        evidence.push(measured("failed above that", above, "share"));
+    }
+    sentence.push('.');
+    Conclusion {
+        key: Key {
+            kind: ServiceFindingKind::WrongAnswer,
+            endpoint: Some(endpoint),
+            detail: name.to_owned(),
+        },
+        instances: check.instances.clone(),
+        endpoint: None,
+        since: check.first,
+        confidence: if check.wrong >= 3.0 { 0.98 } else { 0.8 },
+        sentence,
+        evidence,
+        excerpts: view.exemplars(endpoint),
+        needs: 1,
+        patience: FOREVER,
+        amount: check.wrong,
+    }
+}
+
+/// Whether it fails only when much is under way: the level, and the shares below and above it.
+fn concurrency(check: &Check) -> Option<(f64, f64, f64)> {
+    let mut levels: Vec<f64> = check.cells.iter().map(|c| c.0).collect();
+    levels.sort_unstable_by(f64::total_cmp);
+    let level = *levels.get(levels.len() / 2)?;
+    let side = |above: bool| {
+        check
+            .cells
+            .iter()
+            .filter(|c| (c.0 > level) == above)
+            .fold((0.0, 0.0), |sum, c| (sum.0 + c.1, sum.1 + c.2))
+    };
+    let ((low, low_calls), (high, high_calls)) = (side(false), side(true));
+    let pooled = (low + high) / (low_calls + high_calls).max(1.0);
+    let expected = pooled * high_calls;
+    let clear = low_calls >= 20.0
+        && high >= 5.0
+        && high / high_calls >= 4.0 * (low + 0.5) / low_calls
+        && poisson_tail(expected, high) < 1e-2;
+    clear.then_some((level, low / low_calls, high / high_calls))
+}
+
+impl Exception {
+    /// Which endpoints' calls failed while it was seen.
+    fn vote(&mut self, view: &View<'_>) {
+        let Some(watched) = view.instances.get(&self.seen.instance) else {
+            return;
+        };
+        let mut votes: BTreeMap<u32, f64> = BTreeMap::new();
+        for second in &watched.seconds {
+            let near = second.at.since(self.last).max(self.last.since(second.at)) <= COINCIDE_US;
+            for e in second.endpoints.iter().filter(|_| near) {
+                let failed = e.errors + e.broken + e.wrong;
+                if failed > 0.0 {
+                    *votes.entry(e.endpoint).or_insert(0.0) += failed;
+                }
+            }
+        }
+        // The clearest moment counts: that in which the fewest endpoints failed.
+        let clearer = self.votes.is_empty() || votes.len() < self.votes.len();
+        if !votes.is_empty() && clearer {
+            self.votes = votes;
+        }
+    }
+
+    fn conclusion(&self, view: &View<'_>, fingerprint: &str) -> Conclusion {
+        let total: f64 = self.votes.values().sum();
+        let endpoint = self
+            .votes
+            .iter()
+            .find(|(_, failed)| **failed >= 0.8 * total)
+            .map(|(endpoint, _)| *endpoint);
+        let place = if self.seen.frame.is_empty() {
+            String::new()
+        } else {
+            format!(" at {}", words::cut(&self.seen.frame))
+        };
+        let beside = endpoint.map_or_else(String::new, |e| {
+            format!(", while calls of {} failed", view.name(e))
+        });
+        let mut excerpts = vec![words::cut(&self.seen.message)];
+        if !self.seen.frame.is_empty() {
+            excerpts.push(words::cut(&self.seen.frame));
+        }
+        Conclusion {
+            key: Key {
+                kind: ServiceFindingKind::Exception,
+                endpoint: None,
+                detail: fingerprint.to_owned(),
+            },
+            instances: self.instances.clone(),
+            endpoint,
+            since: self.first,
+            confidence: if self.seen.plain_line { 0.7 } else { 0.98 },
+            sentence: format!(
+                "{}: {}{place}, {} time{} on {}{beside}.",
+                self.seen.kind,
+                words::cut(&self.seen.message),
+                self.count,
+                if self.count == 1 { "" } else { "s" },
+                words::instances(&self.instances),
+            ),
+            evidence: vec![measured("seen", self.count as f64, "times")],
+            excerpts,
+            needs: 1,
+            patience: FOREVER,
+            amount: self.count as f64,
+        }
+    }
+}

@@ -1,0 +1,574 @@
+//! The Behavior Analyzer for campaigns of a service: told what is seen of its instances, it says
+//! what that means.
+//!
+//! ```text
+//!   what is seen -> seconds and spans of each instance (bounded) -> judges -> conclusions
+//!                                                                                 |
+//!                     findings: new, updated, over  <- book (begun once, ended once)
+//! ```
+//!
+//! Pure: no clock, no randomness; the same calls give the same findings. Every judge is
+//! conservative: it is asked every second, of every endpoint and instance, for hours, and must not
+//! cry out over a warm-up, a filling cache, a collector's sawtooth, a periodic batch, a change of
+//! load, a busy host, or our own change of an allotment.
+
+mod answers;
+mod areas;
+mod attribution;
+mod book;
+mod ends;
+mod fit;
+mod latency;
+mod leaks;
+mod limits;
+mod locks;
+mod modes;
+mod record;
+mod words;
+
+use std::collections::BTreeMap;
+
+use cohort_model::{
+    Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, SampleBatch, ServiceCommand,
+    ServiceFinding, ServiceFindingKind, ServicePlan, ServiceSeen, Share, ThreadId,
+};
+
+use answers::Answers;
+use areas::Together;
+use book::{Book, Conclusion};
+use ends::{Ended, Ends};
+use record::{Counters, Second, Watched};
+
+/// Requests kept of an endpoint: the slowest of late.
+const EXEMPLARS_MAX: usize = 4;
+/// After this many windows the slowest of them fade, by this factor a window.
+const EXEMPLAR_FADES: f64 = 0.99;
+/// Share of an endpoint's calls below which its floor lies, and calls that takes.
+const FLOOR_SHARE: f64 = 0.005;
+const FLOOR_CALLS_MIN: u64 = 40;
+/// The host is busy: less than this share of its cores is idle, or its tasks wait for CPU in this
+/// share of the time.
+const HOST_IDLE_MIN: f64 = 0.05;
+const HOST_PRESSURE_MAX: f64 = 0.7;
+/// Seconds between two searches for what needs one look now and then.
+const SLOW_JUDGES_EVERY: u64 = 2;
+
+/// What the analyzer is told at the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ServiceSettings {
+    /// Cores of the host that the campaign may use.
+    pub cores: f64,
+}
+
+impl ServiceSettings {
+    /// As `plan` has it.
+    #[must_use]
+    pub fn of(plan: &ServicePlan) -> ServiceSettings {
+        let usable = plan.cores.is_finite() && plan.cores >= 0.1;
+        ServiceSettings {
+            cores: if usable { plan.cores } else { 1.0 },
+        }
+    }
+}
+
+/// What an instance did over the latest seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Recent {
+    /// CPU used, cores.
+    pub cores: f64,
+    /// Share of the time it was held back by its CPU limit, 0 to 1.
+    pub throttled: f64,
+    /// Share of the time some task of it waited for CPU, 0 to 1.
+    pub cpu_pressure: f64,
+    /// Anonymous memory at the end, bytes.
+    pub memory: f64,
+    /// Bits in a second, the busier direction.
+    pub network: f64,
+    /// Answered calls a second.
+    pub calls_per_s: f64,
+    /// Calls under way, on average.
+    pub under_way: f64,
+    /// Mean latency, microseconds; zero without calls.
+    pub latency_us: f64,
+}
+
+/// Least latency of an endpoint, from all of its calls.
+#[derive(Clone, Debug, Default)]
+struct Floor {
+    counts: BTreeMap<u64, u64>,
+    total: u64,
+}
+
+impl Floor {
+    fn add(&mut self, latency: &[(u64, u64)]) {
+        for (bound, calls) in latency {
+            // Buckets are a tenth wide at most; what is far beyond the floor needs no place.
+            if self.counts.len() < 512 || self.counts.contains_key(bound) {
+                *self.counts.entry(*bound).or_default() += calls;
+                self.total += calls;
+            }
+        }
+    }
+
+    fn us(&self) -> Option<f64> {
+        if self.total < FLOOR_CALLS_MIN {
+            return None;
+        }
+        let rank = (self.total as f64 * FLOOR_SHARE).max(2.0);
+        let mut seen = 0.0;
+        self.counts.iter().find_map(|(bound, calls)| {
+            seen += *calls as f64;
+            (seen >= rank).then_some(*bound as f64)
+        })
+    }
+}
+
+/// The host at one time.
+#[derive(Clone, Copy, Debug)]
+struct HostSeen {
+    at: At,
+    sample: HostSample,
+}
+
+/// Watches all instances of a campaign of a service.
+#[derive(Clone, Debug)]
+pub struct ServiceAnalyzer {
+    settings: ServiceSettings,
+    names: BTreeMap<u32, String>,
+    instances: BTreeMap<InstanceId, Watched>,
+    placed: BTreeMap<ThreadId, InstanceId>,
+    host: Option<HostSeen>,
+    host_before: Option<HostSeen>,
+    floors: BTreeMap<u32, Floor>,
+    exemplars: BTreeMap<u32, Vec<(f64, CallSeen)>>,
+    answers: Answers,
+    ends: Ends,
+    together: Together,
+    book: Book,
+    concluded: u64,
+}
+
+impl ServiceAnalyzer {
+    /// An analyzer that has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: ServiceSettings) -> ServiceAnalyzer {
+        ServiceAnalyzer {
+            settings,
+            names: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            host: None,
+            host_before: None,
+            floors: BTreeMap::new(),
+            exemplars: BTreeMap::new(),
+            answers: Answers::default(),
+            ends: Ends::default(),
+            together: Together::default(),
+            book: Book::default(),
+            concluded: 0,
+        }
+    }
+
+    /// Takes what was seen at `at`. What says nothing of behaviour is left out.
+    pub fn observe(&mut self, at: At, seen: &ServiceSeen) {
+        match seen {
+            ServiceSeen::EndpointNamed { endpoint, name } => {
+                self.names.insert(endpoint.0, name.clone());
+            }
+            ServiceSeen::InstanceReady { instance, .. } => {
+                self.instances
+                    .entry(*instance)
+                    .or_default()
+                    .became_ready(at);
+            }
+            ServiceSeen::InstanceExited {
+                instance,
+                exit,
+                last_lines,
+                calls,
+                ..
+            } => {
+                let ended = Ended {
+                    instance: *instance,
+                    exit,
+                    lines: last_lines,
+                    calls,
+                };
+                self.exited(at, &ended);
+            }
+            ServiceSeen::ShareSet { instance, share } => self.share_set(at, *instance, *share),
+            ServiceSeen::Sampled(batch) => self.sampled(batch),
+            ServiceSeen::Loaded { windows } => self.loaded(windows),
+            ServiceSeen::Excepted { exceptions } => {
+                for exception in exceptions {
+                    self.answers.excepted(at, exception);
+                }
+            }
+            ServiceSeen::ThreadsCalled { threads } => self.together.called(threads),
+            ServiceSeen::ThreadPlaced { thread, instance } => self.moved(*thread, Some(*instance)),
+            ServiceSeen::HandedOver { thread, target, .. } => self.moved(*thread, Some(*target)),
+            ServiceSeen::ThreadsEnded { threads } => {
+                for thread in threads {
+                    self.moved(*thread, None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the orchestrator ordered: an instance that is restarted or closed is down from now on,
+    /// and says nothing of the software.
+    pub fn ordered(&mut self, at: At, command: &ServiceCommand) {
+        match command {
+            ServiceCommand::Restart { instance } => {
+                if let Some(watched) = self.instances.get_mut(instance) {
+                    watched.exited(at);
+                }
+            }
+            ServiceCommand::Close { instance } => {
+                self.instances.remove(instance);
+            }
+            _ => {}
+        }
+    }
+
+    fn exited(&mut self, at: At, ended: &Ended<'_>) {
+        let watched = self.instances.entry(ended.instance).or_default();
+        watched.exited(at);
+        if *ended.exit == Exit::Asked {
+            return;
+        }
+        if watched.crashes.len() == 16 {
+            watched.crashes.remove(0);
+        }
+        watched.crashes.push(at);
+        let looping = ends::is_loop(&watched.crashes, at);
+        let under_way = under_way(watched);
+        self.ends.crashed(at, ended, &under_way, looping);
+    }
+
+    fn share_set(&mut self, at: At, instance: InstanceId, share: Share) {
+        let watched = self.instances.entry(instance).or_default();
+        let other = watched.share.is_some_and(|before| {
+            (share.cores / before.cores.max(1e-6)).ln().abs() > 0.2
+                || share.network != before.network
+        });
+        if other {
+            watched.changed = Some(at);
+        }
+        watched.share = Some(share);
+    }
+
+    fn sampled(&mut self, batch: &SampleBatch) {
+        self.host = Some(HostSeen {
+            at: batch.at,
+            sample: batch.host,
+        });
+        for sample in &batch.instances {
+            let watched = self.instances.entry(sample.instance).or_default();
+            if watched.latest.is_none_or(|latest| batch.at > latest.at) {
+                watched.latest = Some(Counters {
+                    at: batch.at,
+                    sample: *sample,
+                });
+            }
+        }
+    }
+
+    fn loaded(&mut self, windows: &[LoadWindow]) {
+        let busy = self.host_busy();
+        self.host_before = self.host;
+        for window in windows {
+            let watched = self.instances.entry(window.instance).or_default();
+            watched.push(window, busy);
+            let usual = under_way(watched);
+            let now = watched.seconds.back().map_or(0.0, Second::under_way);
+            let wrong = self.answers.load(window, now);
+            if let Some(second) = watched.seconds.back_mut() {
+                for e in &mut second.endpoints {
+                    e.wrong = wrong.get(&e.endpoint).copied().unwrap_or(0.0);
+                }
+            }
+            self.ends
+                .broke(window.at, window.instance, &window.broken, &usual);
+            self.together.spans(&window.spans);
+            for (endpoint, calls) in &window.endpoints {
+                self.floors
+                    .entry(*endpoint)
+                    .or_default()
+                    .add(&calls.latency);
+            }
+            for call in &window.slowest {
+                self.keep(call);
+            }
+        }
+    }
+
+    /// Keeps the slowest requests of late of each endpoint, each only once.
+    fn keep(&mut self, call: &CallSeen) {
+        let kept = self.exemplars.entry(call.endpoint.0).or_default();
+        for (weight, _) in kept.iter_mut() {
+            *weight *= EXEMPLAR_FADES;
+        }
+        let weight = call.took_us as f64;
+        if let Some(same) = kept
+            .iter_mut()
+            .find(|(_, known)| known.request == call.request && known.body == call.body)
+        {
+            same.0 = same.0.max(weight);
+            same.1.took_us = same.1.took_us.max(call.took_us);
+        } else {
+            kept.push((weight, call.clone()));
+        }
+        kept.sort_by(|a, b| b.0.total_cmp(&a.0));
+        kept.truncate(EXEMPLARS_MAX);
+    }
+
+    /// Whether the host was busy since the last windows of load.
+    fn host_busy(&self) -> bool {
+        let (Some(before), Some(now)) = (self.host_before, self.host) else {
+            return false;
+        };
+        let span_us = now.at.since(before.at);
+        if span_us == 0 {
+            return false;
+        }
+        let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / span_us as f64;
+        let used = rate(before.sample.busy_us, now.sample.busy_us);
+        let pressure = rate(before.sample.cpu_pressure_us, now.sample.cpu_pressure_us);
+        used > (1.0 - HOST_IDLE_MIN) * self.settings.cores || pressure > HOST_PRESSURE_MAX
+    }
+
+    fn moved(&mut self, thread: ThreadId, target: Option<InstanceId>) {
+        let source = match target {
+            Some(target) => self.placed.insert(thread, target),
+            None => self.placed.remove(&thread),
+        };
+        if let Some(watched) = source.and_then(|s| self.instances.get_mut(&s)) {
+            watched.threads = watched.threads.saturating_sub(1);
+        }
+        if let Some(target) = target {
+            self.instances.entry(target).or_default().threads += 1;
+        }
+    }
+
+    /// Draws conclusions from all that was seen until `at`; meant to be called every second. Gives
+    /// what is news: findings that begin, that change (same number), and that are over.
+    pub fn conclude(&mut self, at: At) -> Vec<ServiceFinding> {
+        self.concluded += 1;
+        let mut drawn = Vec::new();
+        let mut held = Vec::new();
+        let mut answers = std::mem::take(&mut self.answers);
+        let view = self.view();
+        answers.conclude(&view, at, &mut drawn);
+        self.ends.conclude(&view, &mut drawn);
+        ends::hangs(&view, at, &mut drawn);
+        limits::conclude(&view, at, &mut drawn, &mut held);
+        locks::conclude(&view, at, &mut drawn);
+        leaks::conclude(&view, at, &mut drawn);
+        latency::against_peers(&view, at, &mut drawn);
+        if self.concluded.is_multiple_of(SLOW_JUDGES_EVERY) {
+            latency::growing(&view, at, &mut drawn);
+            latency::against_past(&view, at, &mut drawn);
+            modes::conclude(&view, at, &mut drawn);
+        }
+        self.answers = answers;
+        self.entered(at, &drawn, &held)
+    }
+
+    fn entered(&mut self, at: At, drawn: &[Conclusion], held: &[book::Key]) -> Vec<ServiceFinding> {
+        let mut said = Vec::new();
+        for conclusion in drawn {
+            self.book.draw(at, conclusion, &mut said);
+        }
+        for key in held {
+            self.book.hold(key, at);
+        }
+        self.book.settle(at, &mut said);
+        said
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            settings: &self.settings,
+            names: &self.names,
+            instances: &self.instances,
+            floors: &self.floors,
+            exemplars: &self.exemplars,
+            book: &self.book,
+        }
+    }
+
+    /// Areas of the software, from what was called together so far; empty while too little was.
+    #[must_use]
+    pub fn areas(&self) -> Vec<Area> {
+        self.together.areas(&self.names)
+    }
+
+    /// What `instance` did over the latest `seconds`, warm-up left out; none when nothing is known.
+    #[must_use]
+    pub fn recent(&self, instance: InstanceId, seconds: f64) -> Option<Recent> {
+        let watched = self.instances.get(&instance)?;
+        let known: Vec<&Second> = watched.recent(seconds).collect();
+        let last = known.last()?;
+        let mean = |of: &dyn Fn(&Second) -> f64| {
+            known.iter().map(|s| of(s)).sum::<f64>() / known.len() as f64
+        };
+        let calls: f64 = known.iter().map(|s| s.calls).sum();
+        let latency: f64 = known
+            .iter()
+            .flat_map(|s| &s.endpoints)
+            .map(|e| e.sum_us)
+            .sum();
+        Some(Recent {
+            cores: mean(&|s| s.cores.unwrap_or(0.0)),
+            throttled: mean(&|s| s.throttled),
+            cpu_pressure: mean(&|s| s.cpu_pressure),
+            memory: last.memory,
+            network: mean(&|s| s.network),
+            calls_per_s: calls / known.iter().map(|s| s.span_s).sum::<f64>(),
+            under_way: mean(&Second::under_way),
+            latency_us: if calls > 0.0 { latency / calls } else { 0.0 },
+        })
+    }
+
+    /// How much slower `instance` answers than the others do over the latest `seconds`: the median,
+    /// over endpoints, of its mean latency over that of the others. None without a comparison.
+    #[must_use]
+    pub fn slower_than_peers(&self, instance: InstanceId, seconds: f64) -> Option<f64> {
+        let sums = |wanted: bool| {
+            let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+            for (id, watched) in &self.instances {
+                if (*id == instance) != wanted || watched.down {
+                    continue;
+                }
+                for e in watched.recent(seconds).flat_map(|s| &s.endpoints) {
+                    let entry = sums.entry(e.endpoint).or_default();
+                    entry.0 += e.calls;
+                    entry.1 += e.sum_us;
+                }
+            }
+            sums
+        };
+        let (own, others) = (sums(true), sums(false));
+        let mut ratios: Vec<f64> = own
+            .iter()
+            .filter_map(|(endpoint, (calls, sum))| {
+                let (other_calls, other_sum) = others.get(endpoint)?;
+                let enough = *calls >= 5.0 && *other_calls >= 5.0 && *other_sum > 0.0;
+                enough.then(|| (sum / calls) / (other_sum / other_calls))
+            })
+            .collect();
+        (!ratios.is_empty()).then(|| crate::statistics::median(&mut ratios))
+    }
+}
+
+/// Mean calls under way by endpoint, over the latest half minute (Little's law).
+fn under_way(watched: &Watched) -> BTreeMap<u32, f64> {
+    let mut sums: BTreeMap<u32, f64> = BTreeMap::new();
+    let mut span_s = 0.0;
+    for second in watched.seconds.iter().rev().take(30) {
+        span_s += second.span_s;
+        for e in &second.endpoints {
+            *sums.entry(e.endpoint).or_default() += e.sum_us / 1e6;
+        }
+    }
+    for sum in sums.values_mut() {
+        *sum /= f64::max(span_s, 1.0);
+    }
+    sums
+}
+
+/// What judges look at.
+struct View<'a> {
+    settings: &'a ServiceSettings,
+    names: &'a BTreeMap<u32, String>,
+    instances: &'a BTreeMap<InstanceId, Watched>,
+    floors: &'a BTreeMap<u32, Floor>,
+    exemplars: &'a BTreeMap<u32, Vec<(f64, CallSeen)>>,
+    book: &'a Book,
+}
+
+impl View<'_> {
+    fn name(&self, endpoint: u32) -> String {
+        self.names
+            .get(&endpoint)
+            .cloned()
+            .unwrap_or_else(|| format!("endpoint e{endpoint}"))
+    }
+
+    /// Whether calls of it change data, by its method.
+    fn writes(&self, endpoint: u32) -> bool {
+        const WRITES: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
+        self.names
+            .get(&endpoint)
+            .is_some_and(|name| WRITES.iter().any(|method| name.starts_with(method)))
+    }
+
+    fn floor_us(&self, endpoint: u32) -> Option<f64> {
+        self.floors.get(&endpoint)?.us()
+    }
+
+    /// The slowest requests of late.
+    fn exemplars(&self, endpoint: u32) -> Vec<String> {
+        let kept = self.exemplars.get(&endpoint).map_or(&[][..], Vec::as_slice);
+        kept.iter()
+            .map(|(_, call)| {
+                let body = if call.body.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {}", call.body)
+                };
+                let took = words::time(call.took_us as f64);
+                words::cut(&format!("{}{body} ({took})", call.request))
+            })
+            .collect()
+    }
+
+    /// Endpoints called on an instance of late.
+    fn endpoints_of(&self, watched: &Watched) -> Vec<u32> {
+        let mut all: Vec<u32> = watched
+            .recent(20.0)
+            .flat_map(|s| s.endpoints.iter().map(|e| e.endpoint))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn all_endpoints(&self) -> Vec<u32> {
+        let mut all: Vec<u32> = self
+            .instances
+            .values()
+            .flat_map(|watched| self.endpoints_of(watched))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// All seconds of all instances.
+    fn recent(&self, seconds: f64) -> impl Iterator<Item = &Second> {
+        self.instances
+            .values()
+            .flat_map(move |watched| watched.recent(seconds))
+    }
+
+    /// Instances on which it was answered of late.
+    fn answering(&self, endpoint: u32) -> Vec<InstanceId> {
+        self.instances
+            .iter()
+            .filter(|(_, w)| w.recent(20.0).any(|s| s.endpoint(endpoint).is_some()))
+            .map(|(instance, _)| *instance)
+            .collect()
+    }
+
+    /// Whether another finding says why it is slow.
+    fn explained(&self, endpoint: u32) -> bool {
+        use ServiceFindingKind::{CpuBlowUp, GrowingLatency, Hang, LockContention};
+        self.book.holds(GrowingLatency, Some(endpoint))
+            || self.book.holds(CpuBlowUp, None)
+            || self.book.holds(LockContention, None)
+            || self.book.holds(Hang, None)
+    }
+}

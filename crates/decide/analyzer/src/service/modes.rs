@@ -1,0 +1,270 @@
+//! Some inputs of an endpoint burn far more CPU than others.
+//!
+//! Its latency then has two modes, and the instance's CPU follows the slow one: CPU of each second
+//! is fitted by all calls and by the slow calls that were running in it (least squares, no negative
+//! part). A pause of the whole process, or a batch of its own, slows the calls of every endpoint
+//! alike; so the slow calls must be this endpoint's far more than the others'.
+
+use cohort_model::{At, InstanceId, ServiceFindingKind};
+
+use super::View;
+use super::book::{Conclusion, Key};
+use super::fit::non_negative;
+use super::record::{COARSE, Second, coarse_bound_us};
+use super::words;
+use crate::findings::measured;
+
+/// How far back, seconds.
+const REACH_S: f64 = 90.0;
+/// Slow: at least this many times the median of the endpoint, and this long, microseconds.
+const SLOW_RATIO: f64 = 8.0;
+const SLOW_MIN_US: f64 = 64_000.0;
+/// Slow calls, and windows that hold one, at least.
+const CALLS_MIN: f64 = 4.0;
+const WINDOWS_MIN: usize = 4;
+/// Share of its calls that are slow, at most: else it is simply slow.
+const SHARE_MAX: f64 = 0.35;
+/// Share of slow calls here over that of all other endpoints.
+const ENRICHED_MIN: f64 = 6.0;
+/// CPU of a slow call: seconds, and as a share of its latency.
+const CPU_MIN_S: f64 = 0.04;
+const CPU_SHARE_MIN: f64 = 0.25;
+/// Standard errors by which it is above zero.
+const SURE: f64 = 4.0;
+const PATIENCE_US: u64 = 90_000_000;
+
+pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
+    let suspects: Vec<Suspect> = view
+        .all_endpoints()
+        .into_iter()
+        .filter_map(|endpoint| Suspect::of(view, endpoint))
+        .collect();
+    let fitted: Vec<(Suspect, Burn)> = suspects
+        .into_iter()
+        .filter_map(|s| burn(view, &s).map(|b| (s, b)))
+        .collect();
+    // Slow calls of one endpoint slow others down; the one that explains the CPU best is to blame.
+    let best = fitted
+        .into_iter()
+        .max_by(|a, b| a.1.sureness.total_cmp(&b.1.sureness));
+    if let Some((suspect, burn)) = best {
+        drawn.push(concluded(view, &suspect, &burn, at));
+    }
+}
+
+/// An endpoint whose latency has two modes.
+struct Suspect {
+    endpoint: u32,
+    /// First coarse bucket that counts as slow.
+    bucket: usize,
+    usual_us: f64,
+    slow_us: f64,
+    slow: f64,
+    share: f64,
+    others_share: f64,
+    instances: Vec<InstanceId>,
+    since: At,
+}
+
+impl Suspect {
+    fn of(view: &View<'_>, endpoint: u32) -> Option<Suspect> {
+        let counts = counts(view, endpoint);
+        let total: f64 = counts.iter().sum();
+        let usual_us = quantile(&counts, 0.5)?;
+        let bucket = (0..COARSE).find(|b| {
+            coarse_bound_us(*b) / 2.0 >= (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US)
+        })?;
+        let slow: f64 = counts[bucket..].iter().sum();
+        let share = slow / total.max(1.0);
+        if slow < CALLS_MIN || share > SHARE_MAX {
+            return None;
+        }
+        // Two modes: what lies between is less than the slow one.
+        let fast_end = (0..COARSE).find(|b| coarse_bound_us(*b) >= 2.0 * usual_us)?;
+        let between: f64 = counts[(fast_end + 1).min(bucket)..bucket].iter().sum();
+        if between > slow {
+            return None;
+        }
+        let (instances, windows, since) = where_slow(view, endpoint, bucket);
+        let others_share = others_share(view, endpoint);
+        let enriched = share >= ENRICHED_MIN * others_share;
+        if windows < WINDOWS_MIN || !enriched {
+            return None;
+        }
+        Some(Suspect {
+            endpoint,
+            bucket,
+            usual_us,
+            slow_us: quantile(&counts, 1.0 - share / 2.0)?,
+            slow,
+            share,
+            others_share,
+            instances,
+            since,
+        })
+    }
+}
+
+fn counts(view: &View<'_>, endpoint: u32) -> [f64; COARSE] {
+    let mut counts = [0.0; COARSE];
+    for second in view.recent(REACH_S) {
+        if let Some(e) = second.endpoint(endpoint) {
+            for (sum, count) in counts.iter_mut().zip(e.coarse) {
+                *sum += f64::from(count);
+            }
+        }
+    }
+    counts
+}
+
+/// Upper bound of the bucket, less a third, in which the quantile lies, microseconds.
+fn quantile(counts: &[f64; COARSE], q: f64) -> Option<f64> {
+    let total: f64 = counts.iter().sum();
+    let mut seen = 0.0;
+    (0..COARSE)
+        .find(|bucket| {
+            seen += counts[*bucket];
+            total > 0.0 && seen >= q * total
+        })
+        .map(|bucket| coarse_bound_us(bucket) / 1.4)
+}
+
+/// Instances with slow calls, how many windows hold one, and when the first was.
+fn where_slow(view: &View<'_>, endpoint: u32, bucket: usize) -> (Vec<InstanceId>, usize, At) {
+    let mut instances = Vec::new();
+    let (mut windows, mut since) = (0, At(u64::MAX));
+    for (instance, watched) in view.instances {
+        let slow = |s: &&Second| {
+            s.endpoint(endpoint)
+                .is_some_and(|e| e.calls_beyond(bucket) > 0.0)
+        };
+        let here = watched.recent(REACH_S).filter(slow).count();
+        if here > 0 {
+            instances.push(*instance);
+            windows += here;
+            let first = watched.recent(REACH_S).find(slow).map(|s| s.at);
+            since = since.min(first.unwrap_or(since));
+        }
+    }
+    (instances, windows, since)
+}
+
+/// Share of calls of all other endpoints that are slow against their own median.
+fn others_share(view: &View<'_>, endpoint: u32) -> f64 {
+    let (mut slow, mut total) = (0.0, 0.0);
+    for other in view.all_endpoints() {
+        if other == endpoint {
+            continue;
+        }
+        let counts = counts(view, other);
+        let Some(usual_us) = quantile(&counts, 0.5) else {
+            continue;
+        };
+        total += counts.iter().sum::<f64>();
+        let least = (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US);
+        if let Some(bucket) = (0..COARSE).find(|b| coarse_bound_us(*b) / 2.0 >= least) {
+            slow += counts[bucket..].iter().sum::<f64>();
+        }
+    }
+    if total > 0.0 { slow / total } else { 0.0 }
+}
+
+/// CPU that slow calls burn.
+struct Burn {
+    seconds: f64,
+    error: f64,
+    sureness: f64,
+}
+
+fn burn(view: &View<'_>, suspect: &Suspect) -> Option<Burn> {
+    let (mut cpu, mut calls, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    for watched in view.instances.values() {
+        let seconds: Vec<&Second> = watched.recent(REACH_S).collect();
+        let running = running(&seconds, suspect);
+        for (second, running) in seconds.iter().zip(running) {
+            let Some(cores) = second.cores else { continue };
+            cpu.push(cores * second.span_s);
+            calls.push(second.calls);
+            slow.push(running);
+        }
+    }
+    let fit = non_negative(&[calls, slow], &cpu)?;
+    let (seconds, error) = (fit.coefficients[1], fit.errors[1]);
+    let sure = seconds > SURE * error
+        && seconds >= CPU_MIN_S
+        && seconds >= CPU_SHARE_MIN * suspect.slow_us / 1e6;
+    sure.then(|| Burn {
+        seconds,
+        error,
+        sureness: seconds / error.max(1e-9),
+    })
+}
+
+/// For every window, how much of slow calls ran in it, in calls: a call ends in its window, and
+/// ran in those before for as long as it took.
+fn running(seconds: &[&Second], suspect: &Suspect) -> Vec<f64> {
+    let mut running = vec![0.0; seconds.len()];
+    for (place, second) in seconds.iter().enumerate() {
+        let Some(e) = second.endpoint(suspect.endpoint) else {
+            continue;
+        };
+        for bucket in suspect.bucket..COARSE {
+            let count = f64::from(e.coarse[bucket]);
+            if count == 0.0 {
+                continue;
+            }
+            let took_s = coarse_bound_us(bucket) / 1.4e6;
+            // It ended, on average, in the middle of its window.
+            let (mut left_s, mut within_s) = (took_s, second.span_s / 2.0);
+            for earlier in (0..=place).rev() {
+                let part_s = left_s.min(within_s);
+                running[earlier] += count * part_s / took_s;
+                left_s -= part_s;
+                within_s = seconds[earlier].span_s;
+                if left_s <= 0.0 {
+                    break;
+                }
+            }
+        }
+    }
+    running
+}
+
+fn concluded(view: &View<'_>, suspect: &Suspect, burn: &Burn, at: At) -> Conclusion {
+    let excerpts = view.exemplars(suspect.endpoint);
+    let example = excerpts
+        .first()
+        .map_or_else(String::new, |e| format!(", such as {e}"));
+    Conclusion {
+        key: Key::of(ServiceFindingKind::CpuBlowUp, Some(suspect.endpoint)),
+        instances: suspect.instances.clone(),
+        endpoint: None,
+        since: suspect.since.min(at),
+        confidence: (0.6 + burn.sureness / 40.0).min(0.99),
+        sentence: format!(
+            "{} of the calls of {} take {} instead of {} and burn {} of CPU each{example}.",
+            words::percent(suspect.share),
+            view.name(suspect.endpoint),
+            words::time(suspect.slow_us),
+            words::time(suspect.usual_us),
+            words::time(burn.seconds * 1e6),
+        ),
+        evidence: vec![
+            measured("slow calls", suspect.slow, "calls"),
+            measured("share of its calls", suspect.share, "share"),
+            measured(
+                "share of other endpoints' calls",
+                suspect.others_share,
+                "share",
+            ),
+            measured("cpu of a slow call", burn.seconds, "s"),
+            measured("standard error of that", burn.error, "s"),
+            measured("latency of a slow call", suspect.slow_us / 1e3, "ms"),
+            measured("median latency", suspect.usual_us / 1e3, "ms"),
+        ],
+        excerpts,
+        needs: 2,
+        patience: PATIENCE_US,
+        amount: suspect.slow,
+    }
+}
