@@ -13,20 +13,31 @@
 //! A machine does no input or output of its own: all it learns from outside are its birth and its answers, so these determine
 //! it. It runs on a stack of its own and belongs to the operating system's thread it was made on.
 
+mod api;
 mod birth;
 mod bundle;
 mod call;
+mod core;
+mod engine;
+mod exchange;
 mod http;
+mod jar;
 mod journal;
+mod lexer;
 mod machine;
 mod note;
+mod options;
+mod refuse;
+mod rng;
 mod script;
+mod turns;
 
 pub use birth::{Birth, MEMORY_LIMIT_BYTES, Role, ScenarioInfo};
 pub use bundle::Bundle;
 pub use call::{Answer, Around, Call, Ended, Permit, Reply};
 pub use http::{Expected, Outcome, Request, Response, ResponseType, TIMEOUT_US, Timings, TransportError, error_code};
-pub use journal::{Journal, Position, Tail};
+pub use journal::{Journal, Position, Record, Tail};
 pub use machine::{BirthError, Diverged, Machine, Step};
 pub use note::{Failure, FailureKind, Level, MetricKind, Note, Sample};
+pub use refuse::Refusal;
 pub use script::{LoadError, Script};

@@ -232,9 +232,12 @@ impl Thread {
         }
     }
 
-    /// A program can only be told where to go when it begins.
+    /// A program can only be told where to go when it begins, and a long computation is nowhere.
     fn may_freeze(&self) -> bool {
-        matches!(self.body, Some(Body::Script(..)))
+        match &self.body {
+            Some(Body::Script(_, pending)) => !matches!(pending, Pending::Pause(_)),
+            _ => false,
+        }
     }
 
     /// Who makes the thread's requests.
@@ -253,10 +256,17 @@ impl Thread {
     fn resume(&mut self, reply: Reply) {
         let at_us = self.agent.clock.unix_us(self.agent.clock.now());
         let answer = cohort_scenario::Answer::new(at_us, reply);
-        // A pause may be anywhere and is in no journal.
-        let recorded = !matches!(answer.reply, Reply::Resume)
-            || !matches!(self.body, Some(Body::Script(_, Pending::Pause(_))));
-        let fold = recorded && self.record(&answer);
+        let Some(Body::Script(machine, _)) = &mut self.body else {
+            return;
+        };
+        let fold = match &answer.reply {
+            // Copied for the record it would be copied twice: bodies are large.
+            Reply::Responses(outcomes) => self.record(|file| file.responses(at_us, outcomes)),
+            _ => match machine.record(&answer) {
+                Some(record) => self.record(|file| file.answer(&record)),
+                None => false,
+            },
+        };
         let Some(Body::Script(machine, pending)) = &mut self.body else {
             return;
         };
@@ -344,9 +354,7 @@ impl Thread {
 
     fn whole_journal(&mut self) -> Option<Tail> {
         match &mut self.body {
-            Some(Body::Script(machine, _)) => {
-                Some(machine.journal().since(Position::default(), false))
-            }
+            Some(Body::Script(machine, _)) => Some(machine.journal().rest(Position::default())),
             _ => None,
         }
     }

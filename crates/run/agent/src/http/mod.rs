@@ -405,3 +405,24 @@ impl Connections {
         self.idle.borrow_mut().clear();
     }
 }
+
+#[cfg(test)]
+impl Connections {
+    /// Whether there is one to this address that is still open; one that is not is let go of.
+    async fn take_if_open(&self, address: &Address) -> bool {
+        let Some(mut open) = self.idle.borrow_mut().pop() else {
+            return false;
+        };
+        assert_eq!(open.address, *address);
+        if let Http::One(http) = &mut open.http
+            && http.is_open().await
+        {
+            self.keep(open);
+            return true;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

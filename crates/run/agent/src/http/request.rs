@@ -40,6 +40,10 @@ pub(super) fn outgoing(settings: &HttpSettings, going: Going<'_>) -> Result<Outg
     {
         headers.insert(USER_AGENT, value);
     }
+    if request.body.is_empty() && [Method::POST, Method::PUT, Method::PATCH].contains(&method) {
+        // Otherwise some servers wait for a body, or answer 411.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     Ok(((method, headers), Bytes::copy_from_slice(&request.body)))
 }
 

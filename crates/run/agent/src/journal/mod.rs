@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cohort_model::ThreadId;
-use cohort_scenario::{Answer, Outcome, Reply, Response, Tail, Timings};
+use cohort_scenario::{Outcome, Record, Response, Tail, Timings};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::protocol::How;
@@ -160,19 +160,25 @@ impl JournalFile {
     }
 
     /// Records an answer. Gives true when it is time for [`JournalFile::fold`].
-    pub(crate) fn answer(&mut self, answer: &Answer) -> Result<bool, Error> {
-        match &answer.reply {
-            Reply::Responses(outcomes) => self.append(
-                Kind::Answer,
-                &AnswerOut {
-                    at_us: answer.at_us,
-                    reply: ReplyOut::Responses(Outcomes(outcomes)),
-                },
-            )?,
-            _ => self.append(Kind::Answer, answer)?,
-        }
+    pub(crate) fn answer(&mut self, record: &Record) -> Result<bool, Error> {
+        self.append(Kind::Answer, record)?;
+        Ok(self.is_long())
+    }
+
+    /// The same for responses, without a copy of them.
+    pub(crate) fn responses(&mut self, at_us: u64, outcomes: &[Outcome]) -> Result<bool, Error> {
+        let answer = AnswerOut {
+            at_us,
+            reply: ReplyOut::Responses(Outcomes(outcomes)),
+        };
+        // Encodes as a `Record` of an answer that came in no computation.
+        self.append(Kind::Answer, &(answer, None::<u64>))?;
+        Ok(self.is_long())
+    }
+
+    fn is_long(&self) -> bool {
         let single = self.end - self.folded;
-        Ok(!self.beyond && single > FOLD_BYTES_MIN.max(self.folded))
+        !self.beyond && single > FOLD_BYTES_MIN.max(self.folded)
     }
 
     /// Records that the request of this place in the current call is about to be written.
@@ -280,14 +286,14 @@ impl Serialize for Body<'_> {
     }
 }
 
-/// Encodes as [`Answer`] does.
+/// Encodes as [`cohort_scenario::Answer`] does.
 #[derive(Serialize)]
 struct AnswerOut<'a> {
     at_us: u64,
     reply: ReplyOut<'a>,
 }
 
-/// Encodes as [`Reply`] does; only what has bodies is here.
+/// Encodes as [`cohort_scenario::Reply`] does; only what has bodies is here.
 #[derive(Serialize)]
 enum ReplyOut<'a> {
     #[expect(

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cohort_model::ThreadId;
-use cohort_scenario::{Answer, Journal, Reply, Tail};
+use cohort_scenario::{Journal, Record, Reply, Tail};
 use serde::de::DeserializeOwned;
 
 use super::{Error, Kind, MAGIC, Stands};
@@ -49,9 +49,9 @@ pub(crate) struct Recovered {
     pub(crate) thread: ThreadId,
     pub(crate) how: How,
     /// What was replayed or folded.
-    pub(crate) journal: Journal,
+    pub(crate) tails: Vec<Tail>,
     /// What came one by one after that.
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) records: Vec<Record>,
     /// Places in the current call of requests that may have been sent.
     pub(crate) intents: Vec<u32>,
     pub(crate) begun: u64,
@@ -64,8 +64,14 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
+    /// What was replayed or folded, as a machine takes it.
+    pub(crate) fn journal(&self) -> Result<Journal, String> {
+        Journal::from_tails(&self.tails)
+    }
+
     pub(crate) fn answers_in_all(&self) -> u64 {
-        self.journal.len() + self.answers.len() as u64
+        let replayed = self.tails.last().map_or(0, |tail| tail.to.answers);
+        replayed + self.records.len() as u64
     }
 }
 
@@ -92,8 +98,8 @@ fn parse(bytes: &[u8]) -> Result<Recovered, String> {
     let mut found = Recovered {
         thread,
         how,
-        journal: Journal::new(),
-        answers: Vec::new(),
+        tails: Vec::new(),
+        records: Vec::new(),
         intents: Vec::new(),
         begun: 0,
         last_unix_us: 0,
@@ -112,18 +118,17 @@ impl Recovered {
         match kind {
             Kind::Head => return Err("it has two heads".to_owned()),
             Kind::Tail => {
-                let tail = decode::<Tail>(record, "stretch of answers")?;
-                self.journal.extend(&tail)?;
+                self.tails.push(decode(record, "stretch of answers")?);
                 self.intents.clear();
             }
             Kind::Answer => {
-                let answer = decode::<Answer>(record, "answer")?;
-                if matches!(answer.reply, Reply::Begin(_)) {
+                let record = decode::<Record>(record, "answer")?;
+                if matches!(record.answer.reply, Reply::Begin(_)) {
                     self.begun += 1;
                 }
-                self.last_unix_us = answer.at_us;
+                self.last_unix_us = record.answer.at_us;
                 self.wake_unix_us = 0;
-                self.answers.push(answer);
+                self.records.push(record);
                 self.intents.clear();
             }
             Kind::Intent => self.intents.push(decode(record, "intent")?),

@@ -188,6 +188,8 @@ impl<S: AsyncRead + Unpin> Reader<S> {
 pub struct Writer<S> {
     stream: S,
     buffer: Vec<u8>,
+    /// What of it is sent.
+    sent: usize,
 }
 
 impl<S: AsyncWrite + Unpin> Writer<S> {
@@ -196,6 +198,7 @@ impl<S: AsyncWrite + Unpin> Writer<S> {
         Writer {
             stream,
             buffer: Vec::new(),
+            sent: 0,
         }
     }
 
@@ -208,13 +211,20 @@ impl<S: AsyncWrite + Unpin> Writer<S> {
         encode(message, &mut self.buffer)
     }
 
-    /// Sends what was added.
+    /// Sends what was added. When this is cancelled the next call goes on where it was.
     ///
     /// # Errors
     ///
     /// Of the socket.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        self.stream.write_all(&self.buffer).await?;
+        while self.sent < self.buffer.len() {
+            let sent = self.stream.write(&self.buffer[self.sent..]).await?;
+            if sent == 0 {
+                return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+            }
+            self.sent += sent;
+        }
+        self.sent = 0;
         self.buffer.clear();
         self.buffer.shrink_to(READ_BYTES);
         Ok(())

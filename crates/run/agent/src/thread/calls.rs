@@ -94,8 +94,11 @@ impl Thread {
                 counts.clone()
             },
         };
+        drop(permits);
         self.permits.begun += 1;
-        self.permits.idle = false;
+        if std::mem::take(&mut self.permits.idle) {
+            self.say_iterated(0, 0);
+        }
         permit
     }
 

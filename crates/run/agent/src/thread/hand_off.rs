@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use cohort_handoff::{Effect, Epoch, Input, Output, ToHub};
+use cohort_handoff::{Effect, Epoch, Input, Output, ToHub, ToSide};
 use cohort_model::{At, InstanceId};
 use cohort_scenario::{Birth, Journal, Machine, Position, Role, Tail};
 
@@ -18,6 +18,8 @@ struct Arrived {
     luggage: Option<Luggage>,
     /// What the file in `journal` says.
     found: Option<Result<Recovered, String>>,
+    /// It is a grant: nothing more will come.
+    last: bool,
     /// When it came.
     at: At,
     /// Why the copy did not follow.
@@ -40,6 +42,7 @@ impl Thread {
             journal: order.journal,
             luggage: order.luggage,
             found,
+            last: matches!(order.says, ToSide::Grant { .. }),
             at: self.agent.clock.now(),
             diverged: "it has no copy of this thread".to_owned(),
         };
@@ -87,7 +90,7 @@ impl Thread {
                 let from = self.position(from);
                 match &mut self.body {
                     Some(Body::Script(machine, _)) => {
-                        let tail = machine.journal().since(from, false);
+                        let tail = machine.journal().rest(from);
                         Freight::Frozen(tail, self.luggage())
                     }
                     _ => Freight::Nothing,
@@ -132,7 +135,7 @@ impl Thread {
         let Some(Body::Script(machine, _)) = &mut self.body else {
             return;
         };
-        let tail = machine.journal().since(position, true);
+        let tail = machine.journal().since(position);
         self.sent.push(tail.to);
         let says = ToHub::JournalPart {
             next,
@@ -154,6 +157,10 @@ impl Thread {
             Cargo::Nothing => Err(format!("answers {from} to {to} did not come")),
             Cargo::Answers(tail) => self.extend(tail),
         };
+        let replayed = replayed.and_then(|()| match arrived.last {
+            true => self.finish_replay(),
+            false => Ok(()),
+        });
         arrived.journal = cargo;
         self.replay_us += began.elapsed().as_micros() as u64;
         let at = self.answers();
@@ -215,8 +222,7 @@ impl Thread {
         if tail.from.answers == 0 {
             let birth = self.birth()?;
             let script = self.agent.script.clone().ok_or("there is no script")?;
-            let mut journal = Journal::new();
-            journal.extend(tail)?;
+            let journal = Journal::from_tails([tail])?;
             let machine =
                 Machine::replay(&script, birth, &journal).map_err(|error| error.to_string())?;
             self.create_journal()?;
@@ -232,7 +238,15 @@ impl Thread {
         if let Some(file) = &mut *self.journal.borrow_mut() {
             file.tail(tail).map_err(|error| error.to_string())?;
         }
-        self.look_at_machine();
+        Ok(())
+    }
+
+    /// Nothing more is to be replayed.
+    fn finish_replay(&mut self) -> Result<(), String> {
+        if let Some(Body::Script(machine, _)) = &mut self.body {
+            machine.finish_replay().map_err(|error| error.to_string())?;
+            self.look_at_machine();
+        }
         Ok(())
     }
 
@@ -267,15 +281,16 @@ impl Thread {
         }
         let birth = self.birth()?;
         let script = self.agent.script.clone().ok_or("there is no script")?;
-        let mut machine = Machine::replay(&script, birth, &found.journal)
+        let mut machine = Machine::replay(&script, birth, &found.journal()?)
             .and_then(|mut machine| {
-                machine.replay_answers(&found.answers)?;
+                machine.replay_records(found.records.iter().cloned())?;
+                machine.finish_replay()?;
                 Ok(machine)
             })
             .map_err(|error| error.to_string())?;
         self.create_journal()?;
         if let Some(file) = &mut *self.journal.borrow_mut() {
-            let all = machine.journal().since(Position::default(), false);
+            let all = machine.journal().rest(Position::default());
             file.tail(&all).map_err(|error| error.to_string())?;
         }
         self.body = Some(Body::Script(Box::new(machine), Pending::Birth));
@@ -324,6 +339,9 @@ impl Thread {
         if let Some(Ok(found)) = found {
             self.frozen = Some(arrived.at);
             self.take_over(found);
+        }
+        if changed && let Err(message) = self.finish_replay() {
+            arrived.diverged = message;
         }
         let stands = self.stands();
         if changed && let Some(file) = &mut *self.journal.borrow_mut() {

@@ -1,8 +1,9 @@
 //! What a machine says in passing, and its journal on disk.
 
-use cohort_scenario::{Answer, Failure, FailureKind, Level, Note};
+use cohort_scenario::{Failure, FailureKind, Level, Note};
 
 use super::Thread;
+use crate::journal::{self, JournalFile};
 use crate::protocol::{FromAgent, LogLevel};
 use crate::telemetry::{counter, find, rate, trend};
 
@@ -109,12 +110,15 @@ impl Thread {
     }
 
     /// Records an answer; true when the journal is to be folded after it took effect.
-    pub(super) fn record(&mut self, answer: &Answer) -> bool {
+    pub(super) fn record(
+        &mut self,
+        write: impl FnOnce(&mut JournalFile) -> Result<bool, journal::Error>,
+    ) -> bool {
         let mut journal = self.journal.borrow_mut();
         let Some(file) = &mut *journal else {
             return false;
         };
-        let recorded = file.answer(answer);
+        let recorded = write(file);
         self.handle.journal_bytes.set(file.bytes() as u64);
         match recorded {
             Ok(fold) => fold,
