@@ -1,5 +1,5 @@
 //! The load that Cohort's agent is measured beside, written for Goose as its book shows it: every
-//! user asks for `/` again and again, without waiting. `peer-goose --host URL --users N --run-time S`.
+//! user asks for `/` again and again, without waiting. `peer-goose --host URL --users N --increase-rate N --run-time S`.
 
 use goose::prelude::*;
 

@@ -10,14 +10,18 @@ use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";
+const ANSWER: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!";
 
 /// Longest head of a request, bytes; more ends the connection.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0u16);
+    let port = std::env::args()
+        .nth(1)
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(0u16);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on {}", listener.local_addr()?);
     let served = Rc::new(Cell::new(0u64));
@@ -42,7 +46,10 @@ async fn serve(mut stream: TcpStream, served: &Cell<u64>) -> std::io::Result<()>
         while let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
             if head.starts_with(b"GET /count ") {
                 let count = served.get().to_string();
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{count}", count.len());
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{count}",
+                    count.len()
+                );
                 stream.write_all(answer.as_bytes()).await?;
             } else {
                 served.set(served.get() + 1);

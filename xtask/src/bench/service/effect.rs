@@ -3,7 +3,7 @@
 
 use super::super::row::{Row, Target};
 use super::Bench;
-use super::planted::{LASTS, PLANTED};
+use super::planted::{PLANTED, UNFOUND_S};
 use crate::error::Error;
 
 /// Beginning with another one each round.
@@ -32,8 +32,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>, Error> {
                 ))
             );
             iterations[at].push(seen.iterations as f64);
-            // What was never found took at least as long as there was time.
-            after_s[at].push(found_s.unwrap_or(LASTS.as_secs_f64()));
+            after_s[at].push(found_s.unwrap_or(UNFOUND_S));
         }
     }
     let ratios = |of: &[Vec<f64>; 2]| -> Vec<f64> {

@@ -38,7 +38,7 @@ impl Bench<'_> {
 type Measure = fn(&Bench) -> Result<Vec<Row>, Error>;
 
 /// All groups, the quick ones first.
-const GROUPS: [(&str, Measure); 8] = [
+const GROUPS: [(&str, Measure); 9] = [
     ("judging", examples::judging),
     ("handing-over", examples::handing_over),
     ("throughput", throughput::rows),
@@ -46,7 +46,8 @@ const GROUPS: [(&str, Measure); 8] = [
     ("planted", planted::rows),
     ("effect", effect::rows),
     ("quiet-shop", quiet::shop),
-    ("quiet-debian", quiet::debian),
+    ("quiet-nginx", quiet::nginx),
+    ("quiet-redis", quiet::redis),
 ];
 
 /// Runs all groups that are asked for. Success only if every target holds.

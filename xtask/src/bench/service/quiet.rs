@@ -71,8 +71,7 @@ vus = 6
 /// speaks the protocol itself, so that nothing needs to be installed.
 const REDIS_DRIVER: &str = r#"import os, random, socket, time
 
-address = os.environ["COHORT_ADDRESS"].rsplit(":", 1)
-link = socket.create_connection((address[0].strip("[]"), int(address[1])))
+link = socket.create_connection((os.environ["COHORT_HOST"], int(os.environ["COHORT_PORT"])))
 lines = link.makefile("rb")
 
 
@@ -106,7 +105,7 @@ while time.monotonic() < end:
     ask("LPUSH", "list", value)
     ask("LTRIM", "list", 0, 99)
     assert len(ask("LRANGE", "list", 0, 9)) <= 10
-    time.sleep(0.02 * random.random())
+    time.sleep(0.005 * random.random())
 "#;
 
 /// The healthy shop.
@@ -117,39 +116,34 @@ pub(super) fn shop(bench: &Bench) -> Result<Vec<Row>, Error> {
     Ok(vec![row(bench, "the healthy shop", &project)?])
 }
 
-/// nginx and redis-server.
-pub(super) fn debian(bench: &Bench) -> Result<Vec<Row>, Error> {
-    install(&["nginx-core", "redis-server"], &["nginx", "redis-server"])?;
-    let mut rows = Vec::new();
-
+/// nginx.
+pub(super) fn nginx(bench: &Bench) -> Result<Vec<Row>, Error> {
+    install("nginx-core", "nginx")?;
     let project = absolute(bench.work.join("quiet-nginx"));
     let (conf, site) = (project.join("nginx.conf"), project.join("site"));
-    run::write(
-        &project.join("cohort.toml"),
-        &with_duration(
-            &NGINX.replace("CONF", &conf.to_string_lossy()),
-            lasts(bench),
-        ),
-    )?;
+    let toml = NGINX.replace("CONF", &conf.to_string_lossy());
+    let seconds = lasts(bench).as_secs();
+    let toml = format!("{toml}env = {{ DURATION = \"{seconds}s\" }}\n");
+    run::write(&project.join("cohort.toml"), &toml)?;
     run::write(&conf, &NGINX_CONF.replace("SITE", &site.to_string_lossy()))?;
     run::write(&project.join("nginx.js"), NGINX_SCRIPT)?;
     run::write(&site.join("index.html"), "<h1>Hello</h1>\n")?;
     run::write(&site.join("small.txt"), &"small ".repeat(100))?;
     run::write(&site.join("large.txt"), &"large ".repeat(20_000))?;
-    rows.push(row(bench, "nginx", &project)?);
+    Ok(vec![row(bench, "nginx", &project)?])
+}
 
+/// redis-server.
+pub(super) fn redis(bench: &Bench) -> Result<Vec<Row>, Error> {
+    install("redis-server", "redis-server")?;
     let project = absolute(bench.work.join("quiet-redis"));
     let drive = project.join("drive.py");
     run::write(&drive, REDIS_DRIVER)?;
     let toml = REDIS.replace("DRIVE", &drive.to_string_lossy());
-    let toml = format!("{toml}duration = \"{}s\"\n", lasts(bench).as_secs());
+    let seconds = lasts(bench).as_secs();
+    let toml = format!("{toml}duration = \"{seconds}s\"\n");
     run::write(&project.join("cohort.toml"), &toml)?;
-    rows.push(row(bench, "redis-server", &project)?);
-    Ok(rows)
-}
-
-fn with_duration(toml: &str, lasts: Duration) -> String {
-    format!("{toml}env = {{ DURATION = \"{}s\" }}\n", lasts.as_secs())
+    Ok(vec![row(bench, "redis-server", &project)?])
 }
 
 fn lasts(bench: &Bench) -> Duration {
@@ -198,33 +192,26 @@ fn row(bench: &Bench, name: &str, project: &Path) -> Result<Row, Error> {
     ))
 }
 
-/// Installs Debian's packages when their programs are missing. Nothing of theirs is started.
-fn install(packages: &[&str], programs: &[&str]) -> Result<(), Error> {
-    let missing = |program: &&&str| {
-        let found = Command::new("sh")
-            .args(["-c", "command -v \"$0\""])
-            .arg(program)
-            .output();
-        !found.is_ok_and(|found| found.status.success())
+/// Installs a package of Debian's when its program is missing. Nothing of it is started.
+fn install(package: &str, program: &str) -> Result<(), Error> {
+    let is_there = || {
+        let mut shell = Command::new("sh");
+        let found = shell.args(["-c", "command -v \"$0\"", program]).output();
+        found.is_ok_and(|found| found.status.success())
     };
-    if !programs.iter().any(|program| missing(&program)) {
+    if is_there() {
         return Ok(());
     }
-    eprintln!("  installing {}", packages.join(", "));
-    // A package's own service is not to run beside the benchmark: policy-rc.d says so to Debian's scripts.
+    eprintln!("  installing {package}");
+    // A package's own service is not to run beside the benchmark: policy-rc.d tells Debian's scripts so.
     let script = "set -e; export DEBIAN_FRONTEND=noninteractive; policy=/usr/sbin/policy-rc.d; \
                   if [ ! -e $policy ]; then printf '#!/bin/sh\\nexit 101\\n' > $policy; chmod +x $policy; \
                   trap 'rm -f '$policy EXIT; fi; \
-                  apt-get install --yes --quiet --no-install-recommends \"$@\"";
-    run::output(
-        Command::new("sh")
-            .args(["-c", script, "install"])
-            .args(packages),
-    )?;
-    match programs.iter().find(missing) {
-        Some(program) => Err(Error::Missing(format!(
-            "{program} is not on PATH, though its package is installed"
-        ))),
-        None => Ok(()),
+                  apt-get install --yes --quiet --no-install-recommends \"$0\"";
+    run::output(Command::new("sh").args(["-c", script, package]))?;
+    if is_there() {
+        return Ok(());
     }
+    let why = format!("{program} is not on PATH, though {package} is installed");
+    Err(Error::Missing(why))
 }

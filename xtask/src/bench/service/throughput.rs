@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::row::{Row, Target, median};
 use super::process::{self, Running};
 use super::trivial::{self, pinned};
-use super::{Bench, campaign};
+use super::{Bench, campaign, examples};
 use crate::error::Error;
 use crate::{run, test};
 
@@ -78,7 +78,22 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>, Error> {
             }
         }
     }
-    Ok(compared(&seen))
+    let mut rows = compared(&seen);
+    let (mut per_core, mut mb) = (Vec::new(), Vec::new());
+    for _ in 0..bench.options.runs {
+        match examples::agent_alone(USERS) {
+            Ok(alone) => {
+                per_core.push(alone.0);
+                mb.push(alone.1);
+            }
+            Err(error) => eprintln!("  the agent alone: {error}"),
+        }
+    }
+    let name = "requests/s and core, the agent alone, with a check";
+    rows.push(Row::new(name, "1/s", &per_core, Target::None));
+    let name = format!("memory of a thread that waits, the agent alone, {USERS} threads");
+    rows.push(Row::new(name, "MB", &mb, Target::None));
+    Ok(rows)
 }
 
 /// Ratios of runs of the same round, and what each reached.
@@ -175,7 +190,7 @@ impl Contenders {
             &USERS.to_string(),
         ]);
         command.args([
-            "--hatch-rate",
+            "--increase-rate",
             &USERS.to_string(),
             "--run-time",
             "10m",
