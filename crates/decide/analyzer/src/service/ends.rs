@@ -17,6 +17,10 @@ const CALLS_MAX: usize = 64;
 const LOOP: (usize, u64) = (3, 60_000_000);
 /// By how much, in logarithms of chance, the endpoint of a crash must stand out.
 const STANDS_OUT: f64 = 1.5;
+/// Crashes that take to tell it from others that were under way in all of them.
+const COUNT_MIN: f64 = 3.0;
+/// Letters of a word that tells something.
+const WORD_MIN: usize = 4;
 /// Seconds without an answer that are a hang; and as a multiple of the longest call ever seen.
 const HANG_S: f64 = 10.0;
 const HANG_LONGEST: f64 = 5.0;
@@ -146,8 +150,41 @@ impl Kind {
         }
     }
 
-    /// The endpoint that was under way in (nearly) all of them, and is by chance least so.
+    /// The endpoint one of whose calls holds what the log speaks of, when that is one only; else
+    /// the one that was under way in (nearly) all of them, and is by chance least so.
     fn endpoint(&self) -> Option<u32> {
+        self.spoken_of()
+            .map(|call| call.endpoint.0)
+            .or_else(|| self.present_in_all())
+    }
+
+    /// The call with most words of the last message of the log that no call of another endpoint has.
+    fn spoken_of(&self) -> Option<&CallSeen> {
+        let said = telling_words(self.lines.iter());
+        let own = |call: &CallSeen| -> BTreeSet<String> {
+            telling_words([&call.request, &call.body])
+                .into_iter()
+                .filter(|word| said.contains(word))
+                .collect()
+        };
+        let common = |call: &CallSeen, word: &String| {
+            self.calls
+                .iter()
+                .any(|other| other.endpoint != call.endpoint && own(other).contains(word))
+        };
+        let score = |call: &CallSeen| own(call).iter().filter(|w| !common(call, w)).count();
+        let best = self.calls.iter().max_by_key(|call| score(call))?;
+        let rival = self
+            .calls
+            .iter()
+            .filter(|call| call.endpoint != best.endpoint)
+            .map(score)
+            .max()
+            .unwrap_or(0);
+        (score(best) > rival).then_some(best)
+    }
+
+    fn present_in_all(&self) -> Option<u32> {
         let mut likely: Vec<(f64, u32)> = self
             .present
             .iter()
@@ -158,7 +195,10 @@ impl Kind {
         match likely[..] {
             [] => None,
             [(_, one)] => Some(one),
-            [(best, one), (next, _), ..] => (best - next >= STANDS_OUT).then_some(one),
+            // Of few crashes, many calls are under way in all by chance.
+            [(best, one), (next, _), ..] => {
+                (self.count >= COUNT_MIN && best - next >= STANDS_OUT).then_some(one)
+            }
         }
     }
 
@@ -188,10 +228,16 @@ impl Kind {
 
     fn conclusion(&self, view: &View<'_>, key: &str, exception: Option<String>) -> Conclusion {
         let endpoint = self.endpoint();
-        let requests = self.requests(endpoint);
+        let mut requests = self.requests(endpoint);
+        if let Some(call) = self.spoken_of() {
+            let request = format!("{} {}", call.request, call.body);
+            let request = words::cut(request.trim_end());
+            requests.retain(|other| *other != request);
+            requests.insert(0, request);
+        }
         let mut sentence = if self.count > 1.5 {
             format!(
-                "{} {} {:.0} times",
+                "{} {}, {:.0} times in all",
                 capital_instances(&self.instances),
                 if self.instances.len() > 1 {
                     self.how.replacen("was ", "were ", 1)
@@ -211,7 +257,8 @@ impl Kind {
                 ", while a call of {} was under way",
                 view.name(endpoint)
             ));
-            if let [request] = &requests[..] {
+            let sure = requests.len() == 1 || self.spoken_of().is_some();
+            if let Some(request) = requests.first().filter(|_| sure) {
                 sentence.push_str(&format!(" ({request})"));
             }
         }
@@ -238,6 +285,16 @@ impl Kind {
             amount: self.count,
         }
     }
+}
+
+/// Words, in small letters, that are long enough to tell something.
+fn telling_words<'a>(texts: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
+    texts
+        .into_iter()
+        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()))
+        .filter(|word| word.chars().count() >= WORD_MIN)
+        .map(str::to_lowercase)
+        .collect()
 }
 
 fn capital_instances(all: &[InstanceId]) -> String {

@@ -48,7 +48,7 @@ const SERVED_ONE_BY_ONE: (f64, f64) = (0.4, 1.5);
 /// CPU used, as a share of the time that calls take alone, at most: else they simply compute (one
 /// thread that computes serves one by one, too).
 const COMPUTED_MAX: f64 = 0.6;
-const PATIENCE_US: u64 = 15_000_000;
+const PATIENCE_US: u64 = 30_000_000;
 
 pub(super) fn conclude(view: &View<'_>, _at: At, drawn: &mut Vec<Conclusion>) {
     for (instance, watched) in view.instances.iter().filter(|(_, w)| !w.down) {

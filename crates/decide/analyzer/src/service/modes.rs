@@ -5,6 +5,8 @@
 //! part). A pause of the whole process, or a batch of its own, slows the calls of every endpoint
 //! alike; so the slow calls must be this endpoint's far more than the others'.
 
+use std::collections::BTreeMap;
+
 use cohort_model::{At, InstanceId, ServiceFindingKind};
 
 use super::View;
@@ -13,6 +15,7 @@ use super::fit::non_negative;
 use super::record::{COARSE, Second, coarse_bound_us};
 use super::words;
 use crate::findings::measured;
+use crate::statistics::poisson_tail;
 
 /// How far back, seconds.
 const REACH_S: f64 = 90.0;
@@ -24,29 +27,30 @@ const CALLS_MIN: f64 = 4.0;
 const WINDOWS_MIN: usize = 4;
 /// Share of its calls that are slow, at most: else it is simply slow.
 const SHARE_MAX: f64 = 0.35;
-/// Share of slow calls here over that of all other endpoints.
-const ENRICHED_MIN: f64 = 6.0;
+/// Calls that are far from usual and not yet slow, for each slow one, at most: two modes.
+const BETWEEN_MAX: f64 = 4.0;
+/// Slow calls over those that a pause of the whole process would make, and how likely that many
+/// are then.
+const ENRICHED_MIN: f64 = 4.0;
+const CHANCE: f64 = 2e-3;
 /// CPU of a slow call: seconds, and as a share of its latency.
 const CPU_MIN_S: f64 = 0.04;
-const CPU_SHARE_MIN: f64 = 0.25;
+const CPU_SHARE_MIN: f64 = 0.12;
 /// Standard errors by which it is above zero.
 const SURE: f64 = 4.0;
 const PATIENCE_US: u64 = 90_000_000;
 
 pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
-    let suspects: Vec<Suspect> = view
-        .all_endpoints()
-        .into_iter()
-        .filter_map(|endpoint| Suspect::of(view, endpoint))
-        .collect();
-    let fitted: Vec<(Suspect, Burn)> = suspects
-        .into_iter()
-        .filter_map(|s| burn(view, &s).map(|b| (s, b)))
-        .collect();
+    let endpoints = view.all_endpoints();
+    let all: BTreeMap<u32, [f64; COARSE]> =
+        endpoints.iter().map(|e| (*e, counts(view, *e))).collect();
+    let fitted = endpoints.iter().flat_map(|endpoint| {
+        suspects(view, &all, *endpoint)
+            .into_iter()
+            .filter_map(|suspect| burn(view, &suspect).map(|burn| (suspect, burn)))
+    });
     // Slow calls of one endpoint slow others down; the one that explains the CPU best is to blame.
-    let best = fitted
-        .into_iter()
-        .max_by(|a, b| a.1.sureness.total_cmp(&b.1.sureness));
+    let best = fitted.max_by(|a, b| a.1.sureness.total_cmp(&b.1.sureness));
     if let Some((suspect, burn)) = best {
         drawn.push(concluded(view, &suspect, &burn, at));
     }
@@ -61,33 +65,34 @@ struct Suspect {
     slow_us: f64,
     slow: f64,
     share: f64,
-    others_share: f64,
+    others: f64,
     instances: Vec<InstanceId>,
     since: At,
 }
 
-impl Suspect {
-    fn of(view: &View<'_>, endpoint: u32) -> Option<Suspect> {
-        let counts = counts(view, endpoint);
-        let total: f64 = counts.iter().sum();
-        let usual_us = quantile(&counts, 0.5)?;
-        let bucket = (0..COARSE).find(|b| {
-            coarse_bound_us(*b) / 2.0 >= (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US)
-        })?;
+/// One for each latency from which on calls of the endpoint could count as slow: the host slows
+/// calls down as well, more or less, so the CPU has to say where slow begins.
+fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) -> Vec<Suspect> {
+    let counts = &all[&endpoint];
+    let total: f64 = counts.iter().sum();
+    let Some(usual_us) = quantile(counts, 0.5) else {
+        return Vec::new();
+    };
+    let least_us = (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US);
+    let suspect = |bucket: usize| {
         let slow: f64 = counts[bucket..].iter().sum();
         let share = slow / total.max(1.0);
-        if slow < CALLS_MIN || share > SHARE_MAX {
-            return None;
-        }
-        // Two modes: what lies between is less than the slow one.
-        let fast_end = (0..COARSE).find(|b| coarse_bound_us(*b) >= 2.0 * usual_us)?;
-        let between: f64 = counts[(fast_end + 1).min(bucket)..bucket].iter().sum();
-        if between > slow {
+        let usual = (SLOW_RATIO * usual_us).max(1.0);
+        let between: f64 = (0..bucket)
+            .filter(|b| coarse_bound_us(*b) / 2.0 >= usual)
+            .map(|b| counts[b])
+            .sum();
+        if slow < CALLS_MIN || share > SHARE_MAX || between > BETWEEN_MAX * slow {
             return None;
         }
         let (instances, windows, since) = where_slow(view, endpoint, bucket);
-        let others_share = others_share(view, endpoint);
-        let enriched = share >= ENRICHED_MIN * others_share;
+        let (others, by_chance) = others_slow(all, endpoint, bucket, total * usual_us);
+        let enriched = slow >= ENRICHED_MIN * by_chance && poisson_tail(by_chance, slow) < CHANCE;
         if windows < WINDOWS_MIN || !enriched {
             return None;
         }
@@ -95,14 +100,18 @@ impl Suspect {
             endpoint,
             bucket,
             usual_us,
-            slow_us: quantile(&counts, 1.0 - share / 2.0)?,
+            slow_us: quantile(counts, 1.0 - share / 2.0)?,
             slow,
             share,
-            others_share,
+            others,
             instances,
             since,
         })
-    }
+    };
+    (0..COARSE)
+        .filter(|bucket| coarse_bound_us(*bucket) / 2.0 >= least_us)
+        .filter_map(suspect)
+        .collect()
 }
 
 fn counts(view: &View<'_>, endpoint: u32) -> [f64; COARSE] {
@@ -149,24 +158,30 @@ fn where_slow(view: &View<'_>, endpoint: u32, bucket: usize) -> (Vec<InstanceId>
     (instances, windows, since)
 }
 
-/// Share of calls of all other endpoints that are slow against their own median.
-fn others_share(view: &View<'_>, endpoint: u32) -> f64 {
-    let (mut slow, mut total) = (0.0, 0.0);
-    for other in view.all_endpoints() {
-        if other == endpoint {
-            continue;
-        }
-        let counts = counts(view, other);
-        let Some(usual_us) = quantile(&counts, 0.5) else {
+/// Calls of all other endpoints that are about as slow (a bucket less: a pause of one length adds to
+/// what they take otherwise), and slow against their own median; and how many
+/// of this endpoint would be, if it were the whole process that stands still at times: as many for
+/// each second under way. `exposed_us`: time that its calls are under way.
+fn others_slow(
+    all: &BTreeMap<u32, [f64; COARSE]>,
+    endpoint: u32,
+    bucket: usize,
+    exposed_us: f64,
+) -> (f64, f64) {
+    let (mut slow, mut others_us) = (0.0, 0.0);
+    for (_, counts) in all.iter().filter(|(other, _)| **other != endpoint) {
+        let Some(usual_us) = quantile(counts, 0.5) else {
             continue;
         };
-        total += counts.iter().sum::<f64>();
-        let least = (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US);
-        if let Some(bucket) = (0..COARSE).find(|b| coarse_bound_us(*b) / 2.0 >= least) {
-            slow += counts[bucket..].iter().sum::<f64>();
-        }
+        others_us += counts.iter().sum::<f64>() * usual_us;
+        slow += (bucket.saturating_sub(1)..COARSE)
+            .filter(|b| coarse_bound_us(*b) / 2.0 >= SLOW_RATIO * usual_us / 1.5)
+            .map(|b| counts[b])
+            .sum::<f64>();
     }
-    if total > 0.0 { slow / total } else { 0.0 }
+    // One more may come any time; without others, nothing is known of pauses.
+    let share = (exposed_us / others_us.max(1.0)).min(1.0);
+    (slow, (slow + 1.0) * share)
 }
 
 /// CPU that slow calls burn.
@@ -252,11 +267,7 @@ fn concluded(view: &View<'_>, suspect: &Suspect, burn: &Burn, at: At) -> Conclus
         evidence: vec![
             measured("slow calls", suspect.slow, "calls"),
             measured("share of its calls", suspect.share, "share"),
-            measured(
-                "share of other endpoints' calls",
-                suspect.others_share,
-                "share",
-            ),
+            measured("slow calls of other endpoints", suspect.others, "calls"),
             measured("cpu of a slow call", burn.seconds, "s"),
             measured("standard error of that", burn.error, "s"),
             measured("latency of a slow call", suspect.slow_us / 1e3, "ms"),
