@@ -97,8 +97,13 @@ impl Hub {
         }
         self.places.remove(&id);
         if let Some(instance) = self.ground.take(id) {
-            let closing = tokio::spawn(instance.close());
-            self.closing.push(closing);
+            let events = self.events.clone();
+            tokio::spawn(async move {
+                let left = instance.close().await;
+                let _ = events.send(Event::Closed(id, left)).await;
+            });
+        } else {
+            self.closed(id, Vec::new());
         }
     }
 

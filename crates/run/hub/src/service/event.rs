@@ -16,6 +16,8 @@ pub(crate) enum Event {
     AgentGone(AgentId, String),
     /// Something of an instance.
     Instance(cohort_service::Event),
+    /// Nothing is left of an instance but what is told here, in words.
+    Closed(InstanceId, Vec<String>),
     /// An allotment is in force.
     ShareSet(InstanceId, Share),
     /// New telemetry.

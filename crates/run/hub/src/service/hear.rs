@@ -24,10 +24,23 @@ impl Hub {
             Event::Agent(agent, message) => self.agent_said(AgentId(agent), *message),
             Event::AgentGone(agent, why) => self.agent_gone(AgentId(agent), &why),
             Event::Instance(event) => self.instance_said(event),
+            Event::Closed(instance, left) => self.closed(instance, left),
             Event::ShareSet(instance, share) => self.share_set(instance, share),
             Event::Samples(batch) => self.seen.push(ServiceSeen::Sampled(*batch)),
             Event::Stop => self.stop(),
         }
+    }
+
+    pub(crate) fn closed(&mut self, instance: InstanceId, left: Vec<String>) {
+        self.left.extend(left);
+        self.tell(ServiceSeen::InstanceExited {
+            instance,
+            exit: Exit::Asked,
+            lived_us: 0,
+            last_lines: Vec::new(),
+            calls: Vec::new(),
+            again: false,
+        });
     }
 
     fn share_set(&mut self, instance: InstanceId, share: Share) {
@@ -218,6 +231,10 @@ impl Hub {
 
     fn instance_said(&mut self, event: cohort_service::Event) {
         let instance = event.instance;
+        if !self.places.contains_key(&instance) {
+            // It is being closed, and its end is told when nothing is left of it.
+            return;
+        }
         let Some(seen) = event.seen() else {
             self.to_watch.push(instance);
             return;

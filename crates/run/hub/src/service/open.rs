@@ -143,7 +143,7 @@ impl Hub {
             phase: Phase::Opening,
             setup_data: None,
             exits: Vec::new(),
-            closing: Vec::new(),
+            left: Vec::new(),
             stopping: None,
             stopped: None,
             broken: None,

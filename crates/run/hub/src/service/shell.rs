@@ -22,7 +22,6 @@ use cohort_store::Campaign;
 use cohort_telemetry::Collector;
 use cohort_telemetry::calls::Tracepoint;
 use tokio::sync::mpsc::Receiver;
-use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::ServiceSetup;
@@ -107,8 +106,8 @@ pub(crate) struct Hub {
     pub(crate) tracepoint: Option<Tracepoint>,
     /// CPUs that this process may run on.
     pub(crate) cpus: Vec<u32>,
-    /// Instances that are being removed.
-    pub(crate) closing: Vec<JoinHandle<Vec<String>>>,
+    /// What could not be removed of instances, in words.
+    pub(crate) left: Vec<String>,
     pub(crate) agent_deaths: u32,
     /// Instances whose server was just started: they are read anew.
     pub(crate) to_watch: Vec<InstanceId>,
@@ -409,10 +408,7 @@ impl Hub {
         // A log that cannot be written has been reported as the reason of the end.
         let _ = self.ledger.flush();
         self.agents.end().await;
-        let mut left = Vec::new();
-        for closing in self.closing {
-            left.extend(closing.await.unwrap_or_default());
-        }
+        let mut left = self.left;
         left.extend(self.ground.close().await);
         Outcome {
             campaign: self.campaign,

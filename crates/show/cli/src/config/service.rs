@@ -1,7 +1,7 @@
 //! `[sut]` and `[scenario]`: a server, and who calls it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -395,21 +395,10 @@ fn base_url(file: &File, scenario: &RawScenario) -> Result<Option<String>, Error
     }
 }
 
-/// The file of a script as the log tells of it: relative to the project where it can be.
-pub(crate) fn shown(driver: &Driver, root: &Path) -> Vec<String> {
-    match driver {
-        Driver::Script(path) => vec![
-            path.strip_prefix(root)
-                .unwrap_or(path)
-                .display()
-                .to_string(),
-        ],
-        Driver::Program(words) => words.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::parse;
     use super::*;
 
