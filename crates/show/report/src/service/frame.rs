@@ -83,11 +83,7 @@ fn rate(instance: &ServiceInstance) -> Option<f64> {
 }
 
 fn bar(done: u64, of: u64, width: usize) -> Line {
-    let full = if of == 0 {
-        0
-    } else {
-        (width as u64 * done / of) as usize
-    };
+    let full = (width as u64 * done).checked_div(of).unwrap_or(0) as usize;
     Line::new()
         .say(Tone::Good, "━".repeat(full.min(width)))
         .say(Tone::Faint, "─".repeat(width - full.min(width)))

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use cohort_model::{At, Exit, Record, ServiceDecision, ServiceFinding, ServiceSeen};
 
 use super::view::ServiceView;
-use super::words as own;
+use super::words::{self as own, labelled};
 use crate::line::{Line, Tone};
-use crate::sentence::labelled;
 use crate::words;
 
 /// Without any other line, a sign of life comes this often.
@@ -93,10 +92,11 @@ impl Lines {
         let place = finding
             .endpoint
             .map_or_else(String::new, |endpoint| view.endpoint(endpoint).to_owned());
-        let now = (finding.ended, place.clone());
-        if self.said.insert(finding.number, now.clone()) == Some(now) {
+        let now = (finding.ended, place);
+        if self.said.get(&finding.number) == Some(&now) {
             return None;
         }
+        self.said.insert(finding.number, now);
         let tone = if finding.kind.is_fault() {
             Tone::Bad
         } else {

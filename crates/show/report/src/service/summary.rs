@@ -6,9 +6,8 @@ use std::io::{self, Write};
 use cohort_model::{ChangeVerdict, Ending, ServiceFinding, ThresholdTotal};
 
 use super::view::ServiceView;
-use super::words as own;
+use super::words::{self as own, LABEL_COLUMNS, labelled};
 use crate::line::{Line, Tone};
-use crate::sentence::{LABEL_COLUMNS, labelled};
 use crate::words;
 
 /// Endpoints in the table.

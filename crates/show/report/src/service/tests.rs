@@ -23,21 +23,21 @@ fn the_summary_says_what_where_and_why() {
     summary.write(&mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     let expected = "\
-memory leak    POST /cart  i1  since 1 s, told at 4 s
-               memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each
-               | anon 20 MiB -> 90 MiB
+memory leak      POST /cart  i1  since 1 s, told at 4 s
+                 memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each
+                 | anon 20 MiB -> 90 MiB
 endpoints          calls  errors      p50      p95      p99
-                     800      10   1.0 ms   4.0 ms    90 ms  POST /cart
+                       800      10   1.0 ms   4.0 ms    90 ms  POST /cart
 instances          calls  errors      p50      p95      p99
-                     400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 cores, 512 MiB  1 crash
-                     400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 cores, 512 MiB
-check failed   396 of 400  status is 200
-handed over    1 thread to better suited instances; pause p50 640 us, p99 640 us
-adapted        1 change: 0 kept, 1 undone, 0 unclear
-driver         900 ms of CPU, itself late by 300 us (p99)
-record         .cohort/campaigns/1
-pictures       .cohort/campaigns/1/report.html
-found          1 fault; 800 calls and 40 iterations, 2 without an answer on 2 instances in 16.0 s
+                       400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 cores, 512 MiB  1 crash
+                       400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 cores, 512 MiB
+check failed     396 of 400  status is 200
+handed over      1 thread to better suited instances; pause p50 640 us, p99 640 us
+adapted          1 change: 0 kept, 1 undone, 0 unclear
+driver           900 ms of CPU, itself late by 300 us (p99)
+record           .cohort/campaigns/1
+pictures         .cohort/campaigns/1/report.html
+found            1 fault; 800 calls and 40 iterations, 2 without an answer on 2 instances in 16.0 s
 ";
     assert_eq!(text, expected);
 }
@@ -52,13 +52,13 @@ fn lines_come_when_something_happens_and_now_and_then() {
         said.extend(lines.after(&view, &record));
     }
     let expected = [
-        "starting       2 instances, 2 cores and 1 GiB for all",
-        "ready          i0  after 120 ms",
-        "ready          i1  after 140 ms",
-        "memory leak    i1  memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each",
-        "specialized    i1  watching POST /cart: memory leak",
-        "exited         i0  ended by signal 6 after 5.00 s; it is started again",
-        "running        16.0 s: 2 threads on 1 instance, 800 calls, 2 without an answer, 1 fault",
+        "starting         2 instances, 2 cores and 1 GiB for all",
+        "ready            i0  after 120 ms",
+        "ready            i1  after 140 ms",
+        "memory leak      i1  memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each",
+        "specialized      i1  watching POST /cart: memory leak",
+        "exited           i0  ended by signal 6 after 5.00 s; it is started again",
+        "running          16.0 s: 2 threads on 1 instance, 800 calls, 2 without an answer, 1 fault",
     ];
     assert_eq!(said, expected);
 }

@@ -3,6 +3,16 @@
 use cohort_model::{Purpose, ServiceFinding, ServiceFindingKind};
 
 use super::view::ServiceView;
+use crate::line::{Line, Tone};
+
+/// Columns of the label in front of a line.
+pub(crate) const LABEL_COLUMNS: usize = 17;
+
+/// A line that opens with what it is about.
+pub(crate) fn labelled(tone: Tone, label: &str) -> Line {
+    let gap = LABEL_COLUMNS.saturating_sub(label.len());
+    Line::new().say(tone, label).plain(" ".repeat(gap))
+}
 
 pub(crate) fn kind(kind: ServiceFindingKind) -> &'static str {
     match kind {
@@ -48,5 +58,5 @@ pub(crate) fn instances(finding: &ServiceFinding) -> String {
 
 /// A latency in microseconds, or a dash.
 pub(crate) fn latency(us: Option<u64>) -> String {
-    us.map_or_else(|| "-".to_owned(), |us| crate::words::duration(us))
+    us.map_or_else(|| "-".to_owned(), crate::words::duration)
 }
