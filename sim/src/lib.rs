@@ -7,6 +7,7 @@
 
 mod host;
 mod needs;
+pub mod service;
 
 pub use host::{Host, Outcome, run};
 pub use needs::{Needs, Random, plan};

@@ -45,7 +45,7 @@ pub(crate) enum Error {
     )]
     Deny(#[source] toml::de::Error),
     /// A benchmark's option makes no sense.
-    #[error("bench suite: {option} is wrong: {expected}")]
+    #[error("bench: {option} is wrong: {expected}")]
     Option {
         /// The option with its value.
         option: String,
@@ -64,4 +64,17 @@ pub(crate) enum Error {
         /// Where its output was kept.
         log: PathBuf,
     },
+    /// A program that a benchmark runs beside did not do what it is needed for.
+    #[error("{program} {what}; its output is in {log}")]
+    Peer {
+        /// Which.
+        program: String,
+        /// What was wrong.
+        what: String,
+        /// Where its output was kept.
+        log: PathBuf,
+    },
+    /// What a benchmark needs is not on this host.
+    #[error("{0}")]
+    Missing(String),
 }

@@ -24,6 +24,8 @@ usage: cargo xtask TASK
   test-vm                      the tests of control groups in a virtual machine with version 2 only
   bench suite [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE]
                                side by side with cargo-nextest and pytest-xdist
+  bench service [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE] [--minutes N] [--data DIR]
+                               campaigns of a service: beside Locust and Goose, and what they find
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::test(rest),
         ["test-vm"] => test::test_vm(),
         ["bench", "suite", rest @ ..] => bench::suite(rest),
+        ["bench", "service", rest @ ..] => bench::service(rest),
         other => Err(Error::Usage(other.join(" "))),
     };
     outcome.unwrap_or_else(|error| {

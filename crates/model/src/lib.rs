@@ -16,9 +16,10 @@ pub use id::{At, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
 pub use service::{
-    Area, CallSeen, Change, ChangeVerdict, EndpointWindow, ExceptionSeen, Exit, LoadWindow,
-    Purpose, ServiceCommand, ServiceDecision, ServiceFinding, ServiceFindingKind, ServicePlan,
-    ServiceReason, ServiceSeen, Share, SpanWindow,
+    Area, CallSeen, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen, Exit,
+    LoadWindow, MetricTotal, Purpose, ServiceCommand, ServiceDecision, ServiceFinding,
+    ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals, Share, SpanWindow,
+    ThresholdTotal,
 };
 pub use step::{
     Allotment, Command, Decision, Isolation, KillReason, Observation, Policy, Reason, Specialty,

@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     Area, At, Change, Decision, Finding, GroupId, Isolation, Observation, Policy, ServiceDecision,
-    ServiceFinding, ServicePlan, ServiceSeen, SuiteKind, TestCase, TestHistory, TestResult,
+    ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, SuiteKind, TestCase, TestHistory,
+    TestResult,
 };
 
 /// What the campaign may use of this host.
@@ -185,6 +186,8 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         decisions: Vec<ServiceDecision>,
     },
+    /// What the scenario of a service came to.
+    ServiceTotals(ServiceTotals),
     /// The campaign ended.
     Ended(CampaignEnd),
 }

@@ -501,6 +501,11 @@ pub enum ServiceReason {
     Restarting,
     /// Instances are loaded unevenly.
     Balance,
+    /// An instance could not be started, or not any more.
+    Failed {
+        /// Why, in words.
+        why: String,
+    },
     /// A change that did not help is undone.
     Undo {
         /// The change.
@@ -593,4 +598,67 @@ pub struct ServicePlan {
     pub limits_cpu: bool,
     /// Threads can be handed over (they are scripts, and no programs of the user's).
     pub hands_over: bool,
+}
+
+/// A check of the script, over the whole campaign.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckTotal {
+    /// Its name, with the groups it is in.
+    pub name: String,
+    /// How often it held.
+    pub passed: u64,
+    /// How often it did not.
+    pub failed: u64,
+}
+
+/// A threshold of the script, at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ThresholdTotal {
+    /// Its metric, with its tags.
+    pub metric: String,
+    /// As written: `p(95)<500`.
+    pub expression: String,
+    /// What was measured; `None` when nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Whether it held.
+    pub held: bool,
+}
+
+/// A metric of the script, built in or its own, at the end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricTotal {
+    /// Its name, with its tags when it is one of a threshold.
+    pub name: String,
+    /// `counter`, `gauge`, `rate` or `trend`.
+    pub kind: String,
+    /// Its values hold times, milliseconds.
+    pub is_time: bool,
+    /// `count`, `rate`, `avg`, `p(95)` ...
+    pub values: BTreeMap<String, f64>,
+}
+
+/// What the scenario came to: next to last record of a campaign of a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceTotals {
+    /// Checks, in the order of the script as far as it is known.
+    pub checks: Vec<CheckTotal>,
+    /// Thresholds.
+    pub thresholds: Vec<ThresholdTotal>,
+    /// Metrics, by name.
+    pub metrics: Vec<MetricTotal>,
+    /// Iterations that could not begin in time because no thread was free.
+    pub dropped_iterations: u64,
+    /// Iterations that ended with an error of the script, and one such error.
+    pub failed_iterations: u64,
+    /// First lines of errors, with how many of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<(String, u64)>,
+    /// CPU that driving the threads took, microseconds.
+    pub driver_cpu_us: u64,
+    /// How late the driver itself was, 99th percentile over its windows, microseconds.
+    pub driver_lag_p99_us: u64,
+    /// The script ended the campaign itself, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<String>,
 }

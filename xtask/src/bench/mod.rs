@@ -1,6 +1,7 @@
 //! `cargo xtask bench suite`: Cohort side by side with cargo-nextest and pytest-xdist, in one run
-//! on one machine, on published suites and on made ones. Progress goes to standard error, rows to
-//! standard output. Nothing is stored but what it unpacked, built and logged in the target
+//! on one machine, on published suites and on made ones. `cargo xtask bench service` ([`service`]): its
+//! campaigns of a service beside Locust and Goose, and what they find. Progress goes to standard error,
+//! rows to standard output. Nothing is stored but what it unpacked, built and logged in the target
 //! directory.
 
 mod collector;
@@ -12,9 +13,10 @@ mod memory;
 mod published;
 mod row;
 mod rows;
+mod service;
 mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use contender::Tools;
@@ -35,6 +37,10 @@ struct Options {
     cohort: Option<PathBuf>,
     /// Parts of names of groups; all when empty.
     rows: Vec<String>,
+    /// How long a service that is in order is watched for false findings, minutes.
+    minutes: u64,
+    /// Folder of the recorded data on which judges are measured.
+    data: Option<PathBuf>,
 }
 
 impl Options {
@@ -45,6 +51,8 @@ impl Options {
             runs: 5,
             cohort: None,
             rows: Vec::new(),
+            minutes: 10,
+            data: None,
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -56,27 +64,32 @@ impl Options {
                 "--json" => options.json = true,
                 "--list" => options.list = true,
                 "--cohort" => {
-                    let path = args
-                        .next()
-                        .ok_or_else(|| wrong("the path of a cohort binary"))?;
+                    let path = args.next();
+                    let path = path.ok_or_else(|| wrong("the path of a cohort binary"))?;
                     options.cohort = Some(PathBuf::from(path));
                 }
+                "--data" => {
+                    let path = args.next();
+                    let path = path.ok_or_else(|| wrong("a folder with recorded data"))?;
+                    options.data = Some(PathBuf::from(path));
+                }
                 "--runs" => {
-                    let runs = args
-                        .next()
-                        .and_then(|runs| runs.parse().ok())
-                        .filter(|n| *n > 0);
+                    let runs = positive(args.next());
                     options.runs = runs.ok_or_else(|| wrong("a number of rounds, at least 1"))?;
                 }
+                "--minutes" => {
+                    let minutes = positive(args.next());
+                    options.minutes =
+                        minutes.ok_or_else(|| wrong("a number of minutes, at least 1"))?;
+                }
                 "--rows" => {
-                    let rows = args
-                        .next()
-                        .ok_or_else(|| wrong("names, with commas between"))?;
+                    let rows = args.next();
+                    let rows = rows.ok_or_else(|| wrong("names, with commas between"))?;
                     options.rows = rows.split(',').map(String::from).collect();
                 }
                 _ => {
                     return Err(wrong(
-                        "--json, --list, --runs N, --rows A,B or --cohort FILE",
+                        "--json, --list, --runs N, --rows A,B, --cohort FILE, --minutes N or --data DIR",
                     ));
                 }
             }
@@ -87,6 +100,12 @@ impl Options {
     fn wants(&self, group: &str) -> bool {
         self.rows.is_empty() || self.rows.iter().any(|part| group.contains(part.as_str()))
     }
+}
+
+/// A number that is at least 1.
+fn positive<T: std::str::FromStr + PartialOrd + Default>(word: Option<&&str>) -> Option<T> {
+    let number = word?.parse().ok()?;
+    (number > T::default()).then_some(number)
 }
 
 /// Rows that are measured together.
@@ -149,33 +168,15 @@ pub(crate) fn suite(args: &[&str]) -> Result<ExitCode, Error> {
         });
     }
     let mut bench = Bench {
-        tools: tools(options.cohort.clone())?,
+        tools: tools(options.cohort.as_deref())?,
         runs: options.runs,
         new_failures: Vec::new(),
         cohort_runs: 0,
     };
-    let mut rows = Vec::new();
-    let mut tell = |row: Row| -> Result<(), Error> {
-        if options.json {
-            println!("{}", serde_json::to_string(&row).map_err(Error::Metadata)?);
-        } else {
-            eprintln!("  {}", row.line());
-        }
-        rows.push(row);
-        Ok(())
-    };
+    let mut told = Told::new("suite", options.json);
     for group in groups {
         eprintln!("{}", group.name());
-        let measured = group.measure(&mut bench).unwrap_or_else(|error| {
-            eprintln!("  left out: {error}");
-            vec![Row::new(
-                format!("{}: left out", group.name()),
-                "",
-                &[],
-                Target::AtMost(0.0),
-            )]
-        });
-        measured.into_iter().try_for_each(&mut tell)?;
+        told.group(group.name(), group.measure(&mut bench))?;
     }
     if bench.cohort_runs > 0 {
         bench
@@ -186,35 +187,94 @@ pub(crate) fn suite(args: &[&str]) -> Result<ExitCode, Error> {
             "failures that the peers do not have, {} runs",
             bench.cohort_runs
         );
-        tell(Row::new(
+        told.row(Row::new(
             name,
             "tests",
             &[bench.new_failures.len() as f64],
             Target::AtMost(0.0),
         ))?;
     }
-    if !options.json {
-        println!("{}", row::head());
-        rows.iter().for_each(|row| println!("{}", row.line()));
-    }
-    let missed = rows.iter().any(|row| row.holds == Some(false));
-    Ok(if missed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(told.end())
 }
 
-/// Builds Cohort as it is released, and makes the Python environment.
-fn tools(cohort: Option<PathBuf>) -> Result<Tools, Error> {
-    let cohort = match cohort {
-        Some(path) => path,
+/// `cargo xtask bench service`.
+pub(crate) fn service(args: &[&str]) -> Result<ExitCode, Error> {
+    service::service(&Options::parse(args)?)
+}
+
+/// Rows, as they become known.
+struct Told {
+    bench: &'static str,
+    json: bool,
+    rows: Vec<Row>,
+}
+
+impl Told {
+    fn new(bench: &'static str, json: bool) -> Told {
+        let rows = Vec::new();
+        Told { bench, json, rows }
+    }
+
+    fn row(&mut self, row: Row) -> Result<(), Error> {
+        let bench = self.bench.to_string();
+        let row = Row { bench, ..row };
+        if self.json {
+            println!("{}", serde_json::to_string(&row).map_err(Error::Metadata)?);
+        } else {
+            eprintln!("  {}", row.line());
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// The rows of a group, or one that says it was left out.
+    fn group(&mut self, name: &str, measured: Result<Vec<Row>, Error>) -> Result<(), Error> {
+        let rows = measured.unwrap_or_else(|error| {
+            eprintln!("  left out: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                eprintln!("    because: {cause}");
+                source = cause.source();
+            }
+            vec![Row::new(
+                format!("{name}: left out"),
+                "",
+                &[],
+                Target::AtMost(0.0),
+            )]
+        });
+        rows.into_iter().try_for_each(|row| self.row(row))
+    }
+
+    /// The table; success only if every target holds.
+    fn end(self) -> ExitCode {
+        if !self.json {
+            println!("{}", row::head());
+            self.rows.iter().for_each(|row| println!("{}", row.line()));
+        }
+        if self.rows.iter().any(|row| row.holds == Some(false)) {
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// The binary to measure: the one that is named, or Cohort as it is released, built now.
+fn cohort(named: Option<&Path>) -> Result<PathBuf, Error> {
+    let cohort = match named {
+        Some(path) => path.to_path_buf(),
         None => {
             let build = ["build", "--release", "--quiet", "--package", "cohort"];
             run::output(run::cargo().args(build))?;
             run::target_dir().join("release/cohort")
         }
     };
+    Ok(std::path::absolute(&cohort).unwrap_or(cohort))
+}
+
+/// What the contenders on suites need.
+fn tools(named: Option<&Path>) -> Result<Tools, Error> {
+    let cohort = cohort(named)?;
     let work = run::target_dir().join("bench");
     let packages = published::python_packages();
     let python = test::environment(&work.join("python"), &packages);
@@ -222,7 +282,7 @@ fn tools(cohort: Option<PathBuf>) -> Result<Tools, Error> {
         .inspect_err(|error| eprintln!("without pytest suites: {error}"))
         .ok();
     Ok(Tools {
-        cohort: std::path::absolute(&cohort).unwrap_or(cohort),
+        cohort,
         python_bin: python.and_then(|python| Some(python.parent()?.to_path_buf())),
         work,
     })

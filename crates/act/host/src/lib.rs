@@ -3,6 +3,7 @@
 //!
 //! Synchronous, and rooted at a path that is passed in (`/`, but for tests).
 
+pub mod bridge;
 pub mod budget;
 pub mod cgroup;
 pub mod doctor;

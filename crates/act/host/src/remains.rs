@@ -1,4 +1,4 @@
-//! What a Cohort that was killed left behind: groups, processes in them, scratch directories.
+//! What a Cohort that was killed left behind: groups, processes in them, bridges, scratch directories.
 //!
 //! Promise: only what carries the name of a Cohort process that is certainly dead, and belongs to
 //! the user of this one, is touched; a directory must hold our marker as well. Two Cohorts that
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
+use crate::bridge;
 use crate::cgroup::{self, Layout};
 use crate::process::Owner;
 
@@ -30,6 +31,8 @@ pub struct Remains {
     pub processes: u32,
     /// Scratch directories removed.
     pub directories: u32,
+    /// Network bridges removed.
+    pub bridges: u32,
 }
 
 /// Cleans up after dead Cohorts. What cannot be cleaned up is left to the next start.
@@ -52,6 +55,10 @@ pub fn clean_up(layout: &Layout, temp_dir: &Path) -> Remains {
                 remains.processes += processes;
             }
         }
+    }
+    // Network devices are those of the machine, whatever root was passed in.
+    if layout.root == Path::new("/") {
+        remains.bridges = bridge::remove_stale(&layout.root);
     }
     for entry in fs::read_dir(temp_dir).into_iter().flatten().flatten() {
         let path = entry.path();

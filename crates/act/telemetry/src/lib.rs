@@ -9,6 +9,7 @@
 //! everything at the wished rate would cost more than [`COST_MAX`] of one core, instances are read
 //! less often (at least once a second), which shows in its account.
 
+pub mod calls;
 mod host;
 
 pub use host::HostReader;

@@ -23,6 +23,7 @@ mod end;
 mod memory;
 mod queue;
 mod see;
+pub mod service;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,1 +1,28 @@
 //! The process that drives scenario threads against instances, and one side of each hand-off.
+//!
+//! ```text
+//!   hub <-- protocol --> run: one loop, one operating-system thread
+//!                         |
+//!                         +-- thread (a task each): machine, journal on disk, side of the hand-off
+//!                         |     `-- call -> http: its own kept-alive connections
+//!                         +-- permits: who may begin an iteration
+//!                         `-- telemetry: what is added up until the next message
+//! ```
+
+mod agent;
+mod call;
+mod clock;
+mod endpoint;
+mod http;
+pub mod journal;
+mod mailbox;
+mod one_shot;
+mod permits;
+pub mod protocol;
+mod run;
+mod telemetry;
+mod thread;
+
+pub use clock::monotonic_ns;
+pub use endpoint::endpoint;
+pub use run::{main_agent, serve};

@@ -46,9 +46,17 @@ pub(crate) enum Event {
 
 pub(crate) type Events = mpsc::Sender<Event>;
 
-/// Turns signals that ask this process to end into events, from now on. A hangup that whoever started
-/// it chose to ignore, as nohup(1) does, stays ignored.
+/// Turns signals that ask this process to end into events, from now on.
 pub(crate) fn listen_to_signals(events: &Events) -> Result<(), Error> {
+    listen(events, || Event::Stop)
+}
+
+/// Sends `stop` for each signal that asks this process to end, from now on. A hangup that whoever
+/// started it chose to ignore, as nohup(1) does, stays ignored.
+pub(crate) fn listen<E: Send + 'static>(
+    events: &mpsc::Sender<E>,
+    stop: impl Fn() -> E + Clone + Send + 'static,
+) -> Result<(), Error> {
     let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if !is_ignored(SignalKind::hangup(), &status) {
@@ -59,9 +67,9 @@ pub(crate) fn listen_to_signals(events: &Events) -> Result<(), Error> {
             what: "listen for signals".to_owned(),
             source,
         })?;
-        let events = events.clone();
+        let (events, stop) = (events.clone(), stop.clone());
         tokio::spawn(async move {
-            while signals.recv().await.is_some() && events.send(Event::Stop).await.is_ok() {}
+            while signals.recv().await.is_some() && events.send(stop()).await.is_ok() {}
         });
     }
     Ok(())

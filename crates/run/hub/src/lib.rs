@@ -18,6 +18,7 @@ mod instance;
 mod ledger;
 mod past;
 mod python;
+pub mod service;
 mod shell;
 mod threads;
 mod workers;
@@ -130,6 +131,12 @@ pub enum Error {
     /// The user stopped it before it began.
     #[error("stopped before any test was run")]
     Stopped,
+    /// The script, or what it asks for, makes no sense; with its file and line.
+    #[error("{0}")]
+    Scenario(String),
+    /// The server cannot be had.
+    #[error(transparent)]
+    Service(#[from] cohort_service::Error),
 }
 
 /// Runs a campaign to its end. `faces` is called once the campaign has a directory, and told which

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 
 use cohort_model::{
-    At, CampaignStart, Command, Decision, FORMAT, Plan, Record, TestId, TestResult,
+    At, CampaignStart, Command, Decision, FORMAT, Plan, Record, ServiceDecision, TestId, TestResult,
 };
 use cohort_orchestrator::Orchestrator;
+use cohort_orchestrator::service::Conductor;
 use cohort_store::{Error, LogReader};
 
 /// What stands in the log of an earlier campaign.
@@ -96,7 +97,8 @@ impl Past {
                 Record::Ended(end) => complete = end.ending == cohort_model::Ending::Complete,
                 Record::ServicePlanned(_)
                 | Record::ServiceSeen { .. }
-                | Record::ServiceDecided { .. } => {}
+                | Record::ServiceDecided { .. }
+                | Record::ServiceTotals(_) => {}
             }
         }
         let (Some(start), Some(plan)) = (start, plan) else {
@@ -169,9 +171,9 @@ pub struct Difference {
     /// When it was.
     pub at: At,
     /// As it was decided then.
-    pub then: Vec<Decision>,
+    pub then: Vec<String>,
     /// As it is decided now.
-    pub now: Vec<Decision>,
+    pub now: Vec<String>,
 }
 
 /// Decides every step of a log again and compares.
@@ -183,6 +185,8 @@ pub fn replay(log: LogReader) -> Result<Replay, Error> {
     let mut start: Option<CampaignStart> = None;
     let mut deciding: Option<Orchestrator> = None;
     let mut awaited: Option<(At, Vec<Decision>)> = None;
+    let mut conducting: Option<Conductor> = None;
+    let mut awaited_of_service: Option<(At, Vec<ServiceDecision>)> = None;
     let mut next_id = 0;
     for record in log {
         let record = record?;
@@ -192,7 +196,13 @@ pub fn replay(log: LogReader) -> Result<Replay, Error> {
             && !matches!(record, Record::Started(_) | Record::Planned(_))
         {
             // Nothing was decided then; an interrupted log may lack its very last decisions.
-            outcome.differs(at, Vec::new(), now);
+            outcome.differs(at, &[], &now);
+        }
+        if !matches!(record, Record::ServiceDecided { .. })
+            && let Some((at, now)) = awaited_of_service.take()
+            && !now.is_empty()
+        {
+            outcome.differs(at, &[], &now);
         }
         match record {
             Record::Started(started) => start = Some(started),
@@ -214,13 +224,26 @@ pub fn replay(log: LogReader) -> Result<Replay, Error> {
                 let now = awaited.take().map_or_else(Vec::new, |(_, now)| now);
                 outcome.decisions += decisions.len() as u64;
                 if now != decisions {
-                    outcome.differs(at, decisions, now);
+                    outcome.differs(at, &decisions, &now);
                 }
             }
-            Record::Ended(_)
-            | Record::ServicePlanned(_)
-            | Record::ServiceSeen { .. }
-            | Record::ServiceDecided { .. } => {}
+            Record::ServicePlanned(plan) => conducting = Some(Conductor::new(plan)),
+            Record::ServiceSeen { at, seen } => {
+                if let Some(conductor) = &mut conducting {
+                    outcome.steps += 1;
+                    awaited_of_service = Some((at, conductor.step(at, &seen).decisions));
+                }
+            }
+            Record::ServiceDecided { at, decisions, .. } => {
+                let now = awaited_of_service
+                    .take()
+                    .map_or_else(Vec::new, |(_, now)| now);
+                outcome.decisions += decisions.len() as u64;
+                if now != decisions {
+                    outcome.differs(at, &decisions, &now);
+                }
+            }
+            Record::Ended(_) | Record::ServiceTotals(_) => {}
         }
         if outcome.difference.is_some() {
             break;
@@ -230,12 +253,14 @@ pub fn replay(log: LogReader) -> Result<Replay, Error> {
 }
 
 impl Replay {
-    fn differs(&mut self, at: At, then: Vec<Decision>, now: Vec<Decision>) {
-        self.difference.get_or_insert(Difference {
-            step: self.steps,
+    fn differs<D: std::fmt::Debug>(&mut self, at: At, then: &[D], now: &[D]) {
+        let step = self.steps;
+        let told = |decisions: &[D]| decisions.iter().map(|one| format!("{one:?}")).collect();
+        self.difference.get_or_insert_with(|| Difference {
+            step,
             at,
-            then,
-            now,
+            then: told(then),
+            now: told(now),
         });
     }
 }

@@ -67,6 +67,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE", value_parser = report_file())]
         junit: Option<PathBuf>,
     },
+    /// Write a first k6 script from what is there already
+    Script {
+        #[command(subcommand)]
+        source: ScriptSource,
+    },
     /// Say what this host can do for Cohort, what each is needed for, and how to enable it
     Doctor,
     /// Print completions for a shell
@@ -77,12 +82,38 @@ pub(crate) enum Command {
     },
     /// Print the JSON schema of the lines that --events writes
     Schema,
+    /// Drives scenario threads; started by Cohort itself.
+    #[command(hide = true)]
+    Agent,
     /// First process of an instance; started by Cohort itself.
     #[command(hide = true)]
     InstanceInit {
         /// From Cohort to itself.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+}
+
+/// What a script is made of.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScriptSource {
+    /// From what a browser recorded (its developer tools save a HAR file)
+    FromHar {
+        /// The HAR file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where to write it [default: standard output]; an existing file is left alone
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// From a description of the service: OpenAPI 3 or Swagger 2, JSON or YAML
+    FromOpenapi {
+        /// The description
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where to write it [default: standard output]; an existing file is left alone
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
 }
 
@@ -151,6 +182,21 @@ pub(crate) struct RunFlags {
         value_delimiter = ','
     )]
     pub(crate) isolate: Vec<Namespace>,
+    /// Scenario threads at once, whatever the script says
+    #[arg(long, value_name = "COUNT", help_heading = "Service")]
+    pub(crate) vus: Option<u32>,
+    /// How long they run, whatever the script says
+    #[arg(long, value_name = "TIME", help_heading = "Service", value_parser = units::time_us)]
+    pub(crate) duration: Option<u64>,
+    /// Iterations of all of them together, whatever the script says
+    #[arg(long, value_name = "COUNT", help_heading = "Service")]
+    pub(crate) iterations: Option<u64>,
+    /// Seed of all that is random in the scenario [default: 1]
+    #[arg(long, value_name = "NUMBER", help_heading = "Service")]
+    pub(crate) seed: Option<u64>,
+    /// The k6 script that calls the service
+    #[arg(long, value_name = "FILE", help_heading = "Service")]
+    pub(crate) script: Option<PathBuf>,
     /// The suite's command with its own arguments [default: recognized from the directory]
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

@@ -43,6 +43,11 @@ fn has_cursor() -> bool {
     std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
+/// Whether a terminal can show what changes, and there is someone to look at it.
+pub(crate) fn is_live(term: &Term) -> bool {
+    term.is_term() && has_cursor() && std::env::var_os("CI").is_none()
+}
+
 /// The face that people look at. `shown`: where the output of every test is, when that is to be shown.
 pub(crate) fn screen(
     view: &Shared,
@@ -53,7 +58,7 @@ pub(crate) fn screen(
     let term = Term::stderr();
     let live = match kind {
         Progress::Live => true,
-        Progress::Auto => term.is_term() && has_cursor() && std::env::var_os("CI").is_none(),
+        Progress::Auto => is_live(&term),
         Progress::Plain | Progress::None => false,
     };
     let resumed_at = view.borrow().at();

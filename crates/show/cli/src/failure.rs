@@ -21,6 +21,11 @@ pub(crate) enum Failure {
         source: cohort_workload::Error,
     },
     Group(cohort_host::cgroup::Error),
+    /// What a script was to be made of.
+    Draft {
+        path: PathBuf,
+        source: cohort_draft::Error,
+    },
     File {
         action: &'static str,
         path: PathBuf,
@@ -52,6 +57,8 @@ impl Failure {
                 _ => Exit::Suite,
             },
             Failure::Hub(Hub::Pytest(_)) | Failure::Quoted { .. } => Exit::Suite,
+            Failure::Hub(Hub::Scenario(_)) | Failure::Draft { .. } => Exit::Usage,
+            Failure::Hub(Hub::Service(_)) => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
             Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => {
@@ -79,6 +86,10 @@ impl fmt::Display for Failure {
                 write!(out, "; is it quoted? try: cohort run -- {command}")
             }
             Failure::Group(error) => causes(error, out),
+            Failure::Draft { path, source } => {
+                write!(out, "{}: ", path.display())?;
+                causes(source, out)
+            }
             Failure::File {
                 action,
                 path,

@@ -12,6 +12,8 @@ mod past;
 mod report;
 mod run;
 mod say;
+mod script;
+mod service;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +26,9 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Agent) {
+        return cohort_hub::service::agent();
+    }
     match answer(arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -43,6 +48,7 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Show { campaign, junit } => {
             past::show(&directory, &campaign, junit.as_deref(), color)
         }
+        Command::Script { source } => script::script(&directory, &source),
         Command::Doctor => doctor::doctor(color),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -54,7 +60,9 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
             say::print(|out| out.write_all(cohort_report::events::schema_text().as_bytes()))?;
             Ok(Exit::Passed)
         }
-        Command::InstanceInit { .. } => std::process::exit(cohort_host::init::main()),
+        Command::Agent | Command::InstanceInit { .. } => {
+            std::process::exit(cohort_host::init::main())
+        }
     }
 }
 

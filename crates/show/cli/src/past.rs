@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cohort_hub::Replay;
-use cohort_model::ThreadId;
+use cohort_model::{Record, SuiteKind, ThreadId};
 use cohort_report::summary::Summary;
 use cohort_report::{Output, View};
 use cohort_store::{Campaign, Project, Stream};
@@ -14,7 +14,7 @@ use crate::faces;
 use crate::failure::Failure;
 use crate::report::JunitFile;
 use crate::run::Place;
-use crate::say;
+use crate::{say, service};
 
 pub(crate) fn show(
     directory: &Path,
@@ -24,6 +24,13 @@ pub(crate) fn show(
 ) -> Result<Exit, Failure> {
     let place = Place::of_campaigns(directory)?;
     let campaign = place.project.campaign(campaign.name.as_deref())?;
+    if is_of_a_service(&campaign)? {
+        let view = service::view(&campaign)?;
+        let running = view.end.is_none() && is_running(&place.project, &campaign);
+        service::write_page(&view, &campaign)?;
+        service::write_summary(&view, &campaign, (&place.root, running), color)?;
+        return Ok(Exit::Passed);
+    }
     let view = view(&campaign)?;
     let running = view.end.is_none() && is_running(&place.project, &campaign);
     write_summary(&view, &campaign, (&place.root, running), color)?;
@@ -58,6 +65,16 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
         }
     })?;
     Ok(difference.map_or(Exit::Passed, |_| Exit::Differs))
+}
+
+/// Whether a campaign is one of a service, by the first record of its log.
+fn is_of_a_service(campaign: &Campaign) -> Result<bool, Failure> {
+    let first = campaign.log_reader()?.next().transpose()?;
+    let suite = first.and_then(|record| match record {
+        Record::Started(start) => Some(start.suite),
+        _ => None,
+    });
+    Ok(suite == Some(SuiteKind::Service))
 }
 
 /// Whether a campaign without an end is under way, rather than killed.

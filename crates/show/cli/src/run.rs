@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::faces::{self, Shared};
 use crate::failure::Failure;
 use crate::report::{EventFile, JunitFile};
-use crate::{past, say};
+use crate::{past, say, service};
 
 /// Tests that a dry run names, longest first.
 const DRY_RUN_NAMED: usize = 20;
@@ -77,6 +77,10 @@ fn run_locked(
     (host, color): (&HostBudget, bool),
 ) -> Result<Exit, Failure> {
     clean_up();
+    let service = config::service::resolve(place.file.as_ref(), flags, resolved.budget.cores)?;
+    if let Some(service) = &service {
+        return service::run(place, service, resolved, (flags, color));
+    }
     let setup = setup(place, resolved, None)?;
     if flags.dry_run {
         let preview = cohort_hub::preview(setup)?;

@@ -17,6 +17,7 @@ pub mod plain;
 pub mod progress;
 mod saved;
 mod sentence;
+pub mod service;
 pub mod summary;
 mod view;
 pub mod words;

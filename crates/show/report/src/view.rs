@@ -204,7 +204,8 @@ impl View {
             Record::Ended(end) => self.end = Some(end.clone()),
             Record::ServicePlanned(_)
             | Record::ServiceSeen { .. }
-            | Record::ServiceDecided { .. } => {}
+            | Record::ServiceDecided { .. }
+            | Record::ServiceTotals(_) => {}
         }
     }
 

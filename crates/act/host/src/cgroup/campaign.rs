@@ -122,7 +122,7 @@ impl CampaignGroup {
     /// # Errors
     /// When the campaign is gone, or a group above allows less. Nothing happens where the host cannot.
     pub fn set_cpu_limit(&self, cores: f64) -> Result<(), Error> {
-        cpu::set_quota(&self.places, cores)
+        cpu::set_quota(&self.places, Some(cores))
     }
 
     /// What makes the groups of its instances.

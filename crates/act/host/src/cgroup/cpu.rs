@@ -19,6 +19,8 @@ const EQUAL_SHARES: u64 = 1024;
 const EQUAL_WEIGHT: u64 = 100;
 /// The time over which a limit is kept, microseconds: the kernel's default.
 const PERIOD_US: u64 = 100_000;
+/// The least limit that the kernel takes, microseconds of each period.
+const QUOTA_US_MIN: f64 = 1_000.0;
 
 /// Sets the share; `weight` as in version 2. Nothing where the host cannot.
 pub(super) fn set_weight(places: &Places, weight: u32) -> Result<(), Error> {
@@ -35,17 +37,19 @@ pub(super) fn set_weight(places: &Places, weight: u32) -> Result<(), Error> {
     }
 }
 
-/// Limits a group to `cores`. Nothing where the host cannot.
-pub(super) fn set_quota(places: &Places, cores: f64) -> Result<(), Error> {
-    let quota_us = (cores * PERIOD_US as f64).max(1_000.0) as u64;
+/// Limits a group to `cores`; none: no limit of its own. Nothing where the host cannot.
+pub(super) fn set_quota(places: &Places, cores: Option<f64>) -> Result<(), Error> {
+    let quota_us = cores.map(|cores| (cores * PERIOD_US as f64).max(QUOTA_US_MIN) as u64);
     match places.serving(Controller::Cpu) {
         None => Ok(()),
         Some(place) if place.version == Version::V2 => {
-            write(&place.file("cpu.max"), &format!("{quota_us} {PERIOD_US}"))
+            let quota = quota_us.map_or("max".to_owned(), |quota| quota.to_string());
+            write(&place.file("cpu.max"), &format!("{quota} {PERIOD_US}"))
         }
         Some(place) => {
             write(&place.file("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
-            write(&place.file("cpu.cfs_quota_us"), &quota_us.to_string())
+            let quota = quota_us.map_or("-1".to_owned(), |quota| quota.to_string());
+            write(&place.file("cpu.cfs_quota_us"), &quota)
         }
     }
 }
@@ -124,6 +128,44 @@ impl CpuReader {
             .and_then(|file| file.read(buffer).ok())
         {
             sample.throttled_us = field(text, "throttled_time").unwrap_or(0) / 1000;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::place::Place;
+    use super::*;
+
+    #[test]
+    fn a_limit_in_both_versions_and_none_again() {
+        for (version, files, limited, free) in [
+            (Version::V2, vec!["cpu.max"], "50000 100000", "max 100000"),
+            (
+                Version::V1,
+                vec!["cpu.cfs_quota_us", "cpu.cfs_period_us"],
+                "50000",
+                "-1",
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for name in &files {
+                std::fs::write(folder.path().join(name), "").unwrap();
+            }
+            let places = Places(vec![Place {
+                version,
+                folder: folder.path().to_owned(),
+                controllers: vec![Controller::Cpu],
+            }]);
+            let written = || {
+                let text = std::fs::read_to_string(folder.path().join(files[0])).unwrap();
+                std::fs::write(folder.path().join(files[0]), "").unwrap();
+                text
+            };
+            set_quota(&places, Some(0.5)).unwrap();
+            assert_eq!(written(), limited, "{version:?}");
+            set_quota(&places, None).unwrap();
+            assert_eq!(written(), free, "{version:?}");
         }
     }
 }

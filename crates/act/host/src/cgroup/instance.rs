@@ -1,17 +1,17 @@
 //! The groups of one instance.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use cohort_model::{Allotment, InstanceId};
 
 use super::hold::Hold;
+use super::io::IoLimit;
 use super::memory;
 use super::place::{Controller, Places};
 use super::pressure::PressureReader;
 use super::reader::GroupReader;
-use super::{Error, cpu, pids};
+use super::{Error, cpu, io, pids};
 use crate::InstanceReader;
 use crate::kernel_file::Buffer;
 
@@ -130,12 +130,50 @@ impl InstanceGroup {
         Ok(in_force)
     }
 
+    /// Sets its share of CPU under contention alone, as in [`Allotment::cpu_weight`].
+    ///
+    /// # Errors
+    /// When the instance is gone. Nothing happens where the host cannot.
+    pub fn set_cpu_weight(&self, weight: u32) -> Result<(), Error> {
+        cpu::set_weight(&self.places, weight)
+    }
+
+    /// Limits its CPU, cores; none: no limit of its own. It is a wall, however idle the host is.
+    ///
+    /// # Errors
+    /// When the instance is gone, or a group above allows less. Nothing happens where the host cannot.
+    pub fn set_cpu_limit(&self, cores: Option<f64>) -> Result<(), Error> {
+        cpu::set_quota(&self.places, cores)
+    }
+
+    /// Limits its memory, bytes: beyond, the kernel kills. It is held no more, as [`InstanceGroup::set`]
+    /// would have it.
+    ///
+    /// # Errors
+    /// When the instance is gone, or holds more already and cannot drop it. Nothing happens where the
+    /// host cannot.
+    pub fn set_memory_limit(&mut self, bytes: u64) -> Result<(), Error> {
+        self.hold = None;
+        self.places
+            .serving(Controller::Memory)
+            .map_or(Ok(()), |place| memory::set_killing(place, bytes))
+    }
+
+    /// Limits what it reads from and writes to the disk that `path` is on. In version 1 only what goes
+    /// past the page cache is limited.
+    ///
+    /// # Errors
+    /// When the instance is gone. `Ok(false)` where the host cannot.
+    pub fn set_io_limit(&self, path: &Path, limit: &IoLimit) -> Result<bool, Error> {
+        io::set_limit(&self.places, path, limit)
+    }
+
     /// A descriptor that becomes readable when the memory allotment is reached; then ask
     /// [`InstanceGroup::is_held`], which clears it. `None` where the host cannot hold.
     ///
     /// # Errors
     /// When no more files may be opened.
-    pub fn hold_signal(&self) -> io::Result<Option<OwnedFd>> {
+    pub fn hold_signal(&self) -> std::io::Result<Option<OwnedFd>> {
         self.hold.as_ref().map(Hold::descriptor).transpose()
     }
 
@@ -186,7 +224,7 @@ impl InstanceGroup {
     ///
     /// # Errors
     /// When it is gone, or no more files may be opened.
-    pub fn reader(&self) -> io::Result<InstanceReader> {
+    pub fn reader(&self) -> std::io::Result<InstanceReader> {
         GroupReader::open(&self.root, &self.places)
             .map(|reader| InstanceReader::Group(Box::new(reader)))
     }

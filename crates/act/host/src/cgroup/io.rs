@@ -3,10 +3,72 @@
 //! Version 1 sees reads, and writes that go past the page cache; buffered writes are written later
 //! by the kernel in no one's name. Version 2 sees all, where the file system supports it.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use cohort_model::InstanceSample;
 
 use super::place::{Controller, Places, Version};
+use super::{Error, write};
 use crate::kernel_file::{Buffer, KernelFile, lines, number, word};
+
+/// How much of a disk an instance may use. `None`: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoLimit {
+    /// Bytes read in a second.
+    pub read: Option<u64>,
+    /// Bytes written in a second.
+    pub write: Option<u64>,
+}
+
+/// Sets it for the disk that `path` is on. `false` where the host cannot.
+pub(super) fn set_limit(places: &Places, path: &Path, limit: &IoLimit) -> Result<bool, Error> {
+    let Some(place) = places.serving(Controller::Io) else {
+        return Ok(false);
+    };
+    let Some(disk) = disk_of(path) else {
+        return Ok(false);
+    };
+    match place.version {
+        Version::V2 => {
+            let file = place.file("io.max");
+            if !file.exists() {
+                return Ok(false);
+            }
+            let number =
+                |bytes: Option<u64>| bytes.map_or("max".to_owned(), |bytes| bytes.to_string());
+            let (read, written) = (number(limit.read), number(limit.write));
+            write(&file, &format!("{disk} rbps={read} wbps={written}"))?;
+        }
+        Version::V1 => {
+            for (name, bytes) in [
+                ("blkio.throttle.read_bps_device", limit.read),
+                ("blkio.throttle.write_bps_device", limit.write),
+            ] {
+                let file = place.file(name);
+                if !file.exists() {
+                    return Ok(false);
+                }
+                write(&file, &format!("{disk} {}", bytes.unwrap_or(0)))?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// `major:minor` of the whole disk that a path is on; none for what is on no disk.
+fn disk_of(path: &Path) -> Option<String> {
+    let device = std::fs::metadata(path).ok()?.dev();
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let folder = std::fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let disk = if folder.join("partition").exists() {
+        folder.parent()?
+    } else {
+        &folder
+    };
+    let text = std::fs::read_to_string(disk.join("dev")).ok()?;
+    Some(text.trim().to_owned())
+}
 
 /// Reads what was read and written.
 #[derive(Debug)]
@@ -78,7 +140,45 @@ fn v1_totals(text: &[u8]) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::place::Place;
     use super::*;
+
+    #[test]
+    fn limits_are_written_for_the_whole_disk() {
+        let Some(disk) = disk_of(Path::new("/")).or_else(|| disk_of(Path::new("/etc"))) else {
+            eprintln!("LEFT OUT: limits of a disk: the root directory is on none");
+            return;
+        };
+        let limit = IoLimit {
+            read: Some(1000),
+            write: None,
+        };
+        for (version, name, text) in [
+            (Version::V2, "io.max", format!("{disk} rbps=1000 wbps=max")),
+            (
+                Version::V1,
+                "blkio.throttle.read_bps_device",
+                format!("{disk} 1000"),
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let places = Places(vec![Place {
+                version,
+                folder: folder.path().to_owned(),
+                controllers: vec![Controller::Io],
+            }]);
+            assert!(
+                !set_limit(&places, Path::new("/"), &limit).unwrap(),
+                "no such file"
+            );
+            for name in [name, "blkio.throttle.write_bps_device"] {
+                std::fs::write(folder.path().join(name), "").unwrap();
+            }
+            assert!(set_limit(&places, Path::new("/"), &limit).unwrap());
+            let written = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            assert_eq!(written, text);
+        }
+    }
 
     #[test]
     fn v1_sums_devices_and_leaves_out_kinds_that_overlap() {

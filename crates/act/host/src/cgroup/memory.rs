@@ -97,6 +97,21 @@ pub(super) fn set_allotment(place: &Place, bytes: u64) -> Result<u64, Error> {
     }
 }
 
+/// Makes the group one whose limit the kernel keeps by killing, as in production, and sets that limit.
+/// One that cannot be reached, since more is held and cannot be dropped, is refused.
+pub(super) fn set_killing(place: &Place, bytes: u64) -> Result<(), Error> {
+    match place.version {
+        Version::V2 => {
+            let _ = write(&place.file("memory.high"), "max");
+            write(&place.file("memory.max"), &bytes.to_string())
+        }
+        Version::V1 => {
+            let _ = write(&place.file("memory.oom_control"), "0");
+            write(&place.file("memory.limit_in_bytes"), &bytes.to_string())
+        }
+    }
+}
+
 /// How often the group ran into a limit so far. More of them during a test that failed means that
 /// memory may be to blame.
 pub(super) fn limit_hits(place: &Place) -> u64 {
@@ -316,6 +331,27 @@ mod tests {
             number_in(&place.file("memory.max")),
             900_000_000 + (32 << 20)
         );
+    }
+
+    #[test]
+    fn a_limit_that_kills_undoes_the_hold() {
+        for (version, hold, undone, limit) in [
+            (Version::V2, "memory.high", "max", "memory.max"),
+            (
+                Version::V1,
+                "memory.oom_control",
+                "0",
+                "memory.limit_in_bytes",
+            ),
+        ] {
+            let (_folder, place) = place(version, &[(hold, ""), (limit, "")]);
+            set_killing(&place, 64 << 20).unwrap();
+            let text = |name: &str| std::fs::read_to_string(place.file(name)).unwrap();
+            assert_eq!(
+                (text(hold).as_str(), number_in(&place.file(limit))),
+                (undone, 64 << 20)
+            );
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod reader;
 
 pub use campaign::{CampaignGroup, CampaignReader};
 pub use instance::{InstanceGroup, InstanceMaker};
+pub use io::IoLimit;
 pub use layout::{Hierarchy, Kind, Layout};
 pub use place::{Controller, Version};
 pub use reader::GroupReader;

@@ -14,7 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ use cohort_model::Usage;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use super::protocol::Start;
+use super::protocol::{Serve, Start};
 
 /// Stack of the child between clone and execve.
 const STACK_BYTES: usize = 64 << 10;
@@ -45,6 +45,14 @@ pub(super) enum Error {
     )]
     Pipe {
         program: OsString,
+        source: io::Error,
+    },
+    #[error(
+        "start {program:?}: its output cannot go to {} ({source}); somebody must read it first", path.display()
+    )]
+    Output {
+        program: OsString,
+        path: std::path::PathBuf,
         source: io::Error,
     },
     #[error("start {program:?}: no new process ({source}); lower the number of instances")]
@@ -76,8 +84,9 @@ pub(super) enum Error {
 #[derive(Debug)]
 pub(super) struct Launched {
     pub(super) pid: i32,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
+    /// Where its output is read; none when somebody else reads it.
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
     /// Just before it was forked.
     pub(super) at: Instant,
 }
@@ -111,30 +120,47 @@ impl Launcher {
         })
     }
 
-    /// Starts the program; returns once it is executed.
+    /// Starts the program, its output taken by the init; returns once it is executed.
     pub(super) fn launch(&mut self, start: &Start) -> Result<Launched, Error> {
-        let program = || start.program.clone();
-        let image = Image::new(start).ok_or_else(|| Error::Nul { program: program() })?;
         let pipe = || {
-            pipe2(OFlag::O_CLOEXEC).map_err(|source| Error::Pipe {
-                program: program(),
-                source: source.into(),
+            let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+            nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            Ok((reader, writer))
+        };
+        let pipe = || {
+            pipe().map_err(|errno: nix::Error| Error::Pipe {
+                program: start.program.clone(),
+                source: errno.into(),
             })
         };
         let (stdout, stdout_write) = pipe()?;
         let (stderr, stderr_write) = pipe()?;
-        for reader in [&stdout, &stderr] {
-            nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(
-                |source| Error::Pipe {
-                    program: program(),
-                    source: source.into(),
-                },
-            )?;
-        }
+        let mut launched = self.launch_into(start, [&stdout_write, &stderr_write])?;
+        launched.stdout = Some(stdout);
+        launched.stderr = Some(stderr);
+        Ok(launched)
+    }
+
+    /// Starts a program whose output somebody else reads.
+    pub(super) fn launch_service(&mut self, serve: &Serve) -> Result<Launched, Error> {
+        let open = |path: &Path| {
+            open_fifo(path).map_err(|source| Error::Output {
+                program: serve.start.program.clone(),
+                path: path.to_path_buf(),
+                source,
+            })
+        };
+        let (stdout, stderr) = (open(&serve.stdout)?, open(&serve.stderr)?);
+        self.launch_into(&serve.start, [&stdout, &stderr])
+    }
+
+    fn launch_into(&mut self, start: &Start, outputs: [&OwnedFd; 2]) -> Result<Launched, Error> {
+        let program = || start.program.clone();
+        let image = Image::new(start).ok_or_else(|| Error::Nul { program: program() })?;
         let fds = [
             self.null.as_raw_fd(),
-            stdout_write.as_raw_fd(),
-            stderr_write.as_raw_fd(),
+            outputs[0].as_raw_fd(),
+            outputs[1].as_raw_fd(),
         ];
         let at = Instant::now();
         let pid = image.clone_and_execute(self, fds).map_err(|failure| {
@@ -152,11 +178,22 @@ impl Launcher {
         })?;
         Ok(Launched {
             pid,
-            stdout,
-            stderr,
+            stdout: None,
+            stderr: None,
             at,
         })
     }
+}
+
+/// The writing end of a FIFO that somebody reads; without a reader it is an error at once.
+fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
+    let file = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    // The program inherits these flags, and expects to wait while nobody takes what it writes.
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(file.into())
 }
 
 /// A child inherits the init's score, so the init raises its own for the moment of cloning: two

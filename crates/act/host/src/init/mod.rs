@@ -36,7 +36,7 @@ mod thread;
 
 pub use hub::{Error, spawn};
 pub use protocol::{
-    Decoder, Ended, FRAME_BYTES_MAX, FromInit, Limits, Setup, Start, ToInit, encode,
+    Decoder, Ended, FRAME_BYTES_MAX, FromInit, Limits, Serve, Setup, Start, ToInit, encode,
 };
 
 use link::Link;
@@ -102,12 +102,14 @@ fn await_setup(link: &mut Link) -> Option<Setup> {
     loop {
         match link.next() {
             Some(ToInit::Setup(setup)) => return Some(setup),
-            Some(ToInit::Start(start)) => link.send(&FromInit::StartFailed {
-                thread: start.thread,
-                message: format!("start {:?}: the instance is not set up yet", start.program),
-            }),
+            Some(ToInit::Start(start) | ToInit::Serve(Serve { start, .. })) => {
+                link.send(&FromInit::StartFailed {
+                    thread: start.thread,
+                    message: format!("start {:?}: the instance is not set up yet", start.program),
+                });
+            }
             Some(ToInit::Shutdown) => return None,
-            Some(ToInit::Kill { .. } | ToInit::Moved { .. }) => {}
+            Some(ToInit::Kill { .. } | ToInit::Moved { .. } | ToInit::Stop { .. }) => {}
             None if link.is_lost() => return None,
             None => {
                 let mut fds = [PollFd::new(link.fd(), PollFlags::POLLIN)];

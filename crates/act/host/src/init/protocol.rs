@@ -55,6 +55,30 @@ pub enum ToInit {
     },
     /// Kill everything, report it, and end.
     Shutdown,
+    /// Run a program as a thread whose output goes where it is read as it comes.
+    Serve(Serve),
+    /// As [`ToInit::Kill`], with a signal of the sender's choice before SIGKILL.
+    Stop {
+        /// Which.
+        thread: u32,
+        /// Number of the signal that its process group gets first.
+        signal: i32,
+        /// Milliseconds between that and SIGKILL to all of it.
+        grace_ms: u32,
+    },
+}
+
+/// A program to run that goes on for long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Serve {
+    /// What, and how.
+    pub start: Start,
+    /// Its standard output: a FIFO that somebody reads already.
+    #[serde(with = "path")]
+    pub stdout: PathBuf,
+    /// Its standard error, likewise.
+    #[serde(with = "path")]
+    pub stderr: PathBuf,
 }
 
 /// How an instance is to be.
@@ -396,6 +420,19 @@ mod tests {
                 spare
             }),
             Just(ToInit::Shutdown),
+            (path(), path()).prop_map(|(stdout, stderr)| {
+                let start = Start::default();
+                ToInit::Serve(Serve {
+                    start,
+                    stdout,
+                    stderr,
+                })
+            }),
+            any::<(u32, i32, u32)>().prop_map(|(thread, signal, grace_ms)| ToInit::Stop {
+                thread,
+                signal,
+                grace_ms
+            }),
         ]
     }
 

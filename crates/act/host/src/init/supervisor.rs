@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::child::{Launcher, ended_child, reap};
+use super::child::{self, Launched, Launcher, ended_child, reap};
 use super::link::Link;
 use super::place::{Place, Process};
 use super::protocol::{FromInit, OUTPUT_BYTES_MAX, Setup, Start, ToInit};
@@ -208,7 +208,14 @@ impl Supervisor {
 
     fn obey(&mut self, order: ToInit, link: &mut Link) {
         match order {
-            ToInit::Start(start) => link.send(&self.start(&start)),
+            ToInit::Start(start) => {
+                let started = self.start(&start, |launcher| launcher.launch(&start));
+                link.send(&started);
+            }
+            ToInit::Serve(serve) => {
+                let started = self.start(&serve.start, |launcher| launcher.launch_service(&serve));
+                link.send(&started);
+            }
             ToInit::Kill {
                 thread,
                 grace_ms: 0,
@@ -217,11 +224,15 @@ impl Supervisor {
                     self.kill(index);
                 }
             }
-            ToInit::Kill { thread, grace_ms } => {
-                if let Some(index) = self.running(thread) {
-                    let grace = Duration::from_millis(u64::from(grace_ms));
-                    self.threads[index].terminate(Instant::now() + grace);
-                }
+            ToInit::Kill { thread, grace_ms } => self.stop(thread, Signal::SIGTERM, grace_ms),
+            ToInit::Stop {
+                thread,
+                signal,
+                grace_ms,
+            } => {
+                // One that does not exist is none that could be ignored.
+                let signal = Signal::try_from(signal).unwrap_or(Signal::SIGKILL);
+                self.stop(thread, signal, grace_ms);
             }
             ToInit::Moved {
                 thread,
@@ -240,7 +251,18 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, start: &Start) -> FromInit {
+    fn stop(&mut self, thread: u32, signal: Signal, grace_ms: u32) {
+        if let Some(index) = self.running(thread) {
+            let grace = Duration::from_millis(u64::from(grace_ms));
+            self.threads[index].terminate(signal, Instant::now() + grace);
+        }
+    }
+
+    fn start(
+        &mut self,
+        start: &Start,
+        launch: impl FnOnce(&mut Launcher) -> Result<Launched, child::Error>,
+    ) -> FromInit {
         let refused = if self.closing.is_some() {
             Some("the instance is ending")
         } else if self.threads.iter().any(|it| it.id == start.thread) {
@@ -254,7 +276,7 @@ impl Supervisor {
             return FromInit::StartFailed { thread, message };
         }
         restore_scratch(start);
-        match self.launcher.launch(start) {
+        match launch(&mut self.launcher) {
             Ok(launched) => {
                 let pid = launched.pid;
                 self.threads

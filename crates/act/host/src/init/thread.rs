@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -56,8 +56,8 @@ struct Sweep {
 
 impl Thread {
     pub(super) fn new(id: u32, launched: Launched, output_bytes_max: usize) -> Thread {
-        let stream = |pipe| Stream {
-            pipe: Some(File::from(pipe)),
+        let stream = |pipe: Option<OwnedFd>| Stream {
+            pipe: pipe.map(File::from),
             capture: Capture::new(output_bytes_max),
         };
         Thread {
@@ -79,9 +79,9 @@ impl Thread {
         self.swept.is_none()
     }
 
-    /// SIGTERM to its process group; SIGCONT, because a stopped process would not hear it.
-    pub(super) fn terminate(&mut self, kill_at: Instant) {
-        self.signal_group(Signal::SIGTERM);
+    /// A signal to its process group; SIGCONT, because a stopped process would not hear it.
+    pub(super) fn terminate(&mut self, signal: Signal, kill_at: Instant) {
+        self.signal_group(signal);
         self.signal_group(Signal::SIGCONT);
         self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
     }

@@ -9,6 +9,7 @@
 mod place;
 mod raw;
 mod resolved;
+pub(crate) mod service;
 pub(crate) mod units;
 
 use std::io;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
+use super::service::{RawScenario, RawSut};
 use super::{Error, Place, units};
 
 /// Name of the file.
@@ -45,6 +46,8 @@ impl File {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct Raw {
     pub(crate) suite: RawSuite,
+    pub(crate) sut: RawSut,
+    pub(crate) scenario: RawScenario,
     pub(crate) budget: RawBudget,
     pub(crate) policy: RawPolicy,
     pub(crate) telemetry: RawTelemetry,
@@ -214,6 +217,7 @@ fn in_plain_words(message: &str) -> Option<String> {
     let (found, expected) = message.rsplit_once(", expected ")?;
     let expected = match expected {
         "u32" => "a whole number",
+        "u16" | "u64" => "a whole number",
         "f64" => "a number",
         "a map" => "a table",
         "path string" => "the name of a file",

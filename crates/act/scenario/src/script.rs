@@ -1,0 +1,486 @@
+//! A script: loaded, checked, compiled.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rquickjs::loader::{ImportAttributes, Loader, Resolver};
+use rquickjs::{Context, Ctx, Module, Runtime, WriteOptions};
+
+use crate::api::globals::{PRELUDE, PRELUDE_SOURCE};
+use crate::birth::Birth;
+use crate::bundle::Bundle;
+use crate::call::{Answer, Call, Ended, Reply};
+use crate::engine::Names;
+use crate::machine::{BirthError, Machine};
+use crate::note::Failure;
+use crate::refuse::{self, Refusal};
+use crate::{api, core};
+
+/// Microseconds a script may compute while it is loaded.
+const LOAD_US: u64 = 60_000_000;
+
+/// Why a script cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file cannot be read.
+    #[error("cannot read {path}, which {wanted_by}: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Who wants it.
+        wanted_by: String,
+        /// Why not.
+        reason: std::io::Error,
+    },
+    /// A module is no JavaScript.
+    #[error("{at}: {message}")]
+    Syntax {
+        /// File, line and column.
+        at: String,
+        /// What the compiler says.
+        message: String,
+    },
+    /// It needs what is not supported.
+    #[error("{}", Refusal::all(.0))]
+    Refused(Vec<Refusal>),
+    /// Its init code failed.
+    #[error("{} in the init code of the script{}", .0.message, place(.0))]
+    Throws(Failure),
+    /// Its init code does not end.
+    #[error("the init code of the script computes for more than {} s without end", LOAD_US / 1_000_000)]
+    Endless,
+    /// No machine can be made to evaluate it.
+    #[error(transparent)]
+    Birth(#[from] BirthError),
+}
+
+fn place(failure: &Failure) -> String {
+    if failure.at.is_empty() {
+        String::new()
+    } else {
+        format!(", at {}", failure.at)
+    }
+}
+
+/// A script that can be run: machines are made of it. Cheap to clone; may be sent to other threads.
+#[derive(Clone, Debug)]
+pub struct Script(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    bundle: Bundle,
+    bytecode: BTreeMap<String, Vec<u8>>,
+    /// While it is being loaded: where from, and what was found.
+    loading: Option<Loading>,
+}
+
+#[derive(Debug)]
+struct Loading {
+    folder: PathBuf,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    files: BTreeMap<String, Vec<u8>>,
+    shared: BTreeMap<String, Vec<String>>,
+}
+
+impl Script {
+    /// Reads a script and the modules it imports, evaluates it once, and checks that all it needs is there.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is no JavaScript, throws, or needs what is not supported: by file and line.
+    pub fn load(entry: &Path, env: &BTreeMap<String, String>) -> Result<Self, LoadError> {
+        let unreadable = |reason| LoadError::Read {
+            path: entry.to_path_buf(),
+            wanted_by: "is the script".into(),
+            reason,
+        };
+        let whole = entry.canonicalize().map_err(unreadable)?;
+        let (Some(folder), Some(name)) = (whole.parent(), whole.file_name()) else {
+            return Err(unreadable(std::io::ErrorKind::InvalidInput.into()));
+        };
+        let mut bundle = Bundle {
+            entry: name.to_string_lossy().into_owned(),
+            modules: modules(folder, &name.to_string_lossy())?,
+            env: env.clone(),
+            options: "{}".into(),
+            ..Bundle::default()
+        };
+        let bytecode = compile(&bundle)?;
+        let loading = Loading {
+            folder: folder.into(),
+            found: Mutex::default(),
+        };
+        let trial = Self(Arc::new(Inner {
+            bundle: bundle.clone(),
+            bytecode: bytecode.clone(),
+            loading: Some(loading),
+        }));
+        let evaluated = trial.evaluate(env)?;
+        bundle.options = evaluated["options"].to_string();
+        bundle.exports = serde_json::from_value(evaluated["exports"].clone()).unwrap_or_default();
+        if let Some(loading) = &trial.0.loading {
+            let found =
+                std::mem::take(&mut *loading.found.lock().unwrap_or_else(PoisonError::into_inner));
+            (bundle.files, bundle.shared) = (found.files, found.shared);
+        }
+        refused(refuse::options(&evaluated["options"], &bundle))?;
+        Ok(Self(Arc::new(Inner {
+            bundle,
+            bytecode,
+            loading: None,
+        })))
+    }
+
+    /// Makes a script of what another process loaded.
+    ///
+    /// # Errors
+    /// When its modules do not compile: it is not what [`Script::load`] made.
+    pub fn from_bundle(bundle: Bundle) -> Result<Self, LoadError> {
+        Ok(Self(Arc::new(Inner {
+            bytecode: compile(&bundle)?,
+            bundle,
+            loading: None,
+        })))
+    }
+
+    /// What the script is made of.
+    pub fn bundle(&self) -> &Bundle {
+        &self.0.bundle
+    }
+
+    /// The evaluated `export const options`; an empty object when there are none.
+    pub fn options(&self) -> serde_json::Value {
+        serde_json::from_str(&self.0.bundle.options).unwrap_or_default()
+    }
+
+    /// Whether the script exports a function of this name (`default`, `setup`, `teardown`, `handleSummary`, a scenario's `exec`).
+    pub fn exports(&self, name: &str) -> bool {
+        self.0.bundle.exports.iter().any(|export| export == name)
+    }
+
+    pub(crate) fn bytecode(&self, module: &str) -> Option<&[u8]> {
+        self.0.bytecode.get(module).map(Vec::as_slice)
+    }
+
+    pub(crate) fn loading(&self) -> bool {
+        self.0.loading.is_some()
+    }
+
+    fn found<R>(&self, with: impl FnOnce(&mut Found) -> R) -> Option<R> {
+        let loading = self.0.loading.as_ref()?;
+        Some(with(
+            &mut loading.found.lock().unwrap_or_else(PoisonError::into_inner),
+        ))
+    }
+
+    pub(crate) fn shared_len(&self, name: &str) -> Option<usize> {
+        let known = self.0.bundle.shared.get(name).map(Vec::len);
+        known.or_else(|| {
+            self.found(|found| found.shared.get(name).map(Vec::len))
+                .flatten()
+        })
+    }
+
+    pub(crate) fn shared_at(&self, name: &str, at: usize) -> Option<String> {
+        let of = |shared: &BTreeMap<String, Vec<String>>| {
+            shared
+                .get(name)
+                .and_then(|elements| elements.get(at))
+                .cloned()
+        };
+        of(&self.0.bundle.shared).or_else(|| self.found(|found| of(&found.shared)).flatten())
+    }
+
+    pub(crate) fn add_shared(&self, name: String, elements: Vec<String>) {
+        self.found(|found| found.shared.insert(name, elements));
+    }
+
+    /// The bytes of a file that a module opens, or why there are none.
+    pub(crate) fn open(&self, module: &str, path: &str) -> Result<Vec<u8>, String> {
+        let name = join(module, path.strip_prefix("file://").unwrap_or(path));
+        if let Some(bytes) = self.0.bundle.files.get(&name) {
+            return Ok(bytes.clone());
+        }
+        let Some(loading) = &self.0.loading else {
+            return Err(format!(
+                "the file '{path}' was not opened when the script was loaded: what it opens must not depend on __VU, time or chance"
+            ));
+        };
+        let whole = loading.folder.join(&name);
+        let bytes = std::fs::read(&whole)
+            .map_err(|error| format!("cannot open {}: {error}", whole.display()))?;
+        self.found(|found| found.files.insert(name, bytes.clone()));
+        Ok(bytes)
+    }
+
+    /// Evaluates the script once, with the real time.
+    fn evaluate(&self, env: &BTreeMap<String, String>) -> Result<serde_json::Value, LoadError> {
+        let birth = Birth {
+            vu: 0,
+            env: env.clone(),
+            ..Birth::default()
+        };
+        let mut machine = Machine::new(self, birth)?;
+        let mut reply = Reply::Resume;
+        loop {
+            let since = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let at_us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+            reply = match machine.resume(Answer { at_us, reply }).call {
+                Call::Pause { computed_us } if computed_us > LOAD_US => {
+                    return Err(LoadError::Endless);
+                }
+                Call::Pause { .. } => Reply::Resume,
+                Call::Sleep { .. } => Reply::Woken,
+                Call::Now => Reply::Now,
+                Call::Ended(Ended::Failed(failure)) => return Err(LoadError::Throws(failure)),
+                Call::Ended(Ended::Returned(json)) => {
+                    return Ok(json
+                        .and_then(|json| serde_json::from_str(&json).ok())
+                        .unwrap_or_default());
+                }
+                Call::Ended(Ended::Terminated) | Call::Iterate | Call::Http(_) => Reply::Terminate,
+            };
+        }
+    }
+}
+
+fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
+    if refusals.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::Refused(refusals))
+    }
+}
+
+/// Reads the entry and all that it imports; refuses what is not supported, in all of them at once.
+fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadError> {
+    let mut modules = BTreeMap::new();
+    let mut refusals = Vec::new();
+    let mut wanted = VecDeque::from([(entry.to_string(), "is the script".to_string())]);
+    while let Some((name, wanted_by)) = wanted.pop_front() {
+        if modules.contains_key(&name) {
+            continue;
+        }
+        let path = folder.join(&name);
+        let source = std::fs::read_to_string(&path).map_err(|reason| LoadError::Read {
+            path,
+            wanted_by,
+            reason,
+        })?;
+        let source = source
+            .strip_prefix('\u{feff}')
+            .map(str::to_string)
+            .unwrap_or(source);
+        let looked = refuse::module(&name, &source);
+        refusals.extend(looked.refusals);
+        wanted.extend(
+            looked
+                .imports
+                .into_iter()
+                .map(|(module, at)| (module, format!("{at} imports"))),
+        );
+        modules.insert(name, source);
+    }
+    // A syntax error is what to see first; what follows from it is confusing.
+    if !refusals.is_empty() {
+        compile_alone(&modules)?;
+    }
+    refused(refusals)?;
+    Ok(modules)
+}
+
+/// Name of the module that `name` means in the module `base`.
+pub(crate) fn resolve(base: &str, name: &str) -> Result<String, String> {
+    let name = name.strip_prefix("file://").unwrap_or(name);
+    if base.is_empty()
+        || name == "k6"
+        || name.starts_with("k6/")
+        || name == PRELUDE
+        || name.starts_with('/')
+    {
+        return Ok(name.into());
+    }
+    if name.starts_with("./") || name.starts_with("../") {
+        return Ok(join(base, name));
+    }
+    Err(format!(
+        "'{name}' is neither a module of k6 nor a local file: a local file begins with ./ or ../"
+    ))
+}
+
+/// A path relative to the folder of a module.
+fn join(module: &str, path: &str) -> String {
+    if path.starts_with('/') {
+        return path.into();
+    }
+    let folder = module.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let absolute = folder.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            other => parts.push(other),
+        }
+    }
+    let mut joined = String::new();
+    if absolute {
+        joined.push('/');
+    }
+    let _ = write!(joined, "{}", parts.join("/"));
+    joined
+}
+
+/// Compiles modules as they are imported, and keeps their bytecode.
+struct Sources {
+    modules: BTreeMap<String, String>,
+    compiled: Rc<RefCell<BTreeMap<String, Vec<u8>>>>,
+}
+
+impl Loader for Sources {
+    fn load<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        _: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<Module<'js>> {
+        if let Some(module) = api::declare(ctx, name) {
+            return module;
+        }
+        let Some(source) = self.modules.get(name) else {
+            return Err(rquickjs::Error::new_loading_message(
+                name,
+                "there is no such module",
+            ));
+        };
+        declare(ctx, name, source, &self.compiled)
+    }
+}
+
+fn declare<'js>(
+    ctx: &Ctx<'js>,
+    name: &str,
+    source: &str,
+    compiled: &RefCell<BTreeMap<String, Vec<u8>>>,
+) -> rquickjs::Result<Module<'js>> {
+    let module = Module::declare(ctx.clone(), name, source)?;
+    let options = WriteOptions {
+        strip_source: true,
+        ..WriteOptions::default()
+    };
+    compiled
+        .borrow_mut()
+        .insert(name.into(), module.write(options)?);
+    Ok(module)
+}
+
+fn compile(bundle: &Bundle) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
+    let compiled: Rc<RefCell<BTreeMap<String, Vec<u8>>>> = Rc::default();
+    let sources = Sources {
+        modules: bundle.modules.clone(),
+        compiled: compiled.clone(),
+    };
+    with_compiler(Names, sources, |ctx| {
+        declare(ctx, PRELUDE, PRELUDE_SOURCE, &compiled)?;
+        let entry = bundle.modules.get(&bundle.entry).map_or("", String::as_str);
+        declare(ctx, &bundle.entry, entry, &compiled).map(drop)
+    })?;
+    Ok(compiled.take())
+}
+
+/// Takes every import for an empty module.
+struct Anything;
+
+impl Resolver for Anything {
+    fn resolve<'js>(
+        &mut self,
+        _: &Ctx<'js>,
+        _: &str,
+        name: &str,
+        _: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<String> {
+        Ok(format!("imported {name}"))
+    }
+}
+
+impl Loader for Anything {
+    fn load<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        _: Option<ImportAttributes<'js>>,
+    ) -> rquickjs::Result<Module<'js>> {
+        Module::declare(ctx.clone(), name, "")
+    }
+}
+
+/// Compiles each module by itself, for its syntax only.
+fn compile_alone(modules: &BTreeMap<String, String>) -> Result<(), LoadError> {
+    for (name, source) in modules
+        .iter()
+        .filter(|(name, _)| !refuse::is_typescript(name))
+    {
+        with_compiler(Anything, Anything, |ctx| {
+            Module::declare(ctx.clone(), name.as_str(), source.as_str()).map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+fn with_compiler(
+    names: impl Resolver + 'static,
+    loader: impl Loader + 'static,
+    work: impl FnOnce(&Ctx<'_>) -> rquickjs::Result<()>,
+) -> Result<(), LoadError> {
+    let internal = |error: rquickjs::Error| LoadError::Syntax {
+        at: "the compiler".into(),
+        message: error.to_string(),
+    };
+    let runtime = Runtime::new().map_err(internal)?;
+    runtime.set_loader(names, loader);
+    let context = Context::full(&runtime).map_err(internal)?;
+    context.with(|ctx| {
+        work(&ctx).map_err(|error| {
+            if !error.is_exception() {
+                return internal(error);
+            }
+            let (message, stack) = core::describe(&ctx.catch());
+            LoadError::Syntax {
+                at: core::place(&stack),
+                message,
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_modules() {
+        for (base, name, expected) in [
+            ("main.js", "./lib/a.js", "lib/a.js"),
+            ("lib/a.js", "./b.js", "lib/b.js"),
+            ("lib/a.js", "../b.js", "b.js"),
+            ("main.js", "../x/../b.js", "../b.js"),
+            ("../a.js", "../b.js", "../../b.js"),
+            ("/abs/a.js", "./b.js", "/abs/b.js"),
+            ("main.js", "k6/http", "k6/http"),
+        ] {
+            assert_eq!(resolve(base, name).as_deref(), Ok(expected));
+        }
+        assert!(resolve("main.js", "lodash").unwrap_err().contains("./"));
+    }
+}

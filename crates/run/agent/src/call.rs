@@ -1,0 +1,153 @@
+//! Carrying out the HTTP calls of a machine.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use cohort_model::{InstanceId, ThreadId};
+use cohort_scenario::{Outcome, Request, Timings};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::agent::Agent;
+use crate::endpoint::endpoint;
+use crate::http::{Connections, Exchanged, Failure, Going, Target};
+use crate::journal::JournalFile;
+use crate::protocol::Address;
+use crate::telemetry::{Called, EndpointNumber};
+
+/// Who calls: what is the same for all requests of one call.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) agent: Rc<Agent>,
+    pub(crate) thread: ThreadId,
+    pub(crate) scenario: Rc<str>,
+    pub(crate) connections: Rc<Connections>,
+    /// Where intents are recorded.
+    pub(crate) journal: Rc<RefCell<Option<JournalFile>>>,
+    /// Endpoint of the last request: checks that follow belong to it.
+    pub(crate) last_endpoint: Rc<Cell<Option<EndpointNumber>>>,
+}
+
+/// The instance of a call.
+#[derive(Clone)]
+pub(crate) struct To {
+    pub(crate) instance: InstanceId,
+    pub(crate) address: Option<Rc<Address>>,
+}
+
+/// Whether any of the requests goes to the thread's instance.
+pub(crate) fn needs_instance(agent: &Agent, requests: &[Request]) -> bool {
+    requests
+        .iter()
+        .any(|request| matches!(agent.resolve(&request.url), Ok(Target::Instance { .. })))
+}
+
+/// Sends all requests and gives their outcomes in order. `failed` are requests that may have been
+/// sent by an agent that died; they are not sent again.
+pub(crate) async fn call(
+    caller: Caller,
+    to: To,
+    requests: Rc<Vec<Request>>,
+    failed: Vec<u32>,
+) -> Vec<Outcome> {
+    if requests.len() == 1 {
+        let outcome = one(&caller, &to, &requests[0], 0, &failed).await;
+        return vec![outcome];
+    }
+    let limits = caller.agent.client.settings.batch;
+    let total = Rc::new(Semaphore::new(limits.total.max(1) as usize));
+    let mut hosts: HashMap<String, Rc<Semaphore>> = HashMap::new();
+    let mut running = JoinSet::new();
+    for (place, request) in requests.iter().enumerate() {
+        let host = hosts
+            .entry(host_of(&request.url).to_owned())
+            .or_insert_with(|| Rc::new(Semaphore::new(limits.per_host.max(1) as usize)));
+        let (host, total) = (Rc::clone(host), Rc::clone(&total));
+        let (caller, to, failed) = (caller.clone(), to.clone(), failed.clone());
+        let requests = Rc::clone(&requests);
+        running.spawn_local(async move {
+            // A semaphore that nobody closes is never an error.
+            let _host = host.acquire().await;
+            let _total = total.acquire().await;
+            let outcome = one(&caller, &to, &requests[place], place as u32, &failed).await;
+            (place, outcome)
+        });
+    }
+    let mut outcomes: Vec<Option<Outcome>> = requests.iter().map(|_| None).collect();
+    while let Some(joined) = running.join_next().await {
+        match joined {
+            Ok((place, outcome)) => outcomes[place] = Some(outcome),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    outcomes.into_iter().flatten().collect()
+}
+
+fn host_of(url: &str) -> &str {
+    let after = url.split_once("://").map_or(url, |(_, after)| after);
+    after.split(['/', '?', '#']).next().unwrap_or(after)
+}
+
+async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[u32]) -> Outcome {
+    if failed.contains(&place) {
+        return Err(refusal(&Failure::agent_died()));
+    }
+    let agent = &caller.agent;
+    let (address, path, origin) = match agent.resolve(&request.url) {
+        Ok(Target::Instance { path, origin }) => match &to.address {
+            Some(address) => (Rc::clone(address), path, Some(origin)),
+            None => return Err(refusal(&Failure::refused("the instance is down"))),
+        },
+        Ok(Target::Other { address, path }) => (Rc::new(address), path, None),
+        Err(failure) => return Err(refusal(&failure)),
+    };
+    if let Some(journal) = &mut *caller.journal.borrow_mut()
+        && let Err(error) = journal.intent(place)
+    {
+        return Err(refusal(&Failure::refused(error.to_string())));
+    }
+    let began = agent.clock.now();
+    let going = Going {
+        request,
+        address: &address,
+        path: &path,
+        script_origin: origin.as_deref(),
+    };
+    let exchanged = agent.client.exchange(&caller.connections, going).await;
+    let mut telemetry = agent.telemetry.borrow_mut();
+    telemetry.requests += 1;
+    let now = agent.clock.now();
+    telemetry
+        .metrics
+        .request(request, &exchanged, &caller.scenario, now);
+    if origin.is_some() {
+        let name = match request.named {
+            true => telemetry.windows.number(&request.name),
+            false => {
+                let name = endpoint(&request.method, path.as_str());
+                telemetry.windows.number(&name)
+            }
+        };
+        caller.last_endpoint.set(Some(name));
+        telemetry.windows.called(&Called {
+            thread: caller.thread,
+            instance: to.instance,
+            endpoint: name,
+            began,
+            request,
+            exchanged: &exchanged,
+        });
+    }
+    let Exchanged { outcome, .. } = exchanged;
+    outcome
+}
+
+/// For the script, of a request that was not sent.
+fn refusal(failure: &Failure) -> cohort_scenario::TransportError {
+    cohort_scenario::TransportError {
+        code: failure.code,
+        message: failure.message.clone(),
+        timings: Timings::default(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The name of an endpoint: method and path, with what varies from call to call left out.
+
+/// Shortest segment of mixed letters and digits that is taken for a token.
+const TOKEN_CHARS_MIN: usize = 16;
+/// Shortest segment of hexadecimal digits, with a decimal one among them, that is taken for an id.
+const HEX_CHARS_MIN: usize = 8;
+/// Longest name; what is longer is cut.
+const NAME_BYTES_MAX: usize = 160;
+
+/// `GET /items/{}`: numbers, UUIDs, hexadecimal ids and long tokens of the path become `{}`.
+///
+/// ```
+/// assert_eq!(cohort_agent::endpoint("GET", "/items/17/reviews?page=2"), "GET /items/{}/reviews");
+/// ```
+#[must_use]
+pub fn endpoint(method: &str, path_and_query: &str) -> String {
+    let path = path_and_query.split(['?', '#']).next().unwrap_or("/");
+    let mut name = String::with_capacity(method.len() + path.len() + 1);
+    name.push_str(method);
+    name.push(' ');
+    if path.is_empty() {
+        name.push('/');
+    }
+    for (place, segment) in path.split('/').enumerate() {
+        if place > 0 {
+            name.push('/');
+        }
+        if varies(segment) {
+            name.push_str("{}");
+        } else {
+            name.push_str(segment);
+        }
+    }
+    if name.len() > NAME_BYTES_MAX {
+        let cut = (0..=NAME_BYTES_MAX)
+            .rev()
+            .find(|at| name.is_char_boundary(*at));
+        name.truncate(cut.unwrap_or(0));
+        name.push_str("...");
+    }
+    name
+}
+
+fn varies(segment: &str) -> bool {
+    let bytes = segment.as_bytes();
+    let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 {
+        return false;
+    }
+    let number = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b','));
+    if number {
+        return true;
+    }
+    let hex = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    if hex && bytes.len() >= HEX_CHARS_MIN {
+        return true;
+    }
+    let token = bytes.iter().all(|byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=' | b'~' | b'%' | b'.')
+    });
+    let mixed =
+        bytes.iter().any(u8::is_ascii_uppercase) && bytes.iter().any(u8::is_ascii_lowercase);
+    token && bytes.len() >= TOKEN_CHARS_MIN && (mixed || digits * 8 >= bytes.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::endpoint;
+
+    #[test]
+    fn what_varies_is_left_out() {
+        for (path, name) in [
+            ("", "GET /"),
+            ("/", "GET /"),
+            ("/items", "GET /items"),
+            ("/items/17", "GET /items/{}"),
+            ("/items/17/", "GET /items/{}/"),
+            (
+                "/v1/users/3fa85f64-5717-4562-b3fc-2c963f66afa6",
+                "GET /v1/users/{}",
+            ),
+            ("/blob/9f86d081884c7d65", "GET /blob/{}"),
+            ("/s/eyJhbGciOiJIUzI1NiJ9", "GET /s/{}"),
+            ("/orders/2026-11-26", "GET /orders/{}"),
+            ("/css/bootstrap-5.min.css", "GET /css/bootstrap-5.min.css"),
+            (
+                "/checkout/confirmation-page",
+                "GET /checkout/confirmation-page",
+            ),
+            ("/search?q=17", "GET /search"),
+        ] {
+            assert_eq!(endpoint("GET", path), name, "{path}");
+        }
+        assert!(endpoint("GET", &format!("/{}", "ä".repeat(400))).len() < 170);
+    }
+}

@@ -1,0 +1,271 @@
+//! What was called on each instance: one window about every second.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cohort_model::{At, InstanceId, ThreadId};
+use cohort_scenario::Request;
+
+use super::histogram::Counted;
+use crate::http::Exchanged;
+use crate::protocol::{BrokenCall, EndpointWindow, SlowCall, ThreadCalls, TransportError, Window};
+
+/// Endpoints of one campaign that are told apart; further ones count as one.
+const ENDPOINTS_MAX: usize = 2_000;
+/// Requests without an answer that are shown between two messages.
+const BROKEN_MAX: usize = 64;
+/// Names of failed checks that are told apart in one endpoint and window.
+const CHECK_NAMES_MAX: usize = 50;
+/// Bytes of a body that are kept as evidence.
+const BODY_BYTES: usize = 1 << 10;
+/// What stands for all endpoints beyond the bound.
+const OTHERS: &str = "(other endpoints)";
+
+/// The number of an endpoint's name.
+pub(crate) type EndpointNumber = u32;
+
+/// One request that ended.
+#[derive(Debug)]
+pub(crate) struct Called<'r> {
+    pub(crate) thread: ThreadId,
+    pub(crate) instance: InstanceId,
+    pub(crate) endpoint: EndpointNumber,
+    pub(crate) began: At,
+    pub(crate) request: &'r Request,
+    pub(crate) exchanged: &'r Exchanged,
+}
+
+#[derive(Debug)]
+struct Cell {
+    calls: u64,
+    status: [u64; 5],
+    errors: BTreeMap<TransportError, u64>,
+    sent: u64,
+    received: u64,
+    latency: Counted,
+    failed_checks: BTreeMap<String, u64>,
+    slowest: Option<SlowCall>,
+}
+
+impl Default for Cell {
+    fn default() -> Cell {
+        Cell {
+            calls: 0,
+            status: [0; 5],
+            errors: BTreeMap::new(),
+            sent: 0,
+            received: 0,
+            latency: Counted::new(2),
+            failed_checks: BTreeMap::new(),
+            slowest: None,
+        }
+    }
+}
+
+/// How an instance's threads stand when a window ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) threads: u32,
+    pub(crate) in_flight: u32,
+    pub(crate) oldest_us: u64,
+}
+
+/// The windows that are being filled.
+#[derive(Debug, Default)]
+pub(crate) struct Windows {
+    names: Vec<String>,
+    numbers: HashMap<String, EndpointNumber>,
+    cells: BTreeMap<(InstanceId, EndpointNumber), Cell>,
+    threads: BTreeMap<ThreadId, BTreeMap<EndpointNumber, u64>>,
+    from: At,
+    broken: Vec<BrokenCall>,
+    more_broken: u64,
+}
+
+impl Windows {
+    /// The number of a name.
+    pub(crate) fn number(&mut self, name: &str) -> EndpointNumber {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let name = if self.names.len() < ENDPOINTS_MAX {
+            name
+        } else {
+            OTHERS
+        };
+        let next = self.names.len() as EndpointNumber;
+        let number = *self.numbers.entry(name.to_owned()).or_insert(next);
+        if number == next {
+            self.names.push(name.to_owned());
+        }
+        number
+    }
+
+    /// Counts a request that ended.
+    pub(crate) fn called(&mut self, called: &Called<'_>) {
+        let exchanged = called.exchanged;
+        let cell = self
+            .cells
+            .entry((called.instance, called.endpoint))
+            .or_default();
+        cell.calls += 1;
+        let of_thread = self.threads.entry(called.thread).or_default();
+        *of_thread.entry(called.endpoint).or_default() += 1;
+        cell.sent += exchanged.sent;
+        cell.received += exchanged.received;
+        match (&exchanged.outcome, exchanged.failed) {
+            (Ok(response), _) => {
+                let class = usize::from(response.status / 100).clamp(1, 5) - 1;
+                cell.status[class] += 1;
+                let latency_us = response.timings.duration_us();
+                cell.latency.record(latency_us as f64);
+                let slower = cell
+                    .slowest
+                    .as_ref()
+                    .is_none_or(|slowest| slowest.latency_us < latency_us);
+                if slower {
+                    let name = &self.names[called.endpoint as usize];
+                    cell.slowest = Some(slow(called, name, response.status, latency_us));
+                }
+            }
+            (Err(error), kind) => {
+                let kind = kind.unwrap_or(TransportError::Other);
+                *cell.errors.entry(kind).or_default() += 1;
+                if exchanged.sent > 0 {
+                    self.broken(called, kind, &error.message, error.timings.duration_us());
+                }
+            }
+        }
+    }
+
+    fn broken(
+        &mut self,
+        called: &Called<'_>,
+        error: TransportError,
+        message: &str,
+        waited_us: u64,
+    ) {
+        if self.broken.len() >= BROKEN_MAX {
+            self.more_broken += 1;
+            return;
+        }
+        self.broken.push(BrokenCall {
+            at: called.began,
+            thread: called.thread,
+            instance: called.instance,
+            endpoint: self.names[called.endpoint as usize].clone(),
+            method: called.request.method.clone(),
+            url: called.request.url.clone(),
+            body: prefix(&called.request.body),
+            error,
+            message: message.to_owned(),
+            waited_us,
+        });
+    }
+
+    /// Counts a check that did not hold after a request of this endpoint.
+    pub(crate) fn check_failed(
+        &mut self,
+        instance: InstanceId,
+        endpoint: EndpointNumber,
+        name: &str,
+    ) {
+        let checks = &mut self
+            .cells
+            .entry((instance, endpoint))
+            .or_default()
+            .failed_checks;
+        if let Some(count) = checks.get_mut(name) {
+            *count += 1;
+        } else if checks.len() < CHECK_NAMES_MAX {
+            checks.insert(name.to_owned(), 1);
+        }
+    }
+
+    /// What was counted since the last time, one window for each instance in `standing`.
+    pub(crate) fn take(
+        &mut self,
+        to: At,
+        standing: &BTreeMap<InstanceId, Standing>,
+    ) -> (Vec<Window>, Vec<SlowCall>) {
+        let from = std::mem::replace(&mut self.from, to);
+        let window = |instance: InstanceId, standing: Standing| Window {
+            instance,
+            from,
+            to,
+            threads: standing.threads,
+            in_flight: standing.in_flight,
+            oldest_us: standing.oldest_us,
+            endpoints: Vec::new(),
+        };
+        let mut windows: BTreeMap<InstanceId, Window> = standing
+            .iter()
+            .map(|(instance, standing)| (*instance, window(*instance, *standing)))
+            .collect();
+        let mut slow = Vec::new();
+        // A cell that was not used for one window goes; most are used in the next as well.
+        self.cells.retain(|(instance, number), cell| {
+            if cell.calls == 0 && cell.failed_checks.is_empty() {
+                return false;
+            }
+            slow.extend(cell.slowest.take());
+            windows
+                .entry(*instance)
+                .or_insert_with(|| window(*instance, Standing::default()))
+                .endpoints
+                .push(take_cell(cell, &self.names[*number as usize]));
+            true
+        });
+        (windows.into_values().collect(), slow)
+    }
+
+    /// What each thread called since the last time.
+    pub(crate) fn take_threads(&mut self) -> ThreadCalls {
+        let threads = std::mem::take(&mut self.threads).into_iter();
+        ThreadCalls {
+            endpoints: self.names.clone(),
+            threads: threads
+                .map(|(thread, calls)| (thread, calls.into_iter().collect()))
+                .collect(),
+        }
+    }
+
+    /// Requests without an answer since the last time, and how many more there were.
+    pub(crate) fn take_broken(&mut self) -> (Vec<BrokenCall>, u64) {
+        (
+            std::mem::take(&mut self.broken),
+            std::mem::take(&mut self.more_broken),
+        )
+    }
+}
+
+fn take_cell(cell: &mut Cell, name: &str) -> EndpointWindow {
+    EndpointWindow {
+        endpoint: name.to_owned(),
+        calls: std::mem::take(&mut cell.calls),
+        status: std::mem::take(&mut cell.status),
+        errors: std::mem::take(&mut cell.errors).into_iter().collect(),
+        sent: std::mem::take(&mut cell.sent),
+        received: std::mem::take(&mut cell.received),
+        latency: cell.latency.take(),
+        failed_checks: std::mem::take(&mut cell.failed_checks)
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn slow(called: &Called<'_>, endpoint: &str, status: u16, latency_us: u64) -> SlowCall {
+    SlowCall {
+        at: called.began,
+        thread: called.thread,
+        instance: called.instance,
+        endpoint: endpoint.to_owned(),
+        url: called.request.url.clone(),
+        body: prefix(&called.request.body),
+        status,
+        latency_us,
+    }
+}
+
+fn prefix(body: &[u8]) -> Vec<u8> {
+    body[..body.len().min(BODY_BYTES)].to_vec()
+}

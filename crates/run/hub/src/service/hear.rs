@@ -1,0 +1,283 @@
+//! What agents and instances say.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use cohort_agent::protocol::{FromAgent, OneShot, OneShotAnswer, ThreadCalls, ToAgent};
+use cohort_handoff::AgentId;
+use cohort_model::{EndpointId, Exit, InstanceId, ServiceSeen, Share, ThreadId};
+use cohort_service::What;
+
+use super::event::Event;
+use super::shell::{Hub, Phase};
+
+/// Agents that die one after the other before the campaign is given up.
+const AGENT_DEATHS_MAX: u32 = 20;
+
+/// Threads of one agent of which it is told what each called, at most.
+const THREADS_TOLD_MAX: usize = 500;
+
+impl Hub {
+    pub(crate) fn happen(&mut self, event: Event) {
+        match event {
+            Event::Agent(agent, message) => self.agent_said(AgentId(agent), *message),
+            Event::AgentGone(agent, why) => self.agent_gone(AgentId(agent), &why),
+            Event::Instance(event) => self.instance_said(event),
+            Event::Closed(instance, left) => self.closed(instance, left),
+            Event::ShareSet(instance, share) => self.share_set(instance, share),
+            Event::Samples(batch) => self.seen.push(ServiceSeen::Sampled(*batch)),
+            Event::Stop => self.stop(),
+        }
+    }
+
+    pub(crate) fn closed(&mut self, instance: InstanceId, left: Vec<String>) {
+        self.left.extend(left);
+        self.tell(ServiceSeen::InstanceExited {
+            instance,
+            exit: Exit::Asked,
+            lived_us: 0,
+            last_lines: Vec::new(),
+            calls: Vec::new(),
+            again: false,
+        });
+    }
+
+    fn share_set(&mut self, instance: InstanceId, share: Share) {
+        self.tell(ServiceSeen::ShareSet { instance, share });
+    }
+
+    fn agent_said(&mut self, agent: AgentId, message: FromAgent) {
+        match message {
+            FromAgent::Loaded | FromAgent::Finished => {}
+            FromAgent::LoadFailed { message } => self.break_off(message),
+            FromAgent::Side(report) => {
+                let came = self.threads.hear(agent, *report);
+                self.came(came);
+            }
+            FromAgent::Iterated(all) => {
+                for one in all {
+                    self.measured.iterations += u64::from(one.done);
+                    self.measured.failed_iterations += u64::from(one.failed);
+                    self.timetable.iterated(&one);
+                }
+            }
+            FromAgent::DroppedIterations { scenario, count } => {
+                self.measured.dropped_iterations += count;
+                self.timetable.dropped(&scenario, count);
+            }
+            // The orchestrator knows that its instance is down, and moves it.
+            FromAgent::Stranded { .. } => {}
+            FromAgent::Ended { why, .. } => self.timetable.ending(&why),
+            FromAgent::Unmovable { thread, .. } => {
+                let came = self.threads.unmovable(thread);
+                self.came(came);
+            }
+            FromAgent::Abort { message, .. } => self.abort(message),
+            FromAgent::Windows(windows) => self.tally.add(agent.0, &windows),
+            FromAgent::ThreadCalls(calls) => self.threads_called(&calls),
+            FromAgent::Metrics(deltas) => self.timetable.measure(&deltas),
+            FromAgent::Checks(checks) => self.measured.add_checks(&checks),
+            FromAgent::Log { lines, .. } => self.measured.add_log(&lines),
+            FromAgent::Broken { calls, .. } => self.tally.add_broken(&calls),
+            FromAgent::Slow(calls) => self.tally.add_slow(&calls),
+            FromAgent::OneShotDone(answer) => self.one_shot_done(*answer),
+            FromAgent::Cost(cost) => self.measured.add_cost(agent.0, cost),
+        }
+    }
+
+    /// The script ends the campaign: as k6 does, every iteration is cut off.
+    pub(crate) fn abort(&mut self, message: String) {
+        if self.measured.aborted.is_none() {
+            self.measured.aborted = Some(message);
+            self.timetable.abort(0);
+            for thread in self.threads.ids() {
+                self.stop_thread(thread, 0);
+            }
+        }
+    }
+
+    /// Nothing can go on.
+    pub(crate) fn break_off(&mut self, why: String) {
+        if self.broken.is_none() {
+            self.broken = Some(why);
+            self.phase = Phase::Closing;
+            self.tell(ServiceSeen::Interrupted);
+        }
+    }
+
+    /// Areas are learned from which endpoints the same threads call; some threads tell as much as all.
+    fn threads_called(&mut self, calls: &ThreadCalls) {
+        let every = calls.threads.len().div_ceil(THREADS_TOLD_MAX).max(1);
+        let told = calls.threads.iter().step_by(every);
+        let ids: Vec<EndpointId> = calls
+            .endpoints
+            .iter()
+            .map(|name| self.tally.endpoint(name))
+            .collect();
+        let threads = told.map(|(thread, calls)| {
+            let calls = calls
+                .iter()
+                .filter_map(|(place, count)| Some((*ids.get(*place as usize)?, *count)));
+            (*thread, calls.collect())
+        });
+        let threads: Vec<_> = threads.collect();
+        if !threads.is_empty() {
+            self.seen.push(ServiceSeen::ThreadsCalled { threads });
+        }
+    }
+
+    fn one_shot_done(&mut self, answer: OneShotAnswer) {
+        match (answer.what, answer.result) {
+            (OneShot::Setup, Ok(data)) if self.phase == Phase::SettingUp => {
+                self.setup_data = Some(data);
+                self.begin_schedule();
+            }
+            (OneShot::Setup, Err(error)) => {
+                self.break_off(format!("setup() of the script failed: {error}"))
+            }
+            (OneShot::Teardown, result) => {
+                if let Err(error) = result {
+                    self.notes
+                        .push(format!("teardown() of the script failed: {error}"));
+                }
+                if self.phase == Phase::TearingDown {
+                    self.sum_up();
+                }
+            }
+            (OneShot::HandleSummary, result) => {
+                match result {
+                    Ok(outputs) => self.write_outputs(&outputs),
+                    Err(error) => self
+                        .notes
+                        .push(format!("handleSummary() of the script failed: {error}")),
+                }
+                if self.phase == Phase::SummingUp {
+                    self.begin_closing();
+                }
+            }
+            (OneShot::Setup, Ok(_)) => {}
+        }
+    }
+
+    /// What `handleSummary()` returned: texts by the names of files, or `stdout` and `stderr`.
+    fn write_outputs(&mut self, outputs: &str) {
+        let outputs: BTreeMap<String, String> = serde_json::from_str(outputs).unwrap_or_default();
+        for (name, text) in outputs {
+            match name.as_str() {
+                "stdout" | "stderr" => self.said.push_str(&text),
+                file => {
+                    let path = self.setup.root.join(file);
+                    if let Err(error) = std::fs::write(&path, text) {
+                        self.notes
+                            .push(format!("write {}: {error}", path.display()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn agent_gone(&mut self, agent: AgentId, why: &str) {
+        let journals = journals(&self.agents.journals(agent.0));
+        self.agents.forget(agent.0);
+        if self.phase == Phase::Closing {
+            return;
+        }
+        self.agent_deaths += 1;
+        self.notes.push(format!(
+            "an agent ended unasked ({why}); its threads went on from their journals"
+        ));
+        if self.agent_deaths > AGENT_DEATHS_MAX {
+            self.break_off(format!("agents end one after the other: {why}"));
+            return;
+        }
+        match self.agents.start(&self.load) {
+            Ok(next) => {
+                for slot in &mut self.slots {
+                    if *slot == agent {
+                        *slot = AgentId(next);
+                    }
+                }
+                self.inform(AgentId(next));
+            }
+            Err(error) => return self.break_off(crate::ground::chain(&error)),
+        }
+        let came = self.threads.died(agent, &journals);
+        self.came(came);
+        let running = matches!(
+            self.phase,
+            Phase::SettingUp | Phase::TearingDown | Phase::SummingUp
+        );
+        if running {
+            self.break_off(format!(
+                "an agent ended while setup(), teardown() or handleSummary() ran: {why}"
+            ));
+        }
+    }
+
+    /// Tells a new agent what the others know.
+    fn inform(&self, agent: AgentId) {
+        for (id, place) in &self.places {
+            let order = ToAgent::Instance {
+                instance: *id,
+                address: place.address(),
+            };
+            self.agents.tell(agent.0, order);
+        }
+        for order in self.timetable.scenarios() {
+            self.agents.tell(agent.0, order);
+        }
+    }
+
+    fn instance_said(&mut self, event: cohort_service::Event) {
+        let instance = event.instance;
+        if !self.places.contains_key(&instance) {
+            // It is being closed, and its end is told when nothing is left of it.
+            return;
+        }
+        let Some(seen) = event.seen() else {
+            self.to_watch.push(instance);
+            return;
+        };
+        match event.what {
+            What::Ready { address, .. } => {
+                if let Some(place) = self.places.get_mut(&instance) {
+                    place.ready(address);
+                }
+                self.heard_from(instance, address.ip());
+                self.agents.tell_all(&ToAgent::Instance {
+                    instance,
+                    address: self.places.get(&instance).and_then(|place| place.address()),
+                });
+                self.tell(seen);
+            }
+            What::NeverReady { .. } | What::GivenUp { .. } => {
+                self.set_down(instance);
+                if let Some(place) = self.places.get_mut(&instance) {
+                    place.failed();
+                }
+                self.tell(seen);
+            }
+            What::Exited { ref exit, .. } => {
+                self.set_down(instance);
+                if *exit == Exit::Asked {
+                    self.tell(seen);
+                } else {
+                    self.exits.push((Instant::now(), seen));
+                }
+            }
+            What::Exceptions(_) => self.seen.push(seen),
+            What::Started { .. } => {}
+        }
+    }
+}
+
+/// The journals of a dead agent: each thread's file, and how many answers it holds.
+fn journals(directory: &Path) -> BTreeMap<ThreadId, (PathBuf, u64)> {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let read = |file: std::fs::DirEntry| {
+        let survey = cohort_agent::journal::survey(&file.path()).ok()?;
+        Some((survey.thread, (file.path(), survey.answers)))
+    };
+    files.filter_map(read).collect()
+}

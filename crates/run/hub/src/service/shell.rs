@@ -1,0 +1,427 @@
+//! The loop of a service's campaign.
+//!
+//! ```text
+//!   opening --all instances answer or failed--> setup --> running --schedule is done--> teardown --> closing
+//!      |                                          |          |                                          |
+//!      +------------ stopped, or nothing answers -+----------+------------------------------------------+--> over
+//! ```
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use cohort_agent::protocol::{Load, OneShot, ToAgent};
+use cohort_handoff::AgentId;
+use cohort_model::{
+    At, CampaignEnd, Ending, InstanceId, Record, ServiceDecision, ServiceSeen, ThreadId,
+};
+use cohort_orchestrator::service::Conductor;
+use cohort_otlp::Receiver as OtlpReceiver;
+use cohort_scenario::{Birth, Role};
+use cohort_service::Instances;
+use cohort_store::Campaign;
+use cohort_telemetry::Collector;
+use cohort_telemetry::calls::Tracepoint;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::MissedTickBehavior;
+
+use super::ServiceSetup;
+use super::agents::Agents;
+use super::begin::{self, Prepared};
+use super::event::{Event, Events};
+use super::metrics::Measured;
+use super::place::Place;
+use super::plan::Timetable;
+use super::tally::Tally;
+use super::threads::{Came, Threads};
+use crate::ledger::Ledger;
+use crate::shell::FACE_INTERVAL;
+use crate::{Error, Outcome};
+
+/// Length of a window of what is called.
+const WINDOW: Duration = Duration::from_secs(1);
+/// What is not urgent waits so long for more of its kind, so that the log has fewer and larger steps.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Between looks at the schedule.
+const SCHEDULE_INTERVAL: Duration = Duration::from_millis(20);
+/// An exit is told when the calls that it broke had so long to be reported.
+const EVIDENCE_WAIT: Duration = Duration::from_millis(150);
+/// What was not answered between hub and agents is said again after this.
+const REPEAT: Duration = Duration::from_millis(500);
+/// How long threads may take over their end when the user stops the campaign, microseconds.
+const STOP_GRACE_US: u64 = 1_000_000;
+/// How long the hub then waits for them.
+const STOP_WAIT: Duration = Duration::from_secs(3);
+
+/// Where the campaign is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Instances are started.
+    Opening,
+    /// `setup()` runs.
+    SettingUp,
+    /// Threads run.
+    Running,
+    /// `teardown()` runs.
+    TearingDown,
+    /// `handleSummary()` runs.
+    SummingUp,
+    /// Instances are closed.
+    Closing,
+}
+
+/// Everything the loop works on.
+pub(crate) struct Hub {
+    pub(crate) setup: ServiceSetup,
+    pub(crate) prepared: Prepared,
+    pub(crate) campaign: Campaign,
+    pub(crate) ledger: Ledger,
+    pub(crate) epoch: Instant,
+    pub(crate) events: Events,
+    pub(crate) ground: Instances,
+    pub(crate) places: BTreeMap<InstanceId, Place>,
+    pub(crate) agents: Agents,
+    /// Which agent drives the threads of which instances: those whose number leaves this rest.
+    pub(crate) slots: Vec<AgentId>,
+    pub(crate) load: Load,
+    pub(crate) threads: Threads,
+    pub(crate) tally: Tally,
+    pub(crate) measured: Measured,
+    pub(crate) timetable: Timetable,
+    pub(crate) collector: Option<Collector>,
+    pub(crate) otlp: Option<OtlpReceiver>,
+    pub(crate) seen: Vec<ServiceSeen>,
+    pub(crate) urgent: bool,
+    pub(crate) phase: Phase,
+    /// What `setup()` returned, as JSON.
+    pub(crate) setup_data: Option<String>,
+    /// Exits that wait for evidence.
+    pub(crate) exits: Vec<(Instant, ServiceSeen)>,
+    pub(crate) stopping: Option<Instant>,
+    pub(crate) stopped: Option<String>,
+    pub(crate) broken: Option<String>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) said: String,
+    pub(crate) window_began: Instant,
+    pub(crate) stepped: Instant,
+    pub(crate) tracepoint: Option<Tracepoint>,
+    /// CPUs that this process may run on.
+    pub(crate) cpus: Vec<u32>,
+    /// What could not be removed of instances, in words.
+    pub(crate) left: Vec<String>,
+    pub(crate) agent_deaths: u32,
+    /// Instances whose server was just started: they are read anew.
+    pub(crate) to_watch: Vec<InstanceId>,
+}
+
+impl Hub {
+    pub(crate) fn now(&self) -> At {
+        begin::at(self.epoch)
+    }
+
+    /// Runs until the orchestrator says that it is over.
+    pub(crate) async fn run(&mut self, happened: &mut Receiver<Event>) -> Result<(), Error> {
+        let plan = begin::plan(&self.setup, &self.prepared, self.ground.limits_cpu());
+        self.ledger.add(Record::ServicePlanned(plan.clone()));
+        let mut conductor = Conductor::new(plan);
+        let mut faces = interval(FACE_INTERVAL);
+        let mut schedule = interval(SCHEDULE_INTERVAL);
+        let mut repeat = interval(REPEAT);
+        self.seen.push(ServiceSeen::Tick);
+        self.urgent = true;
+        while !conductor.is_finished() {
+            if self.urgent || (!self.seen.is_empty() && self.stepped.elapsed() >= PATIENCE) {
+                self.step(&mut conductor).await?;
+                continue;
+            }
+            tokio::select! {
+                event = happened.recv() => {
+                    self.happen(event.unwrap_or(Event::Stop));
+                    while let Ok(event) = happened.try_recv() {
+                        self.happen(event);
+                    }
+                    for id in std::mem::take(&mut self.to_watch) {
+                        self.watch(id).await;
+                    }
+                }
+                _ = schedule.tick() => self.beat(),
+                _ = repeat.tick() => {
+                    let came = self.threads.timeout();
+                    self.came(came);
+                }
+                _ = faces.tick() => self.ledger.tick(),
+            }
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self, conductor: &mut Conductor) -> Result<(), Error> {
+        let at = self.now();
+        self.urgent = false;
+        self.stepped = Instant::now();
+        let mut seen = self.tally.take_names();
+        seen.append(&mut self.seen);
+        let step = conductor.step(at, &seen);
+        self.ledger.add(Record::ServiceSeen { at, seen });
+        let decisions = step.decisions.clone();
+        let empty = step.findings.is_empty() && step.areas.is_empty() && step.changes.is_empty();
+        if !empty || !decisions.is_empty() {
+            self.ledger.add(Record::ServiceDecided {
+                at,
+                findings: step.findings,
+                areas: step.areas,
+                changes: step.changes,
+                decisions: step.decisions,
+            });
+        }
+        if let Err(error) = self.ledger.flush()
+            && self.broken.is_none()
+        {
+            self.broken = Some(crate::ground::chain(&error));
+            self.tell(ServiceSeen::Interrupted);
+        }
+        for ServiceDecision { command, .. } in decisions {
+            self.carry_out(command).await;
+        }
+        Ok(())
+    }
+
+    /// Something the orchestrator should know at once.
+    pub(crate) fn tell(&mut self, seen: ServiceSeen) {
+        self.seen.push(seen);
+        self.urgent = true;
+    }
+
+    /// What is due by the clock.
+    fn beat(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.window_began) >= WINDOW {
+            self.end_window(now);
+        }
+        self.tell_exits(now);
+        self.look_whether_open();
+        if self.phase == Phase::Running {
+            self.follow_schedule();
+        }
+        if let Some(since) = self.stopping
+            && (self.threads.len() == 0 || since.elapsed() >= STOP_WAIT)
+            && self.phase != Phase::Closing
+        {
+            self.phase = Phase::Closing;
+            self.tell(ServiceSeen::Interrupted);
+        }
+    }
+
+    fn end_window(&mut self, now: Instant) {
+        let span_us = now.duration_since(self.window_began).as_micros() as u64;
+        self.window_began = now;
+        let instances: Vec<InstanceId> = self.places.keys().copied().collect();
+        let mut windows = self.tally.take(self.now(), span_us, &instances);
+        for window in &mut windows {
+            if let Some(place) = self.places.get_mut(&window.instance) {
+                window.system_calls = place.system_calls();
+            }
+        }
+        self.add_spans(&mut windows);
+        self.seen.push(ServiceSeen::Loaded { windows });
+        let (iterations, failed) = self.timetable.take_iterated();
+        if iterations > 0 {
+            self.seen.push(ServiceSeen::Iterated { iterations, failed });
+        }
+        self.urgent = true;
+    }
+
+    fn tell_exits(&mut self, now: Instant) {
+        let due: Vec<ServiceSeen> = {
+            let (due, waiting) = std::mem::take(&mut self.exits)
+                .into_iter()
+                .partition(|(since, _)| now.duration_since(*since) >= EVIDENCE_WAIT);
+            self.exits = waiting;
+            let due: Vec<(Instant, ServiceSeen)> = due;
+            due.into_iter().map(|(_, seen)| seen).collect()
+        };
+        for mut seen in due {
+            if let ServiceSeen::InstanceExited {
+                instance, calls, ..
+            } = &mut seen
+            {
+                *calls = self.tally.broken_on(*instance);
+            }
+            self.tell(seen);
+        }
+    }
+
+    /// Once every instance answers or failed, the scenario can begin.
+    fn look_whether_open(&mut self) {
+        let settled = !self.places.is_empty() && self.places.values().all(Place::is_settled);
+        if self.phase != Phase::Opening || !settled || self.stopping.is_some() {
+            return;
+        }
+        let Some(first) = self.places.iter().find(|(_, place)| place.is_ready()) else {
+            return;
+        };
+        let instance = *first.0;
+        if self.prepared.exports("setup") {
+            self.phase = Phase::SettingUp;
+            self.one_shot(OneShot::Setup, Role::Setup, instance);
+        } else {
+            self.begin_schedule();
+        }
+    }
+
+    pub(crate) fn begin_schedule(&mut self) {
+        self.phase = Phase::Running;
+        self.timetable.begin(self.now());
+        for order in self.timetable.scenarios() {
+            self.agents.tell_all(&order);
+        }
+        self.follow_schedule();
+    }
+
+    /// The schedule wants nothing any more, and no thread is left.
+    pub(crate) fn schedule_done(&mut self) {
+        let ready = self.places.iter().find(|(_, place)| place.is_ready());
+        match ready.map(|(id, _)| *id) {
+            Some(instance) if self.prepared.exports("teardown") => {
+                self.phase = Phase::TearingDown;
+                self.one_shot(OneShot::Teardown, Role::Teardown, instance);
+            }
+            _ => self.sum_up(),
+        }
+    }
+
+    /// The script's own summary, when it has one; then the end.
+    pub(crate) fn sum_up(&mut self) {
+        if !self.prepared.exports("handleSummary") {
+            return self.begin_closing();
+        }
+        self.phase = Phase::SummingUp;
+        let data = self.timetable.summary_data();
+        self.one_shot(
+            OneShot::HandleSummary,
+            Role::Summary { data },
+            InstanceId(0),
+        );
+    }
+
+    pub(crate) fn begin_closing(&mut self) {
+        self.phase = Phase::Closing;
+        self.end_window(Instant::now());
+        self.tell(ServiceSeen::ScheduleDone);
+    }
+
+    pub(crate) fn one_shot(&mut self, what: OneShot, role: Role, instance: InstanceId) {
+        let agent = self.agent_for(instance);
+        let timeout_us = match what {
+            OneShot::Setup => self.prepared.options.setup_timeout_us,
+            _ => self.prepared.options.teardown_timeout_us,
+        };
+        let order = ToAgent::OneShot {
+            what,
+            instance,
+            birth: Box::new(Birth {
+                role,
+                vu: 0,
+                vu_in_instance: 0,
+                seed: self.setup.scenario.seed,
+                env: self.setup.scenario.env.clone(),
+                setup_data: self.setup_data.clone(),
+                base_url: self.prepared.base_url(),
+                tags: self.prepared.options.tags.clone(),
+                ..Birth::default()
+            }),
+            timeout_us,
+        };
+        self.agents.tell(agent.0, order);
+    }
+
+    /// The agent that drives the threads of an instance.
+    pub(crate) fn agent_for(&self, instance: InstanceId) -> AgentId {
+        self.slots[instance.index() % self.slots.len()]
+    }
+
+    /// Carries out what came of a message about threads.
+    pub(crate) fn came(&mut self, came: Came) {
+        for (agent, order) in came.send {
+            self.agents.tell(agent.0, order);
+        }
+        self.urgent |= !came.seen.is_empty();
+        self.seen.extend(came.seen);
+        for thread in came.began {
+            self.timetable.started(thread);
+        }
+        let over = came.over;
+        for thread in &over {
+            self.timetable.ended(*thread);
+        }
+        if !over.is_empty() {
+            self.tell(ServiceSeen::ThreadsEnded { threads: over });
+        }
+        for thread in came.homeless {
+            self.place_again(thread);
+        }
+    }
+
+    /// The user wants it to end: threads first, so that nothing is cut off in the middle.
+    pub(crate) fn stop(&mut self) {
+        if self.stopping.is_some() {
+            self.phase = Phase::Closing;
+            self.tell(ServiceSeen::Interrupted);
+            return;
+        }
+        self.stopping = Some(Instant::now());
+        self.stopped
+            .get_or_insert_with(|| "stopped by the user".to_owned());
+        for thread in self.threads.ids() {
+            self.stop_thread(thread, STOP_GRACE_US);
+        }
+    }
+
+    pub(crate) fn stop_thread(&mut self, thread: ThreadId, graceful_us: u64) {
+        if let Some(agent) = self.threads.agent_of(thread) {
+            self.agents.tell(
+                agent.0,
+                ToAgent::Stop {
+                    thread,
+                    graceful_us,
+                },
+            );
+        }
+    }
+
+    /// Ends everything, whatever happened.
+    pub(crate) async fn finish(mut self) -> Outcome {
+        drop(self.collector.take());
+        let ending = match (&self.broken, &self.stopped) {
+            (Some(_), _) => Ending::Broken,
+            (None, Some(_)) => Ending::Interrupted,
+            (None, None) => Ending::Complete,
+        };
+        let (metrics, thresholds) = self.timetable.totals();
+        let totals = self.measured.totals(metrics, thresholds);
+        self.ledger.add(Record::ServiceTotals(totals));
+        let end = CampaignEnd {
+            ending,
+            message: self.broken.clone().or_else(|| self.stopped.clone()),
+            suite_exit: None,
+        };
+        self.ledger.add(Record::Ended(end.clone()));
+        // A log that cannot be written has been reported as the reason of the end.
+        let _ = self.ledger.flush();
+        self.agents.end().await;
+        let mut left = self.left;
+        left.extend(self.ground.close().await);
+        Outcome {
+            campaign: self.campaign,
+            end,
+            notes: self.notes,
+            said: self.said,
+            left,
+        }
+    }
+}
+
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

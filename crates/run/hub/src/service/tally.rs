@@ -1,0 +1,286 @@
+//! What agents report, by instance and endpoint, until the orchestrator is told of it.
+
+use std::collections::BTreeMap;
+
+use cohort_agent::protocol as agent;
+use cohort_model::{At, CallSeen, EndpointId, EndpointWindow, InstanceId, LoadWindow, ServiceSeen};
+
+/// Endpoints that are told apart; calls of further ones count as the last.
+const ENDPOINTS_MAX: usize = 400;
+/// Name of the endpoint that all further ones are.
+const FURTHER: &str = "(further endpoints)";
+/// Width of a latency bucket, relative to its value.
+const BUCKET: f64 = 1.08;
+/// Calls kept of each kind for one instance and window.
+const CALLS_MAX: usize = 40;
+/// Characters kept of a request, and of a body.
+const TEXT_MAX: usize = 300;
+
+/// Collects one window of all instances.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    ids: BTreeMap<String, EndpointId>,
+    windows: BTreeMap<InstanceId, Open>,
+    /// Named since the orchestrator was told last.
+    named: Vec<ServiceSeen>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    endpoints: BTreeMap<u32, EndpointWindow>,
+    in_flight: BTreeMap<u32, u32>,
+    slowest: BTreeMap<EndpointId, CallSeen>,
+    broken: Vec<CallSeen>,
+}
+
+impl Tally {
+    /// The id of an endpoint.
+    pub(crate) fn endpoint(&mut self, name: &str) -> EndpointId {
+        if let Some(id) = self.ids.get(name) {
+            return *id;
+        }
+        let name = if self.ids.len() < ENDPOINTS_MAX {
+            name
+        } else {
+            FURTHER
+        };
+        let next = EndpointId(self.ids.len() as u32);
+        let named = &mut self.named;
+        *self.ids.entry(name.to_owned()).or_insert_with(|| {
+            named.push(ServiceSeen::EndpointNamed {
+                endpoint: next,
+                name: name.to_owned(),
+            });
+            next
+        })
+    }
+
+    /// Takes in the windows of one agent.
+    pub(crate) fn add(&mut self, who: u32, windows: &[agent::Window]) {
+        for window in windows {
+            for calls in &window.endpoints {
+                let id = self.endpoint(&calls.endpoint);
+                let open = self.windows.entry(window.instance).or_default();
+                open.endpoints
+                    .entry(id.0)
+                    .or_default()
+                    .merge(&converted(calls));
+            }
+            let open = self.windows.entry(window.instance).or_default();
+            open.in_flight.insert(who, window.in_flight);
+        }
+    }
+
+    /// The slowest calls of a window.
+    pub(crate) fn add_slow(&mut self, calls: &[agent::SlowCall]) {
+        for call in calls {
+            let endpoint = self.endpoint(&call.endpoint);
+            let method = call.endpoint.split(' ').next().unwrap_or_default();
+            let seen = CallSeen {
+                endpoint,
+                thread: call.thread,
+                request: request(method, &call.url),
+                body: text(&call.body),
+                took_us: call.latency_us,
+            };
+            let open = self.windows.entry(call.instance).or_default();
+            let slowest = open.slowest.entry(endpoint).or_insert_with(|| seen.clone());
+            if slowest.took_us < seen.took_us {
+                *slowest = seen;
+            }
+        }
+    }
+
+    /// Calls that got no answer.
+    pub(crate) fn add_broken(&mut self, calls: &[agent::BrokenCall]) {
+        for call in calls {
+            let seen = self.broken(call);
+            let open = self.windows.entry(call.instance).or_default();
+            if open.broken.len() < CALLS_MAX {
+                open.broken.push(seen);
+            }
+        }
+    }
+
+    fn broken(&mut self, call: &agent::BrokenCall) -> CallSeen {
+        CallSeen {
+            endpoint: self.endpoint(&call.endpoint),
+            thread: call.thread,
+            request: request(&call.method, &call.url),
+            body: text(&call.body),
+            took_us: call.waited_us,
+        }
+    }
+
+    /// Calls of `instance` that broke in this window so far: evidence when it crashed.
+    pub(crate) fn broken_on(&self, instance: InstanceId) -> Vec<CallSeen> {
+        self.windows
+            .get(&instance)
+            .map(|open| open.broken.clone())
+            .unwrap_or_default()
+    }
+
+    /// Endpoints named since the last call.
+    pub(crate) fn take_names(&mut self) -> Vec<ServiceSeen> {
+        std::mem::take(&mut self.named)
+    }
+
+    /// Ends the window of `span_us` for `instances`.
+    pub(crate) fn take(
+        &mut self,
+        at: At,
+        span_us: u64,
+        instances: &[InstanceId],
+    ) -> Vec<LoadWindow> {
+        let mut windows = std::mem::take(&mut self.windows);
+        let window = |instance: &InstanceId| {
+            let open = windows.remove(instance).unwrap_or_default();
+            let in_flight: u32 = open.in_flight.values().sum();
+            let mut endpoints = open.endpoints;
+            // Which endpoint they are of is not told: the busiest has most of them.
+            if let Some(busiest) = endpoints.values_mut().max_by_key(|window| window.calls) {
+                busiest.in_flight = in_flight;
+            }
+            LoadWindow {
+                instance: *instance,
+                at,
+                span_us,
+                endpoints,
+                slowest: open.slowest.into_values().collect(),
+                broken: open.broken,
+                system_calls: BTreeMap::new(),
+                spans: Vec::new(),
+            }
+        };
+        instances.iter().map(window).collect()
+    }
+}
+
+fn converted(calls: &agent::EndpointWindow) -> EndpointWindow {
+    let broken: u64 = calls.errors.iter().map(|(_, count)| count).sum();
+    let mut latency: BTreeMap<u64, u64> = BTreeMap::new();
+    for &(us, count) in &calls.latency.buckets {
+        *latency.entry(bound(us.max(1) as u64)).or_default() += count;
+    }
+    EndpointWindow {
+        calls: calls.calls.saturating_sub(broken),
+        classes: calls.status,
+        broken,
+        failed_checks: calls.failed_checks.iter().cloned().collect(),
+        sent: calls.sent,
+        received: calls.received,
+        latency_sum_us: calls.latency.sum.max(0.0) as u64,
+        latency: latency.into_iter().collect(),
+        in_flight: 0,
+    }
+}
+
+/// The upper bound of the bucket that `us` lies in.
+fn bound(us: u64) -> u64 {
+    let steps = (us as f64).ln() / BUCKET.ln();
+    (BUCKET.powf(steps.ceil()).round() as u64).max(us)
+}
+
+/// Method and path: the address is another for each instance, and says nothing.
+fn request(method: &str, url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').map_or("/", |place| &rest[place..]);
+    cut(&format!("{method} {path}"))
+}
+
+fn text(body: &[u8]) -> String {
+    std::str::from_utf8(body).map(cut).unwrap_or_default()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn calls(endpoint: &str, us: i64) -> agent::EndpointWindow {
+        agent::EndpointWindow {
+            endpoint: endpoint.to_owned(),
+            calls: 3,
+            status: [0, 2, 0, 0, 0],
+            errors: vec![(agent::TransportError::Reset, 1)],
+            latency: agent::Histogram {
+                count: 2,
+                sum: 2.0 * us as f64,
+                min: us as f64,
+                max: us as f64,
+                buckets: vec![(us, 2)],
+            },
+            ..agent::EndpointWindow::default()
+        }
+    }
+
+    fn window(instance: u32, endpoints: Vec<agent::EndpointWindow>) -> agent::Window {
+        agent::Window {
+            instance: InstanceId(instance),
+            from: At(0),
+            to: At(1_000_000),
+            threads: 1,
+            in_flight: 2,
+            oldest_us: 0,
+            endpoints,
+        }
+    }
+
+    #[test]
+    fn what_several_agents_saw_is_one_window() {
+        let mut tally = Tally::default();
+        tally.add(0, &[window(0, vec![calls("GET /a", 1_000)])]);
+        tally.add(
+            1,
+            &[window(0, vec![calls("GET /a", 1_010), calls("GET /b", 5)])],
+        );
+        let windows = tally.take(At(1), 1_000_000, &[InstanceId(0), InstanceId(1)]);
+        let [first, second] = windows.as_slice() else {
+            panic!("{windows:?}")
+        };
+        assert_eq!(
+            (first.endpoints[&0].calls, first.endpoints[&0].broken),
+            (4, 2)
+        );
+        assert_eq!(first.endpoints[&0].in_flight, 4);
+        assert_eq!(first.endpoints[&1].calls, 2);
+        assert!(second.endpoints.is_empty());
+        assert_eq!(tally.take_names().len(), 2);
+        assert!(tally.take_names().is_empty());
+        assert!(
+            tally.take(At(2), 1, &[InstanceId(0)])[0]
+                .endpoints
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn too_many_endpoints_become_one() {
+        let mut tally = Tally::default();
+        let ids: Vec<EndpointId> = (0..2_000)
+            .map(|n| tally.endpoint(&format!("GET /{n}")))
+            .collect();
+        assert_eq!(ids[ENDPOINTS_MAX], ids[1_999]);
+        assert_eq!(tally.take_names().len(), ENDPOINTS_MAX + 1);
+    }
+
+    #[test]
+    fn a_bucket_is_narrow_and_above_what_it_holds() {
+        for us in [1, 2, 10, 999, 1_000, 123_456, 60_000_000] {
+            let bound = bound(us);
+            assert!(
+                bound >= us && bound as f64 <= us as f64 * 1.1 + 1.0,
+                "{us} {bound}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_is_told_without_its_address() {
+        assert_eq!(request("GET", "http://10.9.0.2:80/a?b=1"), "GET /a?b=1");
+        assert_eq!(request("GET", "http://10.9.0.2"), "GET /");
+    }
+}

@@ -1,0 +1,310 @@
+//! Scenario threads as the hub knows them: where each is, and the hand-offs under way.
+//!
+//! ```text
+//!   wanted --Place--> granted --Resumed--> runs --HandOver--> leaves --Resumed--> runs --> over
+//!                        ^                   |
+//!                        +---- recovered <---+ its agent died
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use cohort_agent::protocol::{Cargo, Freight, How, Luggage, SideOrder, SideReport, ToAgent};
+use cohort_handoff::{
+    Abort, AgentId, Coordinator, Epoch, Event, Order, Place, Settings, Standing, ToHub, ToSide,
+};
+use cohort_model::{InstanceId, ServiceSeen, ThreadId};
+use cohort_scenario::Tail;
+
+/// One thread.
+struct Thread {
+    scenario: String,
+    how: How,
+    coordinator: Coordinator,
+    /// Where it runs, as the orchestrator was told; `None`: not yet.
+    told: Option<InstanceId>,
+    /// Where it was to go, while it is on its way.
+    target: Option<InstanceId>,
+    /// What its source said last, for the grant that may have to be repeated.
+    frozen: Option<(Tail, Luggage)>,
+    /// The journal file of its dead agent.
+    file: Option<PathBuf>,
+    pause_us: u64,
+}
+
+/// What came of a message.
+#[derive(Debug, Default)]
+pub(crate) struct Came {
+    /// To be sent, in this order.
+    pub(crate) send: Vec<(AgentId, ToAgent)>,
+    /// For the orchestrator.
+    pub(crate) seen: Vec<ServiceSeen>,
+    /// Threads that run for the first time.
+    pub(crate) began: Vec<ThreadId>,
+    /// Threads that are over: they ended, or are lost with their journal.
+    pub(crate) over: Vec<ThreadId>,
+    /// Threads that nobody has: they are to be placed.
+    pub(crate) homeless: Vec<ThreadId>,
+}
+
+impl Came {
+    pub(crate) fn join(&mut self, other: Came) {
+        self.send.extend(other.send);
+        self.seen.extend(other.seen);
+        self.began.extend(other.began);
+        self.over.extend(other.over);
+        self.homeless.extend(other.homeless);
+    }
+}
+
+/// All threads that are not over.
+#[derive(Default)]
+pub(crate) struct Threads {
+    threads: BTreeMap<ThreadId, Thread>,
+}
+
+impl Threads {
+    /// A thread that the schedule wants; it waits for a place.
+    pub(crate) fn want(&mut self, id: ThreadId, scenario: &str, how: How) {
+        let thread = Thread {
+            scenario: scenario.to_owned(),
+            how,
+            coordinator: Coordinator::new(Settings::default()),
+            told: None,
+            target: None,
+            frozen: None,
+            file: None,
+            pause_us: 0,
+        };
+        self.threads.insert(id, thread);
+    }
+
+    /// How many are not over.
+    pub(crate) fn len(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// The agent that a thread's orders go to, when it has one.
+    pub(crate) fn agent_of(&self, id: ThreadId) -> Option<AgentId> {
+        match self.threads.get(&id)?.coordinator.standing() {
+            Standing::Runs(agent, ..) | Standing::Leaving(agent) | Standing::Granted(agent, _) => {
+                Some(agent)
+            }
+            Standing::Homeless | Standing::Over => None,
+        }
+    }
+
+    /// All that are not over.
+    pub(crate) fn ids(&self) -> Vec<ThreadId> {
+        self.threads.keys().copied().collect()
+    }
+
+    /// Begins a thread, or goes on with one whose agent died.
+    pub(crate) fn place(&mut self, id: ThreadId, place: Place) -> Came {
+        self.step(id, Event::Place(place), Freight::Nothing)
+    }
+
+    /// Hands a thread over.
+    pub(crate) fn hand_over(&mut self, id: ThreadId, place: Place) -> Came {
+        if let Some(thread) = self.threads.get_mut(&id) {
+            if !matches!(thread.coordinator.standing(), Standing::Runs(..)) {
+                let seen = thread.told.map(|source| ServiceSeen::HandOverFailed {
+                    thread: id,
+                    source,
+                    reason: "it is on its way already".to_owned(),
+                });
+                return Came {
+                    seen: seen.into_iter().collect(),
+                    ..Came::default()
+                };
+            }
+            thread.target = Some(place.instance);
+        }
+        self.step(id, Event::HandOff(place), Freight::Nothing)
+    }
+
+    /// A thread cannot be handed over, as its agent says.
+    pub(crate) fn unmovable(&mut self, id: ThreadId) -> Came {
+        self.step(id, Event::Cancel, Freight::Nothing)
+    }
+
+    /// An agent said something of a thread.
+    pub(crate) fn hear(&mut self, agent: AgentId, report: SideReport) -> Came {
+        let SideReport { thread, says, with } = report;
+        if !self.threads.contains_key(&thread) {
+            return forgotten(agent, thread, says);
+        }
+        self.step(thread, Event::Heard(agent, says), with)
+    }
+
+    /// An agent is dead; `journals`: the files of its threads, and how many entries each holds.
+    pub(crate) fn died(
+        &mut self,
+        agent: AgentId,
+        journals: &BTreeMap<ThreadId, (PathBuf, u64)>,
+    ) -> Came {
+        let mut came = Came::default();
+        for id in self.ids() {
+            // A file of a thread that went on elsewhere is only the beginning of its journal.
+            let was_there = self.agent_of(id) == Some(agent);
+            let (file, journal) = match journals.get(&id) {
+                Some((file, entries)) => (Some(file.clone()), *entries),
+                None => (None, 0),
+            };
+            if let Some(thread) = self.threads.get_mut(&id).filter(|_| was_there) {
+                thread.file = file;
+            }
+            came.join(self.step(id, Event::Died { agent, journal }, Freight::Nothing));
+        }
+        came
+    }
+
+    /// Some time passed: what was not answered is said again.
+    pub(crate) fn timeout(&mut self) -> Came {
+        let waiting: Vec<ThreadId> = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.coordinator.waits())
+            .map(|(id, _)| *id)
+            .collect();
+        let mut came = Came::default();
+        for id in waiting {
+            came.join(self.step(id, Event::Timeout, Freight::Nothing));
+        }
+        came
+    }
+
+    fn step(&mut self, id: ThreadId, event: Event, with: Freight) -> Came {
+        let mut came = Came::default();
+        let Some(thread) = self.threads.get_mut(&id) else {
+            return came;
+        };
+        let mut answers = None;
+        match with {
+            Freight::Answers(tail) => answers = Some(tail),
+            Freight::Frozen(tail, luggage) => thread.frozen = Some((tail, luggage)),
+            Freight::Resumed { pause_us, .. } => thread.pause_us = pause_us,
+            Freight::Nothing | Freight::Prepared { .. } | Freight::Diverged(_) => {}
+        }
+        for order in thread.coordinator.step(event) {
+            match order {
+                Order::Send(agent, says) => {
+                    let order = thread.order(id, says, answers.take());
+                    came.send.push((agent, ToAgent::Side(Box::new(order))));
+                }
+                Order::Runs(_, _, instance) => thread.runs(id, instance, &mut came),
+                Order::Aborted(why) => thread.stays(id, why, &mut came),
+                Order::Homeless => came.homeless.push(id),
+                Order::Ended | Order::Abandoned => came.over.push(id),
+            }
+        }
+        for over in &came.over {
+            self.threads.remove(over);
+        }
+        came
+    }
+
+    /// The instance that a thread's requests went to when it was last heard to run.
+    pub(crate) fn instance_of(&self, id: ThreadId) -> Option<InstanceId> {
+        self.threads.get(&id)?.told
+    }
+
+    /// How many threads of a scenario each agent has.
+    pub(crate) fn by_agent(&self, scenario: &str) -> Vec<(AgentId, u64)> {
+        let mut agents: BTreeMap<AgentId, u64> = BTreeMap::new();
+        let threads = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.scenario == scenario);
+        for agent in threads.filter_map(|(id, _)| self.agent_of(*id)) {
+            *agents.entry(agent).or_default() += 1;
+        }
+        agents.into_iter().collect()
+    }
+}
+
+impl Thread {
+    fn order(&mut self, id: ThreadId, says: ToSide, answers: Option<Tail>) -> SideOrder {
+        match says {
+            ToSide::JournalPart { .. } => SideOrder {
+                how: Some(self.how.clone()),
+                journal: answers.map_or(Cargo::Nothing, Cargo::Answers),
+                ..SideOrder::bare(id, says)
+            },
+            ToSide::Grant { at: 0, .. } => SideOrder::begin(id, says, self.how.clone()),
+            ToSide::Grant { .. } => match (&self.file, &self.frozen) {
+                (Some(file), _) => SideOrder {
+                    how: Some(self.how.clone()),
+                    ..SideOrder::recover(id, says, file.clone())
+                },
+                (None, Some((tail, luggage))) => SideOrder {
+                    how: Some(self.how.clone()),
+                    journal: Cargo::Answers(tail.clone()),
+                    luggage: Some(luggage.clone()),
+                    ..SideOrder::bare(id, says)
+                },
+                (None, None) => SideOrder::begin(id, says, self.how.clone()),
+            },
+            _ => SideOrder::bare(id, says),
+        }
+    }
+
+    fn runs(&mut self, id: ThreadId, instance: InstanceId, came: &mut Came) {
+        self.frozen = None;
+        self.file = None;
+        self.target = None;
+        match self.told.replace(instance) {
+            None => {
+                came.began.push(id);
+                came.seen.push(ServiceSeen::ThreadPlaced {
+                    thread: id,
+                    instance,
+                });
+            }
+            Some(source) if source != instance => came.seen.push(ServiceSeen::HandedOver {
+                thread: id,
+                source,
+                target: instance,
+                pause_us: self.pause_us,
+            }),
+            // It was given back.
+            Some(_) => {}
+        }
+    }
+
+    fn stays(&mut self, id: ThreadId, why: Abort, came: &mut Came) {
+        self.target = None;
+        let Some(source) = self.told else {
+            return;
+        };
+        let reason = match why {
+            Abort::TargetDied => "the agent that it was to go to died",
+            Abort::Diverged => "its copy did not follow its journal",
+            Abort::Silent => "no answer came in time",
+            Abort::Cancelled => "its agent cannot hand it over",
+        };
+        came.seen.push(ServiceSeen::HandOverFailed {
+            thread: id,
+            source,
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+/// A thread that is over is asked about: every copy of it is void.
+fn forgotten(agent: AgentId, thread: ThreadId, says: ToHub) -> Came {
+    let epoch = match says {
+        ToHub::Ended { epoch } | ToHub::Resumed { epoch } => epoch,
+        _ => return Came::default(),
+    };
+    let order = SideOrder::bare(
+        thread,
+        ToSide::Drop {
+            epoch: Epoch(epoch.0),
+        },
+    );
+    Came {
+        send: vec![(agent, ToAgent::Side(Box::new(order)))],
+        ..Came::default()
+    }
+}

@@ -1,0 +1,55 @@
+//! `cohort script`: a first k6 script from what is there already.
+
+use std::path::{Path, PathBuf};
+
+use cohort_draft::Draft;
+
+use crate::arguments::ScriptSource;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::say;
+
+/// Writes a script to `output`, or prints it.
+pub(crate) fn script(directory: &Path, source: &ScriptSource) -> Result<Exit, Failure> {
+    let (file, output, from): (_, _, fn(&str) -> Result<Draft, cohort_draft::Error>) = match source
+    {
+        ScriptSource::FromHar { file, output } => (file, output, cohort_draft::from_har),
+        ScriptSource::FromOpenapi { file, output } => (file, output, cohort_draft::from_openapi),
+    };
+    let path = directory.join(file);
+    let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let draft = from(&text).map_err(|error| Failure::Draft {
+        path: path.clone(),
+        source: error,
+    })?;
+    match output {
+        Some(output) => {
+            let target = directory.join(output);
+            let mut made = std::fs::File::create_new(&target).map_err(failed("create", &target))?;
+            std::io::Write::write_all(&mut made, draft.script.as_bytes())
+                .map_err(failed("write", &target))?;
+            say::note(format_args!("wrote {}", target.display()));
+        }
+        None => say::print(|out| out.write_all(draft.script.as_bytes()))?,
+    }
+    for note in &draft.notes {
+        say::note(note);
+    }
+    for variable in &draft.variables {
+        say::note(format_args!(
+            "set {} in [scenario] env: {}",
+            variable.name, variable.meaning
+        ));
+    }
+    Ok(Exit::Passed)
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
+    let path = PathBuf::from(path);
+    move |source| Failure::File {
+        action,
+        path,
+        source,
+    }
+}

@@ -1,0 +1,315 @@
+//! `cohort run` beside a `cohort.toml` that names a server.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use cohort_hub::service as hub;
+use cohort_hub::{Face, Outcome};
+use cohort_model::{Ending, Record};
+use cohort_report::service::{Lines, ServiceSummary, ServiceView, frame, page};
+use cohort_report::words;
+use cohort_store::Campaign;
+use console::Term;
+
+use crate::arguments::{Progress, RunFlags};
+use crate::config::Resolved;
+use crate::config::service::{Driver, Ready, Service};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::report::EventFile;
+use crate::run::Place;
+use crate::{faces, say};
+
+/// Lines of a live frame at most.
+const FRAME_LINES_MAX: usize = 16;
+/// The report with pictures, in the campaign's directory.
+const PAGE: &str = "report.html";
+
+type Shared = Rc<RefCell<ServiceView>>;
+
+/// Runs it, or says what would be run.
+pub(crate) fn run(
+    place: &Place,
+    service: &Service,
+    resolved: &Resolved,
+    (flags, color): (&RunFlags, bool),
+) -> Result<Exit, Failure> {
+    let executable = std::env::current_exe().map_err(|source| Failure::File {
+        action: "find this program's own file, that of",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    })?;
+    let setup = setup(place, service, resolved, executable);
+    if flags.dry_run {
+        let preview = hub::preview(&setup)?;
+        say::print(|out| write_preview(&setup, &preview, out))?;
+        return Ok(Exit::Passed);
+    }
+    let events = resolved
+        .events
+        .as_deref()
+        .map(EventFile::open)
+        .transpose()?;
+    let view = Shared::default();
+    let shared = Rc::clone(&view);
+    let outcome = hub::run(setup, |_| {
+        let screen = screen(&shared, flags.faces.progress, color);
+        let mut all: Vec<Box<dyn Face>> = vec![screen];
+        if let Some(events) = events {
+            all.push(Box::new(events));
+        }
+        all
+    })?;
+    let view = Rc::unwrap_or_clone(view).into_inner();
+    for line in outcome.notes.iter() {
+        say::note(line);
+    }
+    for left in &outcome.left {
+        say::note(format_args!("could not clean up: {left}"));
+    }
+    if !outcome.said.is_empty() {
+        say::print(|out| out.write_all(outcome.said.as_bytes()))?;
+    }
+    write_page(&view, &outcome.campaign)?;
+    write_summary(&view, &outcome.campaign, (&place.root, false), color)?;
+    Ok(exit(&view, &outcome))
+}
+
+fn setup(
+    place: &Place,
+    service: &Service,
+    resolved: &Resolved,
+    executable: PathBuf,
+) -> hub::ServiceSetup {
+    let service = service.clone();
+    hub::ServiceSetup {
+        project: place.project.clone(),
+        root: place.root.clone(),
+        sut: hub::Sut {
+            command: service.command,
+            build: service.build,
+            directory: service.directory,
+            env: service.env,
+            port: service.port,
+            ready: service.ready.map(|ready| match ready {
+                Ready::Http { path, status } => hub::Ready::Http { path, status },
+                Ready::Tcp => hub::Ready::Tcp,
+                Ready::Log(text) => hub::Ready::Log(text),
+            }),
+            ready_timeout_us: service.ready_timeout_us,
+            stop_signal: service.stop_signal,
+            stop_grace_us: service.stop_grace_us,
+            restarts: service.restarts,
+            own_network: service.own_network,
+            rate: service.rate,
+            log_bytes: service.log_bytes,
+            log_files: service.log_files,
+            otel: service.otel,
+        },
+        instances: service.instances,
+        scenario: hub::Scenario {
+            driver: match service.driver {
+                Driver::Script(path) => hub::Driver::Script(path),
+                Driver::Program(words) => hub::Driver::Program(words),
+            },
+            base_url: service.base_url,
+            allow: service.allow,
+            env: service.script_env,
+            vus: service.vus,
+            duration_us: service.duration_us,
+            iterations: service.iterations,
+            seed: service.seed,
+        },
+        cores: resolved.budget.cores,
+        memory: resolved.budget.memory,
+        policy: resolved.policy,
+        hz: resolved.hz,
+        executable,
+    }
+}
+
+fn write_preview(
+    setup: &hub::ServiceSetup,
+    preview: &hub::Preview,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "{} of `{}` in {}",
+        words::counted(u64::from(setup.instances), "instance"),
+        setup.sut.command.join(" "),
+        setup.sut.directory.display()
+    )?;
+    writeln!(
+        out,
+        "budget for all: {:.2} cores, {}",
+        setup.cores,
+        words::bytes(setup.memory)
+    )?;
+    let driver = match &setup.scenario.driver {
+        hub::Driver::Script(path) => format!("the script {}", path.display()),
+        hub::Driver::Program(words) => format!("the program `{}`", words.join(" ")),
+    };
+    writeln!(
+        out,
+        "driven by {driver}: {} at most, {} at most",
+        words::counted(u64::from(preview.threads_max), "thread"),
+        words::duration(preview.duration_us)
+    )?;
+    for scenario in &preview.scenarios {
+        writeln!(out, "  {scenario}")?;
+    }
+    for line in &preview.notes {
+        writeln!(out, "note: {line}")?;
+    }
+    Ok(())
+}
+
+/// A campaign as far as its log goes.
+pub(crate) fn view(campaign: &Campaign) -> Result<ServiceView, Failure> {
+    let mut view = ServiceView::default();
+    for record in campaign.log_reader()? {
+        view.apply(&record?);
+    }
+    Ok(view)
+}
+
+/// Writes the report with pictures into the campaign's directory.
+pub(crate) fn write_page(view: &ServiceView, campaign: &Campaign) -> Result<(), Failure> {
+    let path = campaign.path().join(PAGE);
+    std::fs::write(&path, page(view)).map_err(|source| Failure::File {
+        action: "write the report",
+        path,
+        source,
+    })
+}
+
+pub(crate) fn write_summary(
+    view: &ServiceView,
+    campaign: &Campaign,
+    (root, running): (&Path, bool),
+    color: bool,
+) -> Result<(), Failure> {
+    let directory = campaign
+        .path()
+        .strip_prefix(root)
+        .unwrap_or(campaign.path());
+    let summary = ServiceSummary {
+        view,
+        directory: &directory.display().to_string(),
+        running,
+        width: faces::columns(),
+        color,
+    };
+    say::print(|out| summary.write(out))
+}
+
+fn exit(view: &ServiceView, outcome: &Outcome) -> Exit {
+    let thresholds = view.totals.iter().flat_map(|totals| &totals.thresholds);
+    let missed = thresholds.filter(|threshold| !threshold.held).count();
+    match outcome.end.ending {
+        Ending::Broken => Exit::Host,
+        Ending::Interrupted => Exit::Interrupted,
+        Ending::Complete if view.faults().next().is_some() || missed > 0 => Exit::Failed,
+        Ending::Complete => Exit::Passed,
+    }
+}
+
+fn screen(view: &Shared, kind: Progress, color: bool) -> Box<dyn Face> {
+    let term = Term::stderr();
+    let view = Rc::clone(view);
+    match kind {
+        Progress::Live => Box::new(Live::new(view, term, color)),
+        Progress::Auto if faces::is_live(&term) => Box::new(Live::new(view, term, color)),
+        Progress::None => Box::new(Silent(view)),
+        Progress::Auto | Progress::Plain => Box::new(Plain {
+            view,
+            lines: Lines::new(color),
+        }),
+    }
+}
+
+struct Silent(Shared);
+
+impl Face for Silent {
+    fn see(&mut self, record: &Record) {
+        self.0.borrow_mut().apply(record);
+    }
+}
+
+struct Plain {
+    view: Shared,
+    lines: Lines,
+}
+
+impl Face for Plain {
+    fn see(&mut self, record: &Record) {
+        self.view.borrow_mut().apply(record);
+        for line in self.lines.after(&self.view.borrow(), record) {
+            say::line(line);
+        }
+    }
+}
+
+struct Live {
+    view: Shared,
+    lines: Lines,
+    term: Term,
+    color: bool,
+    started: Instant,
+    drawn: usize,
+}
+
+impl Live {
+    fn new(view: Shared, term: Term, color: bool) -> Self {
+        Self {
+            view,
+            lines: Lines::new(color),
+            term,
+            color,
+            started: Instant::now(),
+            drawn: 0,
+        }
+    }
+
+    /// A terminal that went away is no reason to stop testing.
+    fn draw(&mut self, above: &[String]) {
+        let (height, width) = self.term.size();
+        let height = usize::from(height).saturating_sub(1).min(FRAME_LINES_MAX);
+        let view = self.view.borrow();
+        let now = cohort_model::At(self.started.elapsed().as_micros() as u64);
+        let frame = frame(
+            &view,
+            view.at().max(now),
+            usize::from(width),
+            height,
+            self.color,
+        );
+        let _ = self.term.clear_last_lines(self.drawn);
+        for line in above.iter().chain(&frame) {
+            let _ = self.term.write_line(line);
+        }
+        self.drawn = frame.len();
+    }
+}
+
+impl Face for Live {
+    fn see(&mut self, record: &Record) {
+        self.view.borrow_mut().apply(record);
+        let above = self.lines.after(&self.view.borrow(), record);
+        if !above.is_empty() {
+            self.draw(&above);
+        }
+        if matches!(record, Record::Ended(_)) {
+            let _ = self.term.clear_last_lines(self.drawn);
+            self.drawn = 0;
+        }
+    }
+
+    fn tick(&mut self) {
+        self.draw(&[]);
+    }
+}

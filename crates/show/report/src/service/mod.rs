@@ -1,0 +1,29 @@
+//! Campaigns of a service, as people see them.
+//!
+//! ```text
+//!                   +-> frame     live, in a terminal
+//! records -> ServiceView -> lines     as they come, in CI
+//!                   +-> summary   the end, in a terminal
+//!                   +-> page      the end, with pictures (HTML, no script, nothing fetched)
+//! ```
+
+mod chart;
+mod frame;
+mod lines;
+mod page;
+mod series;
+mod summary;
+mod view;
+mod words;
+
+pub use frame::frame;
+pub use lines::Lines;
+pub use page::page;
+pub use series::{Point, Series};
+pub use summary::ServiceSummary;
+pub use view::{ServiceInstance, ServiceView};
+
+#[cfg(test)]
+mod scenario;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! A campaign of a service, record by record, for tests.
+
+use std::collections::BTreeMap;
+
+use cohort_model::{
+    At, CampaignEnd, Change, ChangeVerdict, CheckTotal, Ending, EndpointId, EndpointWindow, Exit,
+    InstanceId, LoadWindow, Policy, Purpose, Record, ServiceCommand, ServiceDecision,
+    ServiceFinding, ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals,
+    Share, ThreadId,
+};
+
+const SHARE: Share = Share {
+    cores: 1.0,
+    memory: 512 << 20,
+    network: None,
+};
+
+fn seen(seconds: u64, seen: Vec<ServiceSeen>) -> Record {
+    Record::ServiceSeen {
+        at: At(seconds * 1_000_000),
+        seen,
+    }
+}
+
+fn window(instance: u32, second: u64) -> LoadWindow {
+    let calls = EndpointWindow {
+        calls: 100,
+        classes: [0, 99, 0, 0, 1],
+        broken: u64::from(second == 3),
+        latency: vec![(1_000, 50), (4_000, 45), (90_000, 5)],
+        ..EndpointWindow::default()
+    };
+    LoadWindow {
+        instance: InstanceId(instance),
+        at: At(second * 1_000_000),
+        span_us: 1_000_000,
+        endpoints: BTreeMap::from([(0, calls)]),
+        slowest: Vec::new(),
+        broken: Vec::new(),
+        system_calls: BTreeMap::new(),
+        spans: Vec::new(),
+    }
+}
+
+/// Two instances, one with a leak; a crash; a thread that is handed over; a change that is undone.
+pub(super) fn leaking() -> Vec<Record> {
+    let plan = ServicePlan {
+        instances: 2,
+        cores: 2.0,
+        memory: 1 << 30,
+        network: None,
+        policy: Policy::Adaptive,
+        seed: 1,
+        threads_max: 2,
+        duration_us: 60_000_000,
+        limits_cpu: true,
+        hands_over: true,
+    };
+    let finding = ServiceFinding {
+        number: 1,
+        kind: ServiceFindingKind::MemoryLeak,
+        instances: vec![InstanceId(1)],
+        endpoint: Some(EndpointId(0)),
+        at: At(4_000_000),
+        since: At(1_000_000),
+        ended: false,
+        confidence: 0.97,
+        sentence: "memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each"
+            .to_owned(),
+        evidence: Vec::new(),
+        excerpts: vec!["anon 20 MiB -> 90 MiB".to_owned()],
+    };
+    let change = Change {
+        number: 1,
+        what: "i1 gets 1.25 cores (1)".to_owned(),
+        measure: "calls/s of i1".to_owned(),
+        before: 100.0,
+        expected: 110.0,
+        measured: Some(99.0),
+        verdict: ChangeVerdict::Undone,
+    };
+    let decided = |command| ServiceDecision {
+        command,
+        reason: ServiceReason::Begin,
+        change: None,
+    };
+    let suspect = Purpose::Suspect {
+        kind: ServiceFindingKind::MemoryLeak,
+        endpoint: Some(EndpointId(0)),
+    };
+    let (i0, i1) = (InstanceId(0), InstanceId(1));
+    let mut records = vec![
+        Record::ServicePlanned(plan),
+        Record::ServiceDecided {
+            at: At(0),
+            findings: Vec::new(),
+            areas: Vec::new(),
+            changes: Vec::new(),
+            decisions: vec![
+                decided(ServiceCommand::Open {
+                    instance: i0,
+                    share: SHARE,
+                }),
+                decided(ServiceCommand::Open {
+                    instance: i1,
+                    share: SHARE,
+                }),
+            ],
+        },
+        seen(
+            0,
+            vec![
+                ServiceSeen::InstanceReady {
+                    instance: i0,
+                    took_us: 120_000,
+                },
+                ServiceSeen::InstanceReady {
+                    instance: i1,
+                    took_us: 140_000,
+                },
+                ServiceSeen::EndpointNamed {
+                    endpoint: EndpointId(0),
+                    name: "POST /cart".to_owned(),
+                },
+                ServiceSeen::ThreadPlaced {
+                    thread: ThreadId(0),
+                    instance: i0,
+                },
+                ServiceSeen::ThreadPlaced {
+                    thread: ThreadId(1),
+                    instance: i0,
+                },
+            ],
+        ),
+    ];
+    for second in 1..=4 {
+        let windows = vec![window(0, second), window(1, second)];
+        records.push(seen(second, vec![ServiceSeen::Loaded { windows }]));
+    }
+    records.push(Record::ServiceDecided {
+        at: At(4_000_000),
+        findings: vec![finding],
+        areas: Vec::new(),
+        changes: vec![change],
+        decisions: vec![decided(ServiceCommand::Specialize {
+            instance: i1,
+            purpose: suspect,
+        })],
+    });
+    let moved = ServiceSeen::HandedOver {
+        thread: ThreadId(1),
+        source: i0,
+        target: i1,
+        pause_us: 640,
+    };
+    let exited = ServiceSeen::InstanceExited {
+        instance: i0,
+        exit: Exit::Signal { signal: 6 },
+        lived_us: 5_000_000,
+        last_lines: Vec::new(),
+        calls: Vec::new(),
+        again: true,
+    };
+    records.push(seen(
+        5,
+        vec![
+            moved,
+            exited,
+            ServiceSeen::Iterated {
+                iterations: 40,
+                failed: 1,
+            },
+        ],
+    ));
+    records.push(seen(16, vec![ServiceSeen::Tick]));
+    records.push(Record::ServiceTotals(ServiceTotals {
+        checks: vec![CheckTotal {
+            name: "status is 200".to_owned(),
+            passed: 396,
+            failed: 4,
+        }],
+        driver_cpu_us: 900_000,
+        driver_lag_p99_us: 300,
+        ..ServiceTotals::default()
+    }));
+    records.push(Record::Ended(CampaignEnd {
+        ending: Ending::Complete,
+        message: None,
+        suite_exit: None,
+    }));
+    records
+}

@@ -1,0 +1,102 @@
+use cohort_model::At;
+
+use super::scenario::leaking;
+use super::*;
+
+fn view() -> ServiceView {
+    let mut view = ServiceView::default();
+    leaking().iter().for_each(|record| view.apply(record));
+    view
+}
+
+#[test]
+fn the_summary_says_what_where_and_why() {
+    let view = view();
+    let summary = ServiceSummary {
+        view: &view,
+        directory: ".cohort/campaigns/1",
+        running: false,
+        width: 100,
+        color: false,
+    };
+    let mut out = Vec::new();
+    summary.write(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let expected = "\
+memory leak    POST /cart  i1  since 1 s, told at 4 s
+               memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each
+               | anon 20 MiB -> 90 MiB
+endpoints          calls  errors      p50      p95      p99
+                     800      10   1.0 ms   4.0 ms    90 ms  POST /cart
+instances          calls  errors      p50      p95      p99
+                     400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 cores, 512 MiB  1 crash
+                     400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 cores, 512 MiB
+check failed   396 of 400  status is 200
+handed over    1 thread to better suited instances; pause p50 640 us, p99 640 us
+adapted        1 change: 0 kept, 1 undone, 0 unclear
+driver         900 ms of CPU, itself late by 300 us (p99)
+record         .cohort/campaigns/1
+pictures       .cohort/campaigns/1/report.html
+found          1 fault; 800 calls and 40 iterations, 2 without an answer on 2 instances in 16.0 s
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn lines_come_when_something_happens_and_now_and_then() {
+    let mut view = ServiceView::default();
+    let mut lines = Lines::new(false);
+    let mut said = Vec::new();
+    for record in leaking() {
+        view.apply(&record);
+        said.extend(lines.after(&view, &record));
+    }
+    let expected = [
+        "starting       2 instances, 2 cores and 1 GiB for all",
+        "ready          i0  after 120 ms",
+        "ready          i1  after 140 ms",
+        "memory leak    i1  memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each",
+        "specialized    i1  watching POST /cart: memory leak",
+        "exited         i0  ended by signal 6 after 5.00 s; it is started again",
+        "running        16.0 s: 2 threads on 1 instance, 800 calls, 2 without an answer, 1 fault",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn a_frame_keeps_to_its_size() {
+    let view = view();
+    for (width, height) in [(120, 10), (40, 4), (10, 1), (80, 0)] {
+        let frame = frame(&view, At(9_000_000), width, height, false);
+        assert!(frame.len() <= height);
+        assert!(
+            frame.iter().all(|line| crate::words::width(line) <= width),
+            "{frame:#?}"
+        );
+    }
+    let frame = frame(&view, At(9_000_000), 120, 10, false);
+    assert!(
+        frame[0].starts_with(
+            "9.00 s of 1 m 00 s  2 threads  800 calls  200/s  2 without an answer  1 fault"
+        ),
+        "{}",
+        frame[0]
+    );
+    assert!(
+        frame.iter().any(|line| line.contains("memory leak")),
+        "{frame:#?}"
+    );
+}
+
+#[test]
+fn the_page_escapes_what_others_wrote() {
+    let mut view = view();
+    let name = view.endpoints.values_mut().next().unwrap();
+    *name = "GET /<script>alert(1)</script>".to_owned();
+    let page = page(&view);
+    assert!(page.contains("GET /&lt;script&gt;"));
+    assert!(!page.contains("<script"));
+    assert_eq!(page.matches("<svg").count(), 6);
+    assert!(page.contains("41 KiB each"));
+    assert!(page.contains("undone"));
+}

@@ -1,0 +1,291 @@
+//! A campaign of a service as far as its records go.
+
+use std::collections::BTreeMap;
+
+use cohort_model::{
+    Area, At, CampaignEnd, CampaignStart, Change, ChangeVerdict, EndpointId, EndpointWindow, Exit,
+    InstanceId, Purpose, Record, ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan,
+    ServiceSeen, ServiceTotals, Share, ThreadId,
+};
+
+use super::series::{Point, Series};
+
+/// Pauses of hand-overs kept for their quantiles; later ones replace older ones.
+const PAUSES_MAX: usize = 10_000;
+
+/// What is known of one instance.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceInstance {
+    /// It answers.
+    pub ready: bool,
+    /// It is gone for good.
+    pub closed: bool,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// What it may use.
+    pub share: Option<Share>,
+    /// Its threads now.
+    pub threads: u32,
+    /// Times its process ended unasked.
+    pub crashes: u32,
+    /// Why it could not be started, or not any more.
+    pub failure: Option<String>,
+    /// What it did, over time.
+    pub series: Series,
+    /// Calls of all its endpoints.
+    pub calls: EndpointWindow,
+    last: Option<(At, u64)>,
+}
+
+/// A campaign of a service.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceView {
+    /// How it started.
+    pub start: Option<CampaignStart>,
+    /// What it was to be.
+    pub plan: Option<ServicePlan>,
+    /// How it ended.
+    pub end: Option<CampaignEnd>,
+    /// What the scenario came to.
+    pub totals: Option<ServiceTotals>,
+    /// Names of endpoints.
+    pub endpoints: BTreeMap<EndpointId, String>,
+    /// Calls by endpoint.
+    pub calls: BTreeMap<EndpointId, EndpointWindow>,
+    /// The instances.
+    pub instances: BTreeMap<InstanceId, ServiceInstance>,
+    /// Findings by number, each as last told.
+    pub findings: BTreeMap<u32, ServiceFinding>,
+    /// When each finding was first told.
+    pub told: BTreeMap<u32, At>,
+    /// Changes by number, each as last told.
+    pub changes: BTreeMap<u32, Change>,
+    /// Areas as last seen.
+    pub areas: Vec<Area>,
+    /// Where each thread is.
+    pub threads: BTreeMap<ThreadId, InstanceId>,
+    /// Threads that were handed over.
+    pub handed_over: u64,
+    /// Hand-overs that came to nothing.
+    pub stayed: u64,
+    /// How long threads stood still when handed over, microseconds.
+    pub pauses_us: Vec<u64>,
+    /// Iterations that ended.
+    pub iterations: u64,
+    /// Of those, with an error of the script.
+    pub failed_iterations: u64,
+    at: At,
+}
+
+impl ServiceView {
+    /// Takes in one record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Started(start) => self.start = Some(start.clone()),
+            Record::ServicePlanned(plan) => self.plan = Some(plan.clone()),
+            Record::ServiceSeen { at, seen } => {
+                self.at = *at;
+                for seen in seen {
+                    self.see(*at, seen);
+                }
+            }
+            Record::ServiceDecided {
+                at,
+                findings,
+                areas,
+                changes,
+                decisions,
+            } => {
+                self.at = *at;
+                for finding in findings {
+                    self.told.entry(finding.number).or_insert(*at);
+                    self.findings.insert(finding.number, finding.clone());
+                }
+                if !areas.is_empty() {
+                    self.areas.clone_from(areas);
+                }
+                for change in changes {
+                    self.changes.insert(change.number, change.clone());
+                }
+                for decision in decisions {
+                    self.decide(decision);
+                }
+            }
+            Record::ServiceTotals(totals) => self.totals = Some(totals.clone()),
+            Record::Ended(end) => self.end = Some(end.clone()),
+            Record::Planned(_) | Record::Seen { .. } | Record::Decided { .. } => {}
+        }
+    }
+
+    /// The time of the last record.
+    #[must_use]
+    pub fn at(&self) -> At {
+        self.at
+    }
+
+    /// The name of an endpoint.
+    #[must_use]
+    pub fn endpoint(&self, endpoint: EndpointId) -> &str {
+        self.endpoints.get(&endpoint).map_or("?", String::as_str)
+    }
+
+    /// Calls of all endpoints: answered, and broken.
+    #[must_use]
+    pub fn calls_total(&self) -> (u64, u64) {
+        let calls = self.calls.values();
+        calls.fold((0, 0), |(calls, broken), window| {
+            (calls + window.calls, broken + window.broken)
+        })
+    }
+
+    /// Faults of the software that were found.
+    pub fn faults(&self) -> impl Iterator<Item = &ServiceFinding> {
+        self.findings
+            .values()
+            .filter(|finding| finding.kind.is_fault())
+    }
+
+    /// Changes that came to this.
+    #[must_use]
+    pub fn changes_that(&self, verdict: ChangeVerdict) -> usize {
+        let changes = self.changes.values();
+        changes.filter(|change| change.verdict == verdict).count()
+    }
+
+    /// A quantile of the pauses of handed-over threads, microseconds.
+    #[must_use]
+    pub fn pause_us(&self, q: f64) -> Option<u64> {
+        let mut sorted = self.pauses_us.clone();
+        sorted.sort_unstable();
+        let last = sorted.len().checked_sub(1)?;
+        sorted.get((last as f64 * q).round() as usize).copied()
+    }
+
+    fn see(&mut self, at: At, seen: &ServiceSeen) {
+        match seen {
+            ServiceSeen::EndpointNamed { endpoint, name } => {
+                self.endpoints.insert(*endpoint, name.clone());
+            }
+            ServiceSeen::InstanceReady { instance, .. } => {
+                self.instance(*instance).ready = true;
+            }
+            ServiceSeen::InstanceExited { instance, exit, .. } => {
+                let instance = self.instance(*instance);
+                instance.ready = false;
+                instance.crashes += u32::from(*exit != Exit::Asked);
+            }
+            ServiceSeen::InstanceFailed { instance, reason } => {
+                let instance = self.instance(*instance);
+                instance.ready = false;
+                instance.failure = Some(reason.clone());
+            }
+            ServiceSeen::ShareSet { instance, share } => {
+                self.instance(*instance).share = Some(*share);
+            }
+            ServiceSeen::Sampled(batch) => {
+                for sample in &batch.instances {
+                    let instance = self.instance(sample.instance);
+                    let last = instance.last.replace((batch.at, sample.cpu_us));
+                    let cores = last.map_or(0.0, |(then, cpu_us)| {
+                        let span = batch.at.since(then).max(1) as f64;
+                        sample.cpu_us.saturating_sub(cpu_us) as f64 / span
+                    });
+                    let memory = sample.memory_anon.max(1);
+                    instance
+                        .series
+                        .sample(batch.at, cores, memory, sample.open_files);
+                }
+            }
+            ServiceSeen::Loaded { windows } => self.load(windows),
+            ServiceSeen::ThreadPlaced { thread, instance } => self.put(*thread, *instance),
+            ServiceSeen::HandedOver {
+                thread,
+                target,
+                pause_us,
+                ..
+            } => {
+                self.put(*thread, *target);
+                let place = self.handed_over as usize % PAUSES_MAX;
+                if place < self.pauses_us.len() {
+                    self.pauses_us[place] = *pause_us;
+                } else {
+                    self.pauses_us.push(*pause_us);
+                }
+                self.handed_over += 1;
+            }
+            ServiceSeen::HandOverFailed { .. } => self.stayed += 1,
+            ServiceSeen::ThreadsEnded { threads } => {
+                for thread in threads {
+                    if let Some(instance) = self.threads.remove(thread) {
+                        let instance = self.instance(instance);
+                        instance.threads = instance.threads.saturating_sub(1);
+                    }
+                }
+            }
+            ServiceSeen::Iterated { iterations, failed } => {
+                self.iterations += iterations;
+                self.failed_iterations += failed;
+            }
+            ServiceSeen::Excepted { .. }
+            | ServiceSeen::ThreadsCalled { .. }
+            | ServiceSeen::ThreadsWanted { .. }
+            | ServiceSeen::ScheduleDone
+            | ServiceSeen::Interrupted
+            | ServiceSeen::Tick => {
+                self.at = at;
+            }
+        }
+    }
+
+    fn load(&mut self, windows: &[cohort_model::LoadWindow]) {
+        for window in windows {
+            let mut all = EndpointWindow::default();
+            for (endpoint, calls) in &window.endpoints {
+                all.merge(calls);
+                let endpoint = EndpointId(*endpoint);
+                self.calls.entry(endpoint).or_default().merge(calls);
+            }
+            let seconds = window.span_us.max(1) as f64 / 1e6;
+            let point = Point {
+                at: window.at,
+                calls: all.calls as f64 / seconds,
+                errors: (all.broken + all.classes[4]) as f64 / seconds,
+                p95_us: all.quantile_us(0.95),
+                ..Point::default()
+            };
+            let instance = self.instance(window.instance);
+            instance.series.load(&point);
+            instance.calls.merge(&all);
+        }
+    }
+
+    fn decide(&mut self, decision: &ServiceDecision) {
+        match &decision.command {
+            ServiceCommand::Open { instance, share }
+            | ServiceCommand::Allot { instance, share } => {
+                self.instance(*instance).share = Some(*share);
+            }
+            ServiceCommand::Specialize { instance, purpose } => {
+                self.instance(*instance).purpose = purpose.clone();
+            }
+            ServiceCommand::Close { instance } => {
+                let instance = self.instance(*instance);
+                instance.closed = true;
+                instance.ready = false;
+            }
+            _ => {}
+        }
+    }
+
+    fn put(&mut self, thread: ThreadId, instance: InstanceId) {
+        if let Some(before) = self.threads.insert(thread, instance) {
+            let before = self.instance(before);
+            before.threads = before.threads.saturating_sub(1);
+        }
+        self.instance(instance).threads += 1;
+    }
+
+    fn instance(&mut self, instance: InstanceId) -> &mut ServiceInstance {
+        self.instances.entry(instance).or_default()
+    }
+}

@@ -1,0 +1,52 @@
+//! Words of a service's campaign.
+
+use cohort_model::{Purpose, ServiceFinding, ServiceFindingKind};
+
+use super::view::ServiceView;
+
+pub(crate) fn kind(kind: ServiceFindingKind) -> &'static str {
+    match kind {
+        ServiceFindingKind::MemoryLeak => "memory leak",
+        ServiceFindingKind::DescriptorLeak => "descriptor leak",
+        ServiceFindingKind::ThreadLeak => "thread leak",
+        ServiceFindingKind::SlowEndpoint => "slow endpoint",
+        ServiceFindingKind::GrowingLatency => "growing latency",
+        ServiceFindingKind::CpuBlowUp => "CPU blow-up",
+        ServiceFindingKind::LockContention => "lock contention",
+        ServiceFindingKind::CpuSaturation => "CPU saturation",
+        ServiceFindingKind::Throttled => "throttled",
+        ServiceFindingKind::NetworkLimit => "network limit",
+        ServiceFindingKind::MemoryPressure => "memory pressure",
+        ServiceFindingKind::ErrorBurst => "error burst",
+        ServiceFindingKind::Exception => "exception",
+        ServiceFindingKind::WrongAnswer => "wrong answer",
+        ServiceFindingKind::Crash => "crash",
+        ServiceFindingKind::Hang => "hang",
+    }
+}
+
+pub(crate) fn purpose(view: &ServiceView, purpose: &Purpose) -> String {
+    match purpose {
+        Purpose::General => "general".to_owned(),
+        Purpose::Area { area } => format!("area {area}"),
+        Purpose::Suspect { kind: of, endpoint } => match endpoint {
+            Some(endpoint) => format!("watching {}: {}", view.endpoint(*endpoint), kind(*of)),
+            None => format!("watching: {}", kind(*of)),
+        },
+    }
+}
+
+/// The instances of a finding: `i0, i2`, or how many.
+pub(crate) fn instances(finding: &ServiceFinding) -> String {
+    let named: Vec<String> = finding.instances.iter().map(ToString::to_string).collect();
+    match named.len() {
+        0 => "all instances".to_owned(),
+        1..=4 => named.join(", "),
+        many => format!("{many} instances"),
+    }
+}
+
+/// A latency in microseconds, or a dash.
+pub(crate) fn latency(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".to_owned(), |us| crate::words::duration(us))
+}

@@ -1,0 +1,5 @@
+//! The shop as a process, called over its socket.
+
+mod client;
+mod defects;
+mod endpoints;
