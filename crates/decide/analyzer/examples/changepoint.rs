@@ -7,7 +7,6 @@
 //! 2007), at most one change, or at most five by binary segmentation; of the mean with variance
 //! one after standardizing, or of mean and variance.
 #![expect(
-    clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "an evaluation program reads its data from files"
 )]

@@ -4,6 +4,11 @@
 //!
 //! `cargo run --release -p cohort-analyzer --example service -- [SEEDS] [HEALTHY_SECONDS] [NAME]`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an evaluation program is told by its arguments what to run"
+)]
+
 #[path = "../tests/service/sim.rs"]
 mod sim;
 
@@ -21,98 +26,106 @@ struct Fault {
     beside: &'static [Kind],
 }
 
-fn faults() -> Vec<Fault> {
-    let fault = |name, event, kind, endpoint, beside| Fault {
+const fn fault(
+    name: &'static str,
+    event: Event,
+    kind: Kind,
+    endpoint: Option<u32>,
+    beside: &'static [Kind],
+) -> Fault {
+    Fault {
         name,
         event,
         kind,
         endpoint,
         beside,
-    };
-    vec![
-        fault(
-            "memory leak 1 MB/s",
-            Event::MemoryLeak(60e3),
-            Kind::MemoryLeak,
-            Some(ORDER),
-            &[],
-        ),
-        fault(
-            "memory leak 5 MB/s",
-            Event::MemoryLeak(300e3),
-            Kind::MemoryLeak,
-            Some(ORDER),
-            &[],
-        ),
-        fault(
-            "descriptor leak",
-            Event::FileLeak,
-            Kind::DescriptorLeak,
-            Some(SEARCH),
-            &[],
-        ),
-        fault(
-            "thread leak",
-            Event::ThreadLeak,
-            Kind::ThreadLeak,
-            Some(ORDER),
-            &[],
-        ),
-        fault(
-            "growing query",
-            Event::Growing,
-            Kind::GrowingLatency,
-            Some(TOTAL),
-            &[Kind::SlowEndpoint],
-        ),
-        fault(
-            "lock across 40 ms",
-            Event::Lock(0.040),
-            Kind::LockContention,
-            Some(ORDER),
-            &[Kind::SlowEndpoint],
-        ),
-        fault(
-            "lock across 60 ms",
-            Event::Lock(0.060),
-            Kind::LockContention,
-            Some(ORDER),
-            &[Kind::SlowEndpoint],
-        ),
-        fault("crash", Event::Crash, Kind::Crash, Some(SEARCH), &[]),
-        fault("race", Event::Race, Kind::WrongAnswer, Some(TOTAL), &[]),
-        fault(
-            "cpu blow-up",
-            Event::BlowUp,
-            Kind::CpuBlowUp,
-            Some(SEARCH),
-            &[],
-        ),
-        fault("errors", Event::Errors, Kind::ErrorBurst, Some(ORDER), &[]),
-        fault(
-            "slow since",
-            Event::Slow,
-            Kind::SlowEndpoint,
-            Some(PRODUCTS),
-            &[],
-        ),
-        fault(
-            "slow instance",
-            Event::SlowInstance,
-            Kind::SlowEndpoint,
-            None,
-            &[],
-        ),
-        fault("hang", Event::Hang, Kind::Hang, None, &[Kind::SlowEndpoint]),
-        fault(
-            "exception",
-            Event::Exception,
-            Kind::Exception,
-            Some(ORDER),
-            &[Kind::ErrorBurst],
-        ),
-    ]
+    }
 }
+
+const SLOW: &[Kind] = &[Kind::SlowEndpoint];
+const FAULTS: [Fault; 15] = [
+    fault(
+        "memory leak 1 MB/s",
+        Event::MemoryLeak(60e3),
+        Kind::MemoryLeak,
+        Some(ORDER),
+        &[],
+    ),
+    fault(
+        "memory leak 5 MB/s",
+        Event::MemoryLeak(300e3),
+        Kind::MemoryLeak,
+        Some(ORDER),
+        &[],
+    ),
+    fault(
+        "descriptor leak",
+        Event::FileLeak,
+        Kind::DescriptorLeak,
+        Some(SEARCH),
+        &[],
+    ),
+    fault(
+        "thread leak",
+        Event::ThreadLeak,
+        Kind::ThreadLeak,
+        Some(ORDER),
+        &[],
+    ),
+    fault(
+        "growing query",
+        Event::Growing,
+        Kind::GrowingLatency,
+        Some(TOTAL),
+        SLOW,
+    ),
+    fault(
+        "lock across 40 ms",
+        Event::Lock(0.040),
+        Kind::LockContention,
+        Some(ORDER),
+        SLOW,
+    ),
+    fault(
+        "lock across 60 ms",
+        Event::Lock(0.060),
+        Kind::LockContention,
+        Some(ORDER),
+        SLOW,
+    ),
+    fault("crash", Event::Crash, Kind::Crash, Some(SEARCH), &[]),
+    fault("race", Event::Race, Kind::WrongAnswer, Some(TOTAL), &[]),
+    fault(
+        "cpu blow-up",
+        Event::BlowUp,
+        Kind::CpuBlowUp,
+        Some(SEARCH),
+        &[],
+    ),
+    fault("errors", Event::Errors, Kind::ErrorBurst, Some(ORDER), &[]),
+    fault(
+        "slow since",
+        Event::Slow,
+        Kind::SlowEndpoint,
+        Some(PRODUCTS),
+        &[],
+    ),
+    fault(
+        "slow instance",
+        Event::SlowInstance,
+        Kind::SlowEndpoint,
+        None,
+        &[],
+    ),
+    fault("hang", Event::Hang, Kind::Hang, None, SLOW),
+    fault(
+        "exception",
+        Event::Exception,
+        Kind::Exception,
+        Some(ORDER),
+        &[Kind::ErrorBurst],
+    ),
+];
 
 const HARMLESS: [(&str, Event); 15] = [
     ("healthy", Event::Healthy),
@@ -145,7 +158,7 @@ fn main() {
         "{:20} {:>6} {:>8} {:>7} {:>7}  else said (runs)",
         "fault", "found", "endpoint", "median", "latest"
     );
-    for fault in faults().iter().filter(|f| wanted(f.name)) {
+    for fault in FAULTS.iter().filter(|f| wanted(f.name)) {
         measure(fault, seeds, only.is_some());
     }
     println!(

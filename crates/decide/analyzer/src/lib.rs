@@ -4,6 +4,7 @@
 //! ```text
 //!   samples -> windows (a pure function of two) -> findings (each reported when it begins)
 //!   history, ends, running neighbours -> cost model -> estimates (p50, p90)
+//!   what is seen of a service -> seconds, spans -> judges -> findings (new, updated, over)
 //! ```
 //!
 //! It decides nothing, and holds no clock, no file and no randomness: the same calls give the same

@@ -262,12 +262,17 @@ mod tests {
             beneath: vec![("SELECT items".to_owned(), 1)],
         };
         let mut together = Together::default();
-        // Always apart, so by chance a little less than near.
+        // Together as often as chance has it.
         for _ in 0..50 {
-            together.called(&[calls(1, &[0]), calls(2, &[1]), calls(3, &[0, 1])]);
+            together.called(&[
+                calls(1, &[0]),
+                calls(2, &[1]),
+                calls(3, &[0, 1]),
+                calls(4, &[2]),
+            ]);
         }
-        assert_eq!(together.areas(&names()).len(), 2);
+        assert_eq!(together.areas(&names()).len(), 3);
         together.spans(&[span("GET /items"), span("GET /items/{id}")]);
-        assert_eq!(together.areas(&names()).len(), 1);
+        assert_eq!(together.areas(&names()).len(), 2);
     }
 }

@@ -126,7 +126,7 @@ impl Ends {
     ) {
         for (key, kind) in &self.kinds {
             let said = kind.instances.iter().find_map(|i| exception(*i, kind.last));
-            drawn.push(kind.conclusion(view, key, said));
+            drawn.push(kind.conclusion(view, key, said.as_ref()));
         }
     }
 }
@@ -226,7 +226,7 @@ impl Kind {
             .collect()
     }
 
-    fn conclusion(&self, view: &View<'_>, key: &str, exception: Option<String>) -> Conclusion {
+    fn conclusion(&self, view: &View<'_>, key: &str, exception: Option<&String>) -> Conclusion {
         let endpoint = self.endpoint();
         let mut requests = self.requests(endpoint);
         if let Some(call) = self.spoken_of() {
@@ -262,7 +262,7 @@ impl Kind {
                 sentence.push_str(&format!(" ({request})"));
             }
         }
-        if let Some(line) = exception.as_ref().or(self.lines.first()) {
+        if let Some(line) = exception.or(self.lines.first()) {
             let line = line.trim().trim_end_matches('.');
             sentence.push_str(&format!("; its log says: {line}"));
         }

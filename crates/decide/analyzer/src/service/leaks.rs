@@ -70,7 +70,7 @@ impl Resource {
     /// Growth below this is not worth a word: of itself, and as a share of where it began.
     fn rise_min(self) -> (f64, f64) {
         match self {
-            Resource::Memory => (8.0 * 1_048_576.0, 0.1),
+            Resource::Memory => (5.0 * 1_048_576.0, 0.1),
             Resource::Files => (20.0, 0.25),
             Resource::Tasks => (12.0, 0.25),
         }

@@ -1,8 +1,8 @@
 //! Some inputs of an endpoint burn far more CPU than others.
 //!
 //! Its latency then has two modes, and the instance's CPU follows the slow one: CPU of each second
-//! is fitted by all calls and by the slow calls that were running in it (least squares, no negative
-//! part). A pause of the whole process, or a batch of its own, slows the calls of every endpoint
+//! is fitted by all calls, by the slow calls that were running in it, and by whether other endpoints
+//! had slow calls in it (least squares, no negative part). A pause of the whole process, or a batch of its own, slows the calls of every endpoint
 //! alike; so the slow calls must be this endpoint's far more than the others'.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ const BETWEEN_MAX: f64 = 4.0;
 /// Slow calls over those that a pause of the whole process would make, and how likely that many
 /// are then.
 const ENRICHED_MIN: f64 = 4.0;
-const CHANCE: f64 = 2e-3;
+const CHANCE: f64 = 1e-3;
 /// CPU of a slow call: seconds, and as a share of its latency.
 const CPU_MIN_S: f64 = 0.04;
 const CPU_SHARE_MIN: f64 = 0.12;
@@ -47,7 +47,7 @@ pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
     let fitted = endpoints.iter().flat_map(|endpoint| {
         suspects(view, &all, *endpoint)
             .into_iter()
-            .filter_map(|suspect| burn(view, &suspect).map(|burn| (suspect, burn)))
+            .filter_map(|suspect| burn(view, &all, &suspect).map(|burn| (suspect, burn)))
     });
     // Slow calls of one endpoint slow others down; the one that explains the CPU best is to blame.
     let best = fitted.max_by(|a, b| a.1.sureness.total_cmp(&b.1.sureness));
@@ -179,9 +179,9 @@ fn others_slow(
             .map(|b| counts[b])
             .sum::<f64>();
     }
-    // One more may come any time; without others, nothing is known of pauses.
+    // One or two more may come any time; without others, nothing is known of pauses.
     let share = (exposed_us / others_us.max(1.0)).min(1.0);
-    (slow, (slow + 1.0) * share)
+    (slow, (slow + 2.0) * share)
 }
 
 /// CPU that slow calls burn.
@@ -191,8 +191,15 @@ struct Burn {
     sureness: f64,
 }
 
-fn burn(view: &View<'_>, suspect: &Suspect) -> Option<Burn> {
+fn burn(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, suspect: &Suspect) -> Option<Burn> {
     let (mut cpu, mut calls, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    // Whether calls of other endpoints were slow too: CPU of such a window may be a pause's.
+    let mut paused = Vec::new();
+    let least: BTreeMap<u32, f64> = all
+        .iter()
+        .filter(|(other, _)| **other != suspect.endpoint)
+        .filter_map(|(other, counts)| Some((*other, SLOW_RATIO * quantile(counts, 0.5)? / 1.5)))
+        .collect();
     for watched in view.instances.values() {
         let seconds: Vec<&Second> = watched.recent(REACH_S).collect();
         let running = running(&seconds, suspect);
@@ -201,9 +208,16 @@ fn burn(view: &View<'_>, suspect: &Suspect) -> Option<Burn> {
             cpu.push(cores * second.span_s);
             calls.push(second.calls);
             slow.push(running);
+            let pause = second.endpoints.iter().any(|e| {
+                least.get(&e.endpoint).is_some_and(|least_us| {
+                    (suspect.bucket.saturating_sub(1)..COARSE)
+                        .any(|b| e.coarse[b] > 0 && coarse_bound_us(b) / 2.0 >= *least_us)
+                })
+            });
+            paused.push(f64::from(u8::from(pause)));
         }
     }
-    let fit = non_negative(&[calls, slow], &cpu)?;
+    let fit = non_negative(&[calls, slow, paused], &cpu)?;
     let (seconds, error) = (fit.coefficients[1], fit.errors[1]);
     let sure = seconds > SURE * error
         && seconds >= CPU_MIN_S

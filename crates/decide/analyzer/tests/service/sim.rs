@@ -16,7 +16,7 @@ const STEP_US: u64 = 2_000;
 const MIB: f64 = 1_048_576.0;
 
 /// Endpoints of the world, by number.
-pub const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 6] = [
     "GET /products",
     "GET /products/{}",
     "GET /search",
@@ -24,14 +24,14 @@ pub const NAMES: [&str; 6] = [
     "GET /orders/{}",
     "GET /stock/{}",
 ];
-pub const PRODUCTS: u32 = 0;
-pub const SEARCH: u32 = 2;
-pub const ORDER: u32 = 3;
-pub const TOTAL: u32 = 4;
+pub(crate) const PRODUCTS: u32 = 0;
+pub(crate) const SEARCH: u32 = 2;
+pub(crate) const ORDER: u32 = 3;
+pub(crate) const TOTAL: u32 = 4;
 
 /// What goes wrong, or only looks so.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Nothing.
     Healthy,
     /// Every order keeps this much memory, bytes.
@@ -80,14 +80,14 @@ pub enum Event {
 
 /// Seeded uniform numbers (xorshift).
 #[derive(Clone, Debug)]
-pub struct Draw(u64);
+pub(crate) struct Draw(u64);
 
 impl Draw {
-    pub fn new(seed: u64) -> Draw {
+    pub(crate) fn new(seed: u64) -> Draw {
         Draw(seed.wrapping_add(77).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -148,21 +148,21 @@ struct Instance {
 
 /// How a world is set up.
 #[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    pub seed: u64,
-    pub instances: u32,
-    pub threads: usize,
-    pub seconds: u64,
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) instances: u32,
+    pub(crate) threads: usize,
+    pub(crate) seconds: u64,
     /// Second at which the event begins.
-    pub onset: u64,
-    pub event: Event,
+    pub(crate) onset: u64,
+    pub(crate) event: Event,
     /// Mean pause of a thread between calls, seconds.
-    pub think_s: f64,
-    pub cores: f64,
+    pub(crate) think_s: f64,
+    pub(crate) cores: f64,
 }
 
 impl Setup {
-    pub fn new(event: Event, seed: u64) -> Setup {
+    pub(crate) fn new(event: Event, seed: u64) -> Setup {
         Setup {
             seed,
             instances: 2,
@@ -177,7 +177,7 @@ impl Setup {
 }
 
 /// Runs a world and gives all that was said of it, with the second at which it was said.
-pub fn run(setup: &Setup) -> Vec<(f64, ServiceFinding)> {
+pub(crate) fn run(setup: &Setup) -> Vec<(f64, ServiceFinding)> {
     let mut world = World::new(*setup);
     let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: setup.cores });
     let mut said = Vec::new();
@@ -200,7 +200,7 @@ pub fn run(setup: &Setup) -> Vec<(f64, ServiceFinding)> {
     said
 }
 
-pub struct World {
+pub(crate) struct World {
     setup: Setup,
     draw: Draw,
     now: u64,
@@ -215,7 +215,7 @@ pub struct World {
 const FLOWS: [&[u32]; 3] = [&[0, 1, 1, 2], &[1, 5, 3, 4], &[2, 1, 5]];
 
 impl World {
-    pub fn new(setup: Setup) -> World {
+    pub(crate) fn new(setup: Setup) -> World {
         let mut draw = Draw::new(setup.seed);
         let instances = (0..setup.instances)
             .map(|_| Instance {
@@ -267,7 +267,7 @@ impl World {
     }
 
     /// Lives through one second; what was seen of it.
-    pub fn second(&mut self, second: u64) -> Vec<(At, ServiceSeen)> {
+    pub(crate) fn second(&mut self, second: u64) -> Vec<(At, ServiceSeen)> {
         self.begin(second);
         while self.now < (second + 1) * 1_000_000 {
             self.step();
@@ -516,7 +516,7 @@ impl World {
             Event::SlowInstance if number == 0 => {
                 call.wait_s = (call.wait_s + 0.01) * 4.0;
             }
-            Event::SlowDisk if (self.now / 7_000_000) % 3 == 0 => call.wait_s *= 5.0,
+            Event::SlowDisk if (self.now / 7_000_000).is_multiple_of(3) => call.wait_s *= 5.0,
             _ => {}
         }
         call
