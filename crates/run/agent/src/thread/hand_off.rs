@@ -313,8 +313,9 @@ impl Thread {
         Ok(())
     }
 
-    /// A thread that begins.
+    /// A thread that begins, or a copy from the beginning: what was under way with another copy is void.
     fn make(&mut self) -> Result<(), String> {
+        self.replays.clear();
         if let Some(How::Program(program)) = &self.how {
             self.body = Some(Body::Program(program.clone().into()));
             return Ok(());

@@ -38,7 +38,8 @@ struct Link {
 struct Parcel {
     part: Option<Tail>,
     frozen: Option<(Tail, Luggage)>,
-    file: Option<PathBuf>,
+    /// Journals of dead agents, with the number of their answers.
+    files: Vec<(PathBuf, u64)>,
 }
 
 /// What one thread is to the hub.
@@ -320,7 +321,8 @@ impl Hub {
             let path = journals.join(journal::file_name(thread));
             let answers = journal::survey(&path).map_or(0, |survey| survey.answers);
             if answers > 0 {
-                self.threads.get_mut(&thread).unwrap().parcel.file = Some(path);
+                let parcel = &mut self.threads.get_mut(&thread).unwrap().parcel;
+                parcel.files.push((path, answers));
             }
             let died = Event::Died {
                 agent,
@@ -385,19 +387,26 @@ impl Hub {
                 ..SideOrder::bare(thread, says)
             },
             ToSide::Grant { at: 0, .. } => SideOrder::begin(thread, says, known.how.clone()),
-            ToSide::Grant { .. } => match (&known.parcel.file, &known.parcel.frozen) {
-                (Some(file), _) => SideOrder {
-                    how,
-                    ..SideOrder::recover(thread, says, file.clone())
-                },
-                (None, Some((tail, luggage))) => SideOrder {
-                    how,
-                    journal: Cargo::Answers(tail.clone()),
-                    luggage: Some(luggage.clone()),
-                    ..SideOrder::bare(thread, says)
-                },
-                (None, None) => panic!("a grant of nothing: {says:?}"),
-            },
+            ToSide::Grant { at, .. } => {
+                let file = known
+                    .parcel
+                    .files
+                    .iter()
+                    .find(|(_, answers)| *answers == at);
+                match (&known.parcel.frozen, file) {
+                    (Some((tail, luggage)), _) if tail.to.answers == at => SideOrder {
+                        how,
+                        journal: Cargo::Answers(tail.clone()),
+                        luggage: Some(luggage.clone()),
+                        ..SideOrder::bare(thread, says)
+                    },
+                    (_, Some((file, _))) => SideOrder {
+                        how,
+                        ..SideOrder::recover(thread, says, file.clone())
+                    },
+                    _ => panic!("a grant of what nobody has: {says:?}"),
+                }
+            }
             _ => SideOrder::bare(thread, says),
         }
     }
