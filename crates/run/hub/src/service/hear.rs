@@ -50,6 +50,7 @@ impl Hub {
     fn agent_said(&mut self, agent: AgentId, message: FromAgent) {
         match message {
             FromAgent::Loaded | FromAgent::Finished => {}
+            FromAgent::Reported => self.reported(agent.0),
             FromAgent::LoadFailed { message } => self.break_off(message),
             FromAgent::Side(report) => {
                 let came = self.threads.hear(agent, *report);
@@ -142,7 +143,7 @@ impl Hub {
                         .push(format!("teardown() of the script failed: {error}"));
                 }
                 if self.phase == Phase::TearingDown {
-                    self.sum_up();
+                    self.count();
                 }
             }
             (OneShot::HandleSummary, result) => {
@@ -180,6 +181,7 @@ impl Hub {
     fn agent_gone(&mut self, agent: AgentId, why: &str) {
         let journals = journals(&self.agents.journals(agent.0));
         self.agents.forget(agent.0);
+        self.reported(agent.0);
         if self.phase == Phase::Closing {
             return;
         }
