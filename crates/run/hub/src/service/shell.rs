@@ -213,6 +213,8 @@ impl Hub {
         {
             match self.phase {
                 Phase::Closing => {}
+                // Who wants it to end wants what `setup()` made to be gone too.
+                Phase::TearingDown if since.elapsed() < STOP_WAIT => {}
                 Phase::Counting if since.elapsed() < STOP_WAIT + REPORT_WAIT => {}
                 Phase::Counting => self.close_interrupted(),
                 _ => self.count(),
@@ -407,6 +409,8 @@ impl Hub {
         self.stopping = Some(Instant::now());
         self.stopped
             .get_or_insert_with(|| "stopped by the user".to_owned());
+        // Told to the schedule as well: else it would begin a thread for each that ends.
+        self.timetable.abort(STOP_GRACE_US);
         for thread in self.threads.ids() {
             self.stop_thread(thread, STOP_GRACE_US);
         }
@@ -432,12 +436,21 @@ impl Hub {
             (None, Some(_)) => Ending::Interrupted,
             (None, None) => Ending::Complete,
         };
+        if ending == Ending::Complete && self.timetable.began().is_none() {
+            self.measured.aborted.get_or_insert_with(|| {
+                "the scenario did not begin: no instance got ready".to_owned()
+            });
+        }
+        for failure in std::mem::take(&mut self.timetable.failures) {
+            self.measured.add_error(failure);
+        }
+        let aborted = self.measured.aborted.clone();
         let (metrics, thresholds) = self.timetable.totals();
         let totals = self.measured.totals(metrics, thresholds);
         self.ledger.add(Record::ServiceTotals(totals));
         let end = CampaignEnd {
             ending,
-            message: self.broken.clone().or_else(|| self.stopped.clone()),
+            message: self.broken.clone().or(self.stopped.clone()).or(aborted),
             suite_exit: None,
         };
         self.ledger.add(Record::Ended(end.clone()));

@@ -60,3 +60,9 @@ pub(crate) fn instances(finding: &ServiceFinding) -> String {
 pub(crate) fn latency(us: Option<u64>) -> String {
     us.map_or_else(|| "-".to_owned(), crate::words::duration)
 }
+
+/// What stands on several lines, on one.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    crate::words::printable(&lines.join(" | "))
+}
