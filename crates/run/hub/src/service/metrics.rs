@@ -50,7 +50,10 @@ impl Measured {
             self.add_error(format!("no answer to {}: {}", call.endpoint, call.message));
         }
         if more > 0 {
-            *self.errors.entry("no answer to further calls".to_owned()).or_default() += more;
+            *self
+                .errors
+                .entry("no answer to further calls".to_owned())
+                .or_default() += more;
         }
     }
 

@@ -63,6 +63,14 @@ pub(crate) fn latency(us: Option<u64>) -> String {
 
 /// What stands on several lines, on one.
 pub(crate) fn one_line(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    crate::words::printable(&lines.join(" | "))
+    let mut one = String::new();
+    for line in text.lines().map(str::trim) {
+        match one.chars().last() {
+            None => {}
+            Some(':') => one.push(' '),
+            Some(_) => one.push_str(" | "),
+        }
+        one.push_str(line);
+    }
+    crate::words::printable(&one)
 }
