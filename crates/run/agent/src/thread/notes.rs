@@ -74,8 +74,11 @@ impl Thread {
     /// computed for too long is, and failed.
     fn iterated(&mut self, failure: Option<&Failure>, duration_us: u64) {
         let stopped = self.stop.is_some_and(|stop| stop.cut);
-        let cut =
-            failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted && stopped);
+        let cut = failure.is_some_and(|failure| match failure.kind {
+            FailureKind::Aborted => true,
+            FailureKind::Interrupted => stopped,
+            _ => false,
+        });
         if let Some(failure) = failure
             && failure.kind != FailureKind::Aborted
         {
