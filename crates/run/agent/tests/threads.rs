@@ -156,6 +156,13 @@ async fn what_is_counted_is_what_happened() {
     .await;
     hub.until("10 iterations", |hub| hub.iterations() == 10)
         .await;
+    // Within the first window: nobody would say it yet.
+    hub.tell_all(&ToAgent::Report).await;
+    hub.until("a report", |hub| hub.heard.reports == 1).await;
+    let MetricValue::Sum(requests) = hub.heard.metrics["http_reqs"] else {
+        panic!("{:?}", hub.heard.metrics)
+    };
+    assert_eq!(requests as u64, 40);
     hub.finish().await;
     assert_eq!(log.lock().unwrap().len(), 40);
     let heard = &hub.heard;

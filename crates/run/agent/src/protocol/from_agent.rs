@@ -92,6 +92,8 @@ pub enum FromAgent {
     OneShotDone(Box<OneShotAnswer>),
     /// The agent's own cost, about every second.
     Cost(OwnCost),
+    /// To `Report`: all that was known then has been said.
+    Reported,
     /// Everything was sent; the agent ends.
     Finished,
 }

@@ -70,9 +70,12 @@ impl Thread {
         });
     }
 
-    /// An iteration of a script ended. One that was cut off is not counted as done, as in k6.
+    /// An iteration of a script ended. One that was cut off is not counted as done, as in k6; one that
+    /// computed for too long is, and failed.
     fn iterated(&mut self, failure: Option<&Failure>, duration_us: u64) {
-        let cut = failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted);
+        let stopped = self.stop.is_some_and(|stop| stop.cut);
+        let cut =
+            failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted && stopped);
         if let Some(failure) = failure
             && failure.kind != FailureKind::Aborted
         {

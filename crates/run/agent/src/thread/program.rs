@@ -2,7 +2,7 @@
 //!
 //! It is told its instance in the environment. Exit code 0 is success. Of what it prints, lines
 //! `{"check": "name", "ok": false}` and `{"metric": "name", "value": 1.5}` count, and so do lines
-//! that begin with `FAIL:`; the rest is log.
+//! that begin with `FAIL:`, with which the iteration failed; the rest is log.
 
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
@@ -22,6 +22,9 @@ use crate::telemetry::{Value, rate};
 
 /// What is kept of one line, bytes.
 const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// What a line begins with that says that something failed.
+const FAILURE: &str = "FAIL:";
 
 /// A line that counts.
 #[derive(Deserialize)]
@@ -57,6 +60,8 @@ struct Run {
     group: Option<Pid>,
     out: Lines<ChildStdout>,
     err: Lines<ChildStderr>,
+    /// It printed that something failed.
+    failed: bool,
 }
 
 impl Drop for Run {
@@ -103,8 +108,9 @@ impl Thread {
             }
         };
         let status = self.attend(&mut run).await;
+        let failed = run.failed;
         drop(run);
-        self.judge(status, began);
+        self.judge(status, failed, began);
     }
 
     fn spawn(
@@ -145,6 +151,7 @@ impl Thread {
             group,
             out,
             err,
+            failed: false,
         })
     }
 
@@ -164,6 +171,7 @@ impl Thread {
             };
             tokio::select! {
                 line = run.out.next(), if run.out.open() => if let Some(line) = line {
+                    run.failed |= line.starts_with(FAILURE);
                     self.printed(&line);
                 },
                 line = run.err.next(), if run.err.open() => if let Some(line) = line {
@@ -190,7 +198,7 @@ impl Thread {
         status.filter(|_| !cut_off)
     }
 
-    fn judge(&mut self, status: Option<std::io::Result<ExitStatus>>, began: At) {
+    fn judge(&mut self, status: Option<std::io::Result<ExitStatus>>, failed: bool, began: At) {
         if !self.running {
             return;
         }
@@ -201,7 +209,7 @@ impl Thread {
                 self.end(EndWhy::Interrupted);
             }
             Some(Ok(status)) if status.success() => {
-                self.finish_iteration(false, false, duration_us);
+                self.finish_iteration(failed, false, duration_us);
             }
             Some(Ok(status)) => {
                 self.say(LogLevel::Error, &format!("the driver ended with {status}"));
@@ -218,7 +226,7 @@ impl Thread {
     }
 
     fn printed(&mut self, line: &str) {
-        if let Some(failure) = line.strip_prefix("FAIL:") {
+        if let Some(failure) = line.strip_prefix(FAILURE) {
             self.program_check(failure.trim(), false);
             self.say(LogLevel::Error, line);
             return;

@@ -50,6 +50,7 @@ impl Hub {
     fn agent_said(&mut self, agent: AgentId, message: FromAgent) {
         match message {
             FromAgent::Loaded | FromAgent::Finished => {}
+            FromAgent::Reported => self.reported(agent.0),
             FromAgent::LoadFailed { message } => self.break_off(message),
             FromAgent::Side(report) => {
                 let came = self.threads.hear(agent, *report);
@@ -79,7 +80,10 @@ impl Hub {
             FromAgent::Metrics(deltas) => self.timetable.measure(&deltas),
             FromAgent::Checks(checks) => self.measured.add_checks(&checks),
             FromAgent::Log { lines, .. } => self.measured.add_log(&lines),
-            FromAgent::Broken { calls, .. } => self.tally.add_broken(&calls),
+            FromAgent::Broken { calls, more } => {
+                self.measured.add_broken(&calls, more);
+                self.tally.add_broken(&calls);
+            }
             FromAgent::Slow(calls) => self.tally.add_slow(&calls),
             FromAgent::OneShotDone(answer) => self.one_shot_done(*answer),
             FromAgent::Cost(cost) => self.measured.add_cost(agent.0, cost),
@@ -95,6 +99,13 @@ impl Hub {
                 self.stop_thread(thread, 0);
             }
         }
+    }
+
+    /// The scenario cannot begin, and that is its own fault.
+    fn give_up(&mut self, why: String) {
+        self.measured.aborted.get_or_insert(why);
+        self.phase = Phase::Closing;
+        self.tell(ServiceSeen::Interrupted);
     }
 
     /// Nothing can go on.
@@ -134,7 +145,7 @@ impl Hub {
                 self.begin_schedule();
             }
             (OneShot::Setup, Err(error)) => {
-                self.break_off(format!("setup() of the script failed: {error}"))
+                self.give_up(format!("setup() of the script failed: {error}"));
             }
             (OneShot::Teardown, result) => {
                 if let Err(error) = result {
@@ -142,7 +153,7 @@ impl Hub {
                         .push(format!("teardown() of the script failed: {error}"));
                 }
                 if self.phase == Phase::TearingDown {
-                    self.sum_up();
+                    self.count();
                 }
             }
             (OneShot::HandleSummary, result) => {
@@ -180,6 +191,7 @@ impl Hub {
     fn agent_gone(&mut self, agent: AgentId, why: &str) {
         let journals = journals(&self.agents.journals(agent.0));
         self.agents.forget(agent.0);
+        self.reported(agent.0);
         if self.phase == Phase::Closing {
             return;
         }

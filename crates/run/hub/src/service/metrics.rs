@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_agent::protocol::{CheckCount, LogLevel, LogLine, OwnCost};
+use cohort_agent::protocol::{BrokenCall, CheckCount, LogLevel, LogLine, OwnCost};
 use cohort_model::{CheckTotal, MetricTotal, ServiceTotals};
 
 use super::agents::AgentId;
@@ -40,10 +40,26 @@ impl Measured {
     /// Errors of scripts, by their first line.
     pub(crate) fn add_log(&mut self, lines: &[LogLine]) {
         for line in lines.iter().filter(|line| line.level == LogLevel::Error) {
-            let first = line.text.lines().next().unwrap_or_default().to_owned();
-            if self.errors.len() < ERRORS_MAX || self.errors.contains_key(&first) {
-                *self.errors.entry(first).or_default() += 1;
-            }
+            self.add_error(line.text.lines().next().unwrap_or_default().to_owned());
+        }
+    }
+
+    /// Calls that got no answer, by their endpoint and why; `more`: further ones, of which nothing is known.
+    pub(crate) fn add_broken(&mut self, calls: &[BrokenCall], more: u64) {
+        for call in calls {
+            self.add_error(format!("no answer to {}: {}", call.endpoint, call.message));
+        }
+        if more > 0 {
+            *self
+                .errors
+                .entry("no answer to further calls".to_owned())
+                .or_default() += more;
+        }
+    }
+
+    pub(crate) fn add_error(&mut self, error: String) {
+        if self.errors.len() < ERRORS_MAX || self.errors.contains_key(&error) {
+            *self.errors.entry(error).or_default() += 1;
         }
     }
 

@@ -1,6 +1,6 @@
 //! A campaign of a service from its first to its last breath.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -145,6 +145,7 @@ impl Hub {
             exits: Vec::new(),
             left: Vec::new(),
             stopping: None,
+            reports_due: BTreeSet::new(),
             stopped: None,
             broken: None,
             said: String::new(),
@@ -295,10 +296,7 @@ impl Hub {
             return;
         };
         for complaint in receiver.take_complaints() {
-            self.notes.push(format!(
-                "{} sent what is no OpenTelemetry: {}",
-                complaint.peer, complaint.sentence
-            ));
+            self.notes.push(complaint.sentence);
         }
         for told in receiver.take(self.now()) {
             let exceptions: Vec<_> = told

@@ -159,7 +159,7 @@ fn event(seen: &ServiceSeen) -> Option<Line> {
         ServiceSeen::InstanceFailed { instance, reason } => Some(
             labelled(Tone::Bad, "failed")
                 .say(Tone::Name, instance.to_string())
-                .plain(format!("  {}", words::printable(reason))),
+                .plain(format!("  {}", own::one_line(reason))),
         ),
         _ => None,
     }

@@ -107,7 +107,7 @@ impl ServiceSummary<'_> {
         let failed = self.view.instances.iter().filter_map(|(id, instance)| {
             let reason = instance.failure.as_ref()?;
             let line = labelled(Tone::Bad, "failed").say(Tone::Name, id.to_string());
-            Some(line.plain(format!("  {}", words::printable(reason))))
+            Some(line.plain(format!("  {}", own::one_line(reason))))
         });
         failed.collect()
     }
@@ -194,7 +194,7 @@ impl ServiceSummary<'_> {
         }
         lines.extend(totals.thresholds.iter().map(threshold));
         for (error, count) in totals.errors.iter().take(ERRORS_MAX) {
-            let line = labelled(Tone::Bad, "script").plain(format!(
+            let line = labelled(Tone::Bad, "error").plain(format!(
                 "{} x {}",
                 words::number(*count),
                 words::printable(error)
@@ -256,7 +256,8 @@ impl ServiceSummary<'_> {
     fn verdict(&self) -> Line {
         let view = self.view;
         let (calls, broken) = view.calls_total();
-        let faults = view.faults().count() as u64;
+        let faults = view.faults().count();
+        let shortcomings = view.shortcomings();
         let (tone, word) = match &view.end {
             None if self.running => (Tone::Odd, "under way"),
             None => (Tone::Odd, "unfinished"),
@@ -264,12 +265,13 @@ impl ServiceSummary<'_> {
                 Ending::Broken => (Tone::Bad, "broken"),
                 Ending::Interrupted => (Tone::Odd, "stopped"),
                 Ending::Complete if faults > 0 => (Tone::Bad, "found"),
+                Ending::Complete if view.is_failed() => (Tone::Bad, "failed"),
                 Ending::Complete => (Tone::Good, "nothing found"),
             },
         };
         let mut line = labelled(tone, word);
-        if faults > 0 {
-            line = line.say(Tone::Bad, format!("{}; ", words::counted(faults, "fault")));
+        if !shortcomings.is_empty() {
+            line = line.say(Tone::Bad, format!("{}; ", shortcomings.join(", ")));
         }
         let lost = if broken > 0 {
             format!(", {} without an answer", words::number(broken))

@@ -9,6 +9,7 @@ use cohort_model::{
 };
 
 use super::series::{Point, Series};
+use crate::words;
 
 /// Pauses of hand-overs kept for their quantiles; later ones replace older ones.
 const PAUSES_MAX: usize = 10_000;
@@ -143,6 +144,41 @@ impl ServiceView {
         self.findings
             .values()
             .filter(|finding| finding.kind.is_fault())
+    }
+
+    /// What is wrong with the software or its scenario, counted, in words.
+    #[must_use]
+    pub fn shortcomings(&self) -> Vec<String> {
+        let failed = |instance: &&ServiceInstance| instance.failure.is_some();
+        let missed = |totals: &ServiceTotals| {
+            let thresholds = totals.thresholds.iter();
+            thresholds.filter(|threshold| !threshold.held).count()
+        };
+        [
+            (self.faults().count(), "fault", ""),
+            (
+                self.instances.values().filter(failed).count(),
+                "instance",
+                " failed",
+            ),
+            (
+                self.totals.as_ref().map_or(0, missed),
+                "threshold",
+                " missed",
+            ),
+            (self.failed_iterations as usize, "iteration", " failed"),
+        ]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, noun, what)| format!("{}{what}", words::counted(count as u64, noun)))
+        .collect()
+    }
+
+    /// Something is wrong with the software or its scenario, or the scenario ended itself.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        let aborted = self.totals.as_ref().is_some_and(|it| it.aborted.is_some());
+        aborted || !self.shortcomings().is_empty()
     }
 
     /// Changes that came to this.

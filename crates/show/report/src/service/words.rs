@@ -60,3 +60,17 @@ pub(crate) fn instances(finding: &ServiceFinding) -> String {
 pub(crate) fn latency(us: Option<u64>) -> String {
     us.map_or_else(|| "-".to_owned(), crate::words::duration)
 }
+
+/// What stands on several lines, on one.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut one = String::new();
+    for line in text.lines().map(str::trim) {
+        match one.chars().last() {
+            None => {}
+            Some(':') => one.push(' '),
+            Some(_) => one.push_str(" | "),
+        }
+        one.push_str(line);
+    }
+    crate::words::printable(&one)
+}
