@@ -269,6 +269,7 @@ impl Hub {
         };
         match event.what {
             What::Ready { address, .. } => {
+                self.tell_exit_of(instance);
                 if let Some(place) = self.places.get_mut(&instance) {
                     place.ready(address);
                 }

@@ -242,23 +242,36 @@ impl Hub {
     }
 
     fn tell_exits(&mut self, now: Instant) {
-        let due: Vec<ServiceSeen> = {
-            let (due, waiting) = std::mem::take(&mut self.exits)
-                .into_iter()
-                .partition(|(since, _)| now.duration_since(*since) >= EVIDENCE_WAIT);
-            self.exits = waiting;
-            let due: Vec<(Instant, ServiceSeen)> = due;
-            due.into_iter().map(|(_, seen)| seen).collect()
-        };
-        for mut seen in due {
-            if let ServiceSeen::InstanceExited {
-                instance, calls, ..
-            } = &mut seen
-            {
-                *calls = self.tally.broken_on(*instance);
+        let exits = std::mem::take(&mut self.exits);
+        for (since, seen) in exits {
+            if now.duration_since(since) >= EVIDENCE_WAIT {
+                self.tell_exit(seen);
+            } else {
+                self.exits.push((since, seen));
             }
-            self.tell(seen);
         }
+    }
+
+    /// An instance answers again: that it ended must be told before.
+    pub(crate) fn tell_exit_of(&mut self, id: InstanceId) {
+        let is_its = |seen: &ServiceSeen| matches!(seen, ServiceSeen::InstanceExited { instance, .. } if *instance == id);
+        let exits = std::mem::take(&mut self.exits);
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            exits.into_iter().partition(|(_, seen)| is_its(seen));
+        self.exits = waiting;
+        for (_, seen) in due {
+            self.tell_exit(seen);
+        }
+    }
+
+    fn tell_exit(&mut self, mut seen: ServiceSeen) {
+        if let ServiceSeen::InstanceExited {
+            instance, calls, ..
+        } = &mut seen
+        {
+            *calls = self.tally.take_broken_on(*instance);
+        }
+        self.tell(seen);
     }
 
     /// Once every instance answers or failed, the scenario can begin.
@@ -417,14 +430,12 @@ impl Hub {
     }
 
     pub(crate) fn stop_thread(&mut self, thread: ThreadId, graceful_us: u64) {
-        if let Some(agent) = self.threads.agent_of(thread) {
-            self.agents.tell(
-                agent.0,
-                ToAgent::Stop {
-                    thread,
-                    graceful_us,
-                },
-            );
+        let order = ToAgent::Stop {
+            thread,
+            graceful_us,
+        };
+        if let Some((agent, order)) = self.threads.order(thread, order) {
+            self.agents.tell(agent.0, order);
         }
     }
 
