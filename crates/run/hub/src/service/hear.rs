@@ -281,6 +281,7 @@ impl Hub {
                 self.tell(seen);
             }
             What::NeverReady { .. } | What::GivenUp { .. } => {
+                self.tell_exit_of(instance);
                 self.set_down(instance);
                 if let Some(place) = self.places.get_mut(&instance) {
                     place.failed();

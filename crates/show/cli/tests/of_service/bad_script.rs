@@ -115,6 +115,40 @@ fn a_setup_that_fails_ends_the_campaign() {
 }
 
 #[test]
+fn what_fails_before_and_after_the_iterations_is_told() {
+    for (script, said) in [
+        (
+            "if (__VU > 0) { fail('not here'); }\n",
+            "; a thread could not begin or go on: ",
+        ),
+        (
+            "export function teardown() { fail('not there'); }\n",
+            "; teardown() of the script failed: ",
+        ),
+        (
+            "export function setup() { sleep(60); }\nexport const options = { setupTimeout: '1s' };\n",
+            "; setup() of the script failed: it took longer than the 1 s that it is given\n",
+        ),
+    ] {
+        let mut campaign = Campaign::of("get('/items/1')");
+        campaign.script += script;
+        let suite = campaign.write();
+        let ended = suite.run_for("1s");
+        assert_said(&ended, 1, &["failed           ", said]);
+        suite.assert_replays();
+    }
+}
+
+#[test]
+fn a_setup_that_returns_nothing_gives_nothing() {
+    let mut campaign = Campaign::of("if (data !== undefined) fail('data'); get('/items/1')");
+    campaign.script += "export function setup() {}\n";
+    let suite = campaign.write();
+    let ended = suite.run(&["--vus", "2", "--iterations", "4"]);
+    assert_said(&ended, 0, &["nothing found    4 calls and 4 iterations"]);
+}
+
+#[test]
 fn an_error_and_a_call_of_somebody_else_are_told() {
     let suite = Campaign::of("http.get('http://else.example/x'); null.x").write();
     let ended = suite.run_for("1s");
