@@ -120,7 +120,7 @@ fn check_exports(driver: &Driver, bundle: &Bundle, options: &Options) -> Result<
 /// As for a run, as far as nothing has to be started for it.
 pub fn preview(setup: &ServiceSetup) -> Result<Preview, Error> {
     let prepared = prepare(&setup.scenario)?;
-    spec(&setup.sut)?;
+    spec(&setup.sut, &setup.scenario.driver)?;
     let scenarios = prepared.options.scenarios.iter().map(|scenario| {
         format!(
             "{}: {}, {} threads at most",
@@ -141,7 +141,8 @@ pub fn preview(setup: &ServiceSetup) -> Result<Preview, Error> {
 ///
 /// # Errors
 /// It makes no sense.
-pub(crate) fn spec(sut: &Sut) -> Result<Spec, Error> {
+pub(crate) fn spec(sut: &Sut, driver: &Driver) -> Result<Spec, Error> {
+    let is_called = matches!(driver, Driver::Script(_));
     let mut spec = Spec::new(sut.command.clone(), sut.directory.clone());
     spec.env = sut.env.clone().into_iter().collect();
     spec.build = sut.build.clone().unwrap_or_default();
@@ -151,6 +152,10 @@ pub(crate) fn spec(sut: &Sut) -> Result<Spec, Error> {
         Ready::Tcp => SutReady::Tcp,
         Ready::Log(pattern) => SutReady::LogLine { pattern },
     });
+    // A script calls it, so that it is not ready before it listens.
+    if spec.ready.is_none() && !spec.has_port() && is_called {
+        spec.ready = Some(SutReady::Listens);
+    }
     spec.ready_within = Duration::from_micros(sut.ready_timeout_us);
     spec.stop = Stop {
         signal: sut.stop_signal,

@@ -95,7 +95,7 @@ async fn lay_ground(
         }
     });
     let settings = Settings {
-        spec: begin::spec(&setup.sut)?,
+        spec: begin::spec(&setup.sut, &setup.scenario.driver)?,
         instances: setup.instances as usize,
         executable: setup.executable.clone(),
         init_arguments: vec!["instance-init".to_owned()],
