@@ -1,6 +1,7 @@
 //! A thread that is any program: each run of it is one iteration.
 //!
-//! It is told its instance in the environment. Exit code 0 is success. Of what it prints, lines
+//! It is told its instance in the environment, and in its arguments where they say `{host}`, `{port}`,
+//! `{base_url}` or `{instance}`. Exit code 0 is success. Of what it prints, lines
 //! `{"check": "name", "ok": false}` and `{"metric": "name", "value": 1.5}` count, and so do lines
 //! that begin with `FAIL:`; the rest is log.
 
@@ -57,6 +58,8 @@ struct Run {
     group: Option<Pid>,
     out: Lines<ChildStdout>,
     err: Lines<ChildStderr>,
+    /// The last line that it wrote to its error output.
+    last_words: String,
 }
 
 impl Drop for Run {
@@ -103,8 +106,9 @@ impl Thread {
             }
         };
         let status = self.attend(&mut run).await;
+        let last_words = std::mem::take(&mut run.last_words);
         drop(run);
-        self.judge(status, began);
+        self.judge(status, &last_words, began);
     }
 
     fn spawn(
@@ -116,10 +120,22 @@ impl Thread {
         let Some((name, arguments)) = program.command.split_first() else {
             return Err(std::io::Error::other("no program is named"));
         };
+        let told = [
+            ("{host}", address.host.clone()),
+            ("{port}", address.port.to_string()),
+            ("{base_url}", origin(address)),
+            ("{instance}", self.instance.0.to_string()),
+        ];
+        let fill = |text: &String| {
+            told.iter().fold(text.clone(), |text, (name, value)| {
+                text.replace(name, value)
+            })
+        };
+        let environment = program.env.iter();
         let mut command = Command::new(name);
         command
-            .args(arguments)
-            .envs(program.env.iter().cloned())
+            .args(arguments.iter().map(fill))
+            .envs(environment.map(|(name, value)| (name, fill(value))))
             .env("COHORT_BASE_URL", origin(address))
             .env("COHORT_HOST", &address.host)
             .env("COHORT_PORT", address.port.to_string())
@@ -145,6 +161,7 @@ impl Thread {
             group,
             out,
             err,
+            last_words: String::new(),
         })
     }
 
@@ -168,6 +185,9 @@ impl Thread {
                 },
                 line = run.err.next(), if run.err.open() => if let Some(line) = line {
                     self.say(LogLevel::Warn, &line);
+                    if !line.is_empty() {
+                        run.last_words = line;
+                    }
                 },
                 ended = run.child.wait(), if status.is_none() => {
                     status = Some(ended);
@@ -190,7 +210,7 @@ impl Thread {
         status.filter(|_| !cut_off)
     }
 
-    fn judge(&mut self, status: Option<std::io::Result<ExitStatus>>, began: At) {
+    fn judge(&mut self, status: Option<std::io::Result<ExitStatus>>, last_words: &str, began: At) {
         if !self.running {
             return;
         }
@@ -204,7 +224,14 @@ impl Thread {
                 self.finish_iteration(false, false, duration_us);
             }
             Some(Ok(status)) => {
-                self.say(LogLevel::Error, &format!("the driver ended with {status}"));
+                let said = match last_words {
+                    "" => String::new(),
+                    words => format!(": {words}"),
+                };
+                self.say(
+                    LogLevel::Error,
+                    &format!("the driver ended with {status}{said}"),
+                );
                 self.finish_iteration(true, false, duration_us);
             }
             Some(Err(error)) => {

@@ -122,9 +122,14 @@ impl ServiceSummary<'_> {
         for (id, window) in calls.iter().take(ENDPOINTS_MAX) {
             let errors = window.classes[4] + window.broken;
             let numbers = [0.5, 0.95, 0.99].map(|q| own::latency(window.quantile_us(q)));
+            let refused = match window.classes[3] {
+                0 => String::new(),
+                refused => format!("  {} answered with 4xx", words::number(refused)),
+            };
             lines.push(
                 row(window.calls, errors, &numbers)
-                    .say(Tone::Name, words::printable(self.view.endpoint(**id))),
+                    .say(Tone::Name, words::printable(self.view.endpoint(**id)))
+                    .say(Tone::Faint, refused),
             );
         }
         if calls.len() > ENDPOINTS_MAX {
@@ -155,7 +160,8 @@ impl ServiceSummary<'_> {
             });
             let crashes = match instance.crashes {
                 0 => String::new(),
-                crashes => format!("  {}", words::counted(u64::from(crashes), "crash")),
+                1 => "  1 crash".to_owned(),
+                crashes => format!("  {crashes} crashes"),
             };
             let line = row(window.calls, window.classes[4] + window.broken, &numbers)
                 .say(Tone::Name, id.to_string())
@@ -181,11 +187,12 @@ impl ServiceSummary<'_> {
             } else {
                 (Tone::Good, "check held")
             };
-            let share = format!(
-                "{} of {}  ",
-                words::number(check.passed),
-                words::number(all)
-            );
+            let count = if check.failed > 0 {
+                check.failed
+            } else {
+                check.passed
+            };
+            let share = format!("{} of {}  ", words::number(count), words::number(all));
             lines.push(
                 labelled(tone, label)
                     .plain(share)
@@ -214,7 +221,10 @@ impl ServiceSummary<'_> {
         let view = self.view;
         let mut lines = Vec::new();
         if view.handed_over > 0 {
-            let pause = |q| own::latency(view.pause_us(q));
+            let pause = |q| match view.pause_us(q) {
+                Some(0) => "below 1 us".to_owned(),
+                pause => own::latency(pause),
+            };
             lines.push(labelled(Tone::Faint, "handed over").plain(format!(
                 "{} to better suited instances; pause p50 {}, p99 {}",
                 words::counted(view.handed_over, "thread"),
@@ -257,6 +267,7 @@ impl ServiceSummary<'_> {
         let view = self.view;
         let (calls, broken) = view.calls_total();
         let faults = view.faults().count() as u64;
+        let failures = view.failures();
         let (tone, word) = match &view.end {
             None if self.running => (Tone::Odd, "under way"),
             None => (Tone::Odd, "unfinished"),
@@ -264,12 +275,16 @@ impl ServiceSummary<'_> {
                 Ending::Broken => (Tone::Bad, "broken"),
                 Ending::Interrupted => (Tone::Odd, "stopped"),
                 Ending::Complete if faults > 0 => (Tone::Bad, "found"),
+                Ending::Complete if !failures.is_empty() => (Tone::Bad, "failed"),
                 Ending::Complete => (Tone::Good, "nothing found"),
             },
         };
         let mut line = labelled(tone, word);
         if faults > 0 {
             line = line.say(Tone::Bad, format!("{}; ", words::counted(faults, "fault")));
+        }
+        for failure in failures {
+            line = line.say(Tone::Bad, format!("{failure}; "));
         }
         let lost = if broken > 0 {
             format!(", {} without an answer", words::number(broken))
@@ -283,6 +298,14 @@ impl ServiceSummary<'_> {
             words::counted(view.instances.len() as u64, "instance"),
             words::duration(view.at().0 / 10_000 * 10_000)
         ));
+        let unmet = view.totals.iter().flat_map(|totals| &totals.checks);
+        let unmet = unmet.filter(|check| check.failed > 0).count() as u64;
+        if unmet > 0 && faults == 0 {
+            line = line.plain(format!(
+                "; {} did not always hold",
+                words::counted(unmet, "check")
+            ));
+        }
         match view.end.as_ref().and_then(|end| end.message.as_ref()) {
             Some(message) => line.plain(format!("; {}", words::printable(message))),
             None => line,

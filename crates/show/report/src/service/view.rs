@@ -9,6 +9,7 @@ use cohort_model::{
 };
 
 use super::series::{Point, Series};
+use crate::words;
 
 /// Pauses of hand-overs kept for their quantiles; later ones replace older ones.
 const PAUSES_MAX: usize = 10_000;
@@ -159,6 +160,29 @@ impl ServiceView {
         sorted.sort_unstable();
         let last = sorted.len().checked_sub(1)?;
         sorted.get((last as f64 * q).round() as usize).copied()
+    }
+
+    /// What makes it fail beside faults that were found: thresholds that were missed, instances that never
+    /// answered, iterations with an error, when a program drives, whose exit code is its word, or when no
+    /// other ended.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let thresholds = self.totals.iter().flat_map(|totals| &totals.thresholds);
+        let missed = thresholds.filter(|threshold| !threshold.held).count() as u64;
+        if missed > 0 {
+            failures.push(format!("{} missed", words::counted(missed, "threshold")));
+        }
+        let of_program = self.plan.as_ref().is_some_and(|plan| !plan.hands_over);
+        let all = self.failed_iterations >= self.iterations;
+        if self.failed_iterations > 0 && (of_program || all) {
+            failures.push(format!(
+                "{} of {} failed",
+                words::number(self.failed_iterations),
+                words::counted(self.iterations, "iteration")
+            ));
+        }
+        failures
     }
 
     fn see(&mut self, at: At, seen: &ServiceSeen) {
