@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cohort_agent::protocol::{BatchLimits, HttpSettings, Load, Submetric};
+use cohort_agent::protocol::{BatchLimits, HostHeader, HttpSettings, Load, Submetric};
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget};
 use cohort_model::{At, Policy, ServicePlan};
@@ -252,6 +252,11 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
         base_urls: prepared.base_urls.clone(),
         hosts_allowed: allow.collect(),
         insecure: options.insecure_skip_tls_verify,
+        // What a server makes of the name that it is called by is the same as without Cohort.
+        host_header: match prepared.base_urls.as_slice() {
+            [only] if only == address::ANYWHERE => HostHeader::Instance,
+            _ => HostHeader::Script,
+        },
         user_agent: options
             .user_agent
             .clone()

@@ -44,7 +44,8 @@ impl ScriptLog {
         for line in lines {
             self.lines += 1;
             if self.first.is_empty() {
-                self.first = line.text.chars().take(SHOWN_MAX).collect();
+                let first = line.text.lines().next().unwrap_or_default();
+                self.first = first.chars().take(SHOWN_MAX).collect();
             }
             if self.write(line).is_none() {
                 self.lost += 1;

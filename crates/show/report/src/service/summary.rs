@@ -16,6 +16,8 @@ const ENDPOINTS_MAX: usize = 15;
 const INSTANCES_MAX: usize = 16;
 /// Excerpts of one finding.
 const EXCERPTS_MAX: usize = 6;
+/// Characters of each error of the script.
+const ERROR_CHARS_MAX: usize = 240;
 /// Errors of the script that are named.
 const ERRORS_MAX: usize = 5;
 
@@ -204,7 +206,7 @@ impl ServiceSummary<'_> {
             let line = labelled(Tone::Bad, "script").plain(format!(
                 "{} x {}",
                 words::number(*count),
-                words::printable(error)
+                cut(&words::printable(error))
             ));
             lines.push(line);
         }
@@ -310,6 +312,16 @@ impl ServiceSummary<'_> {
             Some(message) => line.plain(format!("; {}", words::printable(message))),
             None => line,
         }
+    }
+}
+
+/// An error message can be a letter.
+fn cut(text: &str) -> String {
+    let short: String = text.chars().take(ERROR_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short + " ..."
+    } else {
+        short
     }
 }
 
