@@ -97,7 +97,9 @@ impl Thread {
 
     /// An iteration of a script ended. One that was cut off is not counted as done, as in k6.
     fn iterated(&mut self, failure: Option<&Failure>, duration_us: u64) {
-        let cut = failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted);
+        // An endless loop is interrupted too, but was not cut off by the end of its time.
+        let cut = failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted)
+            && self.stop.is_some_and(|stop| stop.cut);
         if let Some(failure) = failure
             && failure.kind != FailureKind::Aborted
         {

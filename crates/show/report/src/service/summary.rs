@@ -108,10 +108,9 @@ impl ServiceSummary<'_> {
     fn failures(&self) -> Vec<Line> {
         let failed = self.view.instances.iter().filter_map(|(id, instance)| {
             let reason = instance.failure.as_ref()?;
-            let line = labelled(Tone::Bad, "failed").say(Tone::Name, id.to_string());
-            Some(line.plain(format!("  {}", words::printable(reason))))
+            Some(own::failed(*id, reason))
         });
-        failed.collect()
+        failed.flatten().collect()
     }
 
     fn endpoints(&self) -> Vec<Line> {

@@ -173,6 +173,15 @@ impl ServiceView {
         if missed > 0 {
             failures.push(format!("{} missed", words::counted(missed, "threshold")));
         }
+        let dead = self.instances.values().filter(|it| it.failure.is_some());
+        let dead = dead.count() as u64;
+        if dead > 0 {
+            failures.push(format!(
+                "{} of {} failed",
+                words::number(dead),
+                words::counted(self.instances.len() as u64, "instance")
+            ));
+        }
         let of_program = self.plan.as_ref().is_some_and(|plan| !plan.hands_over);
         let all = self.failed_iterations >= self.iterations;
         if self.failed_iterations > 0 && (of_program || all) {
@@ -181,6 +190,9 @@ impl ServiceView {
                 words::number(self.failed_iterations),
                 words::counted(self.iterations, "iteration")
             ));
+        }
+        if self.end.is_some() && self.iterations == 0 && self.calls.is_empty() {
+            failures.push("no iteration came to its end".to_owned());
         }
         failures
     }
