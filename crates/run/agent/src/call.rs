@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::agent::Agent;
-use crate::endpoint::endpoint;
+use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Failure, Going, Target};
 use crate::journal::JournalFile;
 use crate::protocol::{Address, LogLevel};
@@ -128,13 +128,9 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
         .metrics
         .request(request, &exchanged, &caller.scenario, now);
     if origin.is_some() {
-        let name = match request.named {
-            true => telemetry.windows.number(&request.name),
-            false => {
-                let name = endpoint(&request.method, path.as_str());
-                telemetry.windows.number(&name)
-            }
-        };
+        let own = request.named.then_some(request.name.as_str());
+        let name = of_request(&request.method, own, path.as_str());
+        let name = telemetry.windows.number(&name);
         caller.last_endpoint.set(Some(name));
         telemetry.windows.called(&Called {
             thread: caller.thread,

@@ -211,7 +211,9 @@ fn exit(view: &ServiceView, outcome: &Outcome) -> Exit {
     match outcome.end.ending {
         Ending::Broken => Exit::Host,
         Ending::Interrupted => Exit::Interrupted,
-        Ending::Complete if view.is_failed() => Exit::Failed,
+        Ending::Complete if view.faults().next().is_some() || !view.failures().is_empty() => {
+            Exit::Failed
+        }
         Ending::Complete => Exit::Passed,
     }
 }

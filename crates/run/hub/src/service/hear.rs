@@ -82,7 +82,10 @@ impl Hub {
             FromAgent::ThreadCalls(calls) => self.threads_called(&calls),
             FromAgent::Metrics(deltas) => self.timetable.measure(&deltas),
             FromAgent::Checks(checks) => self.measured.add_checks(&checks),
-            FromAgent::Log { lines, .. } => self.measured.add_log(&lines),
+            FromAgent::Log { lines, dropped } => {
+                self.measured.add_log(&lines);
+                self.script_log.add(&lines, dropped);
+            }
             FromAgent::Broken { calls, more } => {
                 self.measured.add_broken(&calls, more);
                 self.tally.add_broken(&calls);

@@ -19,6 +19,7 @@ mod open;
 mod orders;
 mod place;
 mod plan;
+mod script_log;
 mod shell;
 mod spans;
 mod tally;

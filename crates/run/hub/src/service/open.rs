@@ -24,6 +24,7 @@ use super::begin::{self, Prepared};
 use super::event::{Event, Events, listen_to_signals};
 use super::metrics::Measured;
 use super::plan::Timetable;
+use super::script_log::ScriptLog;
 use super::shell::{Hub, Phase};
 use super::tally::Tally;
 use super::threads::Threads;
@@ -95,7 +96,7 @@ async fn lay_ground(
         }
     });
     let settings = Settings {
-        spec: begin::spec(&setup.sut)?,
+        spec: begin::spec(&setup.sut, &setup.scenario.driver)?,
         instances: setup.instances as usize,
         executable: setup.executable.clone(),
         init_arguments: vec!["instance-init".to_owned()],
@@ -149,6 +150,7 @@ impl Hub {
             stopped: None,
             broken: None,
             said: String::new(),
+            script_log: ScriptLog::new(campaign.path()),
             window_began: epoch,
             stepped: epoch,
             agent_deaths: 0,

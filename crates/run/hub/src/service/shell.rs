@@ -31,6 +31,7 @@ use super::event::{Event, Events};
 use super::metrics::Measured;
 use super::place::Place;
 use super::plan::Timetable;
+use super::script_log::ScriptLog;
 use super::tally::Tally;
 use super::threads::{Came, Threads};
 use crate::ledger::Ledger;
@@ -107,6 +108,7 @@ pub(crate) struct Hub {
     pub(crate) broken: Option<String>,
     pub(crate) notes: Vec<String>,
     pub(crate) said: String,
+    pub(crate) script_log: ScriptLog,
     pub(crate) window_began: Instant,
     pub(crate) stepped: Instant,
     pub(crate) tracepoint: Option<Tracepoint>,
@@ -451,6 +453,7 @@ impl Hub {
     /// Ends everything, whatever happened.
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
+        self.notes.extend(self.script_log.note(&self.setup.root));
         let ending = match (&self.broken, &self.stopped) {
             (Some(_), _) => Ending::Broken,
             (None, Some(_)) => Ending::Interrupted,
@@ -464,7 +467,7 @@ impl Hub {
         for failure in std::mem::take(&mut self.timetable.failures) {
             let why = format!("a thread could not begin or go on: {failure}");
             self.measured.aborted.get_or_insert(why);
-            self.measured.add_error(failure);
+            self.measured.add_error(&failure);
         }
         let aborted = self.measured.aborted.clone();
         let (metrics, thresholds) = self.timetable.totals();

@@ -59,6 +59,9 @@ fn no_script_and_no_service() {
     let ended = suite.run(&["--vus", "3"]);
     let said = "cohort: --vus: only a campaign of a service knows it; write a cohort.toml with";
     assert_said(&ended, 2, &[said]);
+    let suite = Campaign::default().write();
+    let ended = suite.run(&["--vus", "0"]);
+    assert_said(&ended, 2, &["--vus", "at least 1"]);
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn memory_without_bound_is_bounded() {
     let ended = suite.run_for("1s");
     let wanted = [
         " x out of memory: a scenario thread may use 64 MiB; keep less in variables at load.js:10:",
-        "iterations failed; ",
+        " iterations failed; ",
     ];
     assert_said(&ended, 1, &wanted);
     suite.assert_all_gone(&ended);
@@ -105,7 +108,7 @@ fn a_setup_that_fails_ends_the_campaign() {
     let suite = campaign.write();
     let ended = suite.run(&[]);
     let wanted = [
-        "failed           0 calls and 0 iterations on 2 instances in ",
+        "failed           the scenario ended itself; ",
         "; setup() of the script failed: ",
         "no user could be made at load.js:13:",
     ];
@@ -155,7 +158,7 @@ fn an_error_and_a_call_of_somebody_else_are_told() {
     let wanted = [
         " x else.example:80 is neither the instance nor allowed, so nothing was sent: ",
         " x TypeError: cannot read property 'x' of null at load.js:10:",
-        " iterations failed; 0 calls and ",
+        " iterations failed; ",
     ];
     assert_said(&ended, 1, &wanted);
     suite.assert_replays();

@@ -113,6 +113,12 @@ fn killed_it_takes_all_along_and_the_next_run_cleans_up() {
     });
     let shown = suite.cohort(&["show"]);
     assert_said(&shown, 0, &["unfinished       "]);
+    let resumed = suite.cohort(&["resume"]);
+    assert_said(
+        &resumed,
+        2,
+        &["is that of a service, of which none is resumed"],
+    );
     let again = suite.run_for("1s");
     assert_said(&again, 0, &["nothing found "]);
     suite.assert_all_gone(&killed);

@@ -146,41 +146,6 @@ impl ServiceView {
             .filter(|finding| finding.kind.is_fault())
     }
 
-    /// What is wrong with the software or its scenario, counted, in words.
-    #[must_use]
-    pub fn shortcomings(&self) -> Vec<String> {
-        let failed = |instance: &&ServiceInstance| instance.failure.is_some();
-        let missed = |totals: &ServiceTotals| {
-            let thresholds = totals.thresholds.iter();
-            thresholds.filter(|threshold| !threshold.held).count()
-        };
-        [
-            (self.faults().count(), "fault", ""),
-            (
-                self.instances.values().filter(failed).count(),
-                "instance",
-                " failed",
-            ),
-            (
-                self.totals.as_ref().map_or(0, missed),
-                "threshold",
-                " missed",
-            ),
-            (self.failed_iterations as usize, "iteration", " failed"),
-        ]
-        .into_iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, noun, what)| format!("{}{what}", words::counted(count as u64, noun)))
-        .collect()
-    }
-
-    /// Something is wrong with the software or its scenario, or the scenario ended itself.
-    #[must_use]
-    pub fn is_failed(&self) -> bool {
-        let aborted = self.totals.as_ref().is_some_and(|it| it.aborted.is_some());
-        aborted || !self.shortcomings().is_empty()
-    }
-
     /// Changes that came to this.
     #[must_use]
     pub fn changes_that(&self, verdict: ChangeVerdict) -> usize {
@@ -195,6 +160,41 @@ impl ServiceView {
         sorted.sort_unstable();
         let last = sorted.len().checked_sub(1)?;
         sorted.get((last as f64 * q).round() as usize).copied()
+    }
+
+    /// What makes it fail beside faults that were found: thresholds that were missed, instances that never
+    /// answered, iterations with an error, a scenario that ended itself or never came to anything.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let thresholds = self.totals.iter().flat_map(|totals| &totals.thresholds);
+        let missed = thresholds.filter(|threshold| !threshold.held).count() as u64;
+        if missed > 0 {
+            failures.push(format!("{} missed", words::counted(missed, "threshold")));
+        }
+        let dead = self.instances.values().filter(|it| it.failure.is_some());
+        let dead = dead.count() as u64;
+        if dead > 0 {
+            failures.push(format!(
+                "{} of {} failed",
+                words::number(dead),
+                words::counted(self.instances.len() as u64, "instance")
+            ));
+        }
+        if self.failed_iterations > 0 {
+            failures.push(format!(
+                "{} of {} failed",
+                words::number(self.failed_iterations),
+                words::counted(self.iterations, "iteration")
+            ));
+        }
+        if self.totals.as_ref().is_some_and(|it| it.aborted.is_some()) {
+            failures.push("the scenario ended itself".to_owned());
+        }
+        if self.end.is_some() && self.iterations == 0 && self.calls.is_empty() {
+            failures.push("no iteration came to its end".to_owned());
+        }
+        failures
     }
 
     fn see(&mut self, at: At, seen: &ServiceSeen) {

@@ -1,6 +1,6 @@
 //! Words of a service's campaign.
 
-use cohort_model::{Purpose, ServiceFinding, ServiceFindingKind};
+use cohort_model::{InstanceId, Purpose, ServiceFinding, ServiceFindingKind};
 
 use super::view::ServiceView;
 use crate::line::{Line, Tone};
@@ -46,6 +46,18 @@ pub(crate) fn purpose(view: &ServiceView, purpose: &Purpose) -> String {
     }
 }
 
+/// Why an instance is given up, with the last lines that it wrote.
+pub(crate) fn failed(instance: InstanceId, reason: &str) -> Vec<Line> {
+    let mut text = reason.lines().map(crate::words::printable);
+    let head = labelled(Tone::Bad, "failed")
+        .say(Tone::Name, instance.to_string())
+        .plain(format!("  {}", text.next().unwrap_or_default()));
+    let indent = " ".repeat(LABEL_COLUMNS);
+    let further =
+        text.map(|line| Line::new().say(Tone::Faint, format!("{indent}| {}", line.trim_end())));
+    std::iter::once(head).chain(further).collect()
+}
+
 /// The instances of a finding: `i0, i2`, or how many.
 pub(crate) fn instances(finding: &ServiceFinding) -> String {
     let named: Vec<String> = finding.instances.iter().map(ToString::to_string).collect();
@@ -59,18 +71,4 @@ pub(crate) fn instances(finding: &ServiceFinding) -> String {
 /// A latency in microseconds, or a dash.
 pub(crate) fn latency(us: Option<u64>) -> String {
     us.map_or_else(|| "-".to_owned(), crate::words::duration)
-}
-
-/// What stands on several lines, on one.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut one = String::new();
-    for line in text.lines().map(str::trim) {
-        match one.chars().last() {
-            None => {}
-            Some(':') => one.push(' '),
-            Some(_) => one.push_str(" | "),
-        }
-        one.push_str(line);
-    }
-    crate::words::printable(&one)
 }
