@@ -220,7 +220,8 @@ impl Drop for Bridge {
     }
 }
 
-/// Where an instance's network meets the bridge. Its devices go with the namespace.
+/// Where an instance's network meets the bridge. Its devices go with this, at the latest some time after
+/// the namespace.
 #[derive(Debug)]
 pub struct Port {
     address: Ipv4Addr,
@@ -248,6 +249,14 @@ impl Port {
         rate::set(&mut self.outside, self.outside_index, rate)
             .and_then(|()| rate::set(&mut self.inside, self.inside_index, rate))
             .map_err(refused(format!("limit the network of {address} (tbf)")))
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // The other end goes with it. Numbers of devices are not given twice, so one that is gone with its
+        // namespace is no other by now.
+        let _ = self.outside.ask(removal_message(self.outside_index));
     }
 }
 

@@ -13,9 +13,12 @@ use super::{Campaign, assert_said};
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 
-/// A campaign of a minute, with some calls made already.
+/// A campaign that has made some calls already; each instance in a network of its own, where permitted.
 fn under_way(more_script: &str, duration: &str) -> (Suite, Running) {
-    let mut campaign = Campaign::of("get('/items/1')");
+    let mut campaign = Campaign {
+        sut: "instances = 2\nenv = { HOST = \"{host}\" }",
+        ..Campaign::of("get('/items/1')")
+    };
     campaign.script += more_script;
     let suite = campaign.write();
     let words = ["run", "--progress", "plain", "--events", "events"];
