@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use cohort_model::{
-    At, CampaignStart, Command, Decision, FORMAT, Plan, Record, ServiceDecision, TestId, TestResult,
+    At, CampaignStart, Command, Decision, FORMAT, Plan, Record, ServiceDecision, SuiteKind, TestId,
+    TestResult,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_orchestrator::service::Conductor;
@@ -42,6 +43,14 @@ pub enum PastError {
         /// Which.
         campaign: String,
     },
+    /// Servers and threads of an earlier campaign are gone.
+    #[error(
+        "campaign {campaign} is one of a service, which cannot be resumed: start anew with `cohort run`; `cohort show {campaign}` shows what it found"
+    )]
+    OfService {
+        /// Which.
+        campaign: String,
+    },
     /// Another format.
     #[error(
         "the log of campaign {campaign} has format {format}, this cohort reads format {FORMAT}; use the version that wrote it"
@@ -71,6 +80,11 @@ impl Past {
                         return Err(PastError::Format {
                             campaign: campaign.to_owned(),
                             format: started.format,
+                        });
+                    }
+                    if started.suite == SuiteKind::Service {
+                        return Err(PastError::OfService {
+                            campaign: campaign.to_owned(),
                         });
                     }
                     start = Some(started);

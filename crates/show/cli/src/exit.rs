@@ -30,15 +30,18 @@ pub(crate) enum Exit {
 
 /// Every code with its meaning.
 pub(crate) const TABLE: [(Exit, &str); 10] = [
-    (Exit::Passed, "all tests passed or were skipped"),
+    (
+        Exit::Passed,
+        "all tests passed or were skipped; nothing was found in the service",
+    ),
     (
         Exit::Failed,
-        "a test failed or stopped the run, or the suite's own runner found fault at its end",
+        "a test failed or stopped the run, or the suite's own runner found fault at its end; a fault was found in the service, or its scenario failed",
     ),
     (Exit::Usage, "wrong arguments or configuration"),
     (
         Exit::Suite,
-        "the suite is not known, does not build, or cannot list its tests",
+        "the suite is not known, does not build, or cannot list its tests; the server does not build or makes no sense",
     ),
     (Exit::Host, "the host or Cohort itself failed"),
     (Exit::NoTests, "there is no test to run"),

@@ -235,7 +235,7 @@ impl Hub {
         for (id, place) in &self.places {
             let order = ToAgent::Instance {
                 instance: *id,
-                address: place.address(),
+                address: place.address(self.setup.sut.tls),
             };
             self.agents.tell(agent.0, order);
         }
@@ -263,7 +263,10 @@ impl Hub {
                 self.heard_from(instance, address.ip());
                 self.agents.tell_all(&ToAgent::Instance {
                     instance,
-                    address: self.places.get(&instance).and_then(|place| place.address()),
+                    address: self
+                        .places
+                        .get(&instance)
+                        .and_then(|place| place.address(self.setup.sut.tls)),
                 });
                 self.tell(seen);
             }

@@ -161,6 +161,7 @@ impl Tally {
                 broken: open.broken,
                 system_calls: BTreeMap::new(),
                 spans: Vec::new(),
+                metrics: Vec::new(),
             }
         };
         instances.iter().map(window).collect()

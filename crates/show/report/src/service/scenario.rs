@@ -39,6 +39,7 @@ fn window(instance: u32, second: u64) -> LoadWindow {
         broken: Vec::new(),
         system_calls: BTreeMap::new(),
         spans: Vec::new(),
+        metrics: Vec::new(),
     }
 }
 
