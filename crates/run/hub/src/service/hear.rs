@@ -23,7 +23,7 @@ impl Hub {
         match event {
             Event::Agent(agent, message) => self.agent_said(AgentId(agent), *message),
             Event::AgentGone(agent, why) => self.agent_gone(AgentId(agent), &why),
-            Event::Instance(event) => self.instance_said(event),
+            Event::Instance(event) => self.instance_said(&event),
             Event::Closed(instance, left) => self.closed(instance, left),
             Event::ShareSet(instance, share) => self.share_set(instance, share),
             Event::Samples(batch) => self.seen.push(ServiceSeen::Sampled(*batch)),
@@ -244,7 +244,7 @@ impl Hub {
         }
     }
 
-    fn instance_said(&mut self, event: cohort_service::Event) {
+    fn instance_said(&mut self, event: &cohort_service::Event) {
         let instance = event.instance;
         if !self.places.contains_key(&instance) {
             // It is being closed, and its end is told when nothing is left of it.

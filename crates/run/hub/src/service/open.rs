@@ -170,7 +170,7 @@ impl Hub {
             match OtlpReceiver::start(self.ground.hub_address()).await {
                 Ok(receiver) => self.otlp = Some(receiver),
                 Err(error) => {
-                    missing.push(format!("no OpenTelemetry is received ({})", chain(&error)))
+                    missing.push(format!("no OpenTelemetry is received ({})", chain(&error)));
                 }
             }
         }
