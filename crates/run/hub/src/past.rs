@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 
 use cohort_model::{
-    At, CampaignStart, Command, Decision, FORMAT, Plan, Record, ServiceDecision, SuiteKind, TestId,
-    TestResult,
+    At, CampaignStart, Command, Decision, FORMAT, Plan, Record, ServiceDecision, TestId, TestResult,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_orchestrator::service::Conductor;
@@ -43,11 +42,11 @@ pub enum PastError {
         /// Which.
         campaign: String,
     },
-    /// Servers and threads of an earlier campaign are gone.
+    /// Nothing of it could be gone on with.
     #[error(
-        "campaign {campaign} is one of a service, which cannot be resumed: start anew with `cohort run`; `cohort show {campaign}` shows what it found"
+        "campaign {campaign} is that of a service, of which none is resumed: what its instances held is gone; start anew with `cohort run`"
     )]
-    OfService {
+    Service {
         /// Which.
         campaign: String,
     },
@@ -82,11 +81,6 @@ impl Past {
                             format: started.format,
                         });
                     }
-                    if started.suite == SuiteKind::Service {
-                        return Err(PastError::OfService {
-                            campaign: campaign.to_owned(),
-                        });
-                    }
                     start = Some(started);
                 }
                 Record::Planned(planned) => {
@@ -109,8 +103,12 @@ impl Past {
                     }
                 }
                 Record::Ended(end) => complete = end.ending == cohort_model::Ending::Complete,
-                Record::ServicePlanned(_)
-                | Record::ServiceSeen { .. }
+                Record::ServicePlanned(_) => {
+                    return Err(PastError::Service {
+                        campaign: campaign.to_owned(),
+                    });
+                }
+                Record::ServiceSeen { .. }
                 | Record::ServiceDecided { .. }
                 | Record::ServiceTotals(_) => {}
             }
