@@ -191,6 +191,10 @@ impl ServiceView {
                 words::counted(self.iterations, "iteration")
             ));
         }
+        let (answered, broken) = self.calls_total();
+        if answered == 0 && broken > 0 {
+            failures.push("no call was answered".to_owned());
+        }
         if self.end.is_some() && self.iterations == 0 && self.calls.is_empty() {
             failures.push("no iteration came to its end".to_owned());
         }
