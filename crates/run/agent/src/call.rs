@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Failure, Going, Target};
 use crate::journal::JournalFile;
-use crate::protocol::Address;
+use crate::protocol::{Address, LogLevel};
 use crate::telemetry::{Called, EndpointNumber};
 
 /// Who calls: what is the same for all requests of one call.
@@ -100,7 +100,13 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
             None => return Err(refusal(&Failure::refused("the instance is down"))),
         },
         Ok(Target::Other { address, path }) => (Rc::new(address), path, None),
-        Err(failure) => return Err(refusal(&failure)),
+        Err(failure) => {
+            // The script sees a status of 0 and may think nothing of it.
+            let now = agent.clock.now();
+            let mut telemetry = agent.telemetry.borrow_mut();
+            telemetry.line(now, Some(caller.thread), LogLevel::Error, &failure.message);
+            return Err(refusal(&failure));
+        }
     };
     if let Some(journal) = &mut *caller.journal.borrow_mut()
         && let Err(error) = journal.intent(place)

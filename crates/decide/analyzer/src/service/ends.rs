@@ -240,7 +240,8 @@ impl Kind {
                 "{} {}, {:.0} times in all",
                 capital_instances(&self.instances),
                 if self.instances.len() > 1 {
-                    self.how.replacen("was ", "were ", 1)
+                    let how = self.how.replacen("was ", "were ", 1);
+                    how.replacen("by itself", "by themselves", 1)
                 } else {
                     self.how.clone()
                 },

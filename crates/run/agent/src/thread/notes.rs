@@ -95,7 +95,8 @@ impl Thread {
         });
     }
 
-    /// An iteration of a script ended. One that was cut off is not counted as done, as in k6.
+    /// An iteration of a script ended. One that was cut off is not counted as done, as in k6; one that
+    /// computed for too long is, and failed.
     fn iterated(&mut self, failure: Option<&Failure>, duration_us: u64) {
         // An endless loop is interrupted too, but was not cut off by the end of its time.
         let cut = failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted)

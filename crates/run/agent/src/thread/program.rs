@@ -3,7 +3,7 @@
 //! It is told its instance in the environment, and in its arguments where they say `{host}`, `{port}`,
 //! `{base_url}` or `{instance}`. Exit code 0 is success. Of what it prints, lines
 //! `{"check": "name", "ok": false}` and `{"metric": "name", "value": 1.5}` count, and so do lines
-//! that begin with `FAIL:`; the rest is log.
+//! that begin with `FAIL:`, with which the iteration failed; the rest is log.
 
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
@@ -23,6 +23,9 @@ use crate::telemetry::{Value, rate};
 
 /// What is kept of one line, bytes.
 const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// What a line begins with that says that something failed.
+const FAILURE: &str = "FAIL:";
 
 /// A line that counts.
 #[derive(Deserialize)]
@@ -58,6 +61,8 @@ struct Run {
     group: Option<Pid>,
     out: Lines<ChildStdout>,
     err: Lines<ChildStderr>,
+    /// It printed that something failed.
+    failed: bool,
     /// The last line that it wrote to its error output.
     last_words: String,
 }
@@ -106,9 +111,10 @@ impl Thread {
             }
         };
         let status = self.attend(&mut run).await;
+        let failed = run.failed;
         let last_words = std::mem::take(&mut run.last_words);
         drop(run);
-        self.judge(status, &last_words, began);
+        self.judge(status, (failed, &last_words), began);
     }
 
     fn spawn(
@@ -161,6 +167,7 @@ impl Thread {
             group,
             out,
             err,
+            failed: false,
             last_words: String::new(),
         })
     }
@@ -181,6 +188,7 @@ impl Thread {
             };
             tokio::select! {
                 line = run.out.next(), if run.out.open() => if let Some(line) = line {
+                    run.failed |= line.starts_with(FAILURE);
                     self.printed(&line);
                 },
                 line = run.err.next(), if run.err.open() => if let Some(line) = line {
@@ -210,7 +218,12 @@ impl Thread {
         status.filter(|_| !cut_off)
     }
 
-    fn judge(&mut self, status: Option<std::io::Result<ExitStatus>>, last_words: &str, began: At) {
+    fn judge(
+        &mut self,
+        status: Option<std::io::Result<ExitStatus>>,
+        (failed, last_words): (bool, &str),
+        began: At,
+    ) {
         if !self.running {
             return;
         }
@@ -221,7 +234,7 @@ impl Thread {
                 self.end(EndWhy::Interrupted);
             }
             Some(Ok(status)) if status.success() => {
-                self.finish_iteration(false, false, duration_us);
+                self.finish_iteration(failed, false, duration_us);
             }
             Some(Ok(status)) => {
                 let said = match last_words {
@@ -245,7 +258,7 @@ impl Thread {
     }
 
     fn printed(&mut self, line: &str) {
-        if let Some(failure) = line.strip_prefix("FAIL:") {
+        if let Some(failure) = line.strip_prefix(FAILURE) {
             self.program_check(failure.trim(), false);
             self.say(LogLevel::Error, line);
             return;

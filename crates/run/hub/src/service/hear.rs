@@ -83,7 +83,10 @@ impl Hub {
                 self.measured.add_log(&lines);
                 self.script_log.add(&lines, dropped);
             }
-            FromAgent::Broken { calls, .. } => self.tally.add_broken(&calls),
+            FromAgent::Broken { calls, more } => {
+                self.measured.add_broken(&calls, more);
+                self.tally.add_broken(&calls);
+            }
             FromAgent::Slow(calls) => self.tally.add_slow(&calls),
             FromAgent::OneShotDone(answer) => self.one_shot_done(*answer),
             FromAgent::Cost(cost) => self.measured.add_cost(agent.0, cost),
@@ -99,6 +102,13 @@ impl Hub {
                 self.stop_thread(thread, 0);
             }
         }
+    }
+
+    /// The scenario cannot begin, and that is its own fault.
+    fn give_up(&mut self, why: String) {
+        self.measured.aborted.get_or_insert(why);
+        self.phase = Phase::Closing;
+        self.tell(ServiceSeen::Interrupted);
     }
 
     /// Nothing can go on.
@@ -138,7 +148,7 @@ impl Hub {
                 self.begin_schedule();
             }
             (OneShot::Setup, Err(error)) => {
-                self.break_off(format!("setup() of the script failed: {error}"))
+                self.give_up(format!("setup() of the script failed: {error}"));
             }
             (OneShot::Teardown, result) => {
                 if let Err(error) = result {
@@ -246,6 +256,7 @@ impl Hub {
         };
         match event.what {
             What::Ready { address, .. } => {
+                self.tell_exit_of(instance);
                 if let Some(place) = self.places.get_mut(&instance) {
                     place.ready(address);
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_agent::protocol::{CheckCount, LogLevel, LogLine, OwnCost};
+use cohort_agent::protocol::{BrokenCall, CheckCount, LogLevel, LogLine, OwnCost};
 use cohort_model::{CheckTotal, MetricTotal, ServiceTotals};
 
 use super::agents::AgentId;
@@ -41,13 +41,26 @@ impl Measured {
     /// Errors of scripts, by their first line.
     pub(crate) fn add_log(&mut self, lines: &[LogLine]) {
         for line in lines.iter().filter(|line| line.level == LogLevel::Error) {
-            let first = line.text.lines().next().unwrap_or_default();
-            let key = without_numbers(first);
-            if let Some((_, count)) = self.errors.get_mut(&key) {
-                *count += 1;
-            } else if self.errors.len() < ERRORS_MAX {
-                self.errors.insert(key, (first.to_owned(), 1));
-            }
+            self.add_error(line.text.lines().next().unwrap_or_default());
+        }
+    }
+
+    /// Calls that got no answer, by their endpoint and why; `more`: further ones, of which nothing is known.
+    pub(crate) fn add_broken(&mut self, calls: &[BrokenCall], more: u64) {
+        for call in calls {
+            self.add_error(&format!("no answer to {}: {}", call.endpoint, call.message));
+        }
+        for _ in 0..more {
+            self.add_error("no answer to further calls");
+        }
+    }
+
+    pub(crate) fn add_error(&mut self, error: &str) {
+        let key = without_numbers(error);
+        if let Some((_, count)) = self.errors.get_mut(&key) {
+            *count += 1;
+        } else if self.errors.len() < ERRORS_MAX {
+            self.errors.insert(key, (error.to_owned(), 1));
         }
     }
 

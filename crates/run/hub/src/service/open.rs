@@ -298,10 +298,7 @@ impl Hub {
             return;
         };
         for complaint in receiver.take_complaints() {
-            self.notes.push(format!(
-                "{} sent what is no OpenTelemetry: {}",
-                complaint.peer, complaint.sentence
-            ));
+            self.notes.push(complaint.sentence);
         }
         for told in receiver.take(self.now()) {
             let exceptions: Vec<_> = told

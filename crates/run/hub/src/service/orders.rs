@@ -69,9 +69,9 @@ impl Hub {
         }
     }
 
-    fn permit_thread(&self, thread: ThreadId, permit: AgentPermit) {
-        if let Some(agent) = self.threads.agent_of(thread) {
-            self.agents.tell(agent.0, ToAgent::Permit(permit));
+    fn permit_thread(&mut self, thread: ThreadId, permit: AgentPermit) {
+        if let Some((agent, order)) = self.threads.order(thread, ToAgent::Permit(permit)) {
+            self.agents.tell(agent.0, order);
         }
     }
 

@@ -215,6 +215,8 @@ impl Hub {
         {
             match self.phase {
                 Phase::Closing => {}
+                // Who wants it to end wants what `setup()` made to be gone too.
+                Phase::TearingDown if since.elapsed() < STOP_WAIT => {}
                 Phase::Counting if since.elapsed() < STOP_WAIT + REPORT_WAIT => {}
                 Phase::Counting => self.close_interrupted(),
                 _ => self.count(),
@@ -242,23 +244,36 @@ impl Hub {
     }
 
     fn tell_exits(&mut self, now: Instant) {
-        let due: Vec<ServiceSeen> = {
-            let (due, waiting) = std::mem::take(&mut self.exits)
-                .into_iter()
-                .partition(|(since, _)| now.duration_since(*since) >= EVIDENCE_WAIT);
-            self.exits = waiting;
-            let due: Vec<(Instant, ServiceSeen)> = due;
-            due.into_iter().map(|(_, seen)| seen).collect()
-        };
-        for mut seen in due {
-            if let ServiceSeen::InstanceExited {
-                instance, calls, ..
-            } = &mut seen
-            {
-                *calls = self.tally.broken_on(*instance);
+        let exits = std::mem::take(&mut self.exits);
+        for (since, seen) in exits {
+            if now.duration_since(since) >= EVIDENCE_WAIT {
+                self.tell_exit(seen);
+            } else {
+                self.exits.push((since, seen));
             }
-            self.tell(seen);
         }
+    }
+
+    /// An instance answers again: that it ended must be told before.
+    pub(crate) fn tell_exit_of(&mut self, id: InstanceId) {
+        let is_its = |seen: &ServiceSeen| matches!(seen, ServiceSeen::InstanceExited { instance, .. } if *instance == id);
+        let exits = std::mem::take(&mut self.exits);
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            exits.into_iter().partition(|(_, seen)| is_its(seen));
+        self.exits = waiting;
+        for (_, seen) in due {
+            self.tell_exit(seen);
+        }
+    }
+
+    fn tell_exit(&mut self, mut seen: ServiceSeen) {
+        if let ServiceSeen::InstanceExited {
+            instance, calls, ..
+        } = &mut seen
+        {
+            *calls = self.tally.take_broken_on(*instance);
+        }
+        self.tell(seen);
     }
 
     /// Once every instance answers or failed, the scenario can begin.
@@ -409,20 +424,20 @@ impl Hub {
         self.stopping = Some(Instant::now());
         self.stopped
             .get_or_insert_with(|| "stopped by the user".to_owned());
+        // Told to the schedule as well: else it would begin a thread for each that ends.
+        self.timetable.abort(STOP_GRACE_US);
         for thread in self.threads.ids() {
             self.stop_thread(thread, STOP_GRACE_US);
         }
     }
 
     pub(crate) fn stop_thread(&mut self, thread: ThreadId, graceful_us: u64) {
-        if let Some(agent) = self.threads.agent_of(thread) {
-            self.agents.tell(
-                agent.0,
-                ToAgent::Stop {
-                    thread,
-                    graceful_us,
-                },
-            );
+        let order = ToAgent::Stop {
+            thread,
+            graceful_us,
+        };
+        if let Some((agent, order)) = self.threads.order(thread, order) {
+            self.agents.tell(agent.0, order);
         }
     }
 
@@ -435,12 +450,21 @@ impl Hub {
             (None, Some(_)) => Ending::Interrupted,
             (None, None) => Ending::Complete,
         };
+        if ending == Ending::Complete && self.timetable.began().is_none() {
+            self.measured.aborted.get_or_insert_with(|| {
+                "the scenario did not begin: no instance got ready".to_owned()
+            });
+        }
+        for failure in std::mem::take(&mut self.timetable.failures) {
+            self.measured.add_error(&failure);
+        }
+        let aborted = self.measured.aborted.clone();
         let (metrics, thresholds) = self.timetable.totals();
         let totals = self.measured.totals(metrics, thresholds);
         self.ledger.add(Record::ServiceTotals(totals));
         let end = CampaignEnd {
             ending,
-            message: self.broken.clone().or_else(|| self.stopped.clone()),
+            message: self.broken.clone().or(self.stopped.clone()).or(aborted),
             suite_exit: None,
         };
         self.ledger.add(Record::Ended(end.clone()));

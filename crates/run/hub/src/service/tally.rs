@@ -1,6 +1,7 @@
 //! What agents report, by instance and endpoint, until the orchestrator is told of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use cohort_agent::protocol as agent;
 use cohort_model::{At, CallSeen, EndpointId, EndpointWindow, InstanceId, LoadWindow, ServiceSeen};
@@ -12,7 +13,9 @@ const FURTHER: &str = "(further endpoints)";
 /// Width of a latency bucket, relative to its value.
 const BUCKET: f64 = 1.08;
 /// Calls kept of each kind for one instance and window.
-const CALLS_MAX: usize = 40;
+const CALLS_MAX: usize = 64;
+/// Calls that broke longer ago have nothing to do with an instance's end.
+const LATEST: Duration = Duration::from_secs(3);
 /// Characters kept of a request, and of a body.
 const TEXT_MAX: usize = 300;
 
@@ -21,6 +24,8 @@ const TEXT_MAX: usize = 300;
 pub(crate) struct Tally {
     ids: BTreeMap<String, EndpointId>,
     windows: BTreeMap<InstanceId, Open>,
+    /// The latest calls that broke, by instance.
+    broken: BTreeMap<InstanceId, VecDeque<(Instant, CallSeen)>>,
     /// Named since the orchestrator was told last.
     named: Vec<ServiceSeen>,
 }
@@ -95,6 +100,11 @@ impl Tally {
     pub(crate) fn add_broken(&mut self, calls: &[agent::BrokenCall]) {
         for call in calls {
             let seen = self.broken(call);
+            let latest = self.broken.entry(call.instance).or_default();
+            if latest.len() == CALLS_MAX {
+                latest.pop_front();
+            }
+            latest.push_back((Instant::now(), seen.clone()));
             let open = self.windows.entry(call.instance).or_default();
             if open.broken.len() < CALLS_MAX {
                 open.broken.push(seen);
@@ -112,12 +122,13 @@ impl Tally {
         }
     }
 
-    /// Calls of `instance` that broke in this window so far: evidence when it crashed.
-    pub(crate) fn broken_on(&self, instance: InstanceId) -> Vec<CallSeen> {
-        self.windows
-            .get(&instance)
-            .map(|open| open.broken.clone())
-            .unwrap_or_default()
+    /// The latest calls of `instance` that broke: evidence when it crashed.
+    pub(crate) fn take_broken_on(&mut self, instance: InstanceId) -> Vec<CallSeen> {
+        let latest = self.broken.remove(&instance).unwrap_or_default();
+        let of_now = latest
+            .into_iter()
+            .filter(|(when, _)| when.elapsed() < LATEST);
+        of_now.map(|(_, call)| call).collect()
     }
 
     /// Endpoints named since the last call.

@@ -27,8 +27,10 @@ struct Thread {
     target: Option<InstanceId>,
     /// What its source said last, for the grant that may have to be repeated.
     frozen: Option<(Tail, Luggage)>,
-    /// The journal file of its dead agent.
-    file: Option<PathBuf>,
+    /// Journal files that dead agents left of it, with how many answers each holds.
+    files: Vec<(PathBuf, u64)>,
+    /// Orders that wait until it runs somewhere.
+    later: Vec<ToAgent>,
     pause_us: u64,
 }
 
@@ -73,7 +75,8 @@ impl Threads {
             told: None,
             target: None,
             frozen: None,
-            file: None,
+            files: Vec::new(),
+            later: Vec::new(),
             pause_us: 0,
         };
         self.threads.insert(id, thread);
@@ -128,6 +131,17 @@ impl Threads {
         self.step(id, Event::Cancel, Freight::Nothing)
     }
 
+    /// Who is to be told of an order to a thread now; nobody while it is on its way: then it is told
+    /// when it runs again.
+    pub(crate) fn order(&mut self, id: ThreadId, order: ToAgent) -> Option<(AgentId, ToAgent)> {
+        let thread = self.threads.get_mut(&id)?;
+        if let Standing::Runs(agent, ..) = thread.coordinator.standing() {
+            return Some((agent, order));
+        }
+        thread.later.push(order);
+        None
+    }
+
     /// An agent said something of a thread.
     pub(crate) fn hear(&mut self, agent: AgentId, report: SideReport) -> Came {
         let SideReport { thread, says, with } = report;
@@ -145,14 +159,12 @@ impl Threads {
     ) -> Came {
         let mut came = Came::default();
         for id in self.ids() {
-            // A file of a thread that went on elsewhere is only the beginning of its journal.
-            let was_there = self.agent_of(id) == Some(agent);
-            let (file, journal) = match journals.get(&id) {
-                Some((file, entries)) => (Some(file.clone()), *entries),
-                None => (None, 0),
-            };
-            if let Some(thread) = self.threads.get_mut(&id).filter(|_| was_there) {
-                thread.file = file;
+            let mut journal = 0;
+            if let (Some((file, answers)), Some(thread)) =
+                (journals.get(&id), self.threads.get_mut(&id))
+            {
+                journal = *answers;
+                thread.files.push((file.clone(), journal));
             }
             came.join(self.step(id, Event::Died { agent, journal }, Freight::Nothing));
         }
@@ -192,8 +204,18 @@ impl Threads {
                     let order = thread.order(id, says, answers.take());
                     came.send.push((agent, ToAgent::Side(Box::new(order))));
                 }
-                Order::Runs(_, _, instance) => thread.runs(id, instance, &mut came),
-                Order::Aborted(why) => thread.stays(id, why, &mut came),
+                Order::Runs(agent, _, instance) => {
+                    thread.runs(id, instance, &mut came);
+                    let later = thread.later.drain(..).map(|order| (agent, order));
+                    came.send.extend(later);
+                }
+                Order::Aborted(why) => {
+                    thread.stays(id, why, &mut came);
+                    if let Standing::Runs(agent, ..) = thread.coordinator.standing() {
+                        let later = thread.later.drain(..).map(|order| (agent, order));
+                        came.send.extend(later);
+                    }
+                }
                 Order::Homeless => came.homeless.push(id),
                 Order::Ended | Order::Abandoned => came.over.push(id),
             }
@@ -232,26 +254,34 @@ impl Thread {
                 ..SideOrder::bare(id, says)
             },
             ToSide::Grant { at: 0, .. } => SideOrder::begin(id, says, self.how.clone()),
-            ToSide::Grant { .. } => match (&self.file, &self.frozen) {
-                (Some(file), _) => SideOrder {
-                    how: Some(self.how.clone()),
-                    ..SideOrder::recover(id, says, file.clone())
-                },
-                (None, Some((tail, luggage))) => SideOrder {
-                    how: Some(self.how.clone()),
-                    journal: Cargo::Answers(tail.clone()),
-                    luggage: Some(luggage.clone()),
-                    ..SideOrder::bare(id, says)
-                },
-                (None, None) => SideOrder::begin(id, says, self.how.clone()),
-            },
+            // The tail or the file that comes to just where the thread is to go on.
+            ToSide::Grant { at, .. } => {
+                let frozen = self
+                    .frozen
+                    .as_ref()
+                    .filter(|(tail, _)| tail.to.answers == at);
+                let file = self.files.iter().find(|(_, answers)| *answers == at);
+                match (frozen, file) {
+                    (Some((tail, luggage)), _) => SideOrder {
+                        how: Some(self.how.clone()),
+                        journal: Cargo::Answers(tail.clone()),
+                        luggage: Some(luggage.clone()),
+                        ..SideOrder::bare(id, says)
+                    },
+                    (None, Some((file, _))) => SideOrder {
+                        how: Some(self.how.clone()),
+                        ..SideOrder::recover(id, says, file.clone())
+                    },
+                    (None, None) => SideOrder::begin(id, says, self.how.clone()),
+                }
+            }
             _ => SideOrder::bare(id, says),
         }
     }
 
     fn runs(&mut self, id: ThreadId, instance: InstanceId, came: &mut Came) {
         self.frozen = None;
-        self.file = None;
+        self.files.clear();
         self.target = None;
         match self.told.replace(instance) {
             None => {

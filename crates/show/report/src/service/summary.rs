@@ -202,7 +202,7 @@ impl ServiceSummary<'_> {
         }
         lines.extend(totals.thresholds.iter().map(threshold));
         for (error, count) in totals.errors.iter().take(ERRORS_MAX) {
-            let line = labelled(Tone::Bad, "script").plain(format!(
+            let line = labelled(Tone::Bad, "error").plain(format!(
                 "{} x {}",
                 words::number(*count),
                 cut(&words::printable(error))

@@ -37,7 +37,7 @@ adapted          1 change: 0 kept, 1 undone, 0 unclear
 driver           900 ms of CPU, itself late by 300 us (p99)
 record           .cohort/campaigns/1
 pictures         .cohort/campaigns/1/report.html
-found            1 fault; 800 calls and 40 iterations, 2 without an answer on 2 instances in 16.0 s
+found            1 fault; 1 of 40 iterations failed; 800 calls and 40 iterations, 2 without an answer on 2 instances in 16.0 s
 ";
     assert_eq!(text, expected);
 }

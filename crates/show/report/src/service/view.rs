@@ -163,8 +163,7 @@ impl ServiceView {
     }
 
     /// What makes it fail beside faults that were found: thresholds that were missed, instances that never
-    /// answered, iterations with an error, when a program drives, whose exit code is its word, or when no
-    /// other ended.
+    /// answered, iterations with an error, a scenario that ended itself or never came to anything.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
@@ -182,9 +181,7 @@ impl ServiceView {
                 words::counted(self.instances.len() as u64, "instance")
             ));
         }
-        let of_program = self.plan.as_ref().is_some_and(|plan| !plan.hands_over);
-        let all = self.failed_iterations >= self.iterations;
-        if self.failed_iterations > 0 && (of_program || all) {
+        if self.failed_iterations > 0 {
             failures.push(format!(
                 "{} of {} failed",
                 words::number(self.failed_iterations),
@@ -194,6 +191,9 @@ impl ServiceView {
         let (answered, broken) = self.calls_total();
         if answered == 0 && broken > 0 {
             failures.push("no call was answered".to_owned());
+        }
+        if self.totals.as_ref().is_some_and(|it| it.aborted.is_some()) {
+            failures.push("the scenario ended itself".to_owned());
         }
         if self.end.is_some() && self.iterations == 0 && self.calls.is_empty() {
             failures.push("no iteration came to its end".to_owned());
