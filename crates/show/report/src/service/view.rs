@@ -195,7 +195,7 @@ impl ServiceView {
         if self.totals.as_ref().is_some_and(|it| it.aborted.is_some()) {
             failures.push("the scenario ended itself".to_owned());
         }
-        if self.end.is_some() && self.iterations == 0 && self.calls.is_empty() {
+        if self.end.is_some() && self.iterations == 0 && answered + broken == 0 {
             failures.push("no iteration came to its end".to_owned());
         }
         failures
