@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::unistd::{Pid, setpgid};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::LocalSet;
@@ -40,6 +41,9 @@ pub fn main_agent(fd: RawFd) -> ExitCode {
     // SAFETY: the hub leaves this descriptor to this process alone; nobody else here knows its number.
     #[expect(unsafe_code, reason = "an inherited descriptor is known by its number")]
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // What is typed at the terminal is for the hub, which ends its agents in order. Whoever leads a
+    // group already cannot be meant by it.
+    let _ = setpgid(Pid::this(), Pid::this());
     match serve(StdUnixStream::from(socket)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -477,18 +477,18 @@ async fn a_program_is_told_where_to_go_and_what_it_prints_counts() {
       echo '{"check": "greeted", "ok": true}'
       echo '{"check": "greeted", "ok": false}'
       echo '{"metric": "depth", "value": 2.5}'
-      echo 'FAIL: total is wrong'
-      exit $COHORT_ITERATION
+      test $COHORT_ITERATION = 1 && echo 'FAIL: total is wrong'
+      exit $((COHORT_ITERATION / 2))
     "#;
     hub.begin(5, agent, 3, program(script)).await;
     all_idle(&mut hub, 1).await;
     let thread = ThreadId(5);
     hub.permit(Permit::Count {
         thread,
-        iterations: 2,
+        iterations: 3,
     })
     .await;
-    hub.until("two runs", |hub| hub.iterations() == 2).await;
+    hub.until("three runs", |hub| hub.iterations() == 3).await;
     hub.stop(5, 0).await;
     hub.until("it is over", |hub| hub.heard.over.len() == 1)
         .await;
@@ -500,13 +500,14 @@ async fn a_program_is_told_where_to_go_and_what_it_prints_counts() {
         "{:?}",
         heard.lines
     );
-    assert_eq!(heard.checks["greeted"], (2, 2));
-    assert_eq!(heard.checks["total is wrong"], (0, 2));
-    assert_eq!(heard.failed[&thread], 1);
+    assert_eq!(heard.checks["greeted"], (3, 3));
+    assert_eq!(heard.checks["total is wrong"], (0, 1));
+    // One by what it printed, one by its exit code.
+    assert_eq!(heard.failed[&thread], 2);
     let MetricValue::Values(depth) = &heard.metrics["depth"] else {
         panic!("{:?}", heard.metrics)
     };
-    assert_eq!((depth.count, depth.sum), (2, 5_000.0));
+    assert_eq!((depth.count, depth.sum), (3, 7_500.0));
 }
 
 #[tokio::test(flavor = "current_thread")]

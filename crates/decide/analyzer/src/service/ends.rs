@@ -241,7 +241,11 @@ impl Kind {
                 capital_instances(&self.instances),
                 if self.instances.len() > 1 {
                     let how = self.how.replacen("was ", "were ", 1);
-                    how.replacen("by itself", "by themselves", 1)
+                    how.replacen("by itself", "by themselves", 1).replacen(
+                        "its memory",
+                        "their memory",
+                        1,
+                    )
                 } else {
                     self.how.clone()
                 },

@@ -99,8 +99,12 @@ impl Thread {
     /// computed for too long is, and failed.
     fn iterated(&mut self, failure: Option<&Failure>, duration_us: u64) {
         // An endless loop is interrupted too, but was not cut off by the end of its time.
-        let cut = failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted)
-            && self.stop.is_some_and(|stop| stop.cut);
+        let stopped = self.stop.is_some_and(|stop| stop.cut);
+        let cut = failure.is_some_and(|failure| match failure.kind {
+            FailureKind::Aborted => true,
+            FailureKind::Interrupted => stopped,
+            _ => false,
+        });
         if let Some(failure) = failure
             && failure.kind != FailureKind::Aborted
         {

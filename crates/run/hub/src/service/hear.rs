@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cohort_agent::protocol::{FromAgent, OneShot, OneShotAnswer, ThreadCalls, ToAgent};
+use cohort_agent::protocol::{EndWhy, FromAgent, OneShot, OneShotAnswer, ThreadCalls, ToAgent};
 use cohort_handoff::AgentId;
 use cohort_model::{EndpointId, Exit, InstanceId, ServiceSeen, Share, ThreadId};
 use cohort_service::What;
@@ -14,6 +14,9 @@ use super::shell::{Hub, Phase};
 
 /// Agents that die one after the other before the campaign is given up.
 const AGENT_DEATHS_MAX: u32 = 20;
+
+/// Threads that fail to begin, before any did anything, until the scenario is given up.
+const FAILURES_MAX: usize = 10;
 
 /// Threads of one agent of which it is told what each called, at most.
 const THREADS_TOLD_MAX: usize = 500;
@@ -69,7 +72,7 @@ impl Hub {
             }
             // The orchestrator knows that its instance is down, and moves it.
             FromAgent::Stranded { .. } => {}
-            FromAgent::Ended { why, .. } => self.timetable.ending(&why),
+            FromAgent::Ended { why, .. } => self.thread_ended(&why),
             FromAgent::Unmovable { thread, .. } => {
                 let came = self.threads.unmovable(thread);
                 self.came(came);
@@ -101,6 +104,18 @@ impl Hub {
             for thread in self.threads.ids() {
                 self.stop_thread(thread, 0);
             }
+        }
+    }
+
+    /// Threads of which none can begin are not begun for ever.
+    fn thread_ended(&mut self, why: &EndWhy) {
+        let EndWhy::Failed { message } = why else {
+            return;
+        };
+        self.timetable.failures.push(message.clone());
+        let succeeded = self.measured.iterations > self.measured.failed_iterations;
+        if !succeeded && self.timetable.failures.len() >= FAILURES_MAX {
+            self.abort(format!("no thread can begin: {message}"));
         }
     }
 
@@ -144,7 +159,8 @@ impl Hub {
     fn one_shot_done(&mut self, answer: OneShotAnswer) {
         match (answer.what, answer.result) {
             (OneShot::Setup, Ok(data)) if self.phase == Phase::SettingUp => {
-                self.setup_data = Some(data);
+                // One that returns nothing gives threads nothing.
+                self.setup_data = Some(data).filter(|data| !data.is_empty());
                 self.begin_schedule();
             }
             (OneShot::Setup, Err(error)) => {
@@ -152,8 +168,8 @@ impl Hub {
             }
             (OneShot::Teardown, result) => {
                 if let Err(error) = result {
-                    self.notes
-                        .push(format!("teardown() of the script failed: {error}"));
+                    let why = format!("teardown() of the script failed: {error}");
+                    self.measured.aborted.get_or_insert(why);
                 }
                 if self.phase == Phase::TearingDown {
                     self.count();
@@ -268,6 +284,7 @@ impl Hub {
                 self.tell(seen);
             }
             What::NeverReady { .. } | What::GivenUp { .. } => {
+                self.tell_exit_of(instance);
                 self.set_down(instance);
                 if let Some(place) = self.places.get_mut(&instance) {
                     place.failed();

@@ -254,6 +254,13 @@ impl Hub {
         }
     }
 
+    /// All is over: what agents had to say of it they have said.
+    fn tell_all_exits(&mut self) {
+        for (_, seen) in std::mem::take(&mut self.exits) {
+            self.tell_exit(seen);
+        }
+    }
+
     /// An instance answers again: that it ended must be told before.
     pub(crate) fn tell_exit_of(&mut self, id: InstanceId) {
         let is_its = |seen: &ServiceSeen| matches!(seen, ServiceSeen::InstanceExited { instance, .. } if *instance == id);
@@ -338,6 +345,7 @@ impl Hub {
 
     fn close_interrupted(&mut self) {
         self.phase = Phase::Closing;
+        self.tell_all_exits();
         self.end_window(Instant::now());
         self.tell(ServiceSeen::Interrupted);
     }
@@ -358,6 +366,7 @@ impl Hub {
 
     pub(crate) fn begin_closing(&mut self) {
         self.phase = Phase::Closing;
+        self.tell_all_exits();
         self.end_window(Instant::now());
         self.tell(ServiceSeen::ScheduleDone);
     }
@@ -456,6 +465,8 @@ impl Hub {
             });
         }
         for failure in std::mem::take(&mut self.timetable.failures) {
+            let why = format!("a thread could not begin or go on: {failure}");
+            self.measured.aborted.get_or_insert(why);
             self.measured.add_error(&failure);
         }
         let aborted = self.measured.aborted.clone();

@@ -189,6 +189,18 @@ pub(crate) fn resolve(
             range: format!("1 to {INSTANCES_MAX}"),
         });
     }
+    if flags.vus.or(scenario.vus) == Some(0) {
+        let place = match flags.vus {
+            Some(_) => Place::Flag("--vus"),
+            None => start,
+        };
+        return Err(Error::OutOfRange {
+            place,
+            key: "scenario.vus",
+            value: "0".to_owned(),
+            range: "at least 1".to_owned(),
+        });
+    }
     let (ready, ready_timeout_us) = ready(file, sut)?;
     Ok(Some(Service {
         command: words,

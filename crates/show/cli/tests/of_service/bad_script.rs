@@ -59,6 +59,9 @@ fn no_script_and_no_service() {
     let ended = suite.run(&["--vus", "3"]);
     let said = "cohort: --vus: only a campaign of a service knows it; write a cohort.toml with";
     assert_said(&ended, 2, &[said]);
+    let suite = Campaign::default().write();
+    let ended = suite.run(&["--vus", "0"]);
+    assert_said(&ended, 2, &["--vus", "at least 1"]);
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn memory_without_bound_is_bounded() {
     let ended = suite.run_for("1s");
     let wanted = [
         " x out of memory: a scenario thread may use 64 MiB; keep less in variables at load.js:10:",
-        "iterations failed; ",
+        " iterations failed; ",
     ];
     assert_said(&ended, 1, &wanted);
     suite.assert_all_gone(&ended);
@@ -105,7 +108,7 @@ fn a_setup_that_fails_ends_the_campaign() {
     let suite = campaign.write();
     let ended = suite.run(&[]);
     let wanted = [
-        "failed           0 calls and 0 iterations on 2 instances in ",
+        "failed           the scenario ended itself; ",
         "; setup() of the script failed: ",
         "no user could be made at load.js:13:",
     ];
@@ -115,13 +118,47 @@ fn a_setup_that_fails_ends_the_campaign() {
 }
 
 #[test]
+fn what_fails_before_and_after_the_iterations_is_told() {
+    for (script, said) in [
+        (
+            "if (__VU > 0) { fail('not here'); }\n",
+            "; a thread could not begin or go on: ",
+        ),
+        (
+            "export function teardown() { fail('not there'); }\n",
+            "; teardown() of the script failed: ",
+        ),
+        (
+            "export function setup() { sleep(60); }\nexport const options = { setupTimeout: '1s' };\n",
+            "; setup() of the script failed: it took longer than the 1 s that it is given\n",
+        ),
+    ] {
+        let mut campaign = Campaign::of("get('/items/1')");
+        campaign.script += script;
+        let suite = campaign.write();
+        let ended = suite.run_for("1s");
+        assert_said(&ended, 1, &["failed           ", said]);
+        suite.assert_replays();
+    }
+}
+
+#[test]
+fn a_setup_that_returns_nothing_gives_nothing() {
+    let mut campaign = Campaign::of("if (data !== undefined) fail('data'); get('/items/1')");
+    campaign.script += "export function setup() {}\n";
+    let suite = campaign.write();
+    let ended = suite.run(&["--vus", "2", "--iterations", "4"]);
+    assert_said(&ended, 0, &["nothing found    4 calls and 4 iterations"]);
+}
+
+#[test]
 fn an_error_and_a_call_of_somebody_else_are_told() {
     let suite = Campaign::of("http.get('http://else.example/x'); null.x").write();
     let ended = suite.run_for("1s");
     let wanted = [
         " x else.example:80 is neither the instance nor allowed, so nothing was sent: ",
         " x TypeError: cannot read property 'x' of null at load.js:10:",
-        " iterations failed; 0 calls and ",
+        " iterations failed; ",
     ];
     assert_said(&ended, 1, &wanted);
     suite.assert_replays();

@@ -18,7 +18,7 @@ fn one_that_never_gets_ready() {
     let wanted = [
         "failed           i0  it was not ready within 1s: connections to 127.0.0.1:",
         "still loading",
-        "failed           2 instances failed; 0 calls and 0 iterations on 2 instances",
+        "failed           2 of 2 instances failed; ",
         "; the scenario did not begin: no instance got ready\n",
     ];
     assert_said(&ended, 1, &wanted);
@@ -167,7 +167,7 @@ fn one_that_cannot_be_started_or_built() {
     let ended = suite.run(&[]);
     let wanted = [
         "start \"frobnicate\": not executed (No such file",
-        "2 instances failed; ",
+        "2 of 2 instances failed; ",
     ];
     assert_said(&ended, 1, &wanted);
     let suite = Campaign {

@@ -1,6 +1,11 @@
 //! Campaigns that are ended: by the user, by a kill of Cohort, by a kill of an agent.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use super::common::{Running, Suite, wait_until};
 use super::{Campaign, assert_said};
@@ -37,8 +42,7 @@ fn agent_of(hub: u32) -> u32 {
 }
 
 fn kill(pid: u32) {
-    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
 }
 
 #[test]
@@ -62,6 +66,44 @@ fn interrupted_it_ends_soon_and_in_order() {
 }
 
 #[test]
+fn interrupted_at_the_terminal_its_agents_wait_for_its_word() {
+    let campaign = Campaign::of("get('/items/1')");
+    let suite = campaign.write();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cohort"));
+    command
+        .args(["run", "--progress", "plain", "--events", "events"])
+        .args(["--vus", "3", "--duration", "60s"])
+        .process_group(0);
+    let running = suite.spawn(command);
+    wait_until("some calls", || suite.calls().len() > 30);
+    // As a terminal does: to all of the group.
+    let group = Pid::from_raw(running.pid().cast_signed());
+    killpg(group, Signal::SIGINT).unwrap();
+    let ended = running.end();
+    let verdict = format!("stopped          {} calls and ", suite.calls().len());
+    assert_said(&ended, 130, &[&verdict]);
+    assert!(!ended.stderr.contains("an agent ended"), "{ended:?}");
+    suite.assert_all_gone(&ended);
+}
+
+#[test]
+fn interrupted_before_anything_is_ready_it_ends_soon() {
+    let suite = Campaign {
+        command: r#"["sh", "-c", "echo x > began; sleep 60"]"#,
+        ..Campaign::of("get('/items/1')")
+    }
+    .write();
+    let running = suite.start(&["run"]);
+    wait_until("a server to be started", || !suite.read("began").is_empty());
+    let since = Instant::now();
+    running.signal(SIGINT);
+    let ended = running.end();
+    assert!(since.elapsed() < Duration::from_secs(10), "{ended:?}");
+    assert_said(&ended, 130, &["; stopped by the user\n"]);
+    suite.assert_all_gone(&ended);
+}
+
+#[test]
 fn killed_it_takes_all_along_and_the_next_run_cleans_up() {
     let (suite, running) = under_way("", "60s");
     running.signal(SIGKILL);
@@ -71,6 +113,12 @@ fn killed_it_takes_all_along_and_the_next_run_cleans_up() {
     });
     let shown = suite.cohort(&["show"]);
     assert_said(&shown, 0, &["unfinished       "]);
+    let resumed = suite.cohort(&["resume"]);
+    assert_said(
+        &resumed,
+        2,
+        &["is that of a service, of which none is resumed"],
+    );
     let again = suite.run_for("1s");
     assert_said(&again, 0, &["nothing found "]);
     suite.assert_all_gone(&killed);

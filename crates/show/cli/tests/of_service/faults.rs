@@ -26,6 +26,19 @@ fn a_crash_on_a_rare_input_is_found_with_its_request() {
 }
 
 #[test]
+fn a_crash_at_the_very_end_is_found_too() {
+    let suite = Campaign::of("get('/crash/13')").write();
+    let ended = suite.run(&["--vus", "1", "--iterations", "1"]);
+    let wanted = [
+        "found            1 fault; ",
+        "crash            GET /crash/{}",
+    ];
+    assert_said(&ended, 1, &wanted);
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+}
+
+#[test]
 fn a_wrong_answer_is_found_by_the_check_that_fails() {
     let suite = Campaign::of(
         "const n = __ITER % 10; \

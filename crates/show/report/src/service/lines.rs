@@ -146,7 +146,7 @@ fn event(seen: &ServiceSeen) -> Vec<Line> {
                 Exit::Asked => "as asked".to_owned(),
                 Exit::Code { code } => format!("with exit code {code}"),
                 Exit::Signal { signal } => format!("by signal {signal}"),
-                Exit::OutOfMemory => "killed for memory".to_owned(),
+                Exit::OutOfMemory => "for lack of memory".to_owned(),
             };
             let again = if *again { "; it is started again" } else { "" };
             let text = format!("  ended {how} after {}{again}", words::duration(*lived_us));
