@@ -28,7 +28,11 @@ pub(crate) fn script(directory: &Path, source: &ScriptSource) -> Result<Exit, Fa
             let mut made = std::fs::File::create_new(&target).map_err(failed("create", &target))?;
             std::io::Write::write_all(&mut made, draft.script.as_bytes())
                 .map_err(failed("write", &target))?;
-            say::note(format_args!("wrote {}", target.display()));
+            say::note(format_args!(
+                "wrote {}; it is called when cohort.toml says `script = \"{}\"` in [scenario]",
+                target.display(),
+                output.display()
+            ));
         }
         None => say::print(|out| out.write_all(draft.script.as_bytes()))?,
     }

@@ -193,10 +193,14 @@ impl ServiceView {
                 words::counted(self.iterations, "iteration")
             ));
         }
+        let (answered, broken) = self.calls_total();
+        if answered == 0 && broken > 0 {
+            failures.push("no call was answered".to_owned());
+        }
         if self.totals.as_ref().is_some_and(|it| it.aborted.is_some()) {
             failures.push("the scenario ended itself".to_owned());
         }
-        if self.end.is_some() && self.iterations == 0 && self.calls.is_empty() {
+        if self.end.is_some() && self.iterations == 0 && answered + broken == 0 {
             failures.push("no iteration came to its end".to_owned());
         }
         failures
