@@ -107,6 +107,7 @@ pub(super) fn blame(rows: &[Row], work: impl Fn(u32) -> f64) -> Option<Blamed> {
         .collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     let best = found.first()?.0;
+    if std::env::var("DBG").is_ok() { eprintln!("rows {} time {:.1}: {:?}", rows.len(), time, found.iter().map(|f| (f.1, (f.0*10.0).round()/10.0, f.2.factor)).collect::<Vec<_>>()); }
     let share = |e: &Explanation| e.factor * e.total / growth.max(f64::MIN_POSITIVE);
     found.retain(|(likelihood, _, e)| {
         best - likelihood <= MARGIN

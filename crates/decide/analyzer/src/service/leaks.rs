@@ -67,6 +67,16 @@ impl Resource {
         }
     }
 
+    /// Growth from the end of one window to that of the next.
+    fn grown(self, from: &Second, to: &Second) -> Option<f64> {
+        let place = match self {
+            Resource::Memory => 0,
+            Resource::Files => 1,
+            Resource::Tasks => 2,
+        };
+        Some(to.at_end?[place] - from.at_end?[place])
+    }
+
     /// Growth below this is not worth a word: of itself, and as a share of where it began.
     fn rise_min(self) -> (f64, f64) {
         match self {
@@ -352,6 +362,9 @@ fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
             if (three[1].threads - three[2].threads).abs() > 0.5 {
                 continue;
             }
+            let Some(growth) = resource.grown(three[1], three[2]) else {
+                continue;
+            };
             let calls = |second: &Second| {
                 second
                     .endpoints
@@ -360,7 +373,7 @@ fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
                     .collect()
             };
             rows.push(Row {
-                growth: resource.of_second(three[2]) - resource.of_second(three[1]),
+                growth,
                 seconds: three[2].span_s,
                 calls: calls(three[2]),
                 before: calls(three[1]),
