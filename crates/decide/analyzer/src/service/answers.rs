@@ -153,9 +153,8 @@ impl Answers {
     /// The exceptions that `instance` told around `at`.
     pub(super) fn said_around(&self, instance: InstanceId, at: At) -> Option<&ExceptionSeen> {
         let near = |e: &&Exception| {
-            let told = |(by, then, _): &(InstanceId, At, u64)| {
-                *by == instance && is_fatal(*then, at)
-            };
+            let told =
+                |(by, then, _): &(InstanceId, At, u64)| *by == instance && is_fatal(*then, at);
             !e.seen.plain_line && e.waiting.iter().any(told)
         };
         self.exceptions.values().find(near).map(|e| &e.seen)

@@ -160,7 +160,10 @@ impl Book {
     ) -> bool {
         let mut absorbed = false;
         for (key, entry) in &mut self.entries {
-            let holds = entry.finding.as_ref().is_some_and(|f| f.endpoint == endpoint);
+            let holds = entry
+                .finding
+                .as_ref()
+                .is_some_and(|f| f.endpoint == endpoint);
             if endpoint.is_some() && holds && absorbs(key.kind).contains(&kind) {
                 entry.last = at;
                 absorbed = true;
@@ -179,7 +182,10 @@ impl Book {
     ) -> ServiceFinding {
         let less = absorbs(drawn.key.kind);
         let taken_over = self.entries.iter().find(|(key, entry)| {
-            let same = entry.finding.as_ref().is_some_and(|f| f.endpoint == endpoint);
+            let same = entry
+                .finding
+                .as_ref()
+                .is_some_and(|f| f.endpoint == endpoint);
             endpoint.is_some() && same && less.contains(&key.kind)
         });
         let Some(key) = taken_over.map(|(key, _)| key.clone()) else {

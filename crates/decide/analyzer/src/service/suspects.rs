@@ -94,7 +94,12 @@ impl Suspects {
             .collect();
         ranked.sort_by_key(|r| {
             let elsewhere = Some(r.endpoint) != endpoint;
-            (Reverse(r.score), elsewhere, Reverse(r.crashes.len()), Reverse(r.took_us))
+            (
+                Reverse(r.score),
+                elsewhere,
+                Reverse(r.crashes.len()),
+                Reverse(r.took_us),
+            )
         });
         let of_it = requests.iter().filter(|r| Some(r.endpoint) == endpoint);
         let alone = of_it.count() == 1;
@@ -127,11 +132,17 @@ impl Suspects {
         let mut holders: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         for request in &requests {
             for sign in &request.signs {
-                holders.entry(sign.clone()).or_default().insert(request.endpoint);
+                holders
+                    .entry(sign.clone())
+                    .or_default()
+                    .insert(request.endpoint);
             }
         }
         for request in &mut requests {
-            let own = request.signs.iter().filter(|sign| holders[*sign].len() == 1);
+            let own = request
+                .signs
+                .iter()
+                .filter(|sign| holders[*sign].len() == 1);
             request.score = own.count();
         }
         requests
@@ -262,11 +273,17 @@ mod tests {
             call(2, "POST /checkout", "{\"coupon\":\"CAFÉ15\"}"),
         ];
         crash(&mut suspects, &calls);
-        let said = ["end byte index 4 is no boundary of `CAFÉ15`", "shop::coupon::percent"];
+        let said = [
+            "end byte index 4 is no boundary of `CAFÉ15`",
+            "shop::coupon::percent",
+        ];
         let found = suspects.ranked(&said);
         assert_eq!((found.endpoint, found.sure), (Some(2), true));
         assert_eq!(found.requests[0], "POST /checkout {\"coupon\":\"CAFÉ15\"}");
-        let search = [call(3, "GET /search?q=caf%C3%A9", ""), call(1, "GET /a", "")];
+        let search = [
+            call(3, "GET /search?q=caf%C3%A9", ""),
+            call(1, "GET /a", ""),
+        ];
         crash(&mut suspects, &search);
         let found = suspects.ranked(&["cannot search for 'café'"]);
         assert_eq!(found.requests[0], "GET /search?q=caf%C3%A9");
