@@ -120,6 +120,9 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
         path: &path,
         script_origin: origin.as_deref(),
     };
+    let own = request.named.then_some(request.name.as_str());
+    let name = of_request(&request.method, own, path.as_str());
+    let flight = origin.is_some().then(|| Flight::begin(caller, to, &name));
     let exchanged = agent.client.exchange(&caller.connections, going).await;
     let mut telemetry = agent.telemetry.borrow_mut();
     telemetry.requests += 1;
@@ -127,15 +130,12 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
     telemetry
         .metrics
         .request(request, &exchanged, &caller.scenario, now);
-    if origin.is_some() {
-        let own = request.named.then_some(request.name.as_str());
-        let name = of_request(&request.method, own, path.as_str());
-        let name = telemetry.windows.number(&name);
-        caller.last_endpoint.set(Some(name));
+    if let Some(flight) = &flight {
+        caller.last_endpoint.set(Some(flight.endpoint));
         telemetry.windows.called(&Called {
             thread: caller.thread,
             instance: to.instance,
-            endpoint: name,
+            endpoint: flight.endpoint,
             began,
             request,
             exchanged: &exchanged,
@@ -143,6 +143,33 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
     }
     let Exchanged { outcome, .. } = exchanged;
     outcome
+}
+
+/// A request to the instance that is under way, until it is answered or cut off.
+struct Flight {
+    agent: Rc<Agent>,
+    instance: InstanceId,
+    endpoint: EndpointNumber,
+}
+
+impl Flight {
+    fn begin(caller: &Caller, to: &To, name: &str) -> Flight {
+        let mut telemetry = caller.agent.telemetry.borrow_mut();
+        let endpoint = telemetry.windows.number(name);
+        telemetry.windows.begun(to.instance, endpoint);
+        Flight {
+            agent: Rc::clone(&caller.agent),
+            instance: to.instance,
+            endpoint,
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut telemetry = self.agent.telemetry.borrow_mut();
+        telemetry.windows.over(self.instance, self.endpoint);
+    }
 }
 
 /// For the script, of a request that was not sent.

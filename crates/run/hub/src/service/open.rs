@@ -318,6 +318,8 @@ impl Hub {
                     .iter()
                     .map(super::spans::operation)
                     .collect();
+                let metrics = told.metrics.iter().take(super::spans::METRICS_MAX);
+                window.metrics = metrics.map(super::spans::metric).collect();
             }
         }
     }
