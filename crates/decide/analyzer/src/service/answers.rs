@@ -71,9 +71,16 @@ pub(super) struct Answers {
     exceptions: BTreeMap<String, Exception>,
     /// Errors and calls of each endpoint before the recent past.
     errors: BTreeMap<u32, (f64, f64)>,
+    /// Nothing comes any more.
+    over: bool,
 }
 
 impl Answers {
+    /// Nothing comes any more: what could still become something else counts as what it is.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+    }
+
     /// Takes a window of load, with how many calls were under way. Returns, by endpoint, failed
     /// checks that errors do not explain.
     pub(super) fn load(&mut self, window: &LoadWindow, under_way: f64) -> BTreeMap<u32, f64> {
@@ -180,7 +187,7 @@ impl Answers {
                 exception.fresh = at.since(exception.last) < 2 * COINCIDE_US;
             }
             let failing: f64 = exception.votes.values().sum();
-            exception.settle(view, at);
+            exception.settle(view, at, self.over);
             // A line that merely has the level of an error counts when calls fail with it.
             let enough = !exception.seen.plain_line || (failing >= 1.0 && exception.count >= 3);
             if enough && exception.count > 0 {
@@ -336,9 +343,9 @@ fn is_fatal(told: At, ended: At) -> bool {
 
 impl Exception {
     /// Counts those of which it is known by now that their process went on.
-    fn settle(&mut self, view: &View<'_>, at: At) {
+    fn settle(&mut self, view: &View<'_>, at: At, over: bool) {
         for (instance, told, count) in std::mem::take(&mut self.waiting) {
-            if at.since(told) < KNOWN_US {
+            if at.since(told) < KNOWN_US && !over {
                 self.waiting.push((instance, told, count));
                 continue;
             }

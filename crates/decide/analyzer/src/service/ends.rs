@@ -157,7 +157,10 @@ impl Kind {
         let suspicion = self.suspects.ranked(&texts);
         let endpoint = suspicion.endpoint;
         let how = if self.instances.len() > 1 {
-            self.how.replacen("was ", "were ", 1)
+            self.how
+                .replacen("was ", "were ", 1)
+                .replacen("by itself", "by themselves", 1)
+                .replacen("its memory", "their memory", 1)
         } else {
             self.how.clone()
         };

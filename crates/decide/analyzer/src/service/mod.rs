@@ -352,6 +352,11 @@ impl ServiceAnalyzer {
         }
     }
 
+    /// The campaign ends: what is said next is the last word.
+    pub fn end(&mut self) {
+        self.answers.end();
+    }
+
     /// Draws conclusions from all that was seen until `at`; meant to be called every second. Gives
     /// what is news: findings that begin, that change (same number), and that are over.
     pub fn conclude(&mut self, at: At) -> Vec<ServiceFinding> {

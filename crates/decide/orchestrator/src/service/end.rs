@@ -48,6 +48,7 @@ impl Conductor {
         }
         if self.stopping.as_ref().is_some_and(|stop| !stop.ordered) {
             // What was seen since the last look is not to be lost.
+            self.analyzer.end();
             self.conclude(at, step);
         }
         let Some(stop) = &mut self.stopping else {
