@@ -1,8 +1,8 @@
 //! What the analyzer of a service concludes of what was seen before.
 //!
-//! `cargo run --release -p cohort-analyzer --example replay -- CORES FILE...` with one JSON object a
-//! line: `time` (microseconds) and `event` (a sighting as the event log has it). Conclusions are
-//! drawn after every report of load.
+//! `cargo run --release -p cohort-analyzer --example replay -- CORES FILE...`: event logs of campaigns
+//! of a service, one record a line. What the campaign was told is told again, and so are its own
+//! orders, as far as they matter; conclusions are drawn after every report of load.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
-use cohort_model::{At, ServiceSeen};
+use cohort_model::{At, Record, ServiceSeen};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -27,27 +27,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{path}");
         let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores });
         for line in BufReader::new(file).lines() {
-            let row: serde_json::Value = serde_json::from_str(&line?)?;
-            let at = At(row["time"].as_u64().ok_or("a row without its time")?);
-            let seen: ServiceSeen = serde_json::from_value(row["event"].clone())?;
-            analyzer.observe(at, &seen);
-            if !matches!(seen, ServiceSeen::Loaded { .. }) {
-                continue;
-            }
-            for f in analyzer.conclude(at) {
-                let over = if f.ended { " (over)" } else { "" };
-                println!(
-                    "  {:6.1} #{} {:?}{over} {:.2} since {:.0}: {}",
-                    at.seconds(),
-                    f.number,
-                    f.kind,
-                    f.confidence,
-                    f.since.seconds(),
-                    f.sentence
-                );
-                for excerpt in &f.excerpts {
-                    println!("         | {excerpt}");
+            match serde_json::from_str(&line?)? {
+                Record::ServiceSeen { at, seen } => heard(&mut analyzer, at, &seen),
+                Record::ServiceDecided { at, decisions, .. } => {
+                    for decision in decisions {
+                        analyzer.ordered(at, &decision.command);
+                    }
                 }
+                _ => {}
             }
         }
         for area in analyzer.areas() {
@@ -55,4 +42,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn heard(analyzer: &mut ServiceAnalyzer, at: At, seen: &[ServiceSeen]) {
+    for one in seen {
+        analyzer.observe(at, one);
+    }
+    if !seen.iter().any(|s| matches!(s, ServiceSeen::Loaded { .. })) {
+        return;
+    }
+    for f in analyzer.conclude(at) {
+        let over = if f.ended { " (over)" } else { "" };
+        let endpoint = f.endpoint.map_or(String::new(), |e| format!(" e{}", e.0));
+        println!(
+            "  {:6.1} #{} {:?}{endpoint}{over} {:.2} since {:.0}: {}",
+            at.seconds(),
+            f.number,
+            f.kind,
+            f.confidence,
+            f.since.seconds(),
+            f.sentence
+        );
+        for excerpt in &f.excerpts {
+            println!("         | {excerpt}");
+        }
+    }
 }

@@ -116,9 +116,8 @@ async fn each_kind_of_permit_lets_as_many_iterations_begin_as_it_says() {
     assert_eq!(iterations as u64, hub.iterations());
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn what_is_counted_is_what_happened() {
-    let script = r"
+/// Groups, checks, a batch, a tag and a metric of its own.
+const OF_ALL_KINDS: &str = r"
       import http from 'k6/http';
       import { check, group } from 'k6';
       import { Trend } from 'k6/metrics';
@@ -134,9 +133,12 @@ async fn what_is_counted_is_what_happened() {
         own.add(12.5);
       }
     ";
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_is_counted_is_what_happened() {
     let (mut hub, _, log) = {
         let log = Log::default();
-        let mut hub = Hub::new(script);
+        let mut hub = Hub::new(OF_ALL_KINDS);
         hub.load.submetrics = vec![Submetric {
             name: "http_req_duration{name:order}".to_owned(),
             metric: "http_req_duration".to_owned(),

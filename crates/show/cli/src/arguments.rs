@@ -191,7 +191,7 @@ pub(crate) struct RunFlags {
         value_delimiter = ','
     )]
     pub(crate) isolate: Vec<Namespace>,
-    /// Scenario threads at once, whatever the script says
+    /// Scenario threads at once; in place of what a script without `scenarios` says
     #[arg(long, value_name = "COUNT", help_heading = "Service")]
     pub(crate) vus: Option<u32>,
     /// How long they run, whatever the script says

@@ -104,6 +104,7 @@ fn setup(
             stop_grace_us: service.stop_grace_us,
             restarts: service.restarts,
             own_network: service.own_network,
+            tls: service.tls,
             rate: service.rate,
             log_bytes: service.log_bytes,
             log_files: service.log_files,

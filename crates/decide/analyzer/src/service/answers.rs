@@ -30,6 +30,13 @@ const USUAL_ERRORS: f64 = 1e-3;
 const AROUND_EXIT_US: u64 = 6_000_000;
 /// Windows on either side of an exception in which failing calls are taken to be its.
 const COINCIDE_US: u64 = 1_500_000;
+/// An exception so long before the end of its process was the end of it; and so long after, since logs
+/// are read later.
+const FATAL_US: (u64, u64) = (2_000_000, 1_500_000);
+/// After this time it is known whether an exception ended its process.
+const KNOWN_US: u64 = 3_500_000;
+/// Exceptions whose process may end yet, at most.
+const WAITING_MAX: usize = 64;
 
 /// One check of the script on answers of one endpoint.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +52,13 @@ struct Check {
 #[derive(Clone, Debug)]
 struct Exception {
     seen: ExceptionSeen,
+    /// Those that did not end their process: those that did are told as crashes.
     count: u64,
     first: At,
     last: At,
     instances: Vec<InstanceId>,
+    /// Not known yet whether they end their process.
+    waiting: Vec<(InstanceId, At, u64)>,
     /// Failing calls that coincided, by endpoint.
     votes: BTreeMap<u32, f64>,
     fresh: bool,
@@ -125,35 +135,29 @@ impl Answers {
                 first: at,
                 last: at,
                 instances: Vec::new(),
+                waiting: Vec::new(),
                 votes: BTreeMap::new(),
                 fresh: true,
             });
-        exception.count += seen.count;
         exception.last = at;
         exception.fresh = true;
-        if !exception.instances.contains(&seen.instance) {
-            exception.instances.push(seen.instance);
+        exception.seen.message.clone_from(&seen.message);
+        exception.seen.instance = seen.instance;
+        let full = exception.waiting.len() >= WAITING_MAX;
+        match exception.waiting.last_mut() {
+            Some((_, _, count)) if full => *count += seen.count,
+            _ => exception.waiting.push((seen.instance, at, seen.count)),
         }
     }
 
-    /// What `instance` said of an exception within a few seconds of `at`.
-    pub(super) fn said_around(&self, instance: InstanceId, at: At) -> Option<String> {
+    /// The exceptions that `instance` told around `at`.
+    pub(super) fn said_around(&self, instance: InstanceId, at: At) -> Option<&ExceptionSeen> {
         let near = |e: &&Exception| {
-            !e.seen.plain_line
-                && e.instances.contains(&instance)
-                && e.last.since(at).max(at.since(e.last)) <= 2 * COINCIDE_US
+            let told =
+                |(by, then, _): &(InstanceId, At, u64)| *by == instance && is_fatal(*then, at);
+            !e.seen.plain_line && e.waiting.iter().any(told)
         };
-        let exception = self.exceptions.values().find(near)?;
-        let place = if exception.seen.frame.is_empty() {
-            String::new()
-        } else {
-            format!(" at {}", exception.seen.frame)
-        };
-        let seen = &exception.seen;
-        Some(words::cut(&format!(
-            "{}: {}{place}",
-            seen.kind, seen.message
-        )))
+        self.exceptions.values().find(near).map(|e| &e.seen)
     }
 
     pub(super) fn conclude(&mut self, view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
@@ -176,8 +180,10 @@ impl Answers {
                 exception.fresh = at.since(exception.last) < 2 * COINCIDE_US;
             }
             let failing: f64 = exception.votes.values().sum();
+            exception.settle(view, at);
             // A line that merely has the level of an error counts when calls fail with it.
-            if !exception.seen.plain_line || (failing >= 1.0 && exception.count >= 3) {
+            let enough = !exception.seen.plain_line || (failing >= 1.0 && exception.count >= 3);
+            if enough && exception.count > 0 {
                 drawn.push(exception.conclusion(view, fingerprint));
             }
         }
@@ -323,7 +329,33 @@ fn concurrency(check: &Check) -> Option<(f64, f64, f64)> {
     clear.then_some((level, low / low_calls, high / high_calls))
 }
 
+/// Whether an exception told at `told` is taken to have ended a process that ended at `ended`.
+fn is_fatal(told: At, ended: At) -> bool {
+    ended.since(told) <= FATAL_US.0 && told.since(ended) <= FATAL_US.1
+}
+
 impl Exception {
+    /// Counts those of which it is known by now that their process went on.
+    fn settle(&mut self, view: &View<'_>, at: At) {
+        for (instance, told, count) in std::mem::take(&mut self.waiting) {
+            if at.since(told) < KNOWN_US {
+                self.waiting.push((instance, told, count));
+                continue;
+            }
+            let watched = view.instances.get(&instance);
+            if watched.is_some_and(|w| w.crashes.iter().any(|end| is_fatal(told, *end))) {
+                continue;
+            }
+            if self.count == 0 {
+                self.first = told;
+            }
+            self.count += count;
+            if !self.instances.contains(&instance) {
+                self.instances.push(instance);
+            }
+        }
+    }
+
     /// Which endpoints' calls failed while it was seen.
     fn vote(&mut self, view: &View<'_>) {
         let Some(watched) = view.instances.get(&self.seen.instance) else {

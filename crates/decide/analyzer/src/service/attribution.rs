@@ -6,7 +6,9 @@
 //!
 //! Endpoints that are always called together cannot be told apart by counting. Those that explain
 //! it about as well as the best are suspects all; the one that does the most work is named first,
-//! and the others are named with it.
+//! and the others are named with it. When they are too many, or calls come so evenly that time explains
+//! it as well, none is blamed: of those that are called equally often, it is only said how much a call
+//! of each would be.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +22,13 @@ const SHARE: (f64, f64) = (0.6, 1.5);
 const LAGS: [f64; 4] = [0.0, 0.1, 0.2, 0.35];
 /// More suspects than this name none.
 const SUSPECTS_MAX: usize = 4;
+/// What is counted comes in whole numbers a call: so close to one, and at most so many.
+const WHOLE: f64 = 0.03;
+const WHOLE_MAX: f64 = 4.0;
+/// A group is called equally often: within this, relative. Fewer calls say nothing.
+const EQUALLY: f64 = 0.03;
+const GROUP_CALLS_MIN: f64 = 100.0;
+const GROUP_MAX: usize = 8;
 
 /// Growth in some time, and the calls in it and in the same time before.
 pub(super) struct Row {
@@ -39,6 +48,15 @@ pub(super) struct Blamed {
     pub(super) per_call: f64,
     /// Share of all growth that its calls account for.
     pub(super) share: f64,
+}
+
+/// What calls have to do with it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Blame {
+    /// They explain it.
+    Calls(Blamed),
+    /// They may: those that are called equally often, and growth by a call of one.
+    Group { endpoints: Vec<u32>, per_call: f64 },
 }
 
 /// One explanation.
@@ -73,24 +91,48 @@ impl Explanation {
         }
     }
 
+    /// Share of all growth that it accounts for.
+    fn share(&self, growth: f64) -> f64 {
+        self.factor * self.total / growth.max(f64::MIN_POSITIVE)
+    }
+
     fn likelihood(&self, rows: usize) -> f64 {
         -(rows as f64) / 2.0 * self.error.ln()
     }
 }
 
-/// `work`: how much a call of an endpoint does, to choose among those that are as likely.
-pub(super) fn blame(rows: &[Row], work: impl Fn(u32) -> f64) -> Option<Blamed> {
+/// `counted`: it comes in whole numbers. `work`: how much a call of an endpoint does, to choose among
+/// those that are as likely.
+pub(super) fn blame(rows: &[Row], counted: bool, work: impl Fn(u32) -> f64) -> Option<Blame> {
     if rows.len() < ROWS_MIN {
         return None;
     }
     let growth: f64 = rows.iter().map(|row| row.growth).sum();
     let time = Explanation::of(rows, |row| row.seconds).likelihood(rows.len());
+    let likely = likely(rows, growth);
+    if likely.first()?.likelihood < time {
+        return None;
+    }
+    explaining(growth, time, &likely, work)
+        .map(Blame::Calls)
+        .or_else(|| group(rows, growth, &likely, counted))
+}
+
+/// An endpoint as the explanation, and its likelihood.
+struct Suspect {
+    endpoint: u32,
+    likelihood: f64,
+    explanation: Explanation,
+}
+
+/// Endpoints that explain all growth about as well as the best, which is first.
+fn likely(rows: &[Row], growth: f64) -> Vec<Suspect> {
     let mut endpoints: Vec<u32> = rows.iter().flat_map(|r| r.calls.keys().copied()).collect();
     endpoints.sort_unstable();
     endpoints.dedup();
     let of =
         |calls: &BTreeMap<u32, f64>, endpoint: u32| calls.get(&endpoint).copied().unwrap_or(0.0);
-    let mut found: Vec<(f64, u32, Explanation)> = endpoints
+    let mut found: Vec<Suspect> = endpoints
         .into_iter()
         .filter_map(|endpoint| {
             let lagging = |lag: f64| {
@@ -98,34 +140,88 @@ pub(super) fn blame(rows: &[Row], work: impl Fn(u32) -> f64) -> Option<Blamed> {
                     (1.0 - lag) * of(&row.calls, endpoint) + lag * of(&row.before, endpoint)
                 })
             };
-            let best = LAGS
+            let explanation = LAGS
                 .into_iter()
                 .map(lagging)
                 .min_by(|a, b| a.error.total_cmp(&b.error))?;
-            Some((best.likelihood(rows.len()), endpoint, best))
+            Some(Suspect {
+                endpoint,
+                likelihood: explanation.likelihood(rows.len()),
+                explanation,
+            })
         })
         .collect();
-    found.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let best = found.first()?.0;
-    let share = |e: &Explanation| e.factor * e.total / growth.max(f64::MIN_POSITIVE);
-    found.retain(|(likelihood, _, e)| {
-        best - likelihood <= MARGIN
-            && likelihood - time >= MARGIN
-            && (SHARE.0..=SHARE.1).contains(&share(e))
+    found.sort_by(|a, b| b.likelihood.total_cmp(&a.likelihood));
+    let best = found.first().map_or(0.0, |suspect| suspect.likelihood);
+    found.retain(|suspect| {
+        best - suspect.likelihood <= MARGIN
+            && (SHARE.0..=SHARE.1).contains(&suspect.explanation.share(growth))
     });
+    found
+}
+
+/// Those that do so better than time does, when they are few.
+fn explaining(
+    growth: f64,
+    time: f64,
+    likely: &[Suspect],
+    work: impl Fn(u32) -> f64,
+) -> Option<Blamed> {
+    let found: Vec<&Suspect> = likely
+        .iter()
+        .filter(|suspect| suspect.likelihood - time >= MARGIN)
+        .collect();
     if found.len() > SUSPECTS_MAX {
         return None;
     }
     let first = found
         .iter()
-        .map(|(_, endpoint, _)| *endpoint)
-        .max_by(|a, b| work(*a).total_cmp(&work(*b)))?;
-    let (_, endpoint, explanation) = found.iter().find(|f| f.1 == first)?;
+        .max_by(|a, b| work(a.endpoint).total_cmp(&work(b.endpoint)))?;
     Some(Blamed {
-        endpoint: *endpoint,
-        others: found.iter().map(|f| f.1).filter(|e| *e != first).collect(),
-        per_call: explanation.factor,
-        share: share(explanation),
+        endpoint: first.endpoint,
+        others: found
+            .iter()
+            .map(|suspect| suspect.endpoint)
+            .filter(|endpoint| *endpoint != first.endpoint)
+            .collect(),
+        per_call: first.explanation.factor,
+        share: first.explanation.share(growth),
+    })
+}
+
+/// The largest group of likely endpoints that are called equally often: of what is counted, with a whole
+/// number a call.
+fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option<Blame> {
+    let total = |endpoint: u32| -> f64 {
+        let calls = rows.iter().filter_map(|row| row.calls.get(&endpoint));
+        calls.sum()
+    };
+    let whole = |per_call: f64| {
+        let nearest = per_call.round();
+        (1.0..=WHOLE_MAX).contains(&nearest) && (per_call / nearest - 1.0).abs() <= WHOLE
+    };
+    let candidates: Vec<(u32, f64)> = likely
+        .iter()
+        .map(|suspect| (suspect.endpoint, total(suspect.endpoint)))
+        .filter(|(_, calls)| *calls >= GROUP_CALLS_MIN && (!counted || whole(growth / calls)))
+        .collect();
+    let like = |of: f64| -> Vec<u32> {
+        let near = |calls: f64| (calls / of - 1.0).abs() <= EQUALLY;
+        let members = candidates.iter().filter(|(_, calls)| near(*calls));
+        members.map(|(endpoint, _)| *endpoint).collect()
+    };
+    let (mut endpoints, calls) = candidates
+        .iter()
+        .map(|(_, calls)| (like(*calls), *calls))
+        .max_by_key(|(endpoints, _)| endpoints.len())?;
+    // Most of those that are likely are in it.
+    if growth <= 0.0 || endpoints.len() > GROUP_MAX || endpoints.len() * 2 < likely.len() {
+        return None;
+    }
+    endpoints.sort_unstable();
+    Some(Blame::Group {
+        endpoints,
+        per_call: growth / calls,
     })
 }
 
@@ -145,9 +241,16 @@ mod tests {
             .collect()
     }
 
+    fn blamed(rows: &[Row], work: impl Fn(u32) -> f64) -> Blamed {
+        match blame(rows, false, work) {
+            Some(Blame::Calls(blamed)) => blamed,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn the_one_that_explains_it_is_named_with_its_amount() {
-        let found = blame(&rows(|a, _| 64.0 * a, |n| f64::from(n * 5 % 13)), |_| 1.0).unwrap();
+        let found = blamed(&rows(|a, _| 64.0 * a, |n| f64::from(n * 5 % 13)), |_| 1.0);
         assert_eq!((found.endpoint, found.others.len()), (1, 0));
         assert!((found.per_call - 64.0).abs() < 1.0, "{found:?}");
     }
@@ -155,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_always_called_together_is_named_together() {
         let together = rows(|a, _| 64.0 * a, |n| f64::from(n * 7 % 11));
-        let found = blame(&together, f64::from).unwrap();
+        let found = blamed(&together, f64::from);
         assert_eq!(
             (found.endpoint, &found.others[..]),
             (2, &[1][..]),
@@ -165,9 +268,27 @@ mod tests {
 
     #[test]
     fn what_grows_with_time_is_nobodys() {
-        assert_eq!(
-            blame(&rows(|_, _| 64.0, |n| f64::from(n * 5 % 13)), |_| 1.0),
-            None
-        );
+        let steadily = rows(|_, _| 64.0, |n| f64::from(n * 5 % 13));
+        assert_eq!(blame(&steadily, false, |_| 1.0), None);
+    }
+
+    #[test]
+    fn what_is_called_evenly_is_named_as_a_group_by_its_whole_number() {
+        let evenly: Vec<Row> = (0..30)
+            .map(|n| {
+                let calls = BTreeMap::from([(1, 12.0), (2, 12.0), (3, 5.0 + f64::from(n % 2))]);
+                Row {
+                    growth: f64::from(11 + n % 3),
+                    seconds: 1.0,
+                    before: calls.clone(),
+                    calls,
+                }
+            })
+            .collect();
+        let group = Blame::Group {
+            endpoints: vec![1, 2],
+            per_call: 1.0,
+        };
+        assert_eq!(blame(&evenly, true, |_| 1.0), Some(group));
     }
 }

@@ -7,6 +7,9 @@
 //!      |                                  |    ^
 //!      +-- not drawn for a while: gone    +----+ another instance, an endpoint named, much more of it
 //! ```
+//!
+//! One defect is one finding. What is said of an endpoint by a more telling kind takes over the number
+//! of what was said of it before ([`absorbs`]); from then on, the less telling only keeps it open.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +21,24 @@ const PENDING_US: u64 = 3_500_000;
 const KEPT_MAX: usize = 512;
 /// Excerpts of a finding, at most.
 const EXCERPTS_MAX: usize = 8;
+/// So many are told one by one.
+const EACH_MAX: f64 = 5.0;
 
 /// Never over by itself: it was seen, and stays seen.
 pub(super) const FOREVER: u64 = u64::MAX;
+
+/// Kinds that `kind`, of the same endpoint, says more of than they do themselves.
+fn absorbs(kind: ServiceFindingKind) -> &'static [ServiceFindingKind] {
+    use ServiceFindingKind::{
+        CpuBlowUp, ErrorBurst, Exception, GrowingLatency, LockContention, SlowEndpoint,
+    };
+    match kind {
+        GrowingLatency => &[SlowEndpoint],
+        CpuBlowUp | LockContention => &[SlowEndpoint, GrowingLatency],
+        Exception => &[ErrorBurst],
+        _ => &[],
+    }
+}
 
 /// What makes two conclusions the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +75,7 @@ pub(super) struct Conclusion {
     pub(super) needs: u32,
     /// Microseconds after which it is over.
     pub(super) patience: u64,
-    /// How much of it there is; twice as much is news.
+    /// How much of it there is; twice as much is news, and so is each of the first few.
     pub(super) amount: f64,
 }
 
@@ -102,6 +120,10 @@ impl Book {
         if self.entries.len() >= KEPT_MAX && !self.entries.contains_key(&drawn.key) {
             return;
         }
+        let endpoint = drawn.key.endpoint.or(drawn.endpoint).map(EndpointId);
+        if self.is_absorbed(at, drawn.key.kind, endpoint) {
+            return;
+        }
         let entry = self.entries.entry(drawn.key.clone()).or_insert(Entry {
             finding: None,
             drawn: 0,
@@ -115,20 +137,71 @@ impl Book {
         if entry.finding.is_none() && entry.drawn < drawn.needs {
             return;
         }
-        let endpoint = drawn.key.endpoint.or(drawn.endpoint).map(EndpointId);
         let (news, finding) = match entry.finding.take() {
-            None => {
-                let number = self.next;
-                self.next += 1;
-                (true, begun(number, drawn, endpoint, at))
-            }
+            None => (true, self.begin(drawn, endpoint, at)),
             Some(known) => updated(known, drawn, endpoint, at, entry.amount_said),
+        };
+        let Some(entry) = self.entries.get_mut(&drawn.key) else {
+            return;
         };
         if news {
             entry.amount_said = drawn.amount;
             said.push(finding.clone());
         }
         entry.finding = Some(finding);
+    }
+
+    /// Whether a more telling finding of the same endpoint holds; it goes on then.
+    fn is_absorbed(
+        &mut self,
+        at: At,
+        kind: ServiceFindingKind,
+        endpoint: Option<EndpointId>,
+    ) -> bool {
+        let mut absorbed = false;
+        for (key, entry) in &mut self.entries {
+            let holds = entry
+                .finding
+                .as_ref()
+                .is_some_and(|f| f.endpoint == endpoint);
+            if endpoint.is_some() && holds && absorbs(key.kind).contains(&kind) {
+                entry.last = at;
+                absorbed = true;
+            }
+        }
+        absorbed
+    }
+
+    /// A finding that is said for the first time: under the number of a less telling one of the same
+    /// endpoint, when there is one.
+    fn begin(
+        &mut self,
+        drawn: &Conclusion,
+        endpoint: Option<EndpointId>,
+        at: At,
+    ) -> ServiceFinding {
+        let less = absorbs(drawn.key.kind);
+        let taken_over = self.entries.iter().find(|(key, entry)| {
+            let same = entry
+                .finding
+                .as_ref()
+                .is_some_and(|f| f.endpoint == endpoint);
+            endpoint.is_some() && same && less.contains(&key.kind)
+        });
+        let Some(key) = taken_over.map(|(key, _)| key.clone()) else {
+            self.next += 1;
+            return begun(self.next - 1, drawn, endpoint, at);
+        };
+        let before = self.entries.remove(&key).and_then(|entry| entry.finding);
+        let number = before.as_ref().map_or(self.next, |f| f.number);
+        let mut finding = begun(number, drawn, endpoint, at);
+        if let Some(before) = before {
+            let mut instances: BTreeSet<InstanceId> = before.instances.into_iter().collect();
+            instances.extend(&finding.instances);
+            finding.instances = instances.into_iter().collect();
+            add_excerpts(&mut finding.excerpts, &before.excerpts);
+        }
+        finding
     }
 
     /// Ends what was not drawn for its patience.
@@ -179,16 +252,13 @@ fn updated(
     let news = instances.len() > known.instances.len()
         || (known.endpoint.is_none() && endpoint.is_some())
         || drawn.confidence >= known.confidence + 0.15
-        || (drawn.amount >= 2.0 * amount_said && drawn.amount > 0.0);
+        || much_more(drawn.amount, amount_said);
     if !news {
         return (false, known);
     }
-    let mut excerpts = known.excerpts;
-    for excerpt in &drawn.excerpts {
-        if excerpts.len() < EXCERPTS_MAX && !excerpts.contains(excerpt) {
-            excerpts.push(excerpt.clone());
-        }
-    }
+    let mut excerpts = drawn.excerpts.clone();
+    excerpts.truncate(EXCERPTS_MAX);
+    add_excerpts(&mut excerpts, &known.excerpts);
     let finding = ServiceFinding {
         instances: instances.into_iter().collect(),
         endpoint: endpoint.or(known.endpoint),
@@ -200,4 +270,18 @@ fn updated(
         ..known
     };
     (true, finding)
+}
+
+/// Twice as much; of what is counted one by one also each of the first few.
+fn much_more(amount: f64, said: f64) -> bool {
+    let few = amount <= EACH_MAX && amount >= said + 1.0;
+    amount > 0.0 && (few || amount >= 2.0 * said)
+}
+
+fn add_excerpts(excerpts: &mut Vec<String>, more: &[String]) {
+    for excerpt in more {
+        if excerpts.len() < EXCERPTS_MAX && !excerpts.contains(excerpt) {
+            excerpts.push(excerpt.clone());
+        }
+    }
 }

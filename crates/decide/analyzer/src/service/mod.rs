@@ -18,12 +18,14 @@ mod attribution;
 mod book;
 mod ends;
 mod fit;
+mod hangs;
 mod latency;
 mod leaks;
 mod limits;
 mod locks;
 mod modes;
 mod record;
+mod suspects;
 mod words;
 
 use std::collections::BTreeMap;
@@ -266,12 +268,10 @@ impl ServiceAnalyzer {
         });
         for sample in &batch.instances {
             let watched = self.instances.entry(sample.instance).or_default();
-            if watched.latest.is_none_or(|latest| batch.at > latest.at) {
-                watched.latest = Some(Counters {
-                    at: batch.at,
-                    sample: *sample,
-                });
-            }
+            watched.sampled(Counters {
+                at: batch.at,
+                sample: *sample,
+            });
         }
     }
 
@@ -359,11 +359,12 @@ impl ServiceAnalyzer {
         let mut drawn = Vec::new();
         let mut held = Vec::new();
         let mut answers = std::mem::take(&mut self.answers);
+        let mut ends = std::mem::take(&mut self.ends);
         let view = self.view();
         answers.conclude(&view, at, &mut drawn);
         let said = |instance, at| answers.said_around(instance, at);
-        self.ends.conclude(&view, said, &mut drawn);
-        ends::hangs(&view, at, &mut drawn);
+        ends.conclude(&view, said, &mut drawn);
+        hangs::conclude(&view, at, &mut drawn);
         limits::conclude(&view, at, &mut drawn, &mut held);
         locks::conclude(&view, at, &mut drawn);
         leaks::conclude(&view, at, &mut drawn);
@@ -374,6 +375,7 @@ impl ServiceAnalyzer {
             modes::conclude(&view, at, &mut drawn);
         }
         self.answers = answers;
+        self.ends = ends;
         self.entered(at, &drawn, &held)
     }
 

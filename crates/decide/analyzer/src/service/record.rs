@@ -14,6 +14,8 @@ const SPANS_MAX: usize = 96;
 const ENDPOINTS_MAX: usize = 192;
 /// Coarse latency buckets, each twice as wide as the one before; the first ends at 1/8 ms.
 pub(super) const COARSE: usize = 20;
+/// Samples further apart than this say nothing of the time between them.
+const SAMPLES_APART_US: u64 = 1_500_000;
 /// Seconds after an instance is ready, or its allotment changed, that are warm-up.
 const WARM_UP_US: u64 = 3_000_000;
 
@@ -103,6 +105,9 @@ pub(super) struct Second {
     pub(super) memory: f64,
     pub(super) files: f64,
     pub(super) tasks: f64,
+    /// The same three at the very end of the window, between the samples around it; none before
+    /// there is one after it.
+    pub(super) at_end: Option<[f64; 3]>,
     /// Scenario threads placed here.
     pub(super) threads: f64,
     /// Futex calls a second; zero where not known.
@@ -248,6 +253,28 @@ pub(super) struct Counters {
     pub(super) sample: InstanceSample,
 }
 
+impl Counters {
+    /// Memory, descriptors and tasks.
+    fn held(&self) -> [f64; 3] {
+        [
+            self.sample.memory_anon as f64,
+            f64::from(self.sample.open_files),
+            f64::from(self.sample.tasks),
+        ]
+    }
+}
+
+/// What was held at `at`, from the samples before and after.
+fn held_at(at: At, before: &Counters, after: &Counters) -> Option<[f64; 3]> {
+    let gap = after.at.since(before.at);
+    if gap > SAMPLES_APART_US || at < before.at || at > after.at {
+        return None;
+    }
+    let share = at.since(before.at) as f64 / (gap as f64).max(1.0);
+    let (from, to) = (before.held(), after.held());
+    Some(std::array::from_fn(|i| from[i] + share * (to[i] - from[i])))
+}
+
 /// One instance under watch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watched {
@@ -283,6 +310,20 @@ impl Watched {
     pub(super) fn exited(&mut self, at: At) {
         self.down = true;
         self.last_exit = Some(at);
+    }
+
+    /// Takes a sample of its resources.
+    pub(super) fn sampled(&mut self, now: Counters) {
+        let before = self.latest.filter(|latest| now.at > latest.at);
+        if before.is_none() && self.latest.is_some() {
+            return;
+        }
+        if let (Some(before), Some(second)) = (before, self.seconds.back_mut())
+            && second.at_end.is_none()
+        {
+            second.at_end = held_at(second.at, &before, &now);
+        }
+        self.latest = Some(now);
     }
 
     /// Takes a window of load. `host_busy`: everything on the host is slow.
@@ -342,9 +383,8 @@ impl Watched {
             ..Second::default()
         };
         if let Some(now) = self.latest {
-            second.memory = now.sample.memory_anon as f64;
-            second.files = f64::from(now.sample.open_files);
-            second.tasks = f64::from(now.sample.tasks);
+            [second.memory, second.files, second.tasks] = now.held();
+            second.at_end = (now.at == window.at).then(|| now.held());
         }
         if let (Some(before), Some(now)) = (self.before, self.latest) {
             rates(&mut second, &before, &now);

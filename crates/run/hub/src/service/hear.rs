@@ -26,7 +26,7 @@ impl Hub {
         match event {
             Event::Agent(agent, message) => self.agent_said(AgentId(agent), *message),
             Event::AgentGone(agent, why) => self.agent_gone(AgentId(agent), &why),
-            Event::Instance(event) => self.instance_said(event),
+            Event::Instance(event) => self.instance_said(&event),
             Event::Closed(instance, left) => self.closed(instance, left),
             Event::ShareSet(instance, share) => self.share_set(instance, share),
             Event::Samples(batch) => self.seen.push(ServiceSeen::Sampled(*batch)),
@@ -251,7 +251,7 @@ impl Hub {
         for (id, place) in &self.places {
             let order = ToAgent::Instance {
                 instance: *id,
-                address: place.address(),
+                address: place.address(self.setup.sut.tls),
             };
             self.agents.tell(agent.0, order);
         }
@@ -260,7 +260,7 @@ impl Hub {
         }
     }
 
-    fn instance_said(&mut self, event: cohort_service::Event) {
+    fn instance_said(&mut self, event: &cohort_service::Event) {
         let instance = event.instance;
         if !self.places.contains_key(&instance) {
             // It is being closed, and its end is told when nothing is left of it.
@@ -279,7 +279,10 @@ impl Hub {
                 self.heard_from(instance, address.ip());
                 self.agents.tell_all(&ToAgent::Instance {
                     instance,
-                    address: self.places.get(&instance).and_then(|place| place.address()),
+                    address: self
+                        .places
+                        .get(&instance)
+                        .and_then(|place| place.address(self.setup.sut.tls)),
                 });
                 self.tell(seen);
             }

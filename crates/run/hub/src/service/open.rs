@@ -170,7 +170,7 @@ impl Hub {
             match OtlpReceiver::start(self.ground.hub_address()).await {
                 Ok(receiver) => self.otlp = Some(receiver),
                 Err(error) => {
-                    missing.push(format!("no OpenTelemetry is received ({})", chain(&error)))
+                    missing.push(format!("no OpenTelemetry is received ({})", chain(&error)));
                 }
             }
         }
@@ -318,6 +318,8 @@ impl Hub {
                     .iter()
                     .map(super::spans::operation)
                     .collect();
+                let metrics = told.metrics.iter().take(super::spans::METRICS_MAX);
+                window.metrics = metrics.map(super::spans::metric).collect();
             }
         }
     }

@@ -162,6 +162,7 @@ impl Tally {
                 broken: open.broken,
                 system_calls: BTreeMap::new(),
                 spans: Vec::new(),
+                metrics: Vec::new(),
             }
         };
         instances.iter().map(window).collect()

@@ -38,7 +38,8 @@ fn one_that_exits_at_once() {
     let wanted = [
         "ended with exit code 3 after ",
         "failed           i0  it exited with code 3 ",
-        " its last lines: no configuration\n",
+        " its last lines:\n",
+        "no configuration\n",
         "the scenario did not begin: no instance got ready\n",
     ];
     assert_said(&ended, 1, &wanted);
@@ -52,7 +53,8 @@ fn one_that_ignores_its_port() {
     let port = free.local_addr().unwrap().port().to_string();
     drop(free);
     let suite = Campaign {
-        command: &format!("[\"python3\", \"server.py\", \"{port}\"]"),
+        // It is told one, and takes another.
+        command: &format!(r#"["python3", "server.py", "{port}", "{{port}}"]"#),
         ready: r#"{ http = "/health", timeout = "2s" }"#,
         sut: "instances = 1\nnetwork = \"host\"",
         ..Campaign::of(CALLS)

@@ -14,6 +14,9 @@ use crate::words;
 /// Pauses of hand-overs kept for their quantiles; later ones replace older ones.
 const PAUSES_MAX: usize = 10_000;
 
+/// Metrics of its own that are kept of an instance.
+const OWN_MAX: usize = 60;
+
 /// What is known of one instance.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceInstance {
@@ -35,6 +38,8 @@ pub struct ServiceInstance {
     pub series: Series,
     /// Calls of all its endpoints.
     pub calls: EndpointWindow,
+    /// What it last said of itself, by metric, with the unit.
+    pub own: BTreeMap<String, (f64, String)>,
     last: Option<(At, u64)>,
 }
 
@@ -294,6 +299,12 @@ impl ServiceView {
                 ..Point::default()
             };
             let instance = self.instance(window.instance);
+            for metric in &window.metrics {
+                let said = (metric.value, metric.unit.clone());
+                if instance.own.len() < OWN_MAX || instance.own.contains_key(&metric.name) {
+                    instance.own.insert(metric.name.clone(), said);
+                }
+            }
             instance.series.load(&point);
             instance.calls.merge(&all);
         }
