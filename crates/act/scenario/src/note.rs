@@ -57,6 +57,8 @@ pub struct Answered {
     pub url: String,
     /// The name that the script gave it.
     pub name: Option<String>,
+    /// Its status; 0: there is no response.
+    pub status: u16,
 }
 
 /// One value of a metric.

@@ -7,6 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{At, ThreadId};
 
+/// The first arrivals wait so long for the first thread, which is being made: in k6 it is there before ...
+const FIRST_WAIT_US: u64 = 2_000_000;
+/// ... and are looked at this often.
+const FIRST_LOOK_US: u64 = 2_000;
+
 /// What threads of one scenario share on this agent.
 #[derive(Debug, Default)]
 struct Scenario {
@@ -20,6 +25,10 @@ struct Scenario {
     idle_set: BTreeSet<ThreadId>,
     /// Arrivals that found nobody idle, since they were last taken.
     dropped: u64,
+    /// A thread was idle here before.
+    met: bool,
+    /// When the first arrival was due.
+    first_due: Option<At>,
     /// Iterations begun here.
     begun: u64,
     times: Times,
@@ -116,6 +125,7 @@ impl Permits {
     /// The thread has no permit. False when that was known.
     pub(crate) fn set_idle(&mut self, scenario: &str, thread: ThreadId) -> bool {
         let scenario = self.of(scenario);
+        scenario.met = true;
         let new = scenario.idle_set.insert(thread);
         if new {
             scenario.idle.push_back(thread);
@@ -168,7 +178,14 @@ impl Permits {
     pub(crate) fn take_due(&mut self, now: At) -> Vec<(ThreadId, u64)> {
         let mut begin = Vec::new();
         for scenario in self.scenarios.values_mut() {
-            while let Some((_, number)) = scenario.starts.pop_front_if(|(at, _)| *at <= now) {
+            while let Some((at, number)) = scenario.starts.pop_front_if(|(at, _)| *at <= now) {
+                let first = *scenario.first_due.get_or_insert(at);
+                if !scenario.met && now.since(first) < FIRST_WAIT_US {
+                    scenario
+                        .starts
+                        .push_front((now.plus_us(FIRST_LOOK_US), number));
+                    break;
+                }
                 match scenario.pop_idle() {
                     Some(thread) => begin.push((thread, number)),
                     None => scenario.dropped += 1,
@@ -212,6 +229,22 @@ mod tests {
         assert_eq!(permits.add_pool("buy", 9, 2), [ThreadId(2)]);
         let numbers: Vec<u64> = std::iter::from_fn(|| permits.take_pool("buy")).collect();
         assert_eq!(numbers, [5, 9, 10]);
+    }
+
+    #[test]
+    fn the_first_arrivals_wait_for_the_first_thread() {
+        let mut permits = Permits::default();
+        permits.add_starts("buy", 0, &[At(10), At(20)]);
+        assert_eq!(permits.take_due(At(30)), []);
+        assert_eq!(permits.next_start(), Some(At(2_030)));
+        permits.set_idle("buy", ThreadId(1));
+        assert_eq!(permits.take_due(At(2_030)), [(ThreadId(1), 0)]);
+        assert_eq!(permits.take_dropped(), [("buy".to_owned(), 1)]);
+        // Nobody ever comes.
+        permits.add_starts("sell", 0, &[At(10)]);
+        permits.take_due(At(10));
+        assert_eq!(permits.take_due(At(2_100_000)), []);
+        assert_eq!(permits.take_dropped(), [("sell".to_owned(), 1)]);
     }
 
     #[test]

@@ -119,11 +119,17 @@ pub(super) fn make<'js>(
 /// Which request `value` answers, when it is a response.
 pub(super) fn answered(value: &Value<'_>) -> Option<note::Answered> {
     let class = Class::<Answered>::from_value(value).ok()?;
-    let request = &class.borrow().request;
+    let this = class.borrow();
+    let request = &this.request;
+    let status = match &this.content {
+        Content::Nothing { .. } => 0,
+        Content::Came(hold) => hold.peek().as_ref().map_or(0, |response| response.status),
+    };
     Some(note::Answered {
         method: request.method.clone(),
         url: request.url.clone(),
         name: request.named.then(|| request.name.clone()),
+        status,
     })
 }
 

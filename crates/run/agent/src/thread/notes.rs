@@ -47,8 +47,12 @@ impl Thread {
         }
     }
 
-    /// The endpoint that a response came from; none when it is of another host.
+    /// The endpoint that a response came from; none when it is of another host, and when it is an error that
+    /// is told as such, maybe in another window.
     fn endpoint_of(&self, answered: &Answered) -> Option<EndpointNumber> {
+        if answered.status == 0 || answered.status >= 500 {
+            return None;
+        }
         let Ok(Target::Instance { path, .. }) = self.agent.resolve(&answered.url) else {
             return None;
         };

@@ -36,9 +36,10 @@ pub(crate) fn find(given: Option<&str>, bundle: &Bundle) -> Found {
         .cloned()
         .collect();
     if !local.is_empty() {
+        let note = local_note(&local);
         return Found {
             base_urls: local,
-            note: None,
+            note,
         };
     }
     let mut others = named.into_iter();
@@ -60,6 +61,21 @@ pub(crate) fn find(given: Option<&str>, bundle: &Bundle) -> Found {
             )),
         },
     }
+}
+
+/// Two ports are two servers, maybe.
+fn local_note(local: &[String]) -> Option<String> {
+    let port = |origin: &String| {
+        let port = origin.rsplit_once(':').map(|(_, port)| port.to_owned());
+        port.filter(|port| port.parse::<u16>().is_ok())
+    };
+    let ports: BTreeSet<Option<String>> = local.iter().map(port).collect();
+    (ports.len() > 1).then(|| {
+        format!(
+            "requests to {} all go to the instances: say with base_url in [scenario] which one stands for them, and with allow which others may be called",
+            local.join(" and ")
+        )
+    })
 }
 
 /// Scheme, host and port of every address that is written in `text`.
@@ -118,6 +134,11 @@ mod tests {
             ["http://127.0.0.1:8080", "http://localhost:8080"]
         );
         assert_eq!(found.note, None);
+        let two = find(
+            None,
+            &bundle("'http://localhost:8080/' + 'http://localhost:9090'"),
+        );
+        assert!(two.note.unwrap().contains(":9090 all go"));
     }
 
     #[test]

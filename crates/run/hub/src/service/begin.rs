@@ -40,6 +40,13 @@ impl Prepared {
             .sum()
     }
 
+    /// How long iterations begin, microseconds; those under way then have their grace.
+    fn scheduled_us(&self) -> u64 {
+        let scenarios = self.options.scenarios.iter();
+        let end = scenarios.map(cohort_schedule::Scenario::end_us).max();
+        end.unwrap_or_default()
+    }
+
     /// What `__ENV.BASE_URL` says where the user does not.
     pub(crate) fn base_url(&self) -> String {
         self.base_urls.first().cloned().unwrap_or_default()
@@ -198,7 +205,7 @@ pub(crate) fn plan(setup: &ServiceSetup, prepared: &Prepared, limits_cpu: bool) 
         policy: setup.policy,
         seed: setup.scenario.seed,
         threads_max: prepared.threads_max(),
-        duration_us: prepared.options.longest_us(),
+        duration_us: prepared.scheduled_us(),
         limits_cpu: limits_cpu && setup.policy == Policy::Adaptive,
         hands_over: matches!(setup.scenario.driver, Driver::Script(_)),
     }

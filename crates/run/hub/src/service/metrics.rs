@@ -1,6 +1,6 @@
 //! What the script measured, from all agents, and what it comes to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_agent::protocol::{BrokenCall, CheckCount, LogLevel, LogLine, OwnCost};
 use cohort_model::{CheckTotal, MetricTotal, ServiceTotals};
@@ -14,6 +14,8 @@ const ERRORS_MAX: usize = 200;
 #[derive(Default)]
 pub(crate) struct Measured {
     checks: BTreeMap<String, CheckTotal>,
+    /// By group and name: passes and fails, for the script's own summary.
+    by_group: BTreeMap<(String, String), (u64, u64)>,
     /// By what they say without numbers: the first of them, and how many.
     errors: BTreeMap<String, (String, u64)>,
     costs: BTreeMap<AgentId, OwnCost>,
@@ -35,6 +37,10 @@ impl Measured {
             total.name = name;
             total.passed += check.passes;
             total.failed += check.fails;
+            let key = (check.group.clone(), check.name.clone());
+            let counts = self.by_group.entry(key).or_default();
+            counts.0 += check.passes;
+            counts.1 += check.fails;
         }
     }
 
@@ -67,6 +73,30 @@ impl Measured {
     pub(crate) fn add_cost(&mut self, agent: AgentId, cost: OwnCost) {
         self.lags_us.push(cost.lag_p99_us);
         self.costs.insert(agent, cost);
+    }
+
+    /// Checks in k6's tree of groups.
+    pub(crate) fn root_group(&self) -> serde_json::Value {
+        self.group("", "")
+    }
+
+    fn group(&self, name: &str, path: &str) -> serde_json::Value {
+        let own = self.by_group.iter().filter(|((group, _), _)| group == path);
+        let checks = own.map(|((_, name), (passes, fails))| {
+            let path = format!("{path}::{name}");
+            serde_json::json!({ "name": name, "path": path, "id": path, "passes": passes, "fails": fails })
+        });
+        let checks: Vec<_> = checks.collect();
+        let below = self.by_group.keys().filter_map(|(group, _)| {
+            let rest = group.strip_prefix(path)?.strip_prefix("::")?;
+            rest.split("::").next()
+        });
+        let below: BTreeSet<&str> = below.collect();
+        let groups = below
+            .into_iter()
+            .map(|name| self.group(name, &format!("{path}::{name}")));
+        let groups: Vec<_> = groups.collect();
+        serde_json::json!({ "name": name, "path": path, "id": path, "groups": groups, "checks": checks })
     }
 
     /// The last record but one.
@@ -112,6 +142,29 @@ fn without_numbers(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_script_sees_its_checks_in_their_groups() {
+        let mut measured = Measured::default();
+        let check = |group: &str, name: &str| CheckCount {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            instance: cohort_model::InstanceId(0),
+            passes: 2,
+            fails: 1,
+        };
+        measured.add_checks(&[
+            check("", "a"),
+            check("::g1::g2", "b"),
+            check("::g1::g2", "b"),
+        ]);
+        let root = measured.root_group();
+        assert_eq!(root["checks"][0]["path"], "::a");
+        let inner = &root["groups"][0]["groups"][0];
+        assert_eq!(inner["path"], "::g1::g2");
+        assert_eq!(inner["checks"][0]["passes"], 4);
+        assert_eq!(root["groups"][0]["checks"], serde_json::json!([]));
+    }
 
     #[test]
     fn errors_that_differ_in_numbers_are_one() {

@@ -95,6 +95,18 @@ impl Timetable {
         std::mem::take(&mut self.iterations)
     }
 
+    /// How many threads there are now, of at most so many.
+    pub(crate) fn measure_threads(&mut self, now: usize, most: u32) {
+        for (name, value) in [("vus", now as f64), ("vus_max", f64::from(most))] {
+            let added = Added::Last {
+                value,
+                min: value,
+                max: value,
+            };
+            self.metrics.add(name, Contains::Default, &added);
+        }
+    }
+
     pub(crate) fn measure(&mut self, deltas: &[MetricDelta]) {
         for delta in deltas {
             let contains = match (delta.time, delta.kind) {
@@ -195,7 +207,7 @@ impl Timetable {
     }
 
     /// The data that `handleSummary()` is given, in k6's form, as JSON.
-    pub(crate) fn summary_data(&self) -> String {
+    pub(crate) fn summary_data(&self, root_group: serde_json::Value) -> String {
         let elapsed_us = self.began.map_or(0, |began| self.ended.since(began));
         let summary = self.metrics.summary(elapsed_us);
         let mut metrics = serde_json::Map::new();
@@ -225,7 +237,7 @@ impl Timetable {
             "metrics": metrics,
             "state": { "testRunDurationMs": elapsed_us as f64 / 1e3, "isStdOutTTY": false, "isStdErrTTY": false },
             "options": { "summaryTrendStats": self.options.summary_trend_stats },
-            "root_group": { "name": "", "path": "", "groups": [], "checks": [] },
+            "root_group": root_group,
         })
         .to_string()
     }

@@ -236,6 +236,10 @@ impl Hub {
         }
         self.add_spans(&mut windows);
         self.seen.push(ServiceSeen::Loaded { windows });
+        if self.phase == Phase::Running {
+            let most = self.prepared.threads_max();
+            self.timetable.measure_threads(self.threads.len(), most);
+        }
         let (iterations, failed) = self.timetable.take_iterated();
         if iterations > 0 {
             self.seen.push(ServiceSeen::Iterated { iterations, failed });
@@ -356,7 +360,7 @@ impl Hub {
             return self.begin_closing();
         }
         self.phase = Phase::SummingUp;
-        let data = self.timetable.summary_data();
+        let data = self.timetable.summary_data(self.measured.root_group());
         self.one_shot(
             OneShot::HandleSummary,
             Role::Summary { data },

@@ -118,7 +118,7 @@ fn one_that_never_ends_a_response() {
     let ended = suite.run_for("1500ms");
     let wanted = [
         " x no answer to GET /endless: request timeout\n",
-        "failed           no call was answered; ",
+        "no call was answered; ",
     ];
     assert_said(&ended, 1, &wanted);
     suite.assert_all_gone(&ended);
