@@ -178,11 +178,17 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
     if !verdict.is_leak() || verdict.trend_z < TREND_Z_MIN {
         return None;
     }
+    // It began after the last time at which it was hardly slower than at first.
+    let began = latency
+        .iter()
+        .rposition(|value| *value < from + 0.05 * (to - from))
+        .unwrap_or(0);
+    let since = cells[series.values[began].0].at;
     Some(Grown {
         from_us: raw_from,
         to_us: raw_to,
-        seconds: cells[cells.len() - 1].at.since(cells[0].at) as f64 / 1e6,
-        since: cells[series.values[0].0].at,
+        seconds: cells[cells.len() - 1].at.since(since) as f64 / 1e6,
+        since,
         trend_z: verdict.trend_z,
         controls: series.controls,
     })
