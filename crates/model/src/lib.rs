@@ -17,7 +17,7 @@ pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
 pub use service::{
     Area, CallSeen, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen, Exit,
-    LoadWindow, MetricTotal, Purpose, ServiceCommand, ServiceDecision, ServiceFinding,
+    LoadWindow, MetricTotal, OwnMetric, Purpose, ServiceCommand, ServiceDecision, ServiceFinding,
     ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals, Share, SpanWindow,
     ThresholdTotal,
 };

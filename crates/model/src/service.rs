@@ -148,6 +148,21 @@ pub struct LoadWindow {
     /// What the instance says of itself (OpenTelemetry).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<SpanWindow>,
+    /// Its own metrics (OpenTelemetry).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<OwnMetric>,
+}
+
+/// A metric that an instance tells of itself: a level, or what was added to a sum in the window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OwnMetric {
+    /// Its name, with its attributes in braces.
+    pub name: String,
+    /// As the instance wrote it (UCUM).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// In that unit; of a distribution the sum of what was observed.
+    pub value: f64,
 }
 
 /// Spans of one operation of one instance in one window.

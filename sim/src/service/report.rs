@@ -70,6 +70,7 @@ impl Books {
             broken: Vec::new(),
             system_calls: BTreeMap::new(),
             spans: Vec::new(),
+            metrics: Vec::new(),
         }
     }
 

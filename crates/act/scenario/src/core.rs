@@ -348,9 +348,7 @@ pub(crate) fn failure(core: &Core, ctx: &Ctx<'_>, error: &Error) -> Failure {
 
 pub(crate) fn memory_message(core: &Core) -> String {
     let limit = core.birth.memory_limit_bytes >> 20;
-    format!(
-        "out of memory: a scenario thread may use {limit} MiB; keep less in variables, or raise the limit"
-    )
+    format!("out of memory: a scenario thread may use {limit} MiB; keep less in variables")
 }
 
 /// A thrown value's message and stack.

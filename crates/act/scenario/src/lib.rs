@@ -40,8 +40,8 @@ pub use http::{
     error_code,
 };
 pub use journal::{Journal, Position, Record, Tail};
+pub use machine::Stretch;
 pub use machine::{BirthError, Diverged, Machine, Step};
-pub use note::{Failure, FailureKind, Level, MetricKind, Note, Sample};
+pub use note::{Answered, Failure, FailureKind, Level, MetricKind, Note, Sample};
 pub use refuse::Refusal;
 pub use script::{LoadError, Script};
-pub use machine::Stretch;

@@ -310,7 +310,9 @@ impl Machine {
     pub fn take_in(&mut self, tail: &Tail) -> Result<Stretch, Diverged> {
         let entries = self.journal.extend(tail).map_err(Diverged::Journal)?;
         self.core.replaying.set(true);
-        Ok(Stretch { entries: entries.into() })
+        Ok(Stretch {
+            entries: entries.into(),
+        })
     }
 
     /// Replays at most so many answers of what was taken in.

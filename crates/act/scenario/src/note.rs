@@ -17,6 +17,8 @@ pub enum Note {
         group: String,
         /// Tags of the check, the virtual user and the scenario.
         tags: Vec<(String, String)>,
+        /// The response that did not pass, when one was checked.
+        of: Option<Answered>,
     },
     /// A line of `console.log` and its kin.
     Log {
@@ -44,6 +46,17 @@ pub enum Note {
         /// What it said.
         message: String,
     },
+}
+
+/// Which request a response answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// As the script knows it, after redirects.
+    pub url: String,
+    /// The name that the script gave it.
+    pub name: Option<String>,
 }
 
 /// One value of a metric.

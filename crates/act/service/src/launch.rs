@@ -85,6 +85,7 @@ pub(crate) fn probe(
         ready,
         within: ground.spec.ready_within,
         address,
+        is_told_its_port: ground.spec.is_told_its_port(),
         own_network: nest.own_address().is_some(),
         members: nest.members(),
         line,

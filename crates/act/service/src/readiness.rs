@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! refused --listens on its loopback only--> forwarder, or its IPv6 address --> once more
-//!    |----listens on another port-----------> said in the reason
+//!    |----listens on another port-----------> said in the reason; when it was not told one: gone to
 //!    `----a stranger listens on its port----> port taken
 //! ```
 
@@ -25,6 +25,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Longest wait for a connection, and for an answer on it, of one try.
 const TRY_MAX: Duration = Duration::from_secs(5);
+/// One that was told no port and listens on one of its own is taken at its word after this.
+const SETTLED: Duration = Duration::from_millis(500);
 /// Longest beginning of an answer in which its status is looked for, bytes.
 const ANSWER_BYTES_MAX: usize = 4096;
 
@@ -34,6 +36,8 @@ pub(crate) struct Probe {
     pub(crate) ready: Ready,
     pub(crate) within: Duration,
     pub(crate) address: SocketAddr,
+    /// Else it may listen on a port of its own, when it listens on no other.
+    pub(crate) is_told_its_port: bool,
     /// The instance has a network of its own, in which `address` is.
     pub(crate) own_network: bool,
     pub(crate) members: Members,
@@ -65,21 +69,27 @@ impl Probe {
         let deadline = Instant::now() + self.within;
         if let Ready::Alive { time } = self.ready {
             sleep(time.min(self.within)).await;
-            return Ok(IsReady {
-                forwarder: self.forwarder_if_needed().await,
-                address: self.other_family(),
-            });
+            return Ok(self.take_at_its_word().await);
         }
         if let Some(line) = self.line.take() {
             return match timeout(self.within, line).await {
-                Ok(Ok(())) => Ok(IsReady {
-                    forwarder: self.forwarder_if_needed().await,
-                    address: self.other_family(),
-                }),
+                Ok(Ok(())) => Ok(self.take_at_its_word().await),
                 _ => Err(NotReady::Never(self.no_line())),
             };
         }
         self.connect_until(deadline).await
+    }
+
+    /// It is ready; where, is looked for.
+    async fn take_at_its_word(&mut self) -> IsReady {
+        let own = self.only_port();
+        if let Some(port) = own {
+            self.address.set_port(port);
+        }
+        IsReady {
+            forwarder: self.forwarder_if_needed().await,
+            address: self.other_family().or(own.map(|_| self.address)),
+        }
     }
 
     fn no_line(&self) -> String {
@@ -93,6 +103,7 @@ impl Probe {
         let mut forwarder = None;
         let mut moved = None;
         let mut pause = PAUSE_FIRST;
+        let mut elsewhere_since = None;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let seen = match timeout(left.min(TRY_MAX), self.try_once()).await {
@@ -114,6 +125,13 @@ impl Probe {
                 if let (None, Some(other)) = (moved, self.other_family()) {
                     self.address = other;
                     moved = Some(other);
+                    continue;
+                }
+                if let (None, Some(port)) = (moved, self.only_port())
+                    && elsewhere_since.get_or_insert_with(Instant::now).elapsed() >= SETTLED
+                {
+                    self.address.set_port(port);
+                    moved = Some(self.address);
                     continue;
                 }
             }
@@ -162,6 +180,17 @@ impl Probe {
         on_port
             .all(|listener| listener.address == Ipv6Addr::LOCALHOST)
             .then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, self.address.port())))
+    }
+
+    /// The port that it listens on, when that is one, and not the one in `PORT`.
+    fn only_port(&self) -> Option<u16> {
+        if self.is_told_its_port {
+            return None;
+        }
+        let mut listeners = self.members.listeners().into_iter();
+        let port = listeners.next()?.port;
+        let alone = listeners.all(|listener| listener.port == port);
+        (alone && port != self.address.port()).then_some(port)
     }
 
     async fn try_once(&self) -> Result<(), Seen> {

@@ -50,6 +50,8 @@ pub enum Ready {
     },
     /// It accepts connections on its port.
     Tcp,
+    /// The same, for one that is not told its port and may have one of its own.
+    Listens,
     /// It writes such a line: a part of it, or with `*` a pattern for parts of it.
     LogLine {
         /// Which.
@@ -186,18 +188,23 @@ impl Spec {
                 "every line would do; give a part of the line to wait for",
             ),
             Some(Ready::LogLine { pattern }) => template::check(pattern, "the readiness line"),
-            Some(Ready::Tcp | Ready::Alive { .. }) | None => Ok(()),
+            Some(Ready::Tcp | Ready::Listens | Ready::Alive { .. }) | None => Ok(()),
         }
     }
 
     /// Whether it is told, or known to have, a port.
     #[must_use]
     pub fn has_port(&self) -> bool {
+        self.is_told_its_port() || matches!(self.ready, Some(Ready::Tcp | Ready::Http { .. }))
+    }
+
+    /// Whether it can know its port otherwise than from `PORT`.
+    #[must_use]
+    pub fn is_told_its_port(&self) -> bool {
         let told = |text: &String| template::uses(text, "port");
         self.port.is_some()
             || self.command.iter().any(told)
             || self.env.iter().any(|(_, value)| told(value))
-            || matches!(self.ready, Some(Ready::Tcp | Ready::Http { .. }))
     }
 
     /// When it counts as ready.

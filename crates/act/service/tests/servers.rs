@@ -175,7 +175,7 @@ fn one_that_ignores_its_port_is_told_where_it_listens() {
             "127.0.0.1",
             &port,
         ]);
-        spec.ready = Some(Ready::Tcp);
+        spec.env.push(("LISTEN".to_owned(), "{port}".to_owned()));
         spec.ready_within = Duration::from_secs(3);
         let mut hub = Hub::open(spec).await;
         hub.make(0).await.start().await.unwrap();
@@ -186,6 +186,38 @@ fn one_that_ignores_its_port_is_told_where_it_listens() {
         );
         assert!(reason.contains("{port}"), "{reason}");
         hub.close().await;
+    });
+}
+
+#[test]
+fn one_that_is_told_no_port_is_reached_on_its_own() {
+    run(async {
+        let script = "import http.server\n\
+            server = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
+            print('port', server.server_address[1])\n\
+            server.serve_forever()\n";
+        for ready in [
+            Ready::Listens,
+            Ready::Http {
+                url: "/".to_owned(),
+                status: None,
+            },
+            Ready::LogLine {
+                pattern: "port".to_owned(),
+            },
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut spec = spec(&["python3", "-u", "-c", script]);
+            spec.directory = folder.path().to_owned();
+            spec.ready = Some(ready);
+            let mut hub = Hub::open(spec).await;
+            let (instance, address) = hub.ready(0).await;
+            let told = instance.last_lines(10);
+            let line = format!("port {}", address.port());
+            assert!(told.iter().any(|it| it.text == line), "{told:?} {address}");
+            assert!(!get_later(address, "/").await.unwrap().is_empty());
+            hub.close().await;
+        }
     });
 }
 

@@ -15,7 +15,12 @@ pub enum Error {
          a `cohort.toml` with, for any other suite,\n    \
          [suite]\n    \
          list = \"command that prints one test per line\"\n    \
-         run = \"command that runs one test, {{test}}\"",
+         run = \"command that runs one test, {{test}}\"\n  \
+         a `cohort.toml` with, for a server under load,\n    \
+         [sut]\n    \
+         command = \"./server --port {{port}}\"\n    \
+         [scenario]\n    \
+         script = \"load.js\"",
         .root.display()
     )]
     NoSuite {

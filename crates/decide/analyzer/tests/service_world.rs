@@ -225,6 +225,7 @@ fn any_sighting() -> impl Strategy<Value = ServiceSeen> {
                     broken: Vec::new(),
                     system_calls: BTreeMap::new(),
                     spans: Vec::new(),
+            metrics: Vec::new(),
                 }],
             }),
         1 => (instance(), any::<i32>(), calls()).prop_map(|(instance, code, calls)| {
@@ -313,6 +314,7 @@ fn hours_of_load_take_bounded_room() {
             broken: Vec::new(),
             system_calls: BTreeMap::new(),
             spans: Vec::new(),
+            metrics: Vec::new(),
         }];
         analyzer.observe(At(second * 1_000_000), &ServiceSeen::Loaded { windows });
         if second.is_multiple_of(60) {

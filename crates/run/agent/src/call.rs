@@ -10,10 +10,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::agent::Agent;
-use crate::endpoint::endpoint;
+use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Failure, Going, Target};
 use crate::journal::JournalFile;
-use crate::protocol::Address;
+use crate::protocol::{Address, LogLevel};
 use crate::telemetry::{Called, EndpointNumber};
 
 /// Who calls: what is the same for all requests of one call.
@@ -100,7 +100,13 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
             None => return Err(refusal(&Failure::refused("the instance is down"))),
         },
         Ok(Target::Other { address, path }) => (Rc::new(address), path, None),
-        Err(failure) => return Err(refusal(&failure)),
+        Err(failure) => {
+            // The script sees a status of 0 and may think nothing of it.
+            let now = agent.clock.now();
+            let mut telemetry = agent.telemetry.borrow_mut();
+            telemetry.line(now, Some(caller.thread), LogLevel::Error, &failure.message);
+            return Err(refusal(&failure));
+        }
     };
     if let Some(journal) = &mut *caller.journal.borrow_mut()
         && let Err(error) = journal.intent(place)
@@ -114,6 +120,9 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
         path: &path,
         script_origin: origin.as_deref(),
     };
+    let own = request.named.then_some(request.name.as_str());
+    let name = of_request(&request.method, own, path.as_str());
+    let flight = origin.is_some().then(|| Flight::begin(caller, to, &name));
     let exchanged = agent.client.exchange(&caller.connections, going).await;
     let mut telemetry = agent.telemetry.borrow_mut();
     telemetry.requests += 1;
@@ -121,19 +130,12 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
     telemetry
         .metrics
         .request(request, &exchanged, &caller.scenario, now);
-    if origin.is_some() {
-        let name = match request.named {
-            true => telemetry.windows.number(&request.name),
-            false => {
-                let name = endpoint(&request.method, path.as_str());
-                telemetry.windows.number(&name)
-            }
-        };
-        caller.last_endpoint.set(Some(name));
+    if let Some(flight) = &flight {
+        caller.last_endpoint.set(Some(flight.endpoint));
         telemetry.windows.called(&Called {
             thread: caller.thread,
             instance: to.instance,
-            endpoint: name,
+            endpoint: flight.endpoint,
             began,
             request,
             exchanged: &exchanged,
@@ -141,6 +143,33 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
     }
     let Exchanged { outcome, .. } = exchanged;
     outcome
+}
+
+/// A request to the instance that is under way, until it is answered or cut off.
+struct Flight {
+    agent: Rc<Agent>,
+    instance: InstanceId,
+    endpoint: EndpointNumber,
+}
+
+impl Flight {
+    fn begin(caller: &Caller, to: &To, name: &str) -> Flight {
+        let mut telemetry = caller.agent.telemetry.borrow_mut();
+        let endpoint = telemetry.windows.number(name);
+        telemetry.windows.begun(to.instance, endpoint);
+        Flight {
+            agent: Rc::clone(&caller.agent),
+            instance: to.instance,
+            endpoint,
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut telemetry = self.agent.telemetry.borrow_mut();
+        telemetry.windows.over(self.instance, self.endpoint);
+    }
 }
 
 /// For the script, of a request that was not sent.

@@ -41,6 +41,20 @@ pub fn endpoint(method: &str, path_and_query: &str) -> String {
     name
 }
 
+/// The endpoint of a request: as its script names it, else by its path. A name that is a URL, as those of
+/// `` http.url`${BASE}/items/${id}` `` are, says no more than its path does.
+pub(crate) fn of_request(method: &str, name: Option<&str>, path_and_query: &str) -> String {
+    let Some(name) = name else {
+        return endpoint(method, path_and_query);
+    };
+    if !name.contains("://") && !name.contains("${}") {
+        return name.to_owned();
+    }
+    let rest = name.split_once("://").map_or(name, |(_, rest)| rest);
+    let path = rest.find('/').map_or("/", |start| &rest[start..]);
+    endpoint(method, &path.replace("${}", "{}"))
+}
+
 fn varies(segment: &str) -> bool {
     let bytes = segment.as_bytes();
     let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -69,7 +83,17 @@ fn varies(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::endpoint;
+    use super::{endpoint, of_request};
+
+    #[test]
+    fn a_name_that_is_a_url_is_its_path() {
+        let of = |name| of_request("GET", Some(name), "/items/17.json");
+        assert_eq!(of("${}/items/${}.json"), "GET /items/{}.json");
+        assert_eq!(of("http://sut.test/items/${}?page=${}"), "GET /items/{}");
+        assert_eq!(of("http://sut.test"), "GET /");
+        assert_eq!(of("one item"), "one item");
+        assert_eq!(of_request("GET", None, "/items/17"), "GET /items/{}");
+    }
 
     #[test]
     fn what_varies_is_left_out() {

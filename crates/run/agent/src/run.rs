@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::unistd::{Pid, setpgid};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::LocalSet;
@@ -40,6 +41,9 @@ pub fn main_agent(fd: RawFd) -> ExitCode {
     // SAFETY: the hub leaves this descriptor to this process alone; nobody else here knows its number.
     #[expect(unsafe_code, reason = "an inherited descriptor is known by its number")]
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // What is typed at the terminal is for the hub, which ends its agents in order. Whoever leads a
+    // group already cannot be meant by it.
+    let _ = setpgid(Pid::this(), Pid::this());
     match serve(StdUnixStream::from(socket)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -96,7 +100,7 @@ async fn converse(mut reader: In, mut writer: Out) -> Result<(), Error> {
     tokio::task::spawn_local(watch_lag(Rc::clone(&lag)));
     tokio::task::spawn_local(tell_windows(Rc::clone(&agent), Rc::clone(&lag)));
     tokio::select! {
-        told = listen(&agent, &mut reader) => told?,
+        told = listen(&agent, &mut reader, &lag) => told?,
         written = write(&agent, &mut writer) => return written,
     }
     post_soon(&agent);
@@ -118,10 +122,15 @@ async fn load_agent(load: Load, writer: &mut Out) -> Result<Option<Agent>, Error
 }
 
 /// Takes what the hub says until it says `Finish` or is gone.
-async fn listen(agent: &Rc<Agent>, reader: &mut In) -> Result<(), Error> {
+async fn listen(agent: &Rc<Agent>, reader: &mut In, lag: &RefCell<Counted>) -> Result<(), Error> {
     while let Some(message) = reader.next::<ToAgent>().await? {
         match message {
             ToAgent::Finish => return Ok(()),
+            ToAgent::Report => {
+                post_soon(agent);
+                post_window(agent, lag);
+                agent.post(FromAgent::Reported);
+            }
             message => take(agent, message),
         }
     }
@@ -130,8 +139,8 @@ async fn listen(agent: &Rc<Agent>, reader: &mut In) -> Result<(), Error> {
 
 fn take(agent: &Rc<Agent>, message: ToAgent) {
     match message {
-        // A second one, or the end, which the caller takes.
-        ToAgent::Load(_) | ToAgent::Finish => {}
+        // A second one, or what the caller takes.
+        ToAgent::Load(_) | ToAgent::Report | ToAgent::Finish => {}
         ToAgent::Instance { instance, address } => agent.set_instance(instance, address),
         ToAgent::Scenario {
             name,

@@ -42,6 +42,14 @@ pub enum PastError {
         /// Which.
         campaign: String,
     },
+    /// Nothing of it could be gone on with.
+    #[error(
+        "campaign {campaign} is that of a service, of which none is resumed: what its instances held is gone; start anew with `cohort run`"
+    )]
+    Service {
+        /// Which.
+        campaign: String,
+    },
     /// Another format.
     #[error(
         "the log of campaign {campaign} has format {format}, this cohort reads format {FORMAT}; use the version that wrote it"
@@ -95,8 +103,12 @@ impl Past {
                     }
                 }
                 Record::Ended(end) => complete = end.ending == cohort_model::Ending::Complete,
-                Record::ServicePlanned(_)
-                | Record::ServiceSeen { .. }
+                Record::ServicePlanned(_) => {
+                    return Err(PastError::Service {
+                        campaign: campaign.to_owned(),
+                    });
+                }
+                Record::ServiceSeen { .. }
                 | Record::ServiceDecided { .. }
                 | Record::ServiceTotals(_) => {}
             }

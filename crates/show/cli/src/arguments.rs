@@ -13,18 +13,27 @@ use crate::exit;
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  cohort run                              the suite of this project, recognized or as cohort.toml says
+  cohort run                              the suite or server of this project, as cohort.toml says
   cohort run -- cargo test --workspace    a cargo suite, with its own arguments
   cohort run --junit out.xml -- pytest -x tests/unit
   cohort run --memory 2GiB --cpus 1.5 --isolate mount,pid -- cargo test
-  cohort run --dry-run                    what would be run, and what is expected of it";
+  cohort run --dry-run                    what would be run, and what is expected of it
 
-/// Runs a test suite in test instances that adapt to what the tests are seen doing.
+A server is run, called and watched beside a cohort.toml that names it:
+  [sut]
+  command = \"./server --port {port}\"     or it takes PORT, or has a port of its own
+  ready = { http = \"/health\" }           or { tcp = true }, or { log = \"part of a line\" }
+  [scenario]
+  script = \"load.js\"                     a k6 script; `cohort script` writes a first one
+  driver = \"python drive.py {host} {port}\"   or any other program in its place
+  cohort run --vus 20 --duration 5m       in place of the load that the script asks for";
+
+/// Runs a test suite, or a server under load, in instances that adapt to what they are seen doing.
 #[derive(Debug, Parser)]
 #[command(
     name = "cohort",
     version,
-    after_help = "Start with: cohort run -- cargo test",
+    after_help = "Start with: cohort run -- cargo test\nA server under load: see cohort run --help",
     after_long_help = exit::help(),
     arg_required_else_help = true,
     disable_help_subcommand = true,
@@ -44,7 +53,7 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a test suite
+    /// Run a test suite, or the server that cohort.toml names
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunFlags>),
     /// Finish an interrupted campaign, without running a finished test again
@@ -182,7 +191,7 @@ pub(crate) struct RunFlags {
         value_delimiter = ','
     )]
     pub(crate) isolate: Vec<Namespace>,
-    /// Scenario threads at once, whatever the script says
+    /// Scenario threads at once; in place of what a script without `scenarios` says
     #[arg(long, value_name = "COUNT", help_heading = "Service")]
     pub(crate) vus: Option<u32>,
     /// How long they run, whatever the script says

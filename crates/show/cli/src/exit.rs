@@ -30,15 +30,19 @@ pub(crate) enum Exit {
 
 /// Every code with its meaning.
 pub(crate) const TABLE: [(Exit, &str); 10] = [
-    (Exit::Passed, "all tests passed or were skipped"),
+    (
+        Exit::Passed,
+        "all tests passed or were skipped; of a server: nothing found, and thresholds held",
+    ),
     (
         Exit::Failed,
-        "a test failed or stopped the run, or the suite's own runner found fault at its end",
+        "a test failed or stopped the run, or the suite's own runner found fault; of a server: \
+         a fault was found, or a threshold missed",
     ),
-    (Exit::Usage, "wrong arguments or configuration"),
+    (Exit::Usage, "wrong arguments, configuration or script"),
     (
         Exit::Suite,
-        "the suite is not known, does not build, or cannot list its tests",
+        "the suite is not known, does not build, or cannot list its tests; the server does not build",
     ),
     (Exit::Host, "the host or Cohort itself failed"),
     (Exit::NoTests, "there is no test to run"),

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use cohort_draft::Draft;
-
 use crate::arguments::ScriptSource;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -11,15 +9,16 @@ use crate::say;
 
 /// Writes a script to `output`, or prints it.
 pub(crate) fn script(directory: &Path, source: &ScriptSource) -> Result<Exit, Failure> {
-    let (file, output, from): (_, _, fn(&str) -> Result<Draft, cohort_draft::Error>) = match source
-    {
-        ScriptSource::FromHar { file, output } => (file, output, cohort_draft::from_har),
-        ScriptSource::FromOpenapi { file, output } => (file, output, cohort_draft::from_openapi),
-    };
+    let (ScriptSource::FromHar { file, output } | ScriptSource::FromOpenapi { file, output }) =
+        source;
     let path = directory.join(file);
     let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
     let text = String::from_utf8_lossy(&bytes);
-    let draft = from(&text).map_err(|error| Failure::Draft {
+    let draft = match source {
+        ScriptSource::FromHar { .. } => cohort_draft::from_har(&text),
+        ScriptSource::FromOpenapi { .. } => cohort_draft::from_openapi(&text),
+    };
+    let draft = draft.map_err(|error| Failure::Draft {
         path: path.clone(),
         source: error,
     })?;
@@ -29,7 +28,11 @@ pub(crate) fn script(directory: &Path, source: &ScriptSource) -> Result<Exit, Fa
             let mut made = std::fs::File::create_new(&target).map_err(failed("create", &target))?;
             std::io::Write::write_all(&mut made, draft.script.as_bytes())
                 .map_err(failed("write", &target))?;
-            say::note(format_args!("wrote {}", target.display()));
+            say::note(format_args!(
+                "wrote {}; it is called when cohort.toml says `script = \"{}\"` in [scenario]",
+                target.display(),
+                output.display()
+            ));
         }
         None => say::print(|out| out.write_all(draft.script.as_bytes()))?,
     }

@@ -104,6 +104,7 @@ fn setup(
             stop_grace_us: service.stop_grace_us,
             restarts: service.restarts,
             own_network: service.own_network,
+            tls: service.tls,
             rate: service.rate,
             log_bytes: service.log_bytes,
             log_files: service.log_files,
@@ -208,12 +209,12 @@ pub(crate) fn write_summary(
 }
 
 fn exit(view: &ServiceView, outcome: &Outcome) -> Exit {
-    let thresholds = view.totals.iter().flat_map(|totals| &totals.thresholds);
-    let missed = thresholds.filter(|threshold| !threshold.held).count();
     match outcome.end.ending {
         Ending::Broken => Exit::Host,
         Ending::Interrupted => Exit::Interrupted,
-        Ending::Complete if view.faults().next().is_some() || missed > 0 => Exit::Failed,
+        Ending::Complete if view.faults().next().is_some() || !view.failures().is_empty() => {
+            Exit::Failed
+        }
         Ending::Complete => Exit::Passed,
     }
 }

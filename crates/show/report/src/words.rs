@@ -65,7 +65,7 @@ pub fn number(value: u64) -> String {
 pub fn counted(value: u64, noun: &str) -> String {
     let ending = match value {
         1 => "",
-        _ if noun.ends_with('s') => "es",
+        _ if noun.ends_with('s') || noun.ends_with("sh") => "es",
         _ => "s",
     };
     format!("{} {noun}{ending}", number(value))

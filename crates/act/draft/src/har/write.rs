@@ -150,6 +150,11 @@ impl Writer<'_> {
         if chosen.leads_away {
             params.push(("redirects".to_owned(), Js::Plain("0".to_owned())));
         }
+        if chosen.status >= 400 {
+            // Else it would count as failed, and the first run would miss its threshold.
+            let expected = format!("http.expectedStatuses({})", chosen.status);
+            params.push(("responseCallback".to_owned(), Js::Plain(expected)));
+        }
         if template.contains("{}") {
             let name = ("name".to_owned(), Js::text(&label));
             params.push(("tags".to_owned(), Js::Object(vec![name])));
@@ -326,8 +331,9 @@ impl Writer<'_> {
         let failed = |chosen: &&Chosen| chosen.status >= 400 && !chosen.is_static;
         let count = self.selected.entries.iter().filter(failed).count();
         if count > 0 {
+            let were = if count == 1 { "was" } else { "were" };
             self.script.note(format!(
-                "{count} of the recorded requests were answered with an error; the checks expect the same."
+                "{count} of the recorded requests {were} answered with an error; the script expects the same."
             ));
         }
     }

@@ -95,7 +95,7 @@ fn cookie_line(plan: &Plan, now_us: u64) -> String {
     let mut pairs: Vec<String> = plan
         .cookies
         .iter()
-        .map(|(name, value, _)| format!("{name}={value}"))
+        .map(|(name, value, _)| pair(name, value))
         .collect();
     if let (Some(jar), Ok(url)) = (&plan.jar, &plan.url) {
         for (name, value) in jar.borrow().of(url, now_us) {
@@ -104,11 +104,20 @@ fn cookie_line(plan: &Plan, now_us: u64) -> String {
                 .iter()
                 .any(|(known, _, replaces)| *replaces && known == name)
             {
-                pairs.push(format!("{name}={value}"));
+                pairs.push(pair(name, value));
             }
         }
     }
     pairs.join("; ")
+}
+
+/// As Go writes it: a value with a space or a comma stands in quotes.
+fn pair(name: &str, value: &str) -> String {
+    if value.contains([' ', ',']) {
+        format!("{name}=\"{value}\"")
+    } else {
+        format!("{name}={value}")
+    }
 }
 
 fn add_cookies(request: &mut Request, line: &str) {
@@ -222,5 +231,16 @@ impl Done {
             Came::Nothing { code, message } => response::Content::Nothing { code, message },
         };
         response::make(core, ctx, content, request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_written_as_k6_does() {
+        assert_eq!(pair("a", "1"), "a=1");
+        assert_eq!(pair("a", "hello world"), "a=\"hello world\"");
     }
 }

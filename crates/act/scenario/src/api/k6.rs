@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rquickjs::function::Params;
 use rquickjs::{Ctx, Function, Object, Result, Value};
 
-use super::{Builtin, absent, arg, methods, throw, undefined};
+use super::{Builtin, absent, arg, methods, response, throw, undefined};
 use crate::call::Call;
 use crate::core::{Core, add_tags, text};
 use crate::note::Note;
@@ -55,12 +55,14 @@ fn check<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
         };
         let passed = outcome.as_ref().is_ok_and(truthy);
         all &= passed;
+        let of = (!passed).then(|| response::answered(&subject)).flatten();
         if core.ending.borrow().is_none() {
             core.note(Note::Check {
                 name,
                 passed,
                 group: core.group.borrow().clone(),
                 tags: tags.clone(),
+                of,
             });
         }
         outcome?;

@@ -12,6 +12,7 @@ use crate::core::{Core, Ending, text};
 use crate::exchange::{Hold, part};
 use crate::http::{Request, Response, ResponseType, Timings};
 use crate::jar::Cookie;
+use crate::note;
 
 /// Where a response comes from.
 pub(super) enum Content {
@@ -113,6 +114,17 @@ pub(super) fn make<'js>(
     Ok(Class::instance(ctx.clone(), Answered { content, request })?
         .into_inner()
         .into_value())
+}
+
+/// Which request `value` answers, when it is a response.
+pub(super) fn answered(value: &Value<'_>) -> Option<note::Answered> {
+    let class = Class::<Answered>::from_value(value).ok()?;
+    let request = &class.borrow().request;
+    Some(note::Answered {
+        method: request.method.clone(),
+        url: request.url.clone(),
+        name: request.named.then(|| request.name.clone()),
+    })
 }
 
 fn unsupported(params: &Params<'_, '_>, name: &str) -> rquickjs::Error {

@@ -9,7 +9,7 @@ use crate::bundle::Bundle;
 use crate::lexer::{Token, tokens};
 
 /// Options that are heeded, or without effect in k6 itself when it runs locally.
-const OPTIONS: [&str; 29] = [
+const OPTIONS: [&str; 27] = [
     "batch",
     "batchPerHost",
     "cloud",
@@ -20,12 +20,10 @@ const OPTIONS: [&str; 29] = [
     "insecureSkipTLSVerify",
     "iterations",
     "maxRedirects",
-    "minIterationDuration",
     "noConnectionReuse",
     "noCookiesReset",
     "noUsageReport",
     "noVUConnectionReuse",
-    "rps",
     "scenarios",
     "setupTimeout",
     "stages",
@@ -41,7 +39,7 @@ const OPTIONS: [&str; 29] = [
     "vusMax",
 ];
 /// Options of k6 that are not supported.
-const UNSUPPORTED: [&str; 12] = [
+const UNSUPPORTED: [&str; 14] = [
     "blacklistIPs",
     "blockHostnames",
     "executionSegment",
@@ -50,7 +48,9 @@ const UNSUPPORTED: [&str; 12] = [
     "httpDebug",
     "linger",
     "localIPs",
+    "minIterationDuration",
     "paused",
+    "rps",
     "tlsAuth",
     "tlsCipherSuites",
     "tlsVersion",

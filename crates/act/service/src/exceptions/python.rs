@@ -139,6 +139,7 @@ impl Block for Traceback {
 
     fn raised(mut self: Box<Self>) -> Raised {
         self.frames.reverse();
+        let nameless = self.class.is_empty() && self.frames.is_empty();
         let class = if self.class.is_empty() {
             "exception"
         } else {
@@ -148,7 +149,8 @@ impl Block for Traceback {
             kind: format!("python {}", class.rsplit('.').next().unwrap_or(class)),
             message: self.message,
             frames: self.frames,
-            plain_line: false,
+            // Threads that write at once can tear a traceback to pieces of which none says anything.
+            plain_line: nameless,
         }
     }
 }

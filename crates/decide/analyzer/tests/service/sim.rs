@@ -644,6 +644,7 @@ impl World {
                 broken: std::mem::take(&mut instance.broken),
                 system_calls: BTreeMap::new(),
                 spans: Vec::new(),
+                metrics: Vec::new(),
             });
             for (thread, calls) in std::mem::take(&mut instance.together) {
                 let calls = calls.into_iter().map(|(e, n)| (EndpointId(e), n)).collect();

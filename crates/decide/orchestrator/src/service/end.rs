@@ -46,6 +46,10 @@ impl Conductor {
             let why = self.why_none();
             self.stop(at, Some(why));
         }
+        if self.stopping.as_ref().is_some_and(|stop| !stop.ordered) {
+            // What was seen since the last look is not to be lost.
+            self.conclude(at, step);
+        }
         let Some(stop) = &mut self.stopping else {
             return;
         };

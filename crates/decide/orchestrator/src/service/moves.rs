@@ -63,7 +63,7 @@ impl Conductor {
         }
     }
 
-    /// Threads leave instances that do not answer, at once. Under the static policy only those that
+    /// Threads leave instances that do not answer, at once; those that are programs when their run ends. Under the static policy only those that
     /// will never answer again.
     pub(super) fn evacuate(&mut self, at: At, step: &mut ServiceStep) {
         let is_left = |place: &Place| match place.phase {
@@ -72,7 +72,7 @@ impl Conductor {
             _ => false,
         };
         let any = |place: &Place| is_left(place) && !place.threads.is_empty();
-        if !self.plan.hands_over || !self.places.values().any(any) {
+        if !self.places.values().any(any) {
             return;
         }
         let threads = self.threads_to_pick(at, |id| self.places.get(&id).is_some_and(is_left));

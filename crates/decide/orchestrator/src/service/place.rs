@@ -98,7 +98,7 @@ impl Conductor {
             .places
             .iter()
             .filter(|(_, place)| place.phase == Phase::Failed)
-            .filter(|(_, place)| place.threads.is_empty() || !self.plan.hands_over || !others)
+            .filter(|(_, place)| place.threads.is_empty() || !others)
             .map(|(&id, _)| id)
             .collect();
         for instance in over {

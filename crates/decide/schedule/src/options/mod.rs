@@ -80,9 +80,8 @@ pub struct Overrides {
 }
 
 /// What k6 knows and is not honoured here.
-const REFUSED: [(&str, &str); 16] = [
+const REFUSED: [(&str, &str); 14] = [
     ("httpDebug", "use the campaign's own record of requests"),
-    ("dns", "names are resolved by the system"),
     ("tlsAuth", "there are no client certificates"),
     ("tlsCipherSuites", "the TLS library chooses"),
     ("tlsVersion", "the TLS library chooses"),
@@ -96,7 +95,6 @@ const REFUSED: [(&str, &str); 16] = [
     ),
     ("paused", "a campaign begins at once"),
     ("linger", "a campaign ends when it is done"),
-    ("noUsageReport", "no usage is ever reported"),
     ("noSetup", "`setup` always runs"),
     ("noTeardown", "`teardown` always runs"),
     ("metricSamplesBufferSize", "there is no such buffer"),
@@ -125,8 +123,21 @@ impl Options {
         let scenarios = scenario::read_all(&mut fields, overrides, &mut warnings)?;
         let thresholds = thresholds::read(&mut fields)?;
         // k6 hands these on to its cloud and does nothing with them itself.
-        for key in ["cloud", "ext"] {
+        for key in ["cloud", "ext", "noUsageReport"] {
             fields.get(key);
+        }
+        let without_effect = [
+            ("dns", "names are resolved by the system"),
+            ("systemTags", "tags are those that thresholds ask for"),
+            (
+                "summaryTimeUnit",
+                "each time is written in the unit that fits it",
+            ),
+        ];
+        for (key, why) in without_effect {
+            if fields.get(key).is_some() {
+                warnings.push(format!("option {key} is without effect: {why}"));
+            }
         }
         let options = Options {
             scenarios,

@@ -92,6 +92,8 @@ pub enum FromAgent {
     OneShotDone(Box<OneShotAnswer>),
     /// The agent's own cost, about every second.
     Cost(OwnCost),
+    /// To `Report`: all that was known then has been said.
+    Reported,
     /// Everything was sent; the agent ends.
     Finished,
 }
@@ -197,6 +199,8 @@ pub struct EndpointWindow {
     pub endpoint: String,
     /// Requests that ended, with or without an answer.
     pub calls: u64,
+    /// Requests that are without an answer at its end.
+    pub in_flight: u32,
     /// Answers of status 1xx, 2xx, 3xx, 4xx, 5xx.
     pub status: [u64; 5],
     /// Requests without an answer, by kind.

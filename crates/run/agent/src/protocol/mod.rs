@@ -8,6 +8,7 @@
 //!    | -- Permit ---------------------------------------> |   Iterated, Windows, Metrics, Checks, ...
 //!    | -- Side(Prepare, Freeze, ...) -------------------> |   Side(JournalPart, Frozen, ...)
 //!    | -- Stop -----------------------------------------> |   Ended, Side(Ended)
+//!    | -- Report ---------------------------------------> |   Iterated, Windows, ..., Reported
 //!    | -- Finish ---------------------------------------> |   Finished
 //! ```
 //!

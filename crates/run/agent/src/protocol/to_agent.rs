@@ -57,6 +57,8 @@ pub enum ToAgent {
         /// Longest time, microseconds.
         timeout_us: u64,
     },
+    /// Tell at once what is otherwise told now and then; answered by `Reported`.
+    Report,
     /// Ends every thread at once and the agent with it, after what it knows was sent.
     Finish,
 }

@@ -37,6 +37,8 @@ pub(crate) struct Called<'r> {
 #[derive(Debug)]
 struct Cell {
     calls: u64,
+    /// Under way now.
+    in_flight: u32,
     status: [u64; 5],
     errors: BTreeMap<TransportError, u64>,
     sent: u64,
@@ -50,6 +52,7 @@ impl Default for Cell {
     fn default() -> Cell {
         Cell {
             calls: 0,
+            in_flight: 0,
             status: [0; 5],
             errors: BTreeMap::new(),
             sent: 0,
@@ -98,6 +101,21 @@ impl Windows {
             self.names.push(name.to_owned());
         }
         number
+    }
+
+    /// A request is sent.
+    pub(crate) fn begun(&mut self, instance: InstanceId, endpoint: EndpointNumber) {
+        self.cells
+            .entry((instance, endpoint))
+            .or_default()
+            .in_flight += 1;
+    }
+
+    /// A request that was sent is not waited for any more.
+    pub(crate) fn over(&mut self, instance: InstanceId, endpoint: EndpointNumber) {
+        if let Some(cell) = self.cells.get_mut(&(instance, endpoint)) {
+            cell.in_flight = cell.in_flight.saturating_sub(1);
+        }
     }
 
     /// Counts a request that ended.
@@ -204,7 +222,7 @@ impl Windows {
         let mut slow = Vec::new();
         // A cell that was not used for one window goes; most are used in the next as well.
         self.cells.retain(|(instance, number), cell| {
-            if cell.calls == 0 && cell.failed_checks.is_empty() {
+            if cell.calls == 0 && cell.in_flight == 0 && cell.failed_checks.is_empty() {
                 return false;
             }
             slow.extend(cell.slowest.take());
@@ -242,6 +260,7 @@ fn take_cell(cell: &mut Cell, name: &str) -> EndpointWindow {
     EndpointWindow {
         endpoint: name.to_owned(),
         calls: std::mem::take(&mut cell.calls),
+        in_flight: cell.in_flight,
         status: std::mem::take(&mut cell.status),
         errors: std::mem::take(&mut cell.errors).into_iter().collect(),
         sent: std::mem::take(&mut cell.sent),

@@ -1,11 +1,13 @@
 //! What a machine says in passing, and its journal on disk.
 
-use cohort_scenario::{Failure, FailureKind, Level, Note};
+use cohort_scenario::{Answered, Failure, FailureKind, Level, Note};
 
 use super::Thread;
+use crate::endpoint::of_request;
+use crate::http::Target;
 use crate::journal::{self, JournalFile};
 use crate::protocol::{FromAgent, LogLevel};
-use crate::telemetry::{counter, find, rate, trend};
+use crate::telemetry::{EndpointNumber, counter, find, rate, trend};
 
 impl Thread {
     pub(super) fn take_notes(&mut self, notes: Vec<Note>) {
@@ -21,7 +23,14 @@ impl Thread {
                     passed,
                     group,
                     tags,
-                } => self.check(&name, passed, &group, &tags),
+                    of,
+                } => {
+                    let endpoint = match of {
+                        Some(of) => self.endpoint_of(&of),
+                        None => self.last_endpoint.get(),
+                    };
+                    self.check((&name, passed), endpoint, &group, &tags);
+                }
                 Note::Log { level, message } => self.say(log_level(level), &message),
                 Note::Group { path, duration_us } => {
                     self.time("group_duration", duration_us, &path);
@@ -38,11 +47,27 @@ impl Thread {
         }
     }
 
-    fn check(&self, name: &str, passed: bool, group: &str, tags: &[(String, String)]) {
+    /// The endpoint that a response came from; none when it is of another host.
+    fn endpoint_of(&self, answered: &Answered) -> Option<EndpointNumber> {
+        let Ok(Target::Instance { path, .. }) = self.agent.resolve(&answered.url) else {
+            return None;
+        };
+        let name = of_request(&answered.method, answered.name.as_deref(), path.as_str());
+        let mut telemetry = self.agent.telemetry.borrow_mut();
+        Some(telemetry.windows.number(&name))
+    }
+
+    fn check(
+        &self,
+        (name, passed): (&str, bool),
+        endpoint: Option<EndpointNumber>,
+        group: &str,
+        tags: &[(String, String)],
+    ) {
         let now = self.agent.clock.now();
         let mut telemetry = self.agent.telemetry.borrow_mut();
         telemetry.check(self.instance, group, name, passed);
-        if !passed && let Some(endpoint) = self.last_endpoint.get() {
+        if !passed && let Some(endpoint) = endpoint {
             telemetry
                 .windows
                 .check_failed(self.instance, endpoint, name);
@@ -70,9 +95,16 @@ impl Thread {
         });
     }
 
-    /// An iteration of a script ended. One that was cut off is not counted as done, as in k6.
+    /// An iteration of a script ended. One that was cut off is not counted as done, as in k6; one that
+    /// computed for too long is, and failed.
     fn iterated(&mut self, failure: Option<&Failure>, duration_us: u64) {
-        let cut = failure.is_some_and(|failure| failure.kind == FailureKind::Interrupted);
+        // An endless loop is interrupted too, but was not cut off by the end of its time.
+        let stopped = self.stop.is_some_and(|stop| stop.cut);
+        let cut = failure.is_some_and(|failure| match failure.kind {
+            FailureKind::Aborted => true,
+            FailureKind::Interrupted => stopped,
+            _ => false,
+        });
         if let Some(failure) = failure
             && failure.kind != FailureKind::Aborted
         {

@@ -1,8 +1,9 @@
 //! A thread that is any program: each run of it is one iteration.
 //!
-//! It is told its instance in the environment. Exit code 0 is success. Of what it prints, lines
+//! It is told its instance in the environment, and in its arguments where they say `{host}`, `{port}`,
+//! `{base_url}` or `{instance}`. Exit code 0 is success. Of what it prints, lines
 //! `{"check": "name", "ok": false}` and `{"metric": "name", "value": 1.5}` count, and so do lines
-//! that begin with `FAIL:`; the rest is log.
+//! that begin with `FAIL:`, with which the iteration failed; the rest is log.
 
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
@@ -22,6 +23,9 @@ use crate::telemetry::{Value, rate};
 
 /// What is kept of one line, bytes.
 const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// What a line begins with that says that something failed.
+const FAILURE: &str = "FAIL:";
 
 /// A line that counts.
 #[derive(Deserialize)]
@@ -57,6 +61,10 @@ struct Run {
     group: Option<Pid>,
     out: Lines<ChildStdout>,
     err: Lines<ChildStderr>,
+    /// It printed that something failed.
+    failed: bool,
+    /// The last line that it wrote to its error output.
+    last_words: String,
 }
 
 impl Drop for Run {
@@ -103,8 +111,10 @@ impl Thread {
             }
         };
         let status = self.attend(&mut run).await;
+        let failed = run.failed;
+        let last_words = std::mem::take(&mut run.last_words);
         drop(run);
-        self.judge(status, began);
+        self.judge(status, (failed, &last_words), began);
     }
 
     fn spawn(
@@ -116,10 +126,22 @@ impl Thread {
         let Some((name, arguments)) = program.command.split_first() else {
             return Err(std::io::Error::other("no program is named"));
         };
+        let told = [
+            ("{host}", address.host.clone()),
+            ("{port}", address.port.to_string()),
+            ("{base_url}", origin(address)),
+            ("{instance}", self.instance.0.to_string()),
+        ];
+        let fill = |text: &String| {
+            told.iter().fold(text.clone(), |text, (name, value)| {
+                text.replace(name, value)
+            })
+        };
+        let environment = program.env.iter();
         let mut command = Command::new(name);
         command
-            .args(arguments)
-            .envs(program.env.iter().cloned())
+            .args(arguments.iter().map(fill))
+            .envs(environment.map(|(name, value)| (name, fill(value))))
             .env("COHORT_BASE_URL", origin(address))
             .env("COHORT_HOST", &address.host)
             .env("COHORT_PORT", address.port.to_string())
@@ -145,6 +167,8 @@ impl Thread {
             group,
             out,
             err,
+            failed: false,
+            last_words: String::new(),
         })
     }
 
@@ -164,10 +188,14 @@ impl Thread {
             };
             tokio::select! {
                 line = run.out.next(), if run.out.open() => if let Some(line) = line {
+                    run.failed |= line.starts_with(FAILURE);
                     self.printed(&line);
                 },
                 line = run.err.next(), if run.err.open() => if let Some(line) = line {
                     self.say(LogLevel::Warn, &line);
+                    if !line.is_empty() {
+                        run.last_words = line;
+                    }
                 },
                 ended = run.child.wait(), if status.is_none() => {
                     status = Some(ended);
@@ -190,7 +218,12 @@ impl Thread {
         status.filter(|_| !cut_off)
     }
 
-    fn judge(&mut self, status: Option<std::io::Result<ExitStatus>>, began: At) {
+    fn judge(
+        &mut self,
+        status: Option<std::io::Result<ExitStatus>>,
+        (failed, last_words): (bool, &str),
+        began: At,
+    ) {
         if !self.running {
             return;
         }
@@ -201,10 +234,17 @@ impl Thread {
                 self.end(EndWhy::Interrupted);
             }
             Some(Ok(status)) if status.success() => {
-                self.finish_iteration(false, false, duration_us);
+                self.finish_iteration(failed, false, duration_us);
             }
             Some(Ok(status)) => {
-                self.say(LogLevel::Error, &format!("the driver ended with {status}"));
+                let said = match last_words {
+                    "" => String::new(),
+                    words => format!(": {words}"),
+                };
+                self.say(
+                    LogLevel::Error,
+                    &format!("the driver ended with {status}{said}"),
+                );
                 self.finish_iteration(true, false, duration_us);
             }
             Some(Err(error)) => {
@@ -218,7 +258,7 @@ impl Thread {
     }
 
     fn printed(&mut self, line: &str) {
-        if let Some(failure) = line.strip_prefix("FAIL:") {
+        if let Some(failure) = line.strip_prefix(FAILURE) {
             self.program_check(failure.trim(), false);
             self.say(LogLevel::Error, line);
             return;

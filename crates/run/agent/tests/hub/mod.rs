@@ -74,6 +74,7 @@ pub struct Heard {
     pub dropped_iterations: u64,
     pub one_shots: Vec<OneShotAnswer>,
     pub costs: BTreeMap<AgentId, Vec<OwnCost>>,
+    pub reports: u32,
     pub finished: BTreeSet<AgentId>,
     pub gone: BTreeSet<AgentId>,
     pub load_failed: Vec<String>,
@@ -533,7 +534,8 @@ impl Hub {
             Some(FromAgent::Finished) => {
                 heard.finished.insert(agent);
             }
-            Some(FromAgent::Loaded | FromAgent::LoadFailed { .. }) => {}
+            Some(FromAgent::Reported) => heard.reports += 1,
+            Some(FromAgent::Loaded | FromAgent::LoadFailed { .. } | FromAgent::ThreadCalls(_)) => {}
         }
     }
 

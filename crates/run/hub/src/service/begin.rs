@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cohort_agent::protocol::{BatchLimits, HttpSettings, Load, Submetric};
+use cohort_agent::protocol::{BatchLimits, HostHeader, HttpSettings, Load, Submetric};
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget};
 use cohort_model::{At, Policy, ServicePlan};
@@ -120,7 +120,7 @@ fn check_exports(driver: &Driver, bundle: &Bundle, options: &Options) -> Result<
 /// As for a run, as far as nothing has to be started for it.
 pub fn preview(setup: &ServiceSetup) -> Result<Preview, Error> {
     let prepared = prepare(&setup.scenario)?;
-    spec(&setup.sut)?;
+    spec(&setup.sut, &setup.scenario.driver)?;
     let scenarios = prepared.options.scenarios.iter().map(|scenario| {
         format!(
             "{}: {}, {} threads at most",
@@ -141,7 +141,8 @@ pub fn preview(setup: &ServiceSetup) -> Result<Preview, Error> {
 ///
 /// # Errors
 /// It makes no sense.
-pub(crate) fn spec(sut: &Sut) -> Result<Spec, Error> {
+pub(crate) fn spec(sut: &Sut, driver: &Driver) -> Result<Spec, Error> {
+    let is_called = matches!(driver, Driver::Script(_));
     let mut spec = Spec::new(sut.command.clone(), sut.directory.clone());
     spec.env = sut.env.clone().into_iter().collect();
     spec.build = sut.build.clone().unwrap_or_default();
@@ -151,6 +152,10 @@ pub(crate) fn spec(sut: &Sut) -> Result<Spec, Error> {
         Ready::Tcp => SutReady::Tcp,
         Ready::Log(pattern) => SutReady::LogLine { pattern },
     });
+    // A script calls it, so that it is not ready before it listens.
+    if spec.ready.is_none() && !spec.has_port() && is_called {
+        spec.ready = Some(SutReady::Listens);
+    }
     spec.ready_within = Duration::from_micros(sut.ready_timeout_us);
     spec.stop = Stop {
         signal: sut.stop_signal,
@@ -246,7 +251,12 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
     HttpSettings {
         base_urls: prepared.base_urls.clone(),
         hosts_allowed: allow.collect(),
-        insecure: options.insecure_skip_tls_verify,
+        insecure: options.insecure_skip_tls_verify || setup.sut.tls,
+        // What a server makes of the name that it is called by is the same as without Cohort.
+        host_header: match prepared.base_urls.as_slice() {
+            [only] if only == address::ANYWHERE => HostHeader::Instance,
+            _ => HostHeader::Script,
+        },
         user_agent: options
             .user_agent
             .clone()

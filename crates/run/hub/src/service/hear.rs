@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cohort_agent::protocol::{FromAgent, OneShot, OneShotAnswer, ThreadCalls, ToAgent};
+use cohort_agent::protocol::{EndWhy, FromAgent, OneShot, OneShotAnswer, ThreadCalls, ToAgent};
 use cohort_handoff::AgentId;
 use cohort_model::{EndpointId, Exit, InstanceId, ServiceSeen, Share, ThreadId};
 use cohort_service::What;
@@ -15,6 +15,9 @@ use super::shell::{Hub, Phase};
 /// Agents that die one after the other before the campaign is given up.
 const AGENT_DEATHS_MAX: u32 = 20;
 
+/// Threads that fail to begin, before any did anything, until the scenario is given up.
+const FAILURES_MAX: usize = 10;
+
 /// Threads of one agent of which it is told what each called, at most.
 const THREADS_TOLD_MAX: usize = 500;
 
@@ -23,7 +26,7 @@ impl Hub {
         match event {
             Event::Agent(agent, message) => self.agent_said(AgentId(agent), *message),
             Event::AgentGone(agent, why) => self.agent_gone(AgentId(agent), &why),
-            Event::Instance(event) => self.instance_said(event),
+            Event::Instance(event) => self.instance_said(&event),
             Event::Closed(instance, left) => self.closed(instance, left),
             Event::ShareSet(instance, share) => self.share_set(instance, share),
             Event::Samples(batch) => self.seen.push(ServiceSeen::Sampled(*batch)),
@@ -50,6 +53,7 @@ impl Hub {
     fn agent_said(&mut self, agent: AgentId, message: FromAgent) {
         match message {
             FromAgent::Loaded | FromAgent::Finished => {}
+            FromAgent::Reported => self.reported(agent.0),
             FromAgent::LoadFailed { message } => self.break_off(message),
             FromAgent::Side(report) => {
                 let came = self.threads.hear(agent, *report);
@@ -68,7 +72,7 @@ impl Hub {
             }
             // The orchestrator knows that its instance is down, and moves it.
             FromAgent::Stranded { .. } => {}
-            FromAgent::Ended { why, .. } => self.timetable.ending(&why),
+            FromAgent::Ended { why, .. } => self.thread_ended(&why),
             FromAgent::Unmovable { thread, .. } => {
                 let came = self.threads.unmovable(thread);
                 self.came(came);
@@ -78,8 +82,14 @@ impl Hub {
             FromAgent::ThreadCalls(calls) => self.threads_called(&calls),
             FromAgent::Metrics(deltas) => self.timetable.measure(&deltas),
             FromAgent::Checks(checks) => self.measured.add_checks(&checks),
-            FromAgent::Log { lines, .. } => self.measured.add_log(&lines),
-            FromAgent::Broken { calls, .. } => self.tally.add_broken(&calls),
+            FromAgent::Log { lines, dropped } => {
+                self.measured.add_log(&lines);
+                self.script_log.add(&lines, dropped);
+            }
+            FromAgent::Broken { calls, more } => {
+                self.measured.add_broken(&calls, more);
+                self.tally.add_broken(&calls);
+            }
             FromAgent::Slow(calls) => self.tally.add_slow(&calls),
             FromAgent::OneShotDone(answer) => self.one_shot_done(*answer),
             FromAgent::Cost(cost) => self.measured.add_cost(agent.0, cost),
@@ -95,6 +105,25 @@ impl Hub {
                 self.stop_thread(thread, 0);
             }
         }
+    }
+
+    /// Threads of which none can begin are not begun for ever.
+    fn thread_ended(&mut self, why: &EndWhy) {
+        let EndWhy::Failed { message } = why else {
+            return;
+        };
+        self.timetable.failures.push(message.clone());
+        let succeeded = self.measured.iterations > self.measured.failed_iterations;
+        if !succeeded && self.timetable.failures.len() >= FAILURES_MAX {
+            self.abort(format!("no thread can begin: {message}"));
+        }
+    }
+
+    /// The scenario cannot begin, and that is its own fault.
+    fn give_up(&mut self, why: String) {
+        self.measured.aborted.get_or_insert(why);
+        self.phase = Phase::Closing;
+        self.tell(ServiceSeen::Interrupted);
     }
 
     /// Nothing can go on.
@@ -130,19 +159,20 @@ impl Hub {
     fn one_shot_done(&mut self, answer: OneShotAnswer) {
         match (answer.what, answer.result) {
             (OneShot::Setup, Ok(data)) if self.phase == Phase::SettingUp => {
-                self.setup_data = Some(data);
+                // One that returns nothing gives threads nothing.
+                self.setup_data = Some(data).filter(|data| !data.is_empty());
                 self.begin_schedule();
             }
             (OneShot::Setup, Err(error)) => {
-                self.break_off(format!("setup() of the script failed: {error}"))
+                self.give_up(format!("setup() of the script failed: {error}"));
             }
             (OneShot::Teardown, result) => {
                 if let Err(error) = result {
-                    self.notes
-                        .push(format!("teardown() of the script failed: {error}"));
+                    let why = format!("teardown() of the script failed: {error}");
+                    self.measured.aborted.get_or_insert(why);
                 }
                 if self.phase == Phase::TearingDown {
-                    self.sum_up();
+                    self.count();
                 }
             }
             (OneShot::HandleSummary, result) => {
@@ -180,6 +210,7 @@ impl Hub {
     fn agent_gone(&mut self, agent: AgentId, why: &str) {
         let journals = journals(&self.agents.journals(agent.0));
         self.agents.forget(agent.0);
+        self.reported(agent.0);
         if self.phase == Phase::Closing {
             return;
         }
@@ -220,7 +251,7 @@ impl Hub {
         for (id, place) in &self.places {
             let order = ToAgent::Instance {
                 instance: *id,
-                address: place.address(),
+                address: place.address(self.setup.sut.tls),
             };
             self.agents.tell(agent.0, order);
         }
@@ -229,7 +260,7 @@ impl Hub {
         }
     }
 
-    fn instance_said(&mut self, event: cohort_service::Event) {
+    fn instance_said(&mut self, event: &cohort_service::Event) {
         let instance = event.instance;
         if !self.places.contains_key(&instance) {
             // It is being closed, and its end is told when nothing is left of it.
@@ -248,11 +279,15 @@ impl Hub {
                 self.heard_from(instance, address.ip());
                 self.agents.tell_all(&ToAgent::Instance {
                     instance,
-                    address: self.places.get(&instance).and_then(|place| place.address()),
+                    address: self
+                        .places
+                        .get(&instance)
+                        .and_then(|place| place.address(self.setup.sut.tls)),
                 });
                 self.tell(seen);
             }
             What::NeverReady { .. } | What::GivenUp { .. } => {
+                self.tell_exit_of(instance);
                 self.set_down(instance);
                 if let Some(place) = self.places.get_mut(&instance) {
                     place.failed();

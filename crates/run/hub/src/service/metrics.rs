@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_agent::protocol::{CheckCount, LogLevel, LogLine, OwnCost};
+use cohort_agent::protocol::{BrokenCall, CheckCount, LogLevel, LogLine, OwnCost};
 use cohort_model::{CheckTotal, MetricTotal, ServiceTotals};
 
 use super::agents::AgentId;
@@ -14,7 +14,8 @@ const ERRORS_MAX: usize = 200;
 #[derive(Default)]
 pub(crate) struct Measured {
     checks: BTreeMap<String, CheckTotal>,
-    errors: BTreeMap<String, u64>,
+    /// By what they say without numbers: the first of them, and how many.
+    errors: BTreeMap<String, (String, u64)>,
     costs: BTreeMap<AgentId, OwnCost>,
     lags_us: Vec<u64>,
     pub(crate) dropped_iterations: u64,
@@ -40,10 +41,26 @@ impl Measured {
     /// Errors of scripts, by their first line.
     pub(crate) fn add_log(&mut self, lines: &[LogLine]) {
         for line in lines.iter().filter(|line| line.level == LogLevel::Error) {
-            let first = line.text.lines().next().unwrap_or_default().to_owned();
-            if self.errors.len() < ERRORS_MAX || self.errors.contains_key(&first) {
-                *self.errors.entry(first).or_default() += 1;
-            }
+            self.add_error(line.text.lines().next().unwrap_or_default());
+        }
+    }
+
+    /// Calls that got no answer, by their endpoint and why; `more`: further ones, of which nothing is known.
+    pub(crate) fn add_broken(&mut self, calls: &[BrokenCall], more: u64) {
+        for call in calls {
+            self.add_error(&format!("no answer to {}: {}", call.endpoint, call.message));
+        }
+        for _ in 0..more {
+            self.add_error("no answer to further calls");
+        }
+    }
+
+    pub(crate) fn add_error(&mut self, error: &str) {
+        let key = without_numbers(error);
+        if let Some((_, count)) = self.errors.get_mut(&key) {
+            *count += 1;
+        } else if self.errors.len() < ERRORS_MAX {
+            self.errors.insert(key, (error.to_owned(), 1));
         }
     }
 
@@ -58,7 +75,7 @@ impl Measured {
         metrics: Vec<MetricTotal>,
         thresholds: Vec<cohort_model::ThresholdTotal>,
     ) -> ServiceTotals {
-        let mut errors: Vec<(String, u64)> = self.errors.clone().into_iter().collect();
+        let mut errors: Vec<(String, u64)> = self.errors.values().cloned().collect();
         errors.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         let mut lags = self.lags_us.clone();
         lags.sort_unstable();
@@ -74,5 +91,47 @@ impl Measured {
             driver_lag_p99_us: lags.get(place).copied().unwrap_or(0),
             aborted: self.aborted.clone(),
         }
+    }
+}
+
+/// What two errors have in common that tell of the same: `GET /items/17` and `GET /items/18`. Where in the
+/// script it was, ` at load.js:20:65`, stays.
+fn without_numbers(text: &str) -> String {
+    let (said, at) = text.rsplit_once(" at ").unwrap_or((text, ""));
+    let mut key = String::with_capacity(text.len());
+    for c in said.chars() {
+        match c.is_ascii_digit() {
+            true if key.ends_with('#') => {}
+            true => key.push('#'),
+            false => key.push(c),
+        }
+    }
+    key + " at " + at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_that_differ_in_numbers_are_one() {
+        let mut measured = Measured::default();
+        let line = |text: &str| LogLine {
+            at: cohort_model::At(0),
+            thread: None,
+            level: LogLevel::Error,
+            text: text.to_owned(),
+        };
+        measured.add_log(&[
+            line("Error: no JSON from /users/100 (1124 bytes) at load.js:20:65"),
+            line("Error: no JSON from /users/20 (99 bytes) at load.js:20:65"),
+            line("Error: no JSON from /users/20 (99 bytes) at load.js:21:65"),
+        ]);
+        let errors = measured.totals(Vec::new(), Vec::new()).errors;
+        assert_eq!(
+            errors.iter().map(|(_, count)| *count).collect::<Vec<_>>(),
+            [2, 1]
+        );
+        assert!(errors[0].0.contains("/users/100"));
     }
 }

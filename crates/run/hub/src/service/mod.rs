@@ -19,6 +19,7 @@ mod open;
 mod orders;
 mod place;
 mod plan;
+mod script_log;
 mod shell;
 mod spans;
 mod tally;
@@ -81,6 +82,8 @@ pub struct Sut {
     pub restarts: u32,
     /// Each instance has a network of its own, where the host permits it.
     pub own_network: bool,
+    /// It is spoken to over TLS. Its certificate is not checked: it cannot know its address.
+    pub tls: bool,
     /// Bits in a second for each instance, each way.
     pub rate: Option<u64>,
     /// A file of its output is as large as this at most, bytes.

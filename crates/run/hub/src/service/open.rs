@@ -1,6 +1,6 @@
 //! A campaign of a service from its first to its last breath.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use super::begin::{self, Prepared};
 use super::event::{Event, Events, listen_to_signals};
 use super::metrics::Measured;
 use super::plan::Timetable;
+use super::script_log::ScriptLog;
 use super::shell::{Hub, Phase};
 use super::tally::Tally;
 use super::threads::Threads;
@@ -95,7 +96,7 @@ async fn lay_ground(
         }
     });
     let settings = Settings {
-        spec: begin::spec(&setup.sut)?,
+        spec: begin::spec(&setup.sut, &setup.scenario.driver)?,
         instances: setup.instances as usize,
         executable: setup.executable.clone(),
         init_arguments: vec!["instance-init".to_owned()],
@@ -145,9 +146,11 @@ impl Hub {
             exits: Vec::new(),
             left: Vec::new(),
             stopping: None,
+            reports_due: BTreeSet::new(),
             stopped: None,
             broken: None,
             said: String::new(),
+            script_log: ScriptLog::new(campaign.path()),
             window_began: epoch,
             stepped: epoch,
             agent_deaths: 0,
@@ -167,7 +170,7 @@ impl Hub {
             match OtlpReceiver::start(self.ground.hub_address()).await {
                 Ok(receiver) => self.otlp = Some(receiver),
                 Err(error) => {
-                    missing.push(format!("no OpenTelemetry is received ({})", chain(&error)))
+                    missing.push(format!("no OpenTelemetry is received ({})", chain(&error)));
                 }
             }
         }
@@ -295,10 +298,7 @@ impl Hub {
             return;
         };
         for complaint in receiver.take_complaints() {
-            self.notes.push(format!(
-                "{} sent what is no OpenTelemetry: {}",
-                complaint.peer, complaint.sentence
-            ));
+            self.notes.push(complaint.sentence);
         }
         for told in receiver.take(self.now()) {
             let exceptions: Vec<_> = told
@@ -318,6 +318,8 @@ impl Hub {
                     .iter()
                     .map(super::spans::operation)
                     .collect();
+                let metrics = told.metrics.iter().take(super::spans::METRICS_MAX);
+                window.metrics = metrics.map(super::spans::metric).collect();
             }
         }
     }

@@ -58,10 +58,10 @@ impl Place {
     }
 
     /// Where its threads find it.
-    pub(crate) fn address(&self) -> Option<Address> {
+    pub(crate) fn address(&self, tls: bool) -> Option<Address> {
         match self.state {
             State::Ready(address) => Some(Address {
-                tls: false,
+                tls,
                 host: address.ip().to_string(),
                 port: address.port(),
             }),

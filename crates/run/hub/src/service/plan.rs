@@ -1,8 +1,6 @@
 //! The schedule of the scenario and what the script measures, as the hub drives them.
 
-use cohort_agent::protocol::{
-    EndWhy, Iterated, MetricDelta, MetricKind as Kind, MetricValue, ToAgent,
-};
+use cohort_agent::protocol::{Iterated, MetricDelta, MetricKind as Kind, MetricValue, ToAgent};
 use cohort_model::{At, MetricTotal, ThreadId, ThresholdTotal};
 use cohort_schedule::{
     Added, Contains, MetricKind, Metrics, Options, Order, ScenarioId, Schedule, ScheduleEvent,
@@ -57,13 +55,6 @@ impl Timetable {
 
     pub(crate) fn ended(&mut self, thread: ThreadId) {
         self.events.push(ScheduleEvent::ThreadEnded(thread));
-    }
-
-    /// Why a thread that is over came to its end.
-    pub(crate) fn ending(&mut self, why: &EndWhy) {
-        if let EndWhy::Failed { message } = why {
-            self.failures.push(message.clone());
-        }
     }
 
     pub(crate) fn iterated(&mut self, of: &Iterated) {

@@ -6,7 +6,7 @@
 //!      +------------ stopped, or nothing answers -+----------+------------------------------------------+--> over
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use cohort_agent::protocol::{Load, OneShot, ToAgent};
@@ -31,6 +31,7 @@ use super::event::{Event, Events};
 use super::metrics::Measured;
 use super::place::Place;
 use super::plan::Timetable;
+use super::script_log::ScriptLog;
 use super::tally::Tally;
 use super::threads::{Came, Threads};
 use crate::ledger::Ledger;
@@ -51,6 +52,8 @@ const REPEAT: Duration = Duration::from_millis(500);
 const STOP_GRACE_US: u64 = 1_000_000;
 /// How long the hub then waits for them.
 const STOP_WAIT: Duration = Duration::from_secs(3);
+/// And for what agents have still to say.
+const REPORT_WAIT: Duration = Duration::from_secs(2);
 
 /// Where the campaign is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub(crate) enum Phase {
     Running,
     /// `teardown()` runs.
     TearingDown,
+    /// Agents say what they have not said yet.
+    Counting,
     /// `handleSummary()` runs.
     SummingUp,
     /// Instances are closed.
@@ -97,10 +102,13 @@ pub(crate) struct Hub {
     /// Exits that wait for evidence.
     pub(crate) exits: Vec<(Instant, ServiceSeen)>,
     pub(crate) stopping: Option<Instant>,
+    /// Agents whose last report is awaited.
+    pub(crate) reports_due: BTreeSet<u32>,
     pub(crate) stopped: Option<String>,
     pub(crate) broken: Option<String>,
     pub(crate) notes: Vec<String>,
     pub(crate) said: String,
+    pub(crate) script_log: ScriptLog,
     pub(crate) window_began: Instant,
     pub(crate) stepped: Instant,
     pub(crate) tracepoint: Option<Tracepoint>,
@@ -204,10 +212,15 @@ impl Hub {
         }
         if let Some(since) = self.stopping
             && (self.threads.len() == 0 || since.elapsed() >= STOP_WAIT)
-            && self.phase != Phase::Closing
         {
-            self.phase = Phase::Closing;
-            self.tell(ServiceSeen::Interrupted);
+            match self.phase {
+                Phase::Closing => {}
+                // Who wants it to end wants what `setup()` made to be gone too.
+                Phase::TearingDown if since.elapsed() < STOP_WAIT => {}
+                Phase::Counting if since.elapsed() < STOP_WAIT + REPORT_WAIT => {}
+                Phase::Counting => self.close_interrupted(),
+                _ => self.count(),
+            }
         }
     }
 
@@ -238,6 +251,13 @@ impl Hub {
             } else {
                 self.exits.push((since, seen));
             }
+        }
+    }
+
+    /// All is over: what agents had to say of it they have said.
+    fn tell_all_exits(&mut self) {
+        for (_, seen) in std::mem::take(&mut self.exits) {
+            self.tell_exit(seen);
         }
     }
 
@@ -298,8 +318,36 @@ impl Hub {
                 self.phase = Phase::TearingDown;
                 self.one_shot(OneShot::Teardown, Role::Teardown, instance);
             }
-            _ => self.sum_up(),
+            _ => self.count(),
         }
+    }
+
+    /// What agents would have said with the next window is asked for: else the last calls were missing in the
+    /// totals.
+    pub(crate) fn count(&mut self) {
+        self.phase = Phase::Counting;
+        self.reports_due = self.agents.alive().collect();
+        self.agents.tell_all(&ToAgent::Report);
+    }
+
+    /// An agent has said everything, or is gone.
+    pub(crate) fn reported(&mut self, agent: u32) {
+        self.reports_due.remove(&agent);
+        if self.phase != Phase::Counting || !self.reports_due.is_empty() {
+            return;
+        }
+        if self.stopping.is_some() {
+            self.close_interrupted();
+        } else {
+            self.sum_up();
+        }
+    }
+
+    fn close_interrupted(&mut self) {
+        self.phase = Phase::Closing;
+        self.tell_all_exits();
+        self.end_window(Instant::now());
+        self.tell(ServiceSeen::Interrupted);
     }
 
     /// The script's own summary, when it has one; then the end.
@@ -318,6 +366,7 @@ impl Hub {
 
     pub(crate) fn begin_closing(&mut self) {
         self.phase = Phase::Closing;
+        self.tell_all_exits();
         self.end_window(Instant::now());
         self.tell(ServiceSeen::ScheduleDone);
     }
@@ -384,6 +433,8 @@ impl Hub {
         self.stopping = Some(Instant::now());
         self.stopped
             .get_or_insert_with(|| "stopped by the user".to_owned());
+        // Told to the schedule as well: else it would begin a thread for each that ends.
+        self.timetable.abort(STOP_GRACE_US);
         for thread in self.threads.ids() {
             self.stop_thread(thread, STOP_GRACE_US);
         }
@@ -402,17 +453,29 @@ impl Hub {
     /// Ends everything, whatever happened.
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
+        self.notes.extend(self.script_log.note(&self.setup.root));
         let ending = match (&self.broken, &self.stopped) {
             (Some(_), _) => Ending::Broken,
             (None, Some(_)) => Ending::Interrupted,
             (None, None) => Ending::Complete,
         };
+        if ending == Ending::Complete && self.timetable.began().is_none() {
+            self.measured.aborted.get_or_insert_with(|| {
+                "the scenario did not begin: no instance got ready".to_owned()
+            });
+        }
+        for failure in std::mem::take(&mut self.timetable.failures) {
+            let why = format!("a thread could not begin or go on: {failure}");
+            self.measured.aborted.get_or_insert(why);
+            self.measured.add_error(&failure);
+        }
+        let aborted = self.measured.aborted.clone();
         let (metrics, thresholds) = self.timetable.totals();
         let totals = self.measured.totals(metrics, thresholds);
         self.ledger.add(Record::ServiceTotals(totals));
         let end = CampaignEnd {
             ending,
-            message: self.broken.clone().or_else(|| self.stopped.clone()),
+            message: self.broken.clone().or(self.stopped.clone()).or(aborted),
             suite_exit: None,
         };
         self.ledger.add(Record::Ended(end.clone()));

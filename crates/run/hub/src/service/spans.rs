@@ -2,10 +2,12 @@
 
 use std::time::SystemTime;
 
-use cohort_model::{ExceptionSeen, InstanceId, SpanWindow};
-use cohort_otlp::{ExceptionWindow, OperationWindow};
+use cohort_model::{ExceptionSeen, InstanceId, OwnMetric, SpanWindow};
+use cohort_otlp::{ExceptionWindow, MetricPoint, OperationWindow};
 use cohort_service::exceptions::{Frame, Parser, Raised, fingerprint};
 
+/// Metrics kept of one instance and window.
+pub(crate) const METRICS_MAX: usize = 40;
 /// Code paths kept beneath one operation.
 const PATHS_MAX: usize = 8;
 
@@ -20,6 +22,18 @@ pub(crate) fn operation(window: &OperationWindow) -> SpanWindow {
         beneath: beneath
             .map(|path| (path.path.clone(), path.own_us))
             .collect(),
+    }
+}
+
+pub(crate) fn metric(point: &MetricPoint) -> OwnMetric {
+    let name = match point.attributes.as_str() {
+        "" => point.name.clone(),
+        attributes => format!("{}{{{attributes}}}", point.name),
+    };
+    OwnMetric {
+        name,
+        unit: point.unit.clone(),
+        value: point.value,
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) struct Tally {
 #[derive(Debug, Default)]
 struct Open {
     endpoints: BTreeMap<u32, EndpointWindow>,
-    in_flight: BTreeMap<u32, u32>,
+    /// Calls under way, by agent and endpoint, as last told.
+    in_flight: BTreeMap<(u32, u32), u32>,
     slowest: BTreeMap<EndpointId, CallSeen>,
     broken: Vec<CallSeen>,
 }
@@ -63,6 +64,9 @@ impl Tally {
     /// Takes in the windows of one agent.
     pub(crate) fn add(&mut self, who: u32, windows: &[agent::Window]) {
         for window in windows {
+            if let Some(open) = self.windows.get_mut(&window.instance) {
+                open.in_flight.retain(|(agent, _), _| *agent != who);
+            }
             for calls in &window.endpoints {
                 let id = self.endpoint(&calls.endpoint);
                 let open = self.windows.entry(window.instance).or_default();
@@ -70,9 +74,8 @@ impl Tally {
                     .entry(id.0)
                     .or_default()
                     .merge(&converted(calls));
+                open.in_flight.insert((who, id.0), calls.in_flight);
             }
-            let open = self.windows.entry(window.instance).or_default();
-            open.in_flight.insert(who, window.in_flight);
         }
     }
 
@@ -146,11 +149,9 @@ impl Tally {
         let mut windows = std::mem::take(&mut self.windows);
         let window = |instance: &InstanceId| {
             let open = windows.remove(instance).unwrap_or_default();
-            let in_flight: u32 = open.in_flight.values().sum();
             let mut endpoints = open.endpoints;
-            // Which endpoint they are of is not told: the busiest has most of them.
-            if let Some(busiest) = endpoints.values_mut().max_by_key(|window| window.calls) {
-                busiest.in_flight = in_flight;
+            for ((_, endpoint), in_flight) in open.in_flight {
+                endpoints.entry(endpoint).or_default().in_flight += in_flight;
             }
             LoadWindow {
                 instance: *instance,
@@ -161,6 +162,7 @@ impl Tally {
                 broken: open.broken,
                 system_calls: BTreeMap::new(),
                 spans: Vec::new(),
+                metrics: Vec::new(),
             }
         };
         instances.iter().map(window).collect()
@@ -215,6 +217,7 @@ mod tests {
         agent::EndpointWindow {
             endpoint: endpoint.to_owned(),
             calls: 3,
+            in_flight: 2,
             status: [0, 2, 0, 0, 0],
             errors: vec![(agent::TransportError::Reset, 1)],
             latency: agent::Histogram {
@@ -244,6 +247,21 @@ mod tests {
     fn what_several_agents_saw_is_one_window() {
         let mut tally = Tally::default();
         tally.add(0, &[window(0, vec![calls("GET /a", 1_000)])]);
+        // What is under way is a level, not a sum.
+        tally.add(0, &[window(0, Vec::new())]);
+        tally.add(
+            0,
+            &[window(
+                0,
+                vec![agent::EndpointWindow {
+                    calls: 0,
+                    status: [0; 5],
+                    errors: Vec::new(),
+                    latency: agent::Histogram::default(),
+                    ..calls("GET /a", 1_000)
+                }],
+            )],
+        );
         tally.add(
             1,
             &[window(0, vec![calls("GET /a", 1_010), calls("GET /b", 5)])],

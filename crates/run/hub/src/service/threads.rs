@@ -108,7 +108,15 @@ impl Threads {
     }
 
     /// Hands a thread over.
-    pub(crate) fn hand_over(&mut self, id: ThreadId, place: Place) -> Came {
+    ///
+    /// A program is only told its next instance: any agent can do that, so it stays with its own.
+    pub(crate) fn hand_over(&mut self, id: ThreadId, mut place: Place) -> Came {
+        let own = self.agent_of(id);
+        if let (Some(How::Program(_)), Some(agent)) =
+            (self.threads.get(&id).map(|thread| &thread.how), own)
+        {
+            place.agent = agent;
+        }
         if let Some(thread) = self.threads.get_mut(&id) {
             if !matches!(thread.coordinator.standing(), Standing::Runs(..)) {
                 let seen = thread.told.map(|source| ServiceSeen::HandOverFailed {

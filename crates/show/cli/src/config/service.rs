@@ -33,6 +33,7 @@ pub(crate) struct RawSut {
     pub(crate) stop: RawStop,
     pub(crate) restarts: Option<u32>,
     pub(crate) network: Option<RawNetwork>,
+    pub(crate) tls: Option<bool>,
     pub(crate) rate: Option<Spanned<String>>,
     pub(crate) log: RawLog,
     pub(crate) otel: Option<bool>,
@@ -135,6 +136,7 @@ pub(crate) struct Service {
     pub(crate) stop_grace_us: u64,
     pub(crate) restarts: u32,
     pub(crate) own_network: bool,
+    pub(crate) tls: bool,
     pub(crate) rate: Option<u64>,
     pub(crate) log_bytes: u64,
     pub(crate) log_files: u32,
@@ -161,6 +163,7 @@ pub(crate) fn resolve(
     let Some(file) = file.filter(|file| names_service(file) && flags.command.is_empty()) else {
         return no_service(flags);
     };
+    only_of_a_suite(flags)?;
     let wrong = |place: Place, what: String| Err(Error::Wrong { place, what });
     let (sut, scenario) = (&file.raw.sut, &file.raw.scenario);
     let start = Place::in_file(&file.path, &file.text, 0);
@@ -189,6 +192,18 @@ pub(crate) fn resolve(
             range: format!("1 to {INSTANCES_MAX}"),
         });
     }
+    if flags.vus.or(scenario.vus) == Some(0) {
+        let place = match flags.vus {
+            Some(_) => Place::Flag("--vus"),
+            None => start,
+        };
+        return Err(Error::OutOfRange {
+            place,
+            key: "scenario.vus",
+            value: "0".to_owned(),
+            range: "at least 1".to_owned(),
+        });
+    }
     let (ready, ready_timeout_us) = ready(file, sut)?;
     Ok(Some(Service {
         command: words,
@@ -209,6 +224,7 @@ pub(crate) fn resolve(
         stop_grace_us: sut.stop.grace.map_or(STOP_GRACE_US, |Time(us)| us),
         restarts: sut.restarts.unwrap_or(RESTARTS),
         own_network: sut.network != Some(RawNetwork::Host),
+        tls: sut.tls.unwrap_or(false),
         rate: rate(file, sut)?,
         log_bytes: sut.log.size.map_or(LOG_BYTES, |Size(bytes)| bytes),
         log_files: sut.log.files.unwrap_or(LOG_FILES).max(1),
@@ -227,6 +243,24 @@ pub(crate) fn resolve(
 fn names_service(file: &File) -> bool {
     let (sut, scenario) = (&file.raw.sut, &file.raw.scenario);
     sut.command.is_some() || scenario.script.is_some() || scenario.driver.is_some()
+}
+
+/// Flags that only a suite knows are not swallowed by a service.
+fn only_of_a_suite(flags: &RunFlags) -> Result<(), Error> {
+    let given = [
+        ("--junit", flags.faces.junit.is_some()),
+        ("--strict", flags.strict),
+        ("--timeout", flags.timeout.is_some()),
+        ("--stall", flags.stall.is_some()),
+        ("--isolate", !flags.isolate.is_empty()),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Error::Wrong {
+            place: Place::Flag(flag),
+            what: "only a suite knows it, and cohort.toml names a server; leave it out".to_owned(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Flags that only a service knows are not swallowed by a suite.

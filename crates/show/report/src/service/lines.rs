@@ -42,7 +42,7 @@ impl Lines {
                 ))]
             }
             Record::ServiceSeen { at, seen } => {
-                let mut lines: Vec<Line> = seen.iter().filter_map(event).collect();
+                let mut lines: Vec<Line> = seen.iter().flat_map(event).collect();
                 lines.extend(self.sign_of_life(view, *at, lines.is_empty()));
                 lines
             }
@@ -128,13 +128,13 @@ impl Lines {
     }
 }
 
-fn event(seen: &ServiceSeen) -> Option<Line> {
+fn event(seen: &ServiceSeen) -> Vec<Line> {
     match seen {
-        ServiceSeen::InstanceReady { instance, took_us } => Some(
+        ServiceSeen::InstanceReady { instance, took_us } => vec![
             labelled(Tone::Good, "ready")
                 .say(Tone::Name, instance.to_string())
                 .plain(format!("  after {}", words::duration(*took_us))),
-        ),
+        ],
         ServiceSeen::InstanceExited {
             instance,
             exit,
@@ -146,21 +146,17 @@ fn event(seen: &ServiceSeen) -> Option<Line> {
                 Exit::Asked => "as asked".to_owned(),
                 Exit::Code { code } => format!("with exit code {code}"),
                 Exit::Signal { signal } => format!("by signal {signal}"),
-                Exit::OutOfMemory => "killed for memory".to_owned(),
+                Exit::OutOfMemory => "for lack of memory".to_owned(),
             };
             let again = if *again { "; it is started again" } else { "" };
             let text = format!("  ended {how} after {}{again}", words::duration(*lived_us));
-            Some(
+            vec![
                 labelled(Tone::Bad, "exited")
                     .say(Tone::Name, instance.to_string())
                     .plain(text),
-            )
+            ]
         }
-        ServiceSeen::InstanceFailed { instance, reason } => Some(
-            labelled(Tone::Bad, "failed")
-                .say(Tone::Name, instance.to_string())
-                .plain(format!("  {}", words::printable(reason))),
-        ),
-        _ => None,
+        ServiceSeen::InstanceFailed { instance, reason } => own::failed(*instance, reason),
+        _ => Vec::new(),
     }
 }

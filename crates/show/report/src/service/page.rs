@@ -62,6 +62,7 @@ pub fn page(view: &ServiceView) -> String {
     }
     out.push_str(&charts(view));
     out.push_str(&endpoints(view));
+    out.push_str(&own_metrics(view));
     out.push_str(&changes(view));
     out.push_str("</html>\n");
     out
@@ -197,6 +198,29 @@ fn endpoints(view: &ServiceView) -> String {
         );
     }
     out.push_str("</table>\n");
+    out
+}
+
+/// What instances said of themselves last.
+fn own_metrics(view: &ServiceView) -> String {
+    let told = view
+        .instances
+        .iter()
+        .filter(|(_, instance)| !instance.own.is_empty());
+    let mut out = String::new();
+    for (id, instance) in told {
+        let _ = write!(out, "<h2>What {id} said of itself last</h2><table>");
+        for (name, (value, unit)) in &instance.own {
+            let _ = writeln!(
+                out,
+                "<tr><td><code>{}</code><td class=\"n\">{}<td>{}</tr>",
+                escape(name),
+                words::decimal(*value),
+                escape(unit)
+            );
+        }
+        out.push_str("</table>\n");
+    }
     out
 }
 

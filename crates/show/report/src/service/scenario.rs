@@ -39,24 +39,23 @@ fn window(instance: u32, second: u64) -> LoadWindow {
         broken: Vec::new(),
         system_calls: BTreeMap::new(),
         spans: Vec::new(),
+        metrics: Vec::new(),
     }
 }
 
-/// Two instances, one with a leak; a crash; a thread that is handed over; a change that is undone.
-pub(super) fn leaking() -> Vec<Record> {
-    let plan = ServicePlan {
-        instances: 2,
-        cores: 2.0,
-        memory: 1 << 30,
-        network: None,
-        policy: Policy::Adaptive,
-        seed: 1,
-        threads_max: 2,
-        duration_us: 60_000_000,
-        limits_cpu: true,
-        hands_over: true,
-    };
-    let finding = ServiceFinding {
+const I0: InstanceId = InstanceId(0);
+const I1: InstanceId = InstanceId(1);
+
+fn decided(command: ServiceCommand) -> ServiceDecision {
+    ServiceDecision {
+        command,
+        reason: ServiceReason::Begin,
+        change: None,
+    }
+}
+
+fn finding() -> ServiceFinding {
+    ServiceFinding {
         number: 1,
         kind: ServiceFindingKind::MemoryLeak,
         instances: vec![InstanceId(1)],
@@ -69,8 +68,11 @@ pub(super) fn leaking() -> Vec<Record> {
             .to_owned(),
         evidence: Vec::new(),
         excerpts: vec!["anon 20 MiB -> 90 MiB".to_owned()],
-    };
-    let change = Change {
+    }
+}
+
+fn change() -> Change {
+    Change {
         number: 1,
         what: "i1 gets 1.25 cores (1)".to_owned(),
         measure: "calls/s of i1".to_owned(),
@@ -78,18 +80,24 @@ pub(super) fn leaking() -> Vec<Record> {
         expected: 110.0,
         measured: Some(99.0),
         verdict: ChangeVerdict::Undone,
+    }
+}
+
+/// Two instances begin, with two threads on one of them.
+fn beginning() -> Vec<Record> {
+    let plan = ServicePlan {
+        instances: 2,
+        cores: 2.0,
+        memory: 1 << 30,
+        network: None,
+        policy: Policy::Adaptive,
+        seed: 1,
+        threads_max: 2,
+        duration_us: 60_000_000,
+        limits_cpu: true,
+        hands_over: true,
     };
-    let decided = |command| ServiceDecision {
-        command,
-        reason: ServiceReason::Begin,
-        change: None,
-    };
-    let suspect = Purpose::Suspect {
-        kind: ServiceFindingKind::MemoryLeak,
-        endpoint: Some(EndpointId(0)),
-    };
-    let (i0, i1) = (InstanceId(0), InstanceId(1));
-    let mut records = vec![
+    vec![
         Record::ServicePlanned(plan),
         Record::ServiceDecided {
             at: At(0),
@@ -98,11 +106,11 @@ pub(super) fn leaking() -> Vec<Record> {
             changes: Vec::new(),
             decisions: vec![
                 decided(ServiceCommand::Open {
-                    instance: i0,
+                    instance: I0,
                     share: SHARE,
                 }),
                 decided(ServiceCommand::Open {
-                    instance: i1,
+                    instance: I1,
                     share: SHARE,
                 }),
             ],
@@ -111,11 +119,11 @@ pub(super) fn leaking() -> Vec<Record> {
             0,
             vec![
                 ServiceSeen::InstanceReady {
-                    instance: i0,
+                    instance: I0,
                     took_us: 120_000,
                 },
                 ServiceSeen::InstanceReady {
-                    instance: i1,
+                    instance: I1,
                     took_us: 140_000,
                 },
                 ServiceSeen::EndpointNamed {
@@ -124,37 +132,28 @@ pub(super) fn leaking() -> Vec<Record> {
                 },
                 ServiceSeen::ThreadPlaced {
                     thread: ThreadId(0),
-                    instance: i0,
+                    instance: I0,
                 },
                 ServiceSeen::ThreadPlaced {
                     thread: ThreadId(1),
-                    instance: i0,
+                    instance: I0,
                 },
             ],
         ),
-    ];
-    for second in 1..=4 {
-        let windows = vec![window(0, second), window(1, second)];
-        records.push(seen(second, vec![ServiceSeen::Loaded { windows }]));
-    }
-    records.push(Record::ServiceDecided {
-        at: At(4_000_000),
-        findings: vec![finding],
-        areas: Vec::new(),
-        changes: vec![change],
-        decisions: vec![decided(ServiceCommand::Specialize {
-            instance: i1,
-            purpose: suspect,
-        })],
-    });
+    ]
+}
+
+/// A thread is handed over, an instance crashes, and the campaign comes to its end.
+fn ending() -> Vec<Record> {
+    let mut records = Vec::new();
     let moved = ServiceSeen::HandedOver {
         thread: ThreadId(1),
-        source: i0,
-        target: i1,
+        source: I0,
+        target: I1,
         pause_us: 640,
     };
     let exited = ServiceSeen::InstanceExited {
-        instance: i0,
+        instance: I0,
         exit: Exit::Signal { signal: 6 },
         lived_us: 5_000_000,
         last_lines: Vec::new(),
@@ -188,5 +187,30 @@ pub(super) fn leaking() -> Vec<Record> {
         message: None,
         suite_exit: None,
     }));
+    records
+}
+
+/// Two instances, one with a leak; a crash; a thread that is handed over; a change that is undone.
+pub(super) fn leaking() -> Vec<Record> {
+    let suspect = Purpose::Suspect {
+        kind: ServiceFindingKind::MemoryLeak,
+        endpoint: Some(EndpointId(0)),
+    };
+    let mut records = beginning();
+    for second in 1..=4 {
+        let windows = vec![window(0, second), window(1, second)];
+        records.push(seen(second, vec![ServiceSeen::Loaded { windows }]));
+    }
+    records.push(Record::ServiceDecided {
+        at: At(4_000_000),
+        findings: vec![finding()],
+        areas: Vec::new(),
+        changes: vec![change()],
+        decisions: vec![decided(ServiceCommand::Specialize {
+            instance: I1,
+            purpose: suspect,
+        })],
+    });
+    records.extend(ending());
     records
 }

@@ -16,6 +16,8 @@ const ENDPOINTS_MAX: usize = 15;
 const INSTANCES_MAX: usize = 16;
 /// Excerpts of one finding.
 const EXCERPTS_MAX: usize = 6;
+/// Characters of each error of the script.
+const ERROR_CHARS_MAX: usize = 240;
 /// Errors of the script that are named.
 const ERRORS_MAX: usize = 5;
 
@@ -106,10 +108,9 @@ impl ServiceSummary<'_> {
     fn failures(&self) -> Vec<Line> {
         let failed = self.view.instances.iter().filter_map(|(id, instance)| {
             let reason = instance.failure.as_ref()?;
-            let line = labelled(Tone::Bad, "failed").say(Tone::Name, id.to_string());
-            Some(line.plain(format!("  {}", words::printable(reason))))
+            Some(own::failed(*id, reason))
         });
-        failed.collect()
+        failed.flatten().collect()
     }
 
     fn endpoints(&self) -> Vec<Line> {
@@ -122,9 +123,14 @@ impl ServiceSummary<'_> {
         for (id, window) in calls.iter().take(ENDPOINTS_MAX) {
             let errors = window.classes[4] + window.broken;
             let numbers = [0.5, 0.95, 0.99].map(|q| own::latency(window.quantile_us(q)));
+            let refused = match window.classes[3] {
+                0 => String::new(),
+                refused => format!("  {} answered with 4xx", words::number(refused)),
+            };
             lines.push(
                 row(window.calls, errors, &numbers)
-                    .say(Tone::Name, words::printable(self.view.endpoint(**id))),
+                    .say(Tone::Name, words::printable(self.view.endpoint(**id)))
+                    .say(Tone::Faint, refused),
             );
         }
         if calls.len() > ENDPOINTS_MAX {
@@ -155,7 +161,8 @@ impl ServiceSummary<'_> {
             });
             let crashes = match instance.crashes {
                 0 => String::new(),
-                crashes => format!("  {}", words::counted(u64::from(crashes), "crash")),
+                1 => "  1 crash".to_owned(),
+                crashes => format!("  {crashes} crashes"),
             };
             let line = row(window.calls, window.classes[4] + window.broken, &numbers)
                 .say(Tone::Name, id.to_string())
@@ -181,11 +188,12 @@ impl ServiceSummary<'_> {
             } else {
                 (Tone::Good, "check held")
             };
-            let share = format!(
-                "{} of {}  ",
-                words::number(check.passed),
-                words::number(all)
-            );
+            let count = if check.failed > 0 {
+                check.failed
+            } else {
+                check.passed
+            };
+            let share = format!("{} of {}  ", words::number(count), words::number(all));
             lines.push(
                 labelled(tone, label)
                     .plain(share)
@@ -194,10 +202,10 @@ impl ServiceSummary<'_> {
         }
         lines.extend(totals.thresholds.iter().map(threshold));
         for (error, count) in totals.errors.iter().take(ERRORS_MAX) {
-            let line = labelled(Tone::Bad, "script").plain(format!(
+            let line = labelled(Tone::Bad, "error").plain(format!(
                 "{} x {}",
                 words::number(*count),
-                words::printable(error)
+                cut(&words::printable(error))
             ));
             lines.push(line);
         }
@@ -214,7 +222,10 @@ impl ServiceSummary<'_> {
         let view = self.view;
         let mut lines = Vec::new();
         if view.handed_over > 0 {
-            let pause = |q| own::latency(view.pause_us(q));
+            let pause = |q| match view.pause_us(q) {
+                Some(0) => "below 1 us".to_owned(),
+                pause => own::latency(pause),
+            };
             lines.push(labelled(Tone::Faint, "handed over").plain(format!(
                 "{} to better suited instances; pause p50 {}, p99 {}",
                 words::counted(view.handed_over, "thread"),
@@ -257,6 +268,7 @@ impl ServiceSummary<'_> {
         let view = self.view;
         let (calls, broken) = view.calls_total();
         let faults = view.faults().count() as u64;
+        let failures = view.failures();
         let (tone, word) = match &view.end {
             None if self.running => (Tone::Odd, "under way"),
             None => (Tone::Odd, "unfinished"),
@@ -264,12 +276,16 @@ impl ServiceSummary<'_> {
                 Ending::Broken => (Tone::Bad, "broken"),
                 Ending::Interrupted => (Tone::Odd, "stopped"),
                 Ending::Complete if faults > 0 => (Tone::Bad, "found"),
+                Ending::Complete if !failures.is_empty() => (Tone::Bad, "failed"),
                 Ending::Complete => (Tone::Good, "nothing found"),
             },
         };
         let mut line = labelled(tone, word);
         if faults > 0 {
             line = line.say(Tone::Bad, format!("{}; ", words::counted(faults, "fault")));
+        }
+        for failure in failures {
+            line = line.say(Tone::Bad, format!("{failure}; "));
         }
         let lost = if broken > 0 {
             format!(", {} without an answer", words::number(broken))
@@ -283,10 +299,28 @@ impl ServiceSummary<'_> {
             words::counted(view.instances.len() as u64, "instance"),
             words::duration(view.at().0 / 10_000 * 10_000)
         ));
+        let unmet = view.totals.iter().flat_map(|totals| &totals.checks);
+        let unmet = unmet.filter(|check| check.failed > 0).count() as u64;
+        if unmet > 0 && faults == 0 {
+            line = line.plain(format!(
+                "; {} did not always hold",
+                words::counted(unmet, "check")
+            ));
+        }
         match view.end.as_ref().and_then(|end| end.message.as_ref()) {
             Some(message) => line.plain(format!("; {}", words::printable(message))),
             None => line,
         }
+    }
+}
+
+/// An error message can be a letter.
+fn cut(text: &str) -> String {
+    let short: String = text.chars().take(ERROR_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short + " ..."
+    } else {
+        short
     }
 }
 

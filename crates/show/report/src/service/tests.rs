@@ -26,18 +26,18 @@ fn the_summary_says_what_where_and_why() {
 memory leak      POST /cart  i1  since 1 s, told at 4 s
                  memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each
                  | anon 20 MiB -> 90 MiB
-endpoints          calls  errors      p50      p95      p99
+endpoints            calls  errors      p50      p95      p99
                        800      10   1.0 ms   4.0 ms    90 ms  POST /cart
-instances          calls  errors      p50      p95      p99
+instances            calls  errors      p50      p95      p99
                        400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 cores, 512 MiB  1 crash
                        400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 cores, 512 MiB
-check failed     396 of 400  status is 200
+check failed     4 of 400  status is 200
 handed over      1 thread to better suited instances; pause p50 640 us, p99 640 us
 adapted          1 change: 0 kept, 1 undone, 0 unclear
 driver           900 ms of CPU, itself late by 300 us (p99)
 record           .cohort/campaigns/1
 pictures         .cohort/campaigns/1/report.html
-found            1 fault; 800 calls and 40 iterations, 2 without an answer on 2 instances in 16.0 s
+found            1 fault; 1 of 40 iterations failed; 800 calls and 40 iterations, 2 without an answer on 2 instances in 16.0 s
 ";
     assert_eq!(text, expected);
 }
@@ -99,4 +99,38 @@ fn the_page_escapes_what_others_wrote() {
     assert_eq!(page.matches("<svg").count(), 6);
     assert!(page.contains("41 KiB each"));
     assert!(page.contains("undone"));
+}
+
+#[test]
+fn a_program_whose_runs_fail_is_no_success() {
+    let mut view = ServiceView::default();
+    let records = leaking();
+    for record in &records {
+        match record {
+            cohort_model::Record::ServicePlanned(plan) => {
+                let mut plan = plan.clone();
+                plan.hands_over = false;
+                view.apply(&cohort_model::Record::ServicePlanned(plan));
+            }
+            cohort_model::Record::ServiceDecided { .. } => {}
+            record => view.apply(record),
+        }
+    }
+    assert_eq!(view.failures(), ["1 of 40 iterations failed"]);
+    let summary = ServiceSummary {
+        view: &view,
+        directory: "x",
+        running: false,
+        width: 100,
+        color: false,
+    };
+    let mut out = Vec::new();
+    summary.write(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.starts_with("failed           1 of 40 iterations failed; 800 calls"),
+        "{last}"
+    );
+    assert!(last.contains("1 check did not always hold"), "{last}");
 }

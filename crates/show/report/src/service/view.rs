@@ -9,9 +9,13 @@ use cohort_model::{
 };
 
 use super::series::{Point, Series};
+use crate::words;
 
 /// Pauses of hand-overs kept for their quantiles; later ones replace older ones.
 const PAUSES_MAX: usize = 10_000;
+
+/// Metrics of its own that are kept of an instance.
+const OWN_MAX: usize = 60;
 
 /// What is known of one instance.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +38,8 @@ pub struct ServiceInstance {
     pub series: Series,
     /// Calls of all its endpoints.
     pub calls: EndpointWindow,
+    /// What it last said of itself, by metric, with the unit.
+    pub own: BTreeMap<String, (f64, String)>,
     last: Option<(At, u64)>,
 }
 
@@ -161,6 +167,45 @@ impl ServiceView {
         sorted.get((last as f64 * q).round() as usize).copied()
     }
 
+    /// What makes it fail beside faults that were found: thresholds that were missed, instances that never
+    /// answered, iterations with an error, a scenario that ended itself or never came to anything.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        let thresholds = self.totals.iter().flat_map(|totals| &totals.thresholds);
+        let missed = thresholds.filter(|threshold| !threshold.held).count() as u64;
+        if missed > 0 {
+            failures.push(format!("{} missed", words::counted(missed, "threshold")));
+        }
+        let dead = self.instances.values().filter(|it| it.failure.is_some());
+        let dead = dead.count() as u64;
+        if dead > 0 {
+            failures.push(format!(
+                "{} of {} failed",
+                words::number(dead),
+                words::counted(self.instances.len() as u64, "instance")
+            ));
+        }
+        if self.failed_iterations > 0 {
+            failures.push(format!(
+                "{} of {} failed",
+                words::number(self.failed_iterations),
+                words::counted(self.iterations, "iteration")
+            ));
+        }
+        let (answered, broken) = self.calls_total();
+        if answered == 0 && broken > 0 {
+            failures.push("no call was answered".to_owned());
+        }
+        if self.totals.as_ref().is_some_and(|it| it.aborted.is_some()) {
+            failures.push("the scenario ended itself".to_owned());
+        }
+        if self.end.is_some() && self.iterations == 0 && answered + broken == 0 {
+            failures.push("no iteration came to its end".to_owned());
+        }
+        failures
+    }
+
     fn see(&mut self, at: At, seen: &ServiceSeen) {
         match seen {
             ServiceSeen::EndpointNamed { endpoint, name } => {
@@ -254,6 +299,12 @@ impl ServiceView {
                 ..Point::default()
             };
             let instance = self.instance(window.instance);
+            for metric in &window.metrics {
+                let said = (metric.value, metric.unit.clone());
+                if instance.own.len() < OWN_MAX || instance.own.contains_key(&metric.name) {
+                    instance.own.insert(metric.name.clone(), said);
+                }
+            }
             instance.series.load(&point);
             instance.calls.merge(&all);
         }

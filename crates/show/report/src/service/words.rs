@@ -1,6 +1,6 @@
 //! Words of a service's campaign.
 
-use cohort_model::{Purpose, ServiceFinding, ServiceFindingKind};
+use cohort_model::{InstanceId, Purpose, ServiceFinding, ServiceFindingKind};
 
 use super::view::ServiceView;
 use crate::line::{Line, Tone};
@@ -44,6 +44,18 @@ pub(crate) fn purpose(view: &ServiceView, purpose: &Purpose) -> String {
             None => format!("watching: {}", kind(*of)),
         },
     }
+}
+
+/// Why an instance is given up, with the last lines that it wrote.
+pub(crate) fn failed(instance: InstanceId, reason: &str) -> Vec<Line> {
+    let mut text = reason.lines().map(crate::words::printable);
+    let head = labelled(Tone::Bad, "failed")
+        .say(Tone::Name, instance.to_string())
+        .plain(format!("  {}", text.next().unwrap_or_default()));
+    let indent = " ".repeat(LABEL_COLUMNS);
+    let further =
+        text.map(|line| Line::new().say(Tone::Faint, format!("{indent}| {}", line.trim_end())));
+    std::iter::once(head).chain(further).collect()
 }
 
 /// The instances of a finding: `i0, i2`, or how many.

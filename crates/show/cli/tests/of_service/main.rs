@@ -1,0 +1,165 @@
+//! The real program on real servers: what it finds, what it says of what cannot work, and that it
+//! leaves nothing behind, however it ends.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_script;
+mod bad_server;
+mod ending;
+mod faults;
+mod healthy;
+
+use std::path::Path;
+
+use common::{Ended, Suite, wait_until};
+use serde_json::Value;
+
+/// A campaign to be: the parts of `cohort.toml`, and the script.
+struct Campaign<'a> {
+    /// As in TOML.
+    command: &'a str,
+    /// `ready` and its time limit.
+    ready: &'a str,
+    /// Further lines of `[sut]`.
+    sut: &'a str,
+    /// Who calls; further lines of `[scenario]`.
+    scenario: &'a str,
+    /// Text of `load.js`.
+    script: String,
+}
+
+impl Default for Campaign<'_> {
+    fn default() -> Self {
+        Self {
+            command: r#"["python3", "server.py", "{port}"]"#,
+            ready: r#"{ http = "/health", timeout = "30s" }"#,
+            sut: "instances = 2\nnetwork = \"host\"",
+            scenario: "script = \"load.js\"",
+            script: String::new(),
+        }
+    }
+}
+
+impl Campaign<'_> {
+    /// Of the usual server under a script whose iterations do this.
+    fn of(iteration: &str) -> Self {
+        Self {
+            script: script(iteration),
+            ..Self::default()
+        }
+    }
+
+    fn write(&self) -> Suite {
+        let Self {
+            command,
+            ready,
+            sut,
+            scenario,
+            script,
+        } = self;
+        let suite = Suite::empty();
+        suite.write("server.py", include_str!("server.py"));
+        suite.write("load.js", script);
+        suite.write(
+            "cohort.toml",
+            &format!(
+                "[sut]\ncommand = {command}\nready = {ready}\n{sut}\n\
+                 [scenario]\nbase_url = \"http://localhost:8080\"\n{scenario}\n"
+            ),
+        );
+        suite
+    }
+}
+
+/// A script of this iteration. In it, `get(path)` calls the service under the name of thread and
+/// iteration, and `at` is the number of calls that this thread made before.
+fn script(iteration: &str) -> String {
+    format!("{HEAD}export default function (data) {{\n  {iteration};\n  sleep(0.02);\n}}\n")
+}
+
+/// What every script begins with: 8 lines.
+const HEAD: &str = "\
+import http from 'k6/http';
+import { check, fail, sleep } from 'k6';
+const U = 'http://localhost:8080';
+let at = -1;
+function get(path, params) {
+  at += 1;
+  return http.get(U + path, Object.assign({ headers: { 'X-Call': `${__VU} ${at}` } }, params));
+}
+";
+
+impl Suite {
+    /// `cohort run` with two threads for so long.
+    fn run_for(&self, duration: &str) -> Ended {
+        self.run(&["--vus", "2", "--duration", duration])
+    }
+
+    /// The totals of the scenario, from the events.
+    fn totals(&self) -> Value {
+        let mut events = self.events().into_iter();
+        let totals = events.find(|event| event["record"] == "service_totals");
+        totals.expect("every campaign has totals")
+    }
+
+    /// What each call said of itself, as the servers wrote it down.
+    fn calls(&self) -> Vec<String> {
+        self.read("access").lines().map(str::to_owned).collect()
+    }
+
+    /// No call was made twice.
+    fn assert_no_call_twice(&self) {
+        let mut calls = self.calls();
+        let all = calls.len();
+        assert!(all > 0, "no call was made");
+        calls.sort();
+        calls.dedup();
+        assert_eq!(calls.len(), all, "a call was made twice");
+    }
+
+    /// No process, control group, scratch directory or bridge is left.
+    fn assert_all_gone(&self, ended: &Ended) {
+        wait_until("all processes to be gone", || self.processes().is_empty());
+        self.assert_nothing_left(ended);
+        self.assert_no_bridge(ended.pid);
+    }
+
+    fn assert_no_bridge(&self, pid: u32) {
+        let prefix = format!("co{pid:x}-");
+        let links = std::fs::read_dir("/sys/class/net").unwrap().flatten();
+        let names = links.map(|link| link.file_name().to_string_lossy().into_owned());
+        let left: Vec<String> = names.filter(|name| name.starts_with(&prefix)).collect();
+        assert_eq!(left, [""; 0]);
+    }
+
+    /// Processes that were started for a campaign here: their environment names its directory.
+    fn processes(&self) -> Vec<String> {
+        let home = self.root().parent().unwrap().display().to_string();
+        let of_ours = |process: &Path| {
+            let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&home)
+        };
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        all.map(|entry| entry.path())
+            .filter(|process| of_ours(process))
+            .map(|process| process.display().to_string())
+            .collect()
+    }
+}
+
+/// Each of these is in what was printed: the summary or the progress.
+fn assert_said(ended: &Ended, code: i32, wanted: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{}", shown(ended));
+    for wanted in wanted {
+        let said = ended.stdout.contains(wanted) || ended.stderr.contains(wanted);
+        assert!(said, "no {wanted:?} in\n{}", shown(ended));
+    }
+}
+
+fn shown(ended: &Ended) -> String {
+    format!(
+        "exit code {:?}\n{}\n{}",
+        ended.code, ended.stderr, ended.stdout
+    )
+}
