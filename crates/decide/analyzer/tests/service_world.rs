@@ -123,6 +123,76 @@ fn ends_are_named_with_the_request() {
     assert!(shown, "the request is not shown: {crashes:#?}");
 }
 
+/// A process that panics and ends, with a trace longer than the last lines that are kept.
+fn panics(analyzer: &mut ServiceAnalyzer, at: At, ends: bool) -> Vec<ServiceFinding> {
+    let instance = InstanceId(0);
+    let call = |endpoint: u32, request: &str, body: &str| CallSeen {
+        endpoint: EndpointId(endpoint),
+        thread: ThreadId(endpoint),
+        request: request.to_owned(),
+        body: body.to_owned(),
+        took_us: 9_000,
+    };
+    let exceptions = vec![ExceptionSeen {
+        instance,
+        fingerprint: "f".to_owned(),
+        kind: "rust panic".to_owned(),
+        message: "end byte index 4 is not a char boundary of `CAFÉ15`".to_owned(),
+        frame: "shop::coupon::percent".to_owned(),
+        plain_line: false,
+        count: 1,
+    }];
+    analyzer.observe(at, &ServiceSeen::Excepted { exceptions });
+    let mut said = analyzer.conclude(at);
+    if ends {
+        let exited = ServiceSeen::InstanceExited {
+            instance,
+            exit: Exit::Signal { signal: 6 },
+            lived_us: 1_000_000,
+            last_lines: vec!["  31: std::sys::thread".to_owned()],
+            calls: vec![
+                call(0, "GET /categories", ""),
+                call(1, "POST /checkout", r#"{"coupon":"SAVE5"}"#),
+                call(1, "POST /checkout", r#"{"coupon":"CAFÉ15"}"#),
+            ],
+            again: true,
+        };
+        analyzer.observe(at.plus_us(100_000), &exited);
+    }
+    for second in 1..8 {
+        said.extend(analyzer.conclude(at.plus_us(second * 1_000_000)));
+    }
+    said
+}
+
+#[test]
+fn a_panic_that_ends_its_process_is_one_finding_with_its_request() {
+    let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: 2.0 });
+    let ready = ServiceSeen::InstanceReady {
+        instance: InstanceId(0),
+        took_us: 1,
+    };
+    for crash in 1..=3u64 {
+        let at = At(crash * 20_000_000);
+        analyzer.observe(At(at.0 - 9_000_000), &ready);
+        let said = panics(&mut analyzer, at, true);
+        let [found] = &said[..] else {
+            panic!("crash {crash}: {said:#?}");
+        };
+        assert_eq!(
+            (found.number, found.kind, found.endpoint),
+            (0, Kind::Crash, Some(EndpointId(1)))
+        );
+        assert_eq!(found.excerpts[0], r#"POST /checkout {"coupon":"CAFÉ15"}"#);
+        assert!((found.evidence[0].value - crash as f64).abs() < 0.1);
+    }
+    // The same, but the process goes on.
+    analyzer.observe(At(71_000_000), &ready);
+    let said = panics(&mut analyzer, At(80_000_000), false);
+    let kinds: Vec<Kind> = said.iter().map(|f| f.kind).collect();
+    assert_eq!(kinds, [Kind::Exception], "{said:#?}");
+}
+
 /// Runs what is no fault and asserts that none is named.
 fn quiet(event: Event) {
     let setup = Setup {

@@ -18,10 +18,14 @@ const ROWS_MIN: usize = 12;
 const MARGIN: f64 = 7.0;
 /// Share of the growth that it must account for.
 const SHARE: (f64, f64) = (0.6, 1.5);
-/// Lags tried, in windows.
-const LAGS: [f64; 4] = [0.0, 0.1, 0.2, 0.35];
+/// Lags tried, in windows: what is counted is read as it is, and memory is accounted for a little later,
+/// in lumps.
+const LAGS_COUNTED: [f64; 4] = [0.0, 0.1, 0.2, 0.35];
+const LAGS: [f64; 8] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0];
 /// More suspects than this name none.
 const SUSPECTS_MAX: usize = 4;
+/// Times the work of each other suspect from which on one of several is blamed.
+const FAR_MORE: f64 = 3.0;
 /// What is counted comes in whole numbers a call: so close to one, and at most so many.
 const WHOLE: f64 = 0.03;
 const WHOLE_MAX: f64 = 4.0;
@@ -42,6 +46,8 @@ pub(super) struct Row {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Blamed {
     pub(super) endpoint: u32,
+    /// It stands out: there are no others, or it does far more work than they do.
+    pub(super) alone: bool,
     /// Those that are called together with it, and explain it about as well.
     pub(super) others: Vec<u32>,
     /// Growth by one call.
@@ -109,7 +115,7 @@ pub(super) fn blame(rows: &[Row], counted: bool, work: impl Fn(u32) -> f64) -> O
     }
     let growth: f64 = rows.iter().map(|row| row.growth).sum();
     let time = Explanation::of(rows, |row| row.seconds).likelihood(rows.len());
-    let likely = likely(rows, growth);
+    let likely = likely(rows, growth, if counted { &LAGS_COUNTED } else { &LAGS });
     if likely.first()?.likelihood < time {
         return None;
     }
@@ -126,7 +132,7 @@ struct Suspect {
 }
 
 /// Endpoints that explain all growth about as well as the best, which is first.
-fn likely(rows: &[Row], growth: f64) -> Vec<Suspect> {
+fn likely(rows: &[Row], growth: f64, lags: &[f64]) -> Vec<Suspect> {
     let mut endpoints: Vec<u32> = rows.iter().flat_map(|r| r.calls.keys().copied()).collect();
     endpoints.sort_unstable();
     endpoints.dedup();
@@ -135,13 +141,13 @@ fn likely(rows: &[Row], growth: f64) -> Vec<Suspect> {
     let mut found: Vec<Suspect> = endpoints
         .into_iter()
         .filter_map(|endpoint| {
-            let lagging = |lag: f64| {
+            let lagging = |lag: &f64| {
                 Explanation::of(rows, |row| {
                     (1.0 - lag) * of(&row.calls, endpoint) + lag * of(&row.before, endpoint)
                 })
             };
-            let explanation = LAGS
-                .into_iter()
+            let explanation = lags
+                .iter()
                 .map(lagging)
                 .min_by(|a, b| a.error.total_cmp(&b.error))?;
             Some(Suspect {
@@ -160,26 +166,26 @@ fn likely(rows: &[Row], growth: f64) -> Vec<Suspect> {
     found
 }
 
-/// Those that do so better than time does, when they are few.
+/// Those that do so far better than time does, when they are few.
 fn explaining(
     growth: f64,
     time: f64,
     likely: &[Suspect],
     work: impl Fn(u32) -> f64,
 ) -> Option<Blamed> {
-    let found: Vec<&Suspect> = likely
-        .iter()
-        .filter(|suspect| suspect.likelihood - time >= MARGIN)
-        .collect();
-    if found.len() > SUSPECTS_MAX {
+    // Those that are as likely as the best are suspects, whether or not they too are clear of time.
+    if likely.first()?.likelihood - time < MARGIN || likely.len() > SUSPECTS_MAX {
         return None;
     }
-    let first = found
+    let first = likely
         .iter()
         .max_by(|a, b| work(a.endpoint).total_cmp(&work(b.endpoint)))?;
+    let others = likely.iter().filter(|s| s.endpoint != first.endpoint);
+    let most = others.map(|s| work(s.endpoint)).fold(0.0, f64::max);
     Some(Blamed {
         endpoint: first.endpoint,
-        others: found
+        alone: likely.len() == 1 || work(first.endpoint) >= FAR_MORE * most,
+        others: likely
             .iter()
             .map(|suspect| suspect.endpoint)
             .filter(|endpoint| *endpoint != first.endpoint)

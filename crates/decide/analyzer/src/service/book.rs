@@ -285,3 +285,55 @@ fn add_excerpts(excerpts: &mut Vec<String>, more: &[String]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conclusion(kind: ServiceFindingKind, amount: f64) -> Conclusion {
+        Conclusion {
+            key: Key::of(kind, Some(1)),
+            instances: vec![InstanceId(0)],
+            endpoint: None,
+            since: At(0),
+            confidence: 0.9,
+            sentence: format!("{kind:?} {amount}."),
+            evidence: Vec::new(),
+            excerpts: vec![format!("{kind:?}")],
+            needs: 1,
+            patience: 10_000_000,
+            amount,
+        }
+    }
+
+    #[test]
+    fn what_says_more_takes_over_the_number_and_is_kept_by_what_says_less() {
+        use ServiceFindingKind::{GrowingLatency, SlowEndpoint};
+        let (mut book, mut said) = (Book::default(), Vec::new());
+        book.draw(At(1), &conclusion(SlowEndpoint, 9.0), &mut said);
+        book.draw(At(2), &conclusion(GrowingLatency, 9.0), &mut said);
+        let known: Vec<_> = said.iter().map(|f| (f.number, f.kind, f.ended)).collect();
+        assert_eq!(
+            known,
+            [(0, SlowEndpoint, false), (0, GrowingLatency, false)]
+        );
+        assert_eq!(said[1].excerpts, ["GrowingLatency", "SlowEndpoint"]);
+        book.draw(At(9_000_000), &conclusion(SlowEndpoint, 99.0), &mut said);
+        book.settle(At(15_000_000), &mut said);
+        assert_eq!(said.len(), 2, "it goes on, and nothing is news: {said:?}");
+        book.settle(At(20_000_000), &mut said);
+        assert!(said[2].ended && said[2].number == 0, "{said:?}");
+    }
+
+    #[test]
+    fn the_first_few_are_told_one_by_one_and_then_twice_as_many() {
+        let (mut book, mut said) = (Book::default(), Vec::new());
+        for count in 1..=25u32 {
+            let crash = conclusion(ServiceFindingKind::Crash, f64::from(count));
+            book.draw(At(1), &crash, &mut said);
+        }
+        let told: Vec<&str> = said.iter().map(|f| f.sentence.as_str()).collect();
+        let counts = [1, 2, 3, 4, 5, 10, 20].map(|count| format!("Crash {count}."));
+        assert_eq!(told, counts);
+    }
+}

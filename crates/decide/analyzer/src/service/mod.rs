@@ -24,15 +24,17 @@ mod leaks;
 mod limits;
 mod locks;
 mod modes;
+mod recent;
 mod record;
 mod suspects;
+mod view;
 mod words;
 
 use std::collections::BTreeMap;
 
 use cohort_model::{
     Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, SampleBatch, ServiceCommand,
-    ServiceFinding, ServiceFindingKind, ServicePlan, ServiceSeen, Share, ThreadId,
+    ServiceFinding, ServicePlan, ServiceSeen, Share, ThreadId,
 };
 
 use answers::Answers;
@@ -40,14 +42,14 @@ use areas::Together;
 use book::{Book, Conclusion};
 use ends::{Ended, Ends};
 use record::{Counters, Second, Watched};
+use view::{Floor, View};
+
+pub use recent::Recent;
 
 /// Requests kept of an endpoint: the slowest of late.
 const EXEMPLARS_MAX: usize = 4;
 /// After this many windows the slowest of them fade, by this factor a window.
 const EXEMPLAR_FADES: f64 = 0.99;
-/// Share of an endpoint's calls below which its floor lies, and calls that takes.
-const FLOOR_SHARE: f64 = 0.005;
-const FLOOR_CALLS_MIN: u64 = 40;
 /// The host is busy: less than this share of its cores is idle, or its tasks wait for CPU in this
 /// share of the time.
 const HOST_IDLE_MIN: f64 = 0.05;
@@ -70,58 +72,6 @@ impl ServiceSettings {
         ServiceSettings {
             cores: if usable { plan.cores } else { 1.0 },
         }
-    }
-}
-
-/// What an instance did over the latest seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Recent {
-    /// CPU used, cores.
-    pub cores: f64,
-    /// Share of the time it was held back by its CPU limit, 0 to 1.
-    pub throttled: f64,
-    /// Share of the time some task of it waited for CPU, 0 to 1.
-    pub cpu_pressure: f64,
-    /// Anonymous memory at the end, bytes.
-    pub memory: f64,
-    /// Bits in a second, the busier direction.
-    pub network: f64,
-    /// Answered calls a second.
-    pub calls_per_s: f64,
-    /// Calls under way, on average.
-    pub under_way: f64,
-    /// Mean latency, microseconds; zero without calls.
-    pub latency_us: f64,
-}
-
-/// Least latency of an endpoint, from all of its calls.
-#[derive(Clone, Debug, Default)]
-struct Floor {
-    counts: BTreeMap<u64, u64>,
-    total: u64,
-}
-
-impl Floor {
-    fn add(&mut self, latency: &[(u64, u64)]) {
-        for (bound, calls) in latency {
-            // Buckets are a tenth wide at most; what is far beyond the floor needs no place.
-            if self.counts.len() < 512 || self.counts.contains_key(bound) {
-                *self.counts.entry(*bound).or_default() += calls;
-                self.total += calls;
-            }
-        }
-    }
-
-    fn us(&self) -> Option<f64> {
-        if self.total < FLOOR_CALLS_MIN {
-            return None;
-        }
-        let rank = (self.total as f64 * FLOOR_SHARE).max(2.0);
-        let mut seen = 0.0;
-        self.counts.iter().find_map(|(bound, calls)| {
-            seen += *calls as f64;
-            (seen >= rank).then_some(*bound as f64)
-        })
     }
 }
 
@@ -412,63 +362,6 @@ impl ServiceAnalyzer {
     pub fn areas(&self) -> Vec<Area> {
         self.together.areas(&self.names)
     }
-
-    /// What `instance` did over the latest `seconds`, warm-up left out; none when nothing is known.
-    #[must_use]
-    pub fn recent(&self, instance: InstanceId, seconds: f64) -> Option<Recent> {
-        let watched = self.instances.get(&instance)?;
-        let known: Vec<&Second> = watched.recent(seconds).collect();
-        let last = known.last()?;
-        let mean = |of: &dyn Fn(&Second) -> f64| {
-            known.iter().map(|s| of(s)).sum::<f64>() / known.len() as f64
-        };
-        let calls: f64 = known.iter().map(|s| s.calls).sum();
-        let latency: f64 = known
-            .iter()
-            .flat_map(|s| &s.endpoints)
-            .map(|e| e.sum_us)
-            .sum();
-        Some(Recent {
-            cores: mean(&|s| s.cores.unwrap_or(0.0)),
-            throttled: mean(&|s| s.throttled),
-            cpu_pressure: mean(&|s| s.cpu_pressure),
-            memory: last.memory,
-            network: mean(&|s| s.network),
-            calls_per_s: calls / known.iter().map(|s| s.span_s).sum::<f64>(),
-            under_way: mean(&Second::under_way),
-            latency_us: if calls > 0.0 { latency / calls } else { 0.0 },
-        })
-    }
-
-    /// How much slower `instance` answers than the others do over the latest `seconds`: the median,
-    /// over endpoints, of its mean latency over that of the others. None without a comparison.
-    #[must_use]
-    pub fn slower_than_peers(&self, instance: InstanceId, seconds: f64) -> Option<f64> {
-        let sums = |wanted: bool| {
-            let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-            for (id, watched) in &self.instances {
-                if (*id == instance) != wanted || watched.down {
-                    continue;
-                }
-                for e in watched.recent(seconds).flat_map(|s| &s.endpoints) {
-                    let entry = sums.entry(e.endpoint).or_default();
-                    entry.0 += e.calls;
-                    entry.1 += e.sum_us;
-                }
-            }
-            sums
-        };
-        let (own, others) = (sums(true), sums(false));
-        let mut ratios: Vec<f64> = own
-            .iter()
-            .filter_map(|(endpoint, (calls, sum))| {
-                let (other_calls, other_sum) = others.get(endpoint)?;
-                let enough = *calls >= 5.0 && *other_calls >= 5.0 && *other_sum > 0.0;
-                enough.then(|| (sum / calls) / (other_sum / other_calls))
-            })
-            .collect();
-        (!ratios.is_empty()).then(|| crate::statistics::median(&mut ratios))
-    }
 }
 
 /// Mean calls under way by endpoint, over the latest half minute (Little's law).
@@ -485,109 +378,4 @@ fn under_way(watched: &Watched) -> BTreeMap<u32, f64> {
         *sum /= f64::max(span_s, 1.0);
     }
     sums
-}
-
-/// What judges look at.
-struct View<'a> {
-    settings: &'a ServiceSettings,
-    names: &'a BTreeMap<u32, String>,
-    instances: &'a BTreeMap<InstanceId, Watched>,
-    floors: &'a BTreeMap<u32, Floor>,
-    exemplars: &'a BTreeMap<u32, Vec<(f64, CallSeen)>>,
-    book: &'a Book,
-}
-
-impl View<'_> {
-    fn name(&self, endpoint: u32) -> String {
-        self.names
-            .get(&endpoint)
-            .cloned()
-            .unwrap_or_else(|| format!("endpoint e{endpoint}"))
-    }
-
-    /// Whether calls of it change data, by its method.
-    fn writes(&self, endpoint: u32) -> bool {
-        const WRITES: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
-        self.names
-            .get(&endpoint)
-            .is_some_and(|name| WRITES.iter().any(|method| name.starts_with(method)))
-    }
-
-    fn floor_us(&self, endpoint: u32) -> Option<f64> {
-        self.floors.get(&endpoint)?.us()
-    }
-
-    /// Mean length of its answers of late, bytes.
-    fn mean_answer(&self, endpoint: u32) -> f64 {
-        let (sum, calls) = self
-            .recent(60.0)
-            .filter_map(|second| second.endpoint(endpoint))
-            .fold((0.0, 0.0), |sums, e| {
-                (sums.0 + e.received, sums.1 + e.calls)
-            });
-        sum / f64::max(calls, 1.0)
-    }
-
-    /// The slowest requests of late.
-    fn exemplars(&self, endpoint: u32) -> Vec<String> {
-        let kept = self.exemplars.get(&endpoint).map_or(&[][..], Vec::as_slice);
-        kept.iter()
-            .map(|(_, call)| {
-                let body = if call.body.is_empty() {
-                    String::new()
-                } else {
-                    format!(" {}", call.body)
-                };
-                let took = words::time(call.took_us as f64);
-                words::cut(&format!("{}{body} ({took})", call.request))
-            })
-            .collect()
-    }
-
-    /// Endpoints called on an instance of late.
-    fn endpoints_of(&self, watched: &Watched) -> Vec<u32> {
-        let mut all: Vec<u32> = watched
-            .recent(20.0)
-            .flat_map(|s| s.endpoints.iter().map(|e| e.endpoint))
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    fn all_endpoints(&self) -> Vec<u32> {
-        let mut all: Vec<u32> = self
-            .instances
-            .values()
-            .flat_map(|watched| self.endpoints_of(watched))
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    /// All seconds of all instances.
-    fn recent(&self, seconds: f64) -> impl Iterator<Item = &Second> {
-        self.instances
-            .values()
-            .flat_map(move |watched| watched.recent(seconds))
-    }
-
-    /// Instances on which it was answered of late.
-    fn answering(&self, endpoint: u32) -> Vec<InstanceId> {
-        self.instances
-            .iter()
-            .filter(|(_, w)| w.recent(20.0).any(|s| s.endpoint(endpoint).is_some()))
-            .map(|(instance, _)| *instance)
-            .collect()
-    }
-
-    /// Whether another finding says why it is slow.
-    fn explained(&self, endpoint: u32) -> bool {
-        use ServiceFindingKind::{CpuBlowUp, GrowingLatency, Hang, LockContention};
-        self.book.holds(GrowingLatency, Some(endpoint))
-            || self.book.holds(CpuBlowUp, None)
-            || self.book.holds(LockContention, None)
-            || self.book.holds(Hang, None)
-    }
 }

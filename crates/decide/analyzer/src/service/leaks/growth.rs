@@ -21,8 +21,6 @@ const GROWING_S: f64 = 22.0;
 /// this share of its mean rate at least.
 const SLOWING_S: f64 = 120.0;
 const SLOWING_RATE_MIN: f64 = 0.8;
-/// Calls became fewer when the later half has less than this share of those of the earlier.
-const FEWER: f64 = 0.85;
 
 /// Growth of one resource of one instance that is a leak.
 #[derive(Clone, Debug)]
@@ -199,7 +197,7 @@ fn by_calls(series: &[Reading]) -> Option<Vec<f64>> {
     let rate = |from: &Reading, to: &Reading| {
         (to.calls - from.calls) / (to.at.since(from.at) as f64).max(1.0)
     };
-    if rate(middle, last) >= FEWER * rate(first, middle) {
+    if rate(middle, last) >= rate(first, middle) {
         return None;
     }
     let step = (last.calls - first.calls) / (series.len() - 1) as f64;

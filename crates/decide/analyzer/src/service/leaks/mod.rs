@@ -180,7 +180,7 @@ fn concluded(
         None => None,
         Some(Blame::Calls(blamed)) => {
             sentence.push_str(&explained(view, resource, blamed, &mut evidence));
-            Some(blamed.endpoint)
+            blamed.alone.then_some(blamed.endpoint)
         }
         Some(Blame::Group {
             endpoints,
