@@ -144,6 +144,12 @@ impl Seen {
             at_s: seconds(&finding["at"]),
             ..Found::default()
         });
+        // A later, more telling kind takes the number over: then it counts from there.
+        let kind = finding["kind"].as_str().unwrap_or_default();
+        if found.kind != kind {
+            found.kind = kind.to_string();
+            found.at_s = seconds(&finding["at"]);
+        }
         found.sentence = finding["sentence"].as_str().unwrap_or_default().to_string();
         if let Some(name) = finding["endpoint"]
             .as_u64()
