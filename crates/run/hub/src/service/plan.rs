@@ -207,7 +207,7 @@ impl Timetable {
     }
 
     /// The data that `handleSummary()` is given, in k6's form, as JSON.
-    pub(crate) fn summary_data(&self, root_group: serde_json::Value) -> String {
+    pub(crate) fn summary_data(&self, root_group: &serde_json::Value) -> String {
         let elapsed_us = self.began.map_or(0, |began| self.ended.since(began));
         let summary = self.metrics.summary(elapsed_us);
         let mut metrics = serde_json::Map::new();

@@ -360,7 +360,7 @@ impl Hub {
             return self.begin_closing();
         }
         self.phase = Phase::SummingUp;
-        let data = self.timetable.summary_data(self.measured.root_group());
+        let data = self.timetable.summary_data(&self.measured.root_group());
         self.one_shot(
             OneShot::HandleSummary,
             Role::Summary { data },
