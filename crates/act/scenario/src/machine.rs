@@ -136,7 +136,7 @@ impl Machine {
     /// When the reply does not fit the call, the machine has ended, or its replay is not finished: mistakes of the caller.
     pub fn resume(&mut self, answer: Answer) -> Step {
         assert!(
-            self.held_back.is_none() && !self.core.replaying.get(),
+            !self.is_replaying(),
             "a replay is to be finished before the machine goes on"
         );
         let Answer { at_us, reply } = answer;
@@ -300,6 +300,12 @@ impl Machine {
         self.core.notes.take();
         self.muted = self.is_paused();
         Ok(())
+    }
+
+    /// Whether a replay was begun and not [finished](Self::finish_replay).
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.held_back.is_some() || self.core.replaying.get()
     }
 
     /// Takes in what has come since, to be replayed bit by bit with [`replay_some`](Self::replay_some): others that run on

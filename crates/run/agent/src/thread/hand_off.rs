@@ -431,7 +431,12 @@ impl Thread {
             self.frozen = Some(arrived.at);
             self.take_over(found);
         }
-        if changed && let Err(message) = self.finish_replay() {
+        // A grant of just what the copy has already replayed brings nothing.
+        let unfinished =
+            matches!(&self.body, Some(Body::Script(machine, _)) if machine.is_replaying());
+        if (changed || unfinished)
+            && let Err(message) = self.finish_replay()
+        {
             arrived.diverged = message;
         }
         let stands = self.stands();
