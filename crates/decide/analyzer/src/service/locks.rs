@@ -39,7 +39,9 @@ const DEVIATION_MIN: f64 = 0.15;
 const WAITED_MIN_US: f64 = 3_000.0;
 const WAITED_NEAR: f64 = 0.3;
 const WAIT_NEAR: (f64, f64) = (0.4, 5.0);
-/// How long other endpoints wait on a busy host, as a share of what those behind a lock do.
+/// Share of the time in which the host may be busy at most.
+const HOST_BUSY_MAX: f64 = 0.25;
+/// How long other endpoints wait beside a lock, as a share of what those behind a lock do.
 const OTHERS_WAIT_MAX: f64 = 0.4;
 /// Times what it takes alone from which on the one that holds has to queue.
 const QUEUED_RATIO: f64 = 1.5;
@@ -178,8 +180,8 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
         .iter()
         .map(|w| (w.mean_us() - w.floor_us) / 1e6 * w.calls / span_s)
         .sum();
-    let host_busy = mean(&|s| f64::from(u8::from(s.host_busy))) > 0.4;
-    if host_busy && !others_do_not_wait(&known, holder, &together) {
+    // Where anything waits for CPU, any of these may.
+    if mean(&|s| f64::from(u8::from(s.host_busy))) > HOST_BUSY_MAX {
         return None;
     }
     // Time that calls of the others take alone, a second.
@@ -208,7 +210,7 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
     ))
 }
 
-/// Whether other endpoints wait so much less that a busy host is not what is waited for.
+/// Whether other endpoints wait so much less that those who wait do so for the one that holds.
 fn others_do_not_wait(known: &[Waiter], holder: &Waiter, together: &[&Waiter]) -> bool {
     let excess = |w: &Waiter| w.mean_us() - w.floor_us;
     if together.is_empty() {
