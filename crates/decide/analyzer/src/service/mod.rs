@@ -33,8 +33,8 @@ mod words;
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, SampleBatch, ServiceCommand,
-    ServiceFinding, ServicePlan, ServiceSeen, Share, ThreadId,
+    Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, Purpose, SampleBatch,
+    ServiceCommand, ServiceFinding, ServicePlan, ServiceSeen, Share, ThreadId,
 };
 
 use answers::Answers;
@@ -180,7 +180,24 @@ impl ServiceAnalyzer {
             ServiceCommand::Close { instance } => {
                 self.instances.remove(instance);
             }
+            ServiceCommand::Specialize { instance, purpose } => {
+                self.specialized(at, *instance, purpose);
+            }
             _ => {}
+        }
+    }
+
+    fn specialized(&mut self, at: At, instance: InstanceId, purpose: &Purpose) {
+        let endpoints = match purpose {
+            Purpose::Leaning { area } => {
+                let areas = self.areas();
+                let area = areas.iter().find(|known| known.name == *area);
+                area.map(|area| area.endpoints.iter().map(|id| id.0).collect())
+            }
+            _ => None,
+        };
+        if let Some(watched) = self.instances.get_mut(&instance) {
+            watched.leans_to(at, endpoints);
         }
     }
 

@@ -176,6 +176,9 @@ impl Conductor {
                 continue;
             }
             let (here_us, there_us) = (asked.mean_us(), there.mean_us());
+            if self.leans_elsewhere(id, endpoint) {
+                continue;
+            }
             if here_us < SUSPECT * there_us || here_us - there_us < DIFFERENCE_US_MIN {
                 continue;
             }
