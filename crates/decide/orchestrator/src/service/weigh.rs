@@ -98,7 +98,8 @@ impl Conductor {
                 None
             };
             self.weigh_place(at, id, ratio);
-            if !self.is_of_our_doing(at, id) {
+            // On a busy host anything is slow for a while.
+            if !self.is_of_our_doing(at, id) && !self.analyzer.is_host_busy() {
                 self.suspect(id, own, &peers, &mut suspicions);
             }
         }
