@@ -67,6 +67,9 @@ pub struct Answer {
 pub enum Reply {
     /// The iteration may begin (to `Iterate`).
     Begin(Permit),
+    /// What `setup()` returned where the thread is now, as JSON: iterations are given this from now on (to `Iterate`,
+    /// which is asked again).
+    Data(Option<String>),
     /// What came of each request (to `Http`).
     Responses(Vec<Outcome>),
     /// The time has passed (to `Sleep`).
@@ -140,6 +143,7 @@ impl Reply {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Begin(_) => "begin",
+            Self::Data(_) => "data",
             Self::Responses(_) => "responses",
             Self::Woken => "woken",
             Self::Now => "now",
@@ -154,7 +158,7 @@ impl Reply {
         match (self, call) {
             (Self::Interrupt { .. } | Self::Terminate, call) => !matches!(call, Call::Ended(_)),
             (Self::Responses(outcomes), Call::Http(requests)) => outcomes.len() == requests.len(),
-            (Self::Begin(_), Call::Iterate)
+            (Self::Begin(_) | Self::Data(_), Call::Iterate)
             | (Self::Woken, Call::Sleep { .. })
             | (Self::Now, Call::Now)
             | (Self::Resume, Call::Pause { .. }) => true,

@@ -28,6 +28,7 @@ mod machine;
 mod note;
 mod options;
 mod refuse;
+mod remembers;
 mod rng;
 mod script;
 mod turns;

@@ -251,6 +251,11 @@ impl Machine {
         })
     }
 
+    /// Whether this is what its iterations are given as what `setup()` returned, JSON.
+    pub fn is_given(&self, data: Option<&str>) -> bool {
+        self.core.data.borrow().as_deref() == data
+    }
+
     /// Makes a machine and brings it to the state the journal leads to. It makes no calls and says nothing on the way. The
     /// last answer is held back until more comes or [`finish_replay`](Self::finish_replay) is called.
     ///

@@ -428,6 +428,7 @@ async fn setup_runs_once_and_says_what_it_returned() {
         let order = ToAgent::OneShot {
             what,
             instance: InstanceId(0),
+            address: hub.address(0),
             birth: Box::new(birth(role, data)),
             timeout_us: 5_000_000,
         };

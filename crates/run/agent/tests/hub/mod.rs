@@ -232,6 +232,11 @@ impl Hub {
     }
 
     /// Begins a thread.
+    /// Where an instance listens.
+    pub fn address(&self, instance: u32) -> Option<Address> {
+        self.addresses.get(&InstanceId(instance)).cloned().flatten()
+    }
+
     pub async fn begin(&mut self, thread: u32, agent: AgentId, instance: u32, how: How) {
         let thread = ThreadId(thread);
         let known = Known {

@@ -29,6 +29,8 @@ pub(crate) struct Prepared {
     pub(crate) options: Options,
     pub(crate) base_urls: Vec<String>,
     pub(crate) notes: Vec<String>,
+    /// Its threads may know something of earlier iterations.
+    pub(crate) remembers: bool,
 }
 
 impl Prepared {
@@ -69,22 +71,27 @@ pub(crate) fn prepare(scenario: &Scenario) -> Result<Prepared, Error> {
         iterations: scenario.iterations,
         stages: None,
     };
-    let (bundle, written) = match &scenario.driver {
+    let (bundle, written, remembers) = match &scenario.driver {
         Driver::Script(path) => {
             let script = Script::load(path, &scenario.env)
                 .map_err(|error| Error::Scenario(error.to_string()))?;
-            (script.bundle().clone(), script.options())
+            (
+                script.bundle().clone(),
+                script.options(),
+                script.remembers(),
+            )
         }
         Driver::Program(_) => {
             let seconds = scenario.duration_us.unwrap_or(PROGRAM_US) / 1_000_000;
             let vus = scenario.vus.unwrap_or(1);
             let written = serde_json::json!({ "vus": vus, "duration": format!("{seconds}s") });
-            (Bundle::default(), written)
+            (Bundle::default(), written, false)
         }
     };
     let options = Options::parse_with(&written, &overrides)
         .map_err(|error| Error::Scenario(in_file(&scenario.driver, &error.to_string())))?;
     let mut notes = options.warnings.clone();
+    let keeps_cookies = options.no_cookies_reset;
     let found = address::find(scenario.base_url.as_deref(), &bundle);
     if matches!(scenario.driver, Driver::Script(_)) {
         notes.extend(found.note);
@@ -95,6 +102,7 @@ pub(crate) fn prepare(scenario: &Scenario) -> Result<Prepared, Error> {
         options,
         base_urls: found.base_urls,
         notes,
+        remembers: remembers || keeps_cookies,
     })
 }
 
@@ -208,6 +216,7 @@ pub(crate) fn plan(setup: &ServiceSetup, prepared: &Prepared, limits_cpu: bool) 
         duration_us: prepared.scheduled_us(),
         limits_cpu: limits_cpu && setup.policy == Policy::Adaptive,
         hands_over: matches!(setup.scenario.driver, Driver::Script(_)),
+        leans: !prepared.remembers && matches!(setup.scenario.driver, Driver::Script(_)),
     }
 }
 

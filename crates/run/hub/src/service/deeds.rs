@@ -91,6 +91,7 @@ impl Hub {
         if let Some(place) = self.places.get_mut(&id) {
             place.down();
         }
+        self.once.down(id);
         self.agents.tell_all(&ToAgent::Instance {
             instance: id,
             address: None,

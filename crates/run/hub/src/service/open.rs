@@ -23,6 +23,7 @@ use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events, listen_to_signals};
 use super::metrics::Measured;
+use super::once::Once;
 use super::plan::Timetable;
 use super::script_log::ScriptLog;
 use super::shell::{Hub, Phase};
@@ -142,7 +143,7 @@ impl Hub {
             seen: Vec::new(),
             urgent: false,
             phase: Phase::Opening,
-            setup_data: None,
+            once: Once::default(),
             exits: Vec::new(),
             left: Vec::new(),
             stopping: None,

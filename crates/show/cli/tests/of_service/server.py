@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ACCESS = os.open("access", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 STARTED = time.monotonic()
+# Only this process knows it.
+TOKEN = f"{os.getpid()}-{STARTED}"
 # From then on /burst fails.
 BURST_S = 3
 
@@ -69,6 +71,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"total": number + (number % 5 == 0)})
         elif kind == "burst":
             self.answer(500 if time.monotonic() - STARTED > BURST_S else 200, {})
+        elif kind == "session":
+            self.answer(201, {"token": TOKEN})
+        elif kind == "own":
+            self.answer(200 if self.headers.get("X-Token") == TOKEN else 401, {})
         elif kind == "nonsense":
             self.answer(200, {"status": tell_nonsense()})
         elif kind == "garbage":
