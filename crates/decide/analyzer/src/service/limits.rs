@@ -1,4 +1,10 @@
-//! What an instance runs into: all CPU there is, or the limits that it was given. States, no faults.
+//! What an instance runs into: all CPU there is, others that take it, or the limits that it was
+//! given. States, no faults.
+//!
+//! An instance that waits for CPU is one of these, and the sentence says which:
+//! - it uses all that its limit allows: *throttled* when the kernel holds it back, else *saturated*;
+//! - the instances together use what the host has: *saturated*;
+//! - others use it (programs that are none of ours, or the driver of the load): the *host is busy*.
 
 use cohort_model::{At, InstanceId, Measured, ServiceFindingKind};
 
@@ -18,6 +24,10 @@ const THROTTLED: (f64, f64) = (0.15, 0.05);
 const NETWORK: (f64, f64) = (0.9, 0.75);
 const FULL: (f64, f64) = (0.9, 0.85);
 const RECLAIMING: (f64, f64) = (0.1, 0.05);
+/// Share of the host's cores that instances together use when there is no more for them; and that
+/// others use when it is they who take it.
+const TOGETHER: f64 = 0.75;
+const OTHERS_MIN: f64 = 0.3;
 /// Below this use, waiting for CPU is no want of it. Cores.
 const USE_MIN: f64 = 0.05;
 const NEEDS: u32 = 3;
@@ -37,8 +47,10 @@ pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>, hel
             continue;
         }
         let means = Means::of(&seconds);
+        let [saturated, busy] = cpu(view, *instance, watched, &means);
         let states = [
-            cpu(view, *instance, watched, &means),
+            saturated,
+            busy,
             throttled(*instance, watched, &means),
             network(*instance, watched, &means),
             memory(*instance, watched, &means),
@@ -72,6 +84,9 @@ pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>, hel
 
 struct Means {
     cores: f64,
+    /// Of all instances together, and of others on the host.
+    instances: f64,
+    others: f64,
     throttled: f64,
     cpu_pressure: f64,
     memory_pressure: f64,
@@ -86,6 +101,8 @@ impl Means {
         };
         Means {
             cores: mean(|s| s.cores.unwrap_or(0.0)),
+            instances: mean(|s| s.host.instances),
+            others: mean(|s| s.host.others),
             throttled: mean(|s| s.throttled),
             cpu_pressure: mean(|s| s.cpu_pressure),
             memory_pressure: mean(|s| s.memory_pressure),
@@ -100,37 +117,67 @@ fn cpu(
     instance: InstanceId,
     watched: &Watched,
     means: &Means,
-) -> (ServiceFindingKind, State) {
-    let kind = ServiceFindingKind::CpuSaturation;
+) -> [(ServiceFindingKind, State); 2] {
+    use ServiceFindingKind::{CpuSaturation, HostBusy};
     let limit = watched.share.map_or(f64::INFINITY, |share| share.cores);
-    let available = limit.min(view.settings.cores).max(0.01);
+    let cores = view.settings.cores.max(0.01);
+    let available = limit.min(cores).max(0.01);
     let used = means.cores / available;
     // Held back by a limit of ours is another state.
-    let limited = means.throttled >= THROTTLED.1 && limit < view.settings.cores;
+    let limited = means.throttled >= THROTTLED.1 && limit < cores;
+    let waits = words::percent(means.cpu_pressure);
     let pressed = means.cpu_pressure >= PRESSED.0 && means.cores >= USE_MIN;
+    let together = means.instances.max(means.cores) >= TOGETHER * cores;
+    let others = means.others >= OTHERS_MIN * cores;
+    let full = used >= USED.0;
+    let evidence = || {
+        vec![
+            measured("cpu used", means.cores, "cores"),
+            measured("cpu there is", available, "cores"),
+            measured("waited for cpu", means.cpu_pressure, "share of time"),
+            measured("held back by a limit", means.throttled, "share of time"),
+            measured("cpu of all instances", means.instances, "cores"),
+            measured("cpu of others on the host", means.others, "cores"),
+        ]
+    };
+    let sure = confidence(used, USED.1, 1.0).max(confidence(means.cpu_pressure, PRESSED.0, 1.0));
+    let busy = !full && pressed && !together && others;
+    let saturated = full || (pressed && (together || !others));
     let state = if limited {
         State::Not
-    } else if used >= USED.0 || pressed {
-        State::Begins(
-            confidence(used, USED.1, 1.0).max(confidence(means.cpu_pressure, PRESSED.0, 1.0)),
+    } else if saturated {
+        let why = if full && limit < cores {
+            format!("that is all that its limit of {limit:.2} allows")
+        } else if full {
+            format!("that is all of the {cores:.2} that there are")
+        } else {
             format!(
-                "{instance} uses {:.2} cores and waits for CPU in {} of the time: there is no more to be had.",
-                means.cores,
-                words::percent(means.cpu_pressure)
-            ),
-            vec![
-                measured("cpu used", means.cores, "cores"),
-                measured("cpu there is", available, "cores"),
-                measured("waited for cpu", means.cpu_pressure, "share of time"),
-                measured("held back by a limit", means.throttled, "share of time"),
-            ],
-        )
-    } else if used >= USED.1 || means.cpu_pressure >= PRESSED.1 {
+                "all instances together use {:.2} of {cores:.2} cores, so there is no more to be had",
+                means.instances.max(means.cores)
+            )
+        };
+        let sentence = format!(
+            "{instance} uses {:.2} cores and waits for CPU in {waits} of the time: {why}.",
+            means.cores
+        );
+        State::Begins(sure, sentence, evidence())
+    } else if !busy && (used >= USED.1 || means.cpu_pressure >= PRESSED.1) {
         State::Holds
     } else {
         State::Not
     };
-    (kind, state)
+    let host = if busy && !limited {
+        let sentence = format!(
+            "{instance} gets {:.2} cores and waits for CPU in {waits} of the time, because the host is busy with others: programs outside of the instances, the driver of the load among them, use {:.2} of {cores:.2} cores.",
+            means.cores, means.others
+        );
+        State::Begins(sure, sentence, evidence())
+    } else if means.cpu_pressure >= PRESSED.1 && others && !saturated {
+        State::Holds
+    } else {
+        State::Not
+    };
+    [(CpuSaturation, state), (HostBusy, host)]
 }
 
 fn throttled(

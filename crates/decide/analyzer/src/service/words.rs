@@ -24,6 +24,17 @@ pub(super) fn bytes(count: f64) -> String {
     }
 }
 
+/// `1 call`, `7 calls`.
+pub(super) fn counted(count: f64, what: &str) -> String {
+    let s = if count.round() == 1.0 { "" } else { "s" };
+    format!("{count:.0} {what}{s}")
+}
+
+/// `is` of one, `are` of more.
+pub(super) fn are(count: f64) -> &'static str {
+    if count.round() == 1.0 { "is" } else { "are" }
+}
+
 /// `i0`, `i0 and i2`, `4 instances`.
 pub(super) fn instances(all: &[InstanceId]) -> String {
     match all {

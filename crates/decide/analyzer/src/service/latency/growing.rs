@@ -15,6 +15,10 @@ use crate::statistics::{median, normal_tail};
 const GROWN_MIN: (f64, f64) = (1.8, 5_000.0);
 /// The latest time, which is judged by itself too, seconds.
 const LATE_S: f64 = 45.0;
+/// Values since it began to grow, at least, and how much slower, at least, the later half of them is
+/// than the earlier: what does not grow any more since it began to is slow from then on, not growing.
+const SINCE_MIN: usize = 8;
+const GROWS_ON: f64 = 1.15;
 /// Trend of growing latency.
 const TREND_Z_MIN: f64 = 4.5;
 
@@ -108,6 +112,13 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         .iter()
         .rposition(|value| *value < from + 0.05 * (to - from))
         .unwrap_or(0);
+    let late = &latency[began..];
+    let halves = late.split_at(late.len() / 2);
+    let grows_on = late.len() >= SINCE_MIN
+        && median(&mut halves.1.to_vec()) >= GROWS_ON * median(&mut halves.0.to_vec());
+    if !grows_on {
+        return None;
+    }
     let since = cells[series.values[began].0].at;
     Some(Grown {
         from_us: raw_from,
