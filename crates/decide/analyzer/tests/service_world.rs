@@ -251,7 +251,9 @@ fn what_goes_wrong_from_the_beginning_is_told_as_that() {
         let faults: Vec<_> = said.iter().filter(|(_, f)| f.kind.is_fault()).collect();
         let numbers: Vec<u32> = faults.iter().map(|(_, f)| f.number).collect();
         assert!(numbers.iter().all(|n| *n == numbers[0]), "{faults:#?}");
-        let (_, last) = faults.last().unwrap_or_else(|| panic!("{event:?}: {said:#?}"));
+        let (_, last) = faults
+            .last()
+            .unwrap_or_else(|| panic!("{event:?}: {said:#?}"));
         assert_eq!(last.kind, kind, "{faults:#?}");
         if let Some(endpoint) = endpoint {
             assert_eq!(last.endpoint, Some(EndpointId(endpoint)), "{faults:#?}");
@@ -259,9 +261,15 @@ fn what_goes_wrong_from_the_beginning_is_told_as_that() {
         last.sentence.clone()
     };
     let sentence = from_the_beginning(Event::Errors, Some(ORDER), Kind::Errors);
-    assert!(sentence.contains("answer 503, since the beginning"), "{sentence}");
+    assert!(
+        sentence.contains("answer 503, since the beginning"),
+        "{sentence}"
+    );
     let sentence = from_the_beginning(Event::FewErrors, Some(ORDER), Kind::Errors);
-    assert!(sentence.contains("answer 503, since the beginning"), "{sentence}");
+    assert!(
+        sentence.contains("answer 503, since the beginning"),
+        "{sentence}"
+    );
     let sentence = from_the_beginning(Event::EndpointHang, Some(SEARCH), Kind::Hang);
     assert!(sentence.contains("no call was ever answered"), "{sentence}");
     let sentence = from_the_beginning(Event::Hang, None, Kind::Hang);

@@ -201,7 +201,11 @@ impl Answers {
 fn are_the_same(one: &Check, other: &Check) -> bool {
     let most = one.wrong.max(other.wrong);
     (one.wrong - other.wrong).abs() <= ALIKE * most
-        && one.first.since(other.first).max(other.first.since(one.first)) <= ALIKE_US
+        && one
+            .first
+            .since(other.first)
+            .max(other.first.since(one.first))
+            <= ALIKE_US
 }
 
 fn asks_for_speed(name: &str) -> bool {

@@ -41,7 +41,10 @@ pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
         }
         // All who call may come to wait for one endpoint that is known to hang.
         let still = Still::of(*instance, watched, newest).filter(|still| {
-            let known = |e: &u32| view.book.stands(&Key::of(ServiceFindingKind::Hang, Some(*e)));
+            let known = |e: &u32| {
+                view.book
+                    .stands(&Key::of(ServiceFindingKind::Hang, Some(*e)))
+            };
             !matches!(&still.waiting[..], [one] if known(one))
         });
         let waits_for_one = newest.endpoints.iter().filter(|e| e.waits()).count() == 1;
@@ -280,7 +283,11 @@ fn endpoint_hangs(view: &View<'_>, endpoint: u32, parts: &[Part]) -> Conclusion 
         key: Key::of(ServiceFindingKind::Hang, Some(endpoint)),
         instances,
         endpoint: None,
-        since: parts.iter().map(|part| part.since).min().unwrap_or_default(),
+        since: parts
+            .iter()
+            .map(|part| part.since)
+            .min()
+            .unwrap_or_default(),
         // To start the instance anew would end what it still does well.
         confidence: 0.75,
         sentence,

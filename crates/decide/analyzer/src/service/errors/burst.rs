@@ -91,8 +91,7 @@ fn best(cells: &[Cell], to_the_end: bool) -> Option<Stretch> {
     let failing = |place: &usize| cells[*place].failed > 0.0;
     for from in (1..cells.len()).filter(failing) {
         let (failed_before, calls_before) = sums[from];
-        let known =
-            calls_before >= CALLS_BEFORE_MIN && cells[from].from.since(began) >= BEFORE_US;
+        let known = calls_before >= CALLS_BEFORE_MIN && cells[from].from.since(began) >= BEFORE_US;
         if !known {
             continue;
         }
@@ -104,8 +103,7 @@ fn best(cells: &[Cell], to_the_end: bool) -> Option<Stretch> {
             if inside.0 < FAILED_MIN || inside.0 < TIMES_MIN * usual * inside.1 {
                 continue;
             }
-            let gain =
-                likelihood(inside.0, inside.1) + likelihood(outside.0, outside.1) - whole;
+            let gain = likelihood(inside.0, inside.1) + likelihood(outside.0, outside.1) - whole;
             if found.as_ref().is_none_or(|best| gain > best.gain) {
                 found = Some(Stretch {
                     from,
@@ -127,6 +125,12 @@ fn best(cells: &[Cell], to_the_end: bool) -> Option<Stretch> {
 /// Logarithm of the likelihood of so many failures at the rate that makes them likeliest.
 fn likelihood(failed: f64, calls: f64) -> f64 {
     let passed = calls - failed;
-    let part = |of: f64| if of > 0.0 { of * (of / calls).ln() } else { 0.0 };
+    let part = |of: f64| {
+        if of > 0.0 {
+            of * (of / calls).ln()
+        } else {
+            0.0
+        }
+    };
     part(failed) + part(passed)
 }
