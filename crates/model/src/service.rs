@@ -120,7 +120,10 @@ impl EndpointWindow {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }

@@ -122,7 +122,9 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
     };
     let own = request.named.then_some(request.name.as_str());
     let name = of_request(&request.method, own, path.as_str());
-    let flight = origin.is_some().then(|| Flight::begin(caller, to, &name, began));
+    let flight = origin
+        .is_some()
+        .then(|| Flight::begin(caller, to, &name, began));
     let exchanged = agent.client.exchange(&caller.connections, going).await;
     let mut telemetry = agent.telemetry.borrow_mut();
     telemetry.requests += 1;
@@ -174,7 +176,8 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut telemetry = self.agent.telemetry.borrow_mut();
-        telemetry.windows
+        telemetry
+            .windows
             .over(self.instance, self.endpoint, self.began);
     }
 }

@@ -241,8 +241,9 @@ fn wrong_answer(
         measured("share of its answers", check.wrong / calls, "share"),
     ];
     if refused > 0.0 {
-        let are = words::are(refused);
-        sentence.push_str(&format!("; {refused:.0} of all {are} 4xx"));
+        let were = if refused < 1.5 { "was" } else { "were" };
+        let answers = words::counted(refused, "answer");
+        sentence.push_str(&format!("; {answers} {were} 4xx"));
         evidence.push(measured("answered with 4xx", refused, "answers"));
     }
     if let Some((level, below, above)) = concurrency(check) {

@@ -42,9 +42,16 @@ pub(super) struct Errors {
     endpoints: BTreeMap<u32, Series>,
     /// Endpoints of which a rate was told, and since when it holds.
     told: BTreeMap<u32, At>,
+    /// Nothing comes any more.
+    over: bool,
 }
 
 impl Errors {
+    /// Nothing comes any more: what could still become a burst is what it is.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+    }
+
     /// Takes a window of load.
     pub(super) fn load(&mut self, window: &LoadWindow) {
         for (endpoint, calls) in &window.endpoints {
@@ -62,7 +69,7 @@ impl Errors {
             let cells = series.cells_now(view, *endpoint);
             let (bursts, rest) = without_bursts(&cells);
             let now = bursts.iter().find(|burst| lasts(&cells, burst, at));
-            let steady = Steady::of(&rest, at);
+            let steady = Steady::of(&rest, at, self.over);
             let failing = series.failing_now(view, *endpoint);
             let known = self.told.get(endpoint);
             if let Some(burst) = now {
@@ -145,18 +152,17 @@ struct Steady {
 }
 
 impl Steady {
-    /// Of what lies outside of all bursts.
-    fn of(rest: &[Cell], at: At) -> Option<Steady> {
+    /// Of what lies outside of all bursts. `over`: nothing comes any more.
+    fn of(rest: &[Cell], at: At, over: bool) -> Option<Steady> {
         let first = rest.iter().position(|cell| cell.failed > 0.0)?;
         let last = rest.iter().rfind(|cell| cell.failed > 0.0)?.at;
         let sum = |cells: &[Cell], of: fn(&Cell) -> f64| cells.iter().map(of).sum::<f64>();
         let failed = sum(rest, |cell| cell.failed);
         let since = rest[first].from;
         let rate = failed / sum(&rest[first..], |cell| cell.calls).max(1.0);
-        let known = failed >= KNOWN_FAILED || at.since(since) >= KNOWN_US;
-        let beginning = burst::rising(rest).is_some_and(|stretch| {
-            stretch.gain > DOUBTFUL && failed < KNOWN_FAILED && at.since(since) < 2 * KNOWN_US
-        });
+        let known = over || failed >= KNOWN_FAILED || at.since(since) >= KNOWN_US;
+        let young = !over && failed < KNOWN_FAILED && at.since(since) < 2 * KNOWN_US;
+        let beginning = young && burst::rising(rest).is_some_and(|of| of.gain > DOUBTFUL);
         if failed < FAILED_MIN || rate < RATE_MIN || !known || beginning {
             return None;
         }
@@ -208,7 +214,7 @@ impl Steady {
                 measured("failed", share, "share"),
             ],
             excerpts: Vec::new(),
-            needs: 2,
+            needs: 1,
             patience: FOREVER,
             amount: self.failed,
         }

@@ -26,10 +26,10 @@ const TIMED_OUT_MIN: f64 = 3.0;
 const STALE_US: u64 = 5_000_000;
 /// An instance that hangs again after it was restarted hangs still.
 const PATIENCE_US: u64 = 45_000_000;
-const ENDPOINT_PATIENCE_US: u64 = 10_000_000;
 
 pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
-    let mut whole = Vec::new();
+    // By the one endpoint that they wait for, when it is one: all who call may come to wait for it.
+    let mut whole: BTreeMap<Option<u32>, Vec<Still>> = BTreeMap::new();
     let mut parts: BTreeMap<u32, Vec<Part>> = BTreeMap::new();
     let up = view.instances.iter().filter(|(_, w)| !w.down);
     for (instance, watched) in up {
@@ -39,32 +39,23 @@ pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
         if at.since(newest.at) > STALE_US {
             continue;
         }
-        // All who call may come to wait for one endpoint that is known to hang.
-        let still = Still::of(*instance, watched, newest).filter(|still| {
-            let known = |e: &u32| {
-                view.book
-                    .stands(&Key::of(ServiceFindingKind::Hang, Some(*e)))
-            };
-            !matches!(&still.waiting[..], [one] if known(one))
-        });
-        let waits_for_one = newest.endpoints.iter().filter(|e| e.waits()).count() == 1;
-        if let Some(still) = still {
-            whole.push(still);
-        } else if watched.still_s == 0.0 || waits_for_one {
-            for part in newest
-                .endpoints
-                .iter()
-                .filter_map(|e| Part::of(*instance, watched, newest, e))
-            {
+        if let Some(still) = Still::of(*instance, watched, newest) {
+            whole.entry(still.only()).or_default().push(still);
+        } else if watched.still_s == 0.0 {
+            let waiting = newest.endpoints.iter();
+            let hanging = waiting.filter_map(|e| Part::of(*instance, watched, newest, e));
+            for part in hanging {
                 parts.entry(part.endpoint).or_default().push(part);
             }
         }
     }
-    if !whole.is_empty() {
-        drawn.push(instances_hang(view, &whole));
+    for (only, still) in &whole {
+        drawn.push(instances_hang(view, *only, still));
     }
     for (endpoint, parts) in parts {
-        drawn.push(endpoint_hangs(view, endpoint, &parts));
+        if !whole.contains_key(&Some(endpoint)) {
+            drawn.push(endpoint_hangs(view, endpoint, &parts));
+        }
     }
 }
 
@@ -105,9 +96,16 @@ impl Still {
             never,
         })
     }
+
+    fn only(&self) -> Option<u32> {
+        match self.waiting[..] {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
 }
 
-fn instances_hang(view: &View<'_>, all: &[Still]) -> Conclusion {
+fn instances_hang(view: &View<'_>, only: Option<u32>, all: &[Still]) -> Conclusion {
     let instances: Vec<InstanceId> = all.iter().map(|still| still.instance).collect();
     let mut waiting: Vec<u32> = all.iter().flat_map(|s| s.waiting.iter().copied()).collect();
     waiting.sort_unstable();
@@ -132,12 +130,9 @@ fn instances_hang(view: &View<'_>, all: &[Still]) -> Conclusion {
         (true, _) => format!("they compute all the time ({cores:.2} cores)"),
     };
     Conclusion {
-        key: Key::of(ServiceFindingKind::Hang, None),
+        key: Key::of(ServiceFindingKind::Hang, only),
         instances,
-        endpoint: match waiting[..] {
-            [one] => Some(one),
-            _ => None,
-        },
+        endpoint: None,
         since: all.iter().map(|s| s.since).min().unwrap_or_default(),
         confidence: 0.95,
         sentence: format!(
@@ -201,7 +196,9 @@ impl Part {
             oldest_s
         };
         let since = before(newest, seconds);
-        let meanwhile = watched.seconds.iter().filter(|s| s.at > since);
+        // Those that came before it are answered in its first seconds.
+        let from = since.plus_us(2_000_000);
+        let meanwhile = watched.seconds.iter().filter(|s| s.at > from);
         Some(Part {
             endpoint,
             instance,
@@ -271,7 +268,7 @@ fn endpoint_hangs(view: &View<'_>, endpoint: u32, parts: &[Part]) -> Conclusion 
     } else if answered >= 1.0 {
         let usual = words::time(usual_us);
         format!(
-            "Calls of {name} hang on {on}: one has been under way for {seconds:.0} s ({ends}), while others of it are answered in {usual}."
+            "Calls of {name} hang on {on}: {ends}, the oldest for {seconds:.0} s, while others of it are answered in {usual}."
         )
     } else {
         let usual = words::time(usual_us);
@@ -300,7 +297,7 @@ fn endpoint_hangs(view: &View<'_>, endpoint: u32, parts: &[Part]) -> Conclusion 
         ],
         excerpts: Vec::new(),
         needs: 2,
-        patience: ENDPOINT_PATIENCE_US,
+        patience: PATIENCE_US,
         amount: 0.0,
     }
 }

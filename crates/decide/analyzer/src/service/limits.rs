@@ -3,8 +3,9 @@
 //!
 //! An instance that waits for CPU is one of these, and the sentence says which:
 //! - it uses all that its limit allows: *throttled* when the kernel holds it back, else *saturated*;
-//! - the instances together use what the host has: *saturated*;
-//! - others use it (programs that are none of ours, or the driver of the load): the *host is busy*.
+//! - all cores of the host are used, most of that by the instances: *saturated*;
+//! - all are used, most of that by others (programs that are none of ours, or the driver of the load):
+//!   the *host is busy*.
 
 use cohort_model::{At, InstanceId, Measured, ServiceFindingKind};
 
@@ -24,10 +25,8 @@ const THROTTLED: (f64, f64) = (0.15, 0.05);
 const NETWORK: (f64, f64) = (0.9, 0.75);
 const FULL: (f64, f64) = (0.9, 0.85);
 const RECLAIMING: (f64, f64) = (0.1, 0.05);
-/// Share of the host's cores that instances together use when there is no more for them; and that
-/// others use when it is they who take it.
-const TOGETHER: f64 = 0.75;
-const OTHERS_MIN: f64 = 0.3;
+/// Share of the host's cores from which on there is no more to be had.
+const HOST_FULL: f64 = 0.85;
 /// Below this use, waiting for CPU is no want of it. Cores.
 const USE_MIN: f64 = 0.05;
 const NEEDS: u32 = 3;
@@ -112,6 +111,57 @@ impl Means {
     }
 }
 
+/// Who has the CPU that an instance waits for.
+struct Cpu {
+    /// What it may use, and what the host has, cores.
+    available: f64,
+    cores: f64,
+    /// It uses all that it may.
+    full: bool,
+    /// It waits, and so far as is known for what is used up.
+    pressed: bool,
+    /// Others use more of the host than all instances do.
+    others: bool,
+    /// Held back by a limit of ours, which is another state.
+    limited: bool,
+}
+
+impl Cpu {
+    fn of(view: &View<'_>, watched: &Watched, means: &Means) -> Cpu {
+        let cores = view.settings.cores.max(0.01);
+        let limit = watched.share.map_or(f64::INFINITY, |share| share.cores);
+        let available = limit.min(cores).max(0.01);
+        let instances = means.instances.max(means.cores);
+        let taken = instances + means.others >= HOST_FULL * cores;
+        Cpu {
+            available,
+            cores,
+            full: means.cores >= USED.0 * available,
+            pressed: means.cpu_pressure >= PRESSED.0 && means.cores >= USE_MIN && taken,
+            others: means.others > instances,
+            limited: means.throttled >= THROTTLED.1 && limit < cores,
+        }
+    }
+
+    fn why(&self, means: &Means) -> String {
+        let Cpu {
+            available, cores, ..
+        } = self;
+        if self.full && *available < *cores {
+            return format!("that is all that its limit of {available:.2} allows");
+        }
+        if self.full {
+            return format!("that is all of the {cores:.2} that there are");
+        }
+        format!(
+            "no more is to be had, since all instances together use {:.2} of the {cores:.2} cores, and programs outside of them {:.2}",
+            means.instances.max(means.cores),
+            means.others
+        )
+    }
+}
+
+/// Saturated, or on a busy host.
 fn cpu(
     view: &View<'_>,
     instance: InstanceId,
@@ -119,65 +169,40 @@ fn cpu(
     means: &Means,
 ) -> [(ServiceFindingKind, State); 2] {
     use ServiceFindingKind::{CpuSaturation, HostBusy};
-    let limit = watched.share.map_or(f64::INFINITY, |share| share.cores);
-    let cores = view.settings.cores.max(0.01);
-    let available = limit.min(cores).max(0.01);
-    let used = means.cores / available;
-    // Held back by a limit of ours is another state.
-    let limited = means.throttled >= THROTTLED.1 && limit < cores;
+    let cpu = Cpu::of(view, watched, means);
+    let used = means.cores / cpu.available;
     let waits = words::percent(means.cpu_pressure);
-    let pressed = means.cpu_pressure >= PRESSED.0 && means.cores >= USE_MIN;
-    let together = means.instances.max(means.cores) >= TOGETHER * cores;
-    let others = means.others >= OTHERS_MIN * cores;
-    let full = used >= USED.0;
-    let evidence = || {
-        vec![
-            measured("cpu used", means.cores, "cores"),
-            measured("cpu there is", available, "cores"),
-            measured("waited for cpu", means.cpu_pressure, "share of time"),
-            measured("held back by a limit", means.throttled, "share of time"),
-            measured("cpu of all instances", means.instances, "cores"),
-            measured("cpu of others on the host", means.others, "cores"),
-        ]
-    };
     let sure = confidence(used, USED.1, 1.0).max(confidence(means.cpu_pressure, PRESSED.0, 1.0));
-    let busy = !full && pressed && !together && others;
-    let saturated = full || (pressed && (together || !others));
-    let state = if limited {
-        State::Not
-    } else if saturated {
-        let why = if full && limit < cores {
-            format!("that is all that its limit of {limit:.2} allows")
-        } else if full {
-            format!("that is all of the {cores:.2} that there are")
-        } else {
-            format!(
-                "all instances together use {:.2} of {cores:.2} cores, so there is no more to be had",
-                means.instances.max(means.cores)
-            )
-        };
+    let evidence = vec![
+        measured("cpu used", means.cores, "cores"),
+        measured("cpu there is", cpu.available, "cores"),
+        measured("waited for cpu", means.cpu_pressure, "share of time"),
+        measured("held back by a limit", means.throttled, "share of time"),
+        measured("cpu of all instances", means.instances, "cores"),
+        measured("cpu of others on the host", means.others, "cores"),
+    ];
+    let busy = cpu.pressed && cpu.others && !cpu.full;
+    let states = if cpu.limited {
+        (State::Not, State::Not)
+    } else if busy {
         let sentence = format!(
-            "{instance} uses {:.2} cores and waits for CPU in {waits} of the time: {why}.",
-            means.cores
+            "{instance} gets {:.2} cores and waits for CPU in {waits} of the time, because the host is busy with others: programs outside of the instances, the driver of the load among them, use {:.2} of its {:.2} cores.",
+            means.cores, means.others, cpu.cores
         );
-        State::Begins(sure, sentence, evidence())
-    } else if !busy && (used >= USED.1 || means.cpu_pressure >= PRESSED.1) {
-        State::Holds
-    } else {
-        State::Not
-    };
-    let host = if busy && !limited {
+        (State::Not, State::Begins(sure, sentence, evidence))
+    } else if cpu.full || cpu.pressed {
         let sentence = format!(
-            "{instance} gets {:.2} cores and waits for CPU in {waits} of the time, because the host is busy with others: programs outside of the instances, the driver of the load among them, use {:.2} of {cores:.2} cores.",
-            means.cores, means.others
+            "{instance} uses {:.2} cores and waits for CPU in {waits} of the time: {}.",
+            means.cores,
+            cpu.why(means)
         );
-        State::Begins(sure, sentence, evidence())
-    } else if means.cpu_pressure >= PRESSED.1 && others && !saturated {
-        State::Holds
+        (State::Begins(sure, sentence, evidence), State::Not)
+    } else if used >= USED.1 || means.cpu_pressure >= PRESSED.1 {
+        (State::Holds, State::Holds)
     } else {
-        State::Not
+        (State::Not, State::Not)
     };
-    [(CpuSaturation, state), (HostBusy, host)]
+    [(CpuSaturation, states.0), (HostBusy, states.1)]
 }
 
 fn throttled(

@@ -319,6 +319,7 @@ impl ServiceAnalyzer {
     /// The campaign ends: what is said next is the last word.
     pub fn end(&mut self) {
         self.answers.end();
+        self.errors.end();
     }
 
     /// Draws conclusions from all that was seen until `at`; meant to be called every second. Gives

@@ -702,6 +702,7 @@ impl World {
         }
         let host = HostSample {
             busy_us: self.host_busy_us as u64,
+            campaign_cpu_us: self.instances.iter().map(|i| i.cpu_us).sum::<f64>() as u64,
             cpu_pressure_us: self.host_pressure_us as u64,
             ..HostSample::default()
         };

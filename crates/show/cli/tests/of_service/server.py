@@ -69,6 +69,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"total": number + (number % 5 == 0)})
         elif kind == "burst":
             self.answer(500 if time.monotonic() - STARTED > BURST_S else 200, {})
+        elif kind == "flaky":
+            self.answer(503 if number == 4 else 200, {})
+        elif kind == "gone":
+            self.answer(404, {"error": "no such thing"}) if number == 4 else self.answer(200, {"number": number})
         elif kind == "nonsense":
             self.answer(200, {"status": tell_nonsense()})
         elif kind == "garbage":

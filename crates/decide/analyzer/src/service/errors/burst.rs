@@ -12,7 +12,7 @@ const GAIN_MIN: f64 = 16.0;
 const TIMES_MIN: f64 = 3.0;
 /// What was before is known from so many calls, and so long, microseconds.
 const CALLS_BEFORE_MIN: f64 = 20.0;
-const BEFORE_US: u64 = 3_000_000;
+const BEFORE_US: u64 = 2_000_000;
 /// Stretches taken out of one series.
 const STRETCHES_MAX: usize = 4;
 

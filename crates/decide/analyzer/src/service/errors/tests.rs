@@ -28,7 +28,7 @@ fn a_rate_that_does_not_change_is_no_burst_at_any_time() {
         let cells = cells(&failed[..seconds]);
         let (bursts, rest) = without_bursts(&cells);
         assert!(bursts.is_empty(), "after {seconds} s: {bursts:?}");
-        let steady = Steady::of(&rest, end(&cells));
+        let steady = Steady::of(&rest, end(&cells), false);
         assert_eq!(steady.is_some(), seconds >= 10, "after {seconds} s");
         if let Some(steady) = steady {
             assert!(steady.from_the_beginning, "after {seconds} s");
@@ -47,13 +47,13 @@ fn more_errors_from_some_time_on_are_a_burst() {
     };
     assert_eq!(burst.since, At(30_000_000));
     assert!(lasts(&now, &burst, end(&now)));
-    assert!(Steady::of(&rest, end(&now)).is_none());
+    assert!(Steady::of(&rest, end(&now), false).is_none());
     // Ten seconds later it is over, and makes no rate of its own.
     failed.extend([0.0; 10]);
     let later = cells(&failed);
     let (bursts, rest) = without_bursts(&later);
     assert!(!lasts(&later, &bursts[0], end(&later)));
-    assert!(Steady::of(&rest, end(&later)).is_none());
+    assert!(Steady::of(&rest, end(&later), false).is_none());
 }
 
 #[test]
@@ -64,8 +64,15 @@ fn a_burst_on_top_of_a_rate_is_told_beside_it() {
     let (bursts, rest) = without_bursts(&cells);
     assert_eq!(bursts.len(), 1, "{bursts:?}");
     assert!(lasts(&cells, &bursts[0], end(&cells)));
-    let steady = Steady::of(&rest, end(&cells)).unwrap();
+    let steady = Steady::of(&rest, end(&cells), false).unwrap();
     assert!((steady.failed / steady.calls - 0.05).abs() < 0.01);
+}
+
+#[test]
+fn at_the_end_few_failures_are_told_as_what_they_are() {
+    let cells = cells(&[2.0, 0.0, 2.0, 1.0]);
+    assert!(Steady::of(&cells, end(&cells), false).is_none());
+    assert!(Steady::of(&cells, end(&cells), true).is_some());
 }
 
 #[test]
@@ -73,14 +80,14 @@ fn what_always_failed_is_told_as_that() {
     let cells = cells(&[20.0; 4]);
     let (bursts, rest) = without_bursts(&cells);
     assert!(bursts.is_empty(), "{bursts:?}");
-    let steady = Steady::of(&rest, end(&cells)).unwrap();
+    let steady = Steady::of(&rest, end(&cells), false).unwrap();
     assert!(steady.from_the_beginning && steady.failed >= steady.calls);
 }
 
 #[test]
 fn a_few_errors_of_many_calls_are_nothing() {
     let cells = cells(&[1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
-    assert!(Steady::of(&cells, end(&cells)).is_none());
+    assert!(Steady::of(&cells, end(&cells), false).is_none());
 }
 
 #[test]
