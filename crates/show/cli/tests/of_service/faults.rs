@@ -115,7 +115,7 @@ fn a_check_that_fails_on_a_404_is_a_wrong_answer() {
     let wanted = [
         "found            1 fault; ",
         "wrong answer     GET /gone/{}",
-        " and 1 more check failed on ",
+        " and 1 check more failed on ",
         " were 4xx.",
     ];
     assert_said(&ended, 1, &wanted);
