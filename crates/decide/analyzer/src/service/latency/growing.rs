@@ -19,6 +19,9 @@ const LATE_S: f64 = 45.0;
 /// than the earlier: what does not grow any more since it began to is slow from then on, not growing.
 const SINCE_MIN: usize = 8;
 const GROWS_ON: f64 = 1.15;
+/// Times the squared error of steady growth that the best step, or growth that is over, leaves at
+/// least. Of growth they leave several times as much; of a step among scattered values about the same.
+const SHAPE_MIN: f64 = 1.3;
 /// Trend of growing latency.
 const TREND_Z_MIN: f64 = 4.5;
 
@@ -104,7 +107,8 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         return None;
     }
     let verdict = judge(&latency, Rule::Shape);
-    if !verdict.is_leak() || verdict.trend_z < TREND_Z_MIN {
+    let steadily = verdict.is_leak() && verdict.shape_ratio >= SHAPE_MIN;
+    if !steadily || verdict.trend_z < TREND_Z_MIN {
         return None;
     }
     // It began after the last time at which it was hardly slower than at first.
