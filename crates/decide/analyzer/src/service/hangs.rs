@@ -110,7 +110,7 @@ fn instances_hang(view: &View<'_>, only: Option<u32>, all: &[Still]) -> Conclusi
     let mut waiting: Vec<u32> = all.iter().flat_map(|s| s.waiting.iter().copied()).collect();
     waiting.sort_unstable();
     waiting.dedup();
-    let names: Vec<String> = waiting.iter().take(3).map(|e| view.name(*e)).collect();
+    let names: Vec<String> = waiting.iter().map(|e| view.name(*e)).collect();
     let calls: f64 = all.iter().map(|still| still.calls).sum();
     let seconds = all.iter().map(|still| still.seconds).fold(0.0, f64::max);
     let cores: f64 = all.iter().map(|still| still.cores).sum();
@@ -138,7 +138,7 @@ fn instances_hang(view: &View<'_>, only: Option<u32>, all: &[Still]) -> Conclusi
         sentence: format!(
             "{who}: {} ({}) {} under way, {answered}, and {does}.",
             words::counted(calls, "call"),
-            names.join(", "),
+            words::list(&names),
             words::are(calls),
         ),
         evidence: vec![

@@ -191,11 +191,12 @@ fn cpu(
         );
         (State::Not, State::Begins(sure, sentence, evidence))
     } else if cpu.full || cpu.pressed {
-        let sentence = format!(
-            "{instance} uses {:.2} cores and waits for CPU in {waits} of the time: {}.",
-            means.cores,
-            cpu.why(means)
-        );
+        let waits = match waits.as_str() {
+            "0 %" => String::new(),
+            waits => format!(" and waits for CPU in {waits} of the time"),
+        };
+        let why = cpu.why(means);
+        let sentence = format!("{instance} uses {:.2} cores{waits}: {why}.", means.cores);
         (State::Begins(sure, sentence, evidence), State::Not)
     } else if used >= USED.1 || means.cpu_pressure >= PRESSED.1 {
         (State::Holds, State::Holds)
@@ -266,20 +267,12 @@ fn memory(instance: InstanceId, watched: &Watched, means: &Means) -> (ServiceFin
         .share
         .map_or(0.0, |share| share.memory as f64)
         .max(1.0);
-    let full = if limit > 1.0 && limit < 1e18 {
-        means.memory / limit
-    } else {
-        0.0
-    };
+    let limited = limit > 1.0 && limit < 1e18;
+    let full = if limited { means.memory / limit } else { 0.0 };
     let state = if full >= FULL.0 || means.memory_pressure >= RECLAIMING.0 {
         State::Begins(
             confidence(full, FULL.1, 1.0).max(confidence(means.memory_pressure, 0.0, 0.5)),
-            format!(
-                "{instance} holds {} of the {} that it may have, and waits for memory in {} of the time.",
-                words::bytes(means.memory),
-                words::bytes(limit),
-                words::percent(means.memory_pressure)
-            ),
+            memory_said(instance, means, limited.then_some(limit)),
             vec![
                 measured("anonymous memory", means.memory, "bytes"),
                 measured("limit", limit, "bytes"),
@@ -292,4 +285,16 @@ fn memory(instance: InstanceId, watched: &Watched, means: &Means) -> (ServiceFin
         State::Not
     };
     (kind, state)
+}
+
+fn memory_said(instance: InstanceId, means: &Means, limit: Option<f64>) -> String {
+    let holds = words::bytes(means.memory);
+    let of = limit.map_or_else(String::new, |limit| {
+        format!(" of the {} that it may have", words::bytes(limit))
+    });
+    let waits = match words::percent(means.memory_pressure).as_str() {
+        "0 %" => String::new(),
+        waits => format!(", and waits for memory in {waits} of the time"),
+    };
+    format!("{instance} holds {holds}{of}{waits}.")
 }

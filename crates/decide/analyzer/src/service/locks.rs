@@ -248,12 +248,7 @@ fn others_do_not_wait(known: &[Waiter], holder: &Waiter, together: &[&Waiter]) -
 
 /// Whether all others, two or more, wait as often and as long as the one that holds makes them, each
 /// as soon as it is met: neither always nor never.
-fn all_others_queue(
-    known: &[Waiter],
-    holder: &Waiter,
-    hold_us: f64,
-    queuing: &[&Waiter],
-) -> bool {
+fn all_others_queue(known: &[Waiter], holder: &Waiter, hold_us: f64, queuing: &[&Waiter]) -> bool {
     let others = known
         .iter()
         .filter(|w| w.calls >= CALLS_MIN && w.endpoint != holder.endpoint);
@@ -316,11 +311,7 @@ fn concluded(
     together: &[&Waiter],
     numbers: &Numbers,
 ) -> Conclusion {
-    let names: Vec<String> = together
-        .iter()
-        .take(3)
-        .map(|w| view.name(w.endpoint))
-        .collect();
+    let names: Vec<String> = together.iter().map(|w| view.name(w.endpoint)).collect();
     let mut evidence = vec![
         measured("served one by one", numbers.share, "calls at once"),
         measured("calls under way", numbers.under_way, "calls"),
@@ -346,7 +337,7 @@ fn concluded(
             "Calls of {} are served one at a time ({} each) while CPU is idle, and {} wait{} for them: {:.0} calls are under way at once.",
             view.name(holder.endpoint),
             words::time(numbers.hold_us),
-            names.join(", "),
+            words::list(&names),
             if together.len() == 1 { "s" } else { "" },
             numbers.under_way,
         ),

@@ -209,7 +209,7 @@ fn failures(calls: &agent::EndpointWindow) -> BTreeMap<String, u64> {
             agent::TransportError::Connect => "not connected",
             agent::TransportError::Reset => "connection closed",
             agent::TransportError::Timeout => "timed out",
-            agent::TransportError::Protocol => "no HTTP",
+            agent::TransportError::Protocol => "not HTTP",
             agent::TransportError::Body => "unreadable body",
             agent::TransportError::Tls => "no TLS",
             agent::TransportError::Refused => continue,

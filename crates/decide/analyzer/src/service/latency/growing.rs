@@ -156,7 +156,7 @@ impl Grown {
             " under the same load"
         };
         let data = if writes >= 1.0 {
-            format!(", after {writes:.0} writes")
+            format!(", after {}", words::counted(writes, "write"))
         } else {
             String::new()
         };
