@@ -67,9 +67,6 @@ pub struct Answer {
 pub enum Reply {
     /// The iteration may begin (to `Iterate`).
     Begin(Permit),
-    /// What `setup()` returned where the thread is now, as JSON: iterations are given this from now on (to `Iterate`,
-    /// which is asked again).
-    Data(Option<String>),
     /// What came of each request (to `Http`).
     Responses(Vec<Outcome>),
     /// The time has passed (to `Sleep`).
@@ -85,6 +82,9 @@ pub enum Reply {
     },
     /// The machine ends here and now.
     Terminate,
+    /// What `setup()` returned where the thread is now, as JSON: iterations are given this from now on (to `Iterate`,
+    /// which is asked again).
+    Data(Option<String>),
 }
 
 /// A permit for one iteration, with the numbers `k6/execution` tells about it.

@@ -49,6 +49,10 @@ pub(super) struct EndpointSecond {
     /// Bytes received.
     pub(super) received: f64,
     pub(super) in_flight: f64,
+    /// How long the oldest of those had been under way, microseconds.
+    pub(super) oldest_us: f64,
+    /// Of those that broke: because no answer came in the time that the script gives them.
+    pub(super) timed_out: f64,
     pub(super) coarse: [u16; COARSE],
     /// The instance was kept for other areas by us, so that its latency says nothing of the software.
     pub(super) strange: bool,
@@ -74,9 +78,16 @@ impl EndpointSecond {
             longest_us: window.latency.last().map_or(0, |bucket| bucket.0) as f64,
             received: window.received as f64,
             in_flight: f64::from(window.in_flight),
+            oldest_us: window.oldest_us as f64,
+            timed_out: window.failures.get("timed out").map_or(0.0, |n| *n as f64),
             coarse,
             strange: false,
         }
+    }
+
+    /// Calls are under way, or ended without an answer.
+    pub(super) fn waits(&self) -> bool {
+        self.in_flight >= 1.0 || self.timed_out > 0.0
     }
 
     /// Whether its latency can be compared with others, and with earlier ones.
@@ -98,6 +109,17 @@ impl EndpointSecond {
     }
 }
 
+/// What was done on the host in one window, cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HostUse {
+    /// It was busy, so that everything is slow.
+    pub(super) busy: bool,
+    /// By all instances together.
+    pub(super) instances: f64,
+    /// By others: programs of others, and the driver of the load.
+    pub(super) others: f64,
+}
+
 /// One window of load of one instance, with what its resources did meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Second {
@@ -112,6 +134,7 @@ pub(super) struct Second {
     pub(super) network: f64,
     /// Whether the whole host was busy, so that everything is slow.
     pub(super) host_busy: bool,
+    pub(super) host: HostUse,
     pub(super) memory: f64,
     pub(super) files: f64,
     pub(super) tasks: f64,
@@ -358,8 +381,8 @@ impl Watched {
         self.latest = Some(now);
     }
 
-    /// Takes a window of load. `host_busy`: everything on the host is slow.
-    pub(super) fn push(&mut self, window: &LoadWindow, host_busy: bool) {
+    /// Takes a window of load.
+    pub(super) fn push(&mut self, window: &LoadWindow, host: HostUse) {
         if self
             .seconds
             .back()
@@ -371,9 +394,9 @@ impl Watched {
             // Readiness was not told: its first answers say so.
             self.ready = Some(window.at);
         }
-        let second = self.second(window, host_busy);
+        let second = self.second(window, host);
         let answers = second.calls > 0.0;
-        if answers || second.in_flight < 1.0 {
+        if answers || !second.endpoints.iter().any(EndpointSecond::waits) {
             self.still_s = 0.0;
         } else {
             self.still_s += second.span_s;
@@ -388,7 +411,7 @@ impl Watched {
         self.before = self.latest;
     }
 
-    fn second(&self, window: &LoadWindow, host_busy: bool) -> Second {
+    fn second(&self, window: &LoadWindow, host: HostUse) -> Second {
         let recent = |since: Option<At>| since.is_some_and(|s| window.at.since(s) < WARM_UP_US);
         let endpoints: Vec<EndpointSecond> = window
             .endpoints
@@ -404,7 +427,8 @@ impl Watched {
         let mut second = Second {
             at: window.at,
             span_s,
-            host_busy,
+            host_busy: host.busy,
+            host,
             threads: f64::from(self.threads),
             futexes: futexes as f64 / span_s,
             warm_up: self.down || recent(self.ready),

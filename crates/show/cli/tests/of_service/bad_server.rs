@@ -92,7 +92,8 @@ fn one_that_answers_garbage() {
     let suite = Campaign::of("get('/garbage')").write();
     let ended = suite.run_for("6s");
     let wanted = [
-        "error burst      GET /garbage",
+        "errors           GET /garbage",
+        "All calls of GET /garbage get no answer (not HTTP), since the beginning: ",
         "x no answer to GET /garbage: malformed HTTP response: ",
         " without an answer on 2 instances",
     ];

@@ -75,6 +75,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(201, {"token": TOKEN})
         elif kind == "own":
             self.answer(200 if self.headers.get("X-Token") == TOKEN else 401, {})
+        elif kind == "flaky":
+            self.answer(503 if number == 4 else 200, {})
+        elif kind == "gone":
+            self.answer(404, {"error": "no such thing"}) if number == 4 else self.answer(200, {"number": number})
         elif kind == "nonsense":
             self.answer(200, {"status": tell_nonsense()})
         elif kind == "garbage":
