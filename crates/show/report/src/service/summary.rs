@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use cohort_model::{ChangeVerdict, Ending, ServiceFinding, ThresholdTotal};
+use cohort_model::{ChangeVerdict, Ending, InstanceId, ServiceFinding, ThresholdTotal};
 
 use super::view::ServiceView;
 use super::words::{self as own, LABEL_COLUMNS, labelled};
@@ -106,11 +106,21 @@ impl ServiceSummary<'_> {
     }
 
     fn failures(&self) -> Vec<Line> {
-        let failed = self.view.instances.iter().filter_map(|(id, instance)| {
-            let reason = instance.failure.as_ref()?;
-            Some(own::failed(*id, reason))
-        });
-        failed.flatten().collect()
+        let mut told: Vec<(Vec<InstanceId>, &str)> = Vec::new();
+        for (id, instance) in &self.view.instances {
+            let Some(reason) = &instance.failure else {
+                continue;
+            };
+            let alike = |(_, other): &&mut (_, &str)| own::alike(other) == own::alike(reason);
+            match told.iter_mut().find(alike) {
+                Some((instances, _)) => instances.push(*id),
+                None => told.push((vec![*id], reason)),
+            }
+        }
+        let lines = told
+            .iter()
+            .map(|(instances, reason)| own::failed(instances, reason));
+        lines.flatten().collect()
     }
 
     fn endpoints(&self) -> Vec<Line> {
@@ -154,8 +164,8 @@ impl ServiceSummary<'_> {
             let numbers = [0.5, 0.95, 0.99].map(|q| own::latency(window.quantile_us(q)));
             let share = instance.share.map_or_else(String::new, |share| {
                 format!(
-                    "  {} cores, {}",
-                    words::decimal(share.cores),
+                    "  {}, {}",
+                    own::cores(share.cores),
                     words::bytes(share.memory)
                 )
             });
@@ -171,7 +181,13 @@ impl ServiceSummary<'_> {
                     words::printable(&own::purpose(self.view, &instance.purpose))
                 ))
                 .say(Tone::Bad, crashes);
-            lines.push(line);
+            let is_idle = instance.failure.is_none() && window.calls + window.broken == 0;
+            let idle = if is_idle && self.view.calls_total().0 > 0 {
+                "  never called: there are fewer threads than instances"
+            } else {
+                ""
+            };
+            lines.push(line.say(Tone::Odd, idle));
         }
         lines
     }

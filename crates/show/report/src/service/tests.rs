@@ -29,8 +29,8 @@ memory leak      POST /cart  i1  since 1 s, told at 4 s
 endpoints            calls  errors      p50      p95      p99
                        800      10   1.0 ms   4.0 ms    90 ms  POST /cart
 instances            calls  errors      p50      p95      p99
-                       400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 cores, 512 MiB  1 crash
-                       400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 cores, 512 MiB
+                       400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 core, 512 MiB  1 crash
+                       400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 core, 512 MiB
 check failed     4 of 400  status is 200
 handed over      1 thread to better suited instances; pause p50 640 us, p99 640 us
 adapted          1 change: 0 kept, 1 undone, 0 unclear
