@@ -214,3 +214,26 @@ pub(super) fn leaking() -> Vec<Record> {
     records.extend(ending());
     records
 }
+
+/// Two instances of which none gets ready.
+pub(crate) fn never_ready() -> Vec<Record> {
+    let failed = |instance: InstanceId, port: u32| ServiceSeen::InstanceFailed {
+        instance,
+        reason: format!(
+            "it was not ready within 20s: connections to 10.0.0.{port}:80 are refused; its last lines:\n  booting {}",
+            instance.0
+        ),
+    };
+    let mut records = leaking();
+    records.truncate(2);
+    records.push(seen(11, Vec::new()));
+    records.push(Record::ServiceDecided {
+        at: At(11_000_000),
+        findings: Vec::new(),
+        decisions: vec![decided(ServiceCommand::Restart { instance: I0 })],
+        changes: Vec::new(),
+        areas: Vec::new(),
+    });
+    records.push(seen(20, vec![failed(I0, 2), failed(I1, 3)]));
+    records
+}

@@ -134,3 +134,37 @@ fn a_program_whose_runs_fail_is_no_success() {
     );
     assert!(last.contains("1 check did not always hold"), "{last}");
 }
+
+#[test]
+fn instances_that_fail_alike_are_told_once_with_what_the_first_wrote() {
+    let mut view = ServiceView::default();
+    let mut lines = Lines::new(false);
+    let mut said = Vec::new();
+    for record in scenario::never_ready() {
+        view.apply(&record);
+        said.extend(lines.after(&view, &record));
+    }
+    let expected = [
+        "starting         2 instances, 2 cores and 1 GiB for all",
+        "waiting          11.0 s: no instance is ready yet",
+        "restarted        i0",
+        "failed           i0  it was not ready within 20s: connections to 10.0.0.2:80 are refused",
+        "failed           i1  it was not ready within 20s: connections to 10.0.0.3:80 are refused",
+    ];
+    assert_eq!(said, expected);
+    let summary = ServiceSummary {
+        view: &view,
+        directory: "x",
+        running: false,
+        width: 100,
+        color: false,
+    };
+    let mut out = Vec::new();
+    summary.write(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let head = "\
+failed           i0, i1  it was not ready within 20s: connections to 10.0.0.2:80 are refused; its last lines:
+                 |   booting 0
+instances ";
+    assert!(text.starts_with(head), "{text}");
+}
