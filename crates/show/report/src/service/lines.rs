@@ -113,11 +113,18 @@ impl Lines {
             let text = format!("{since}: no instance is ready yet");
             return Some(labelled(Tone::Faint, "waiting").plain(text));
         }
+        // What a driver program calls is not seen.
+        let done = match calls + broken {
+            0 => words::counted(view.iterations, "iteration"),
+            _ => format!(
+                "{}, {broken} without an answer",
+                words::counted(calls, "call")
+            ),
+        };
         Some(labelled(Tone::Faint, "running").plain(format!(
-            "{since}: {} on {}, {}, {broken} without an answer, {}",
+            "{since}: {} on {}, {done}, {}",
             words::counted(view.threads.len() as u64, "thread"),
             words::counted(ready, "instance"),
-            words::counted(calls, "call"),
             words::counted(view.faults().count() as u64, "fault"),
         )))
     }

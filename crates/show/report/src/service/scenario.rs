@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cohort_model::{
     At, CampaignEnd, Change, ChangeVerdict, CheckTotal, Ending, EndpointId, EndpointWindow, Exit,
-    InstanceId, LoadWindow, Policy, Purpose, Record, ServiceCommand, ServiceDecision,
+    InstanceId, LoadWindow, MetricTotal, Policy, Purpose, Record, ServiceCommand, ServiceDecision,
     ServiceFinding, ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals,
     Share, ThreadId,
 };
@@ -68,6 +68,15 @@ fn finding() -> ServiceFinding {
             .to_owned(),
         evidence: Vec::new(),
         excerpts: vec!["anon 20 MiB -> 90 MiB".to_owned()],
+    }
+}
+
+fn trend(name: &str, is_time: bool) -> MetricTotal {
+    MetricTotal {
+        name: name.to_owned(),
+        kind: "trend".to_owned(),
+        is_time,
+        values: BTreeMap::from([("avg".to_owned(), 12.5), ("count".to_owned(), 40.0)]),
     }
 }
 
@@ -180,6 +189,11 @@ fn ending() -> Vec<Record> {
         }],
         driver_cpu_us: 900_000,
         driver_lag_p99_us: 300,
+        metrics: vec![
+            trend("http_req_duration", true),
+            trend("time_in_cart", true),
+            trend("time_in_cart{kind:a}", true),
+        ],
         ..ServiceTotals::default()
     }));
     records.push(Record::Ended(CampaignEnd {

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use cohort_model::{ChangeVerdict, Ending, InstanceId, ServiceFinding, ThresholdTotal};
+use cohort_model::{ChangeVerdict, Ending, ServiceFinding, ThresholdTotal};
 
+use super::script;
 use super::view::ServiceView;
 use super::words::{self as own, LABEL_COLUMNS, labelled};
 use crate::line::{Line, Tone};
@@ -18,6 +19,8 @@ const INSTANCES_MAX: usize = 16;
 const EXCERPTS_MAX: usize = 6;
 /// Characters of each error of the script.
 const ERROR_CHARS_MAX: usize = 240;
+/// Metrics of the script's own.
+const METRICS_MAX: usize = 12;
 /// Errors of the script that are named.
 const ERRORS_MAX: usize = 5;
 
@@ -106,17 +109,7 @@ impl ServiceSummary<'_> {
     }
 
     fn failures(&self) -> Vec<Line> {
-        let mut told: Vec<(Vec<InstanceId>, &str)> = Vec::new();
-        for (id, instance) in &self.view.instances {
-            let Some(reason) = &instance.failure else {
-                continue;
-            };
-            let alike = |(_, other): &&mut (_, &str)| own::alike(other) == own::alike(reason);
-            match told.iter_mut().find(alike) {
-                Some((instances, _)) => instances.push(*id),
-                None => told.push((vec![*id], reason)),
-            }
-        }
+        let told = own::failures(self.view);
         let lines = told
             .iter()
             .map(|(instances, reason)| own::failed(instances, reason));
@@ -217,6 +210,11 @@ impl ServiceSummary<'_> {
             );
         }
         lines.extend(totals.thresholds.iter().map(threshold));
+        for metric in script::own_metrics(totals).take(METRICS_MAX) {
+            let line = labelled(Tone::Faint, &metric.kind);
+            let line = line.say(Tone::Name, words::printable(&metric.name));
+            lines.push(line.plain(format!("  {}", script::values(metric))));
+        }
         for (error, count) in totals.errors.iter().take(ERRORS_MAX) {
             let line = labelled(Tone::Bad, "error").plain(format!(
                 "{} x {}",

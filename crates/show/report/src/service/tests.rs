@@ -32,6 +32,7 @@ instances            calls  errors      p50      p95      p99
                        400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 core, 512 MiB  1 crash
                        400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 core, 512 MiB
 check failed     4 of 400  status is 200
+trend            time_in_cart  avg 12 ms, count 40
 handed over      1 thread to better suited instances; pause p50 640 us, p99 640 us
 adapted          1 change: 0 kept, 1 undone, 0 unclear
 driver           900 ms of CPU, itself late by 300 us (p99)
@@ -99,6 +100,9 @@ fn the_page_escapes_what_others_wrote() {
     assert_eq!(page.matches("<svg").count(), 6);
     assert!(page.contains("41 KiB each"));
     assert!(page.contains("undone"));
+    assert!(page.contains("time_in_cart"));
+    assert!(page.contains("4 of 400 failed"));
+    assert!(!page.contains("http_req_duration"));
 }
 
 #[test]
@@ -167,4 +171,7 @@ failed           i0, i1  it was not ready within 20s: connections to 10.0.0.2:80
                  |   booting 0
 instances ";
     assert!(text.starts_with(head), "{text}");
+    let page = page(&view);
+    assert_eq!(page.matches("<b>failed</b> i0, i1").count(), 1);
+    assert!(page.contains("booting 0"));
 }

@@ -60,9 +60,25 @@ pub(crate) fn failed(instances: &[InstanceId], reason: &str) -> Vec<Line> {
 }
 
 /// Failures that are told as one: their reasons are the same but for numbers, as addresses and times.
-pub(crate) fn alike(reason: &str) -> String {
+fn alike(reason: &str) -> String {
     let head = reason.lines().next().unwrap_or_default();
     head.chars().filter(|it| !it.is_ascii_digit()).collect()
+}
+
+/// Instances that were given up, those with like reasons together.
+pub(crate) fn failures(view: &ServiceView) -> Vec<(Vec<InstanceId>, &str)> {
+    let mut told: Vec<(Vec<InstanceId>, &str)> = Vec::new();
+    for (id, instance) in &view.instances {
+        let Some(reason) = &instance.failure else {
+            continue;
+        };
+        let is_like = |(_, other): &&mut (_, &str)| alike(other) == alike(reason);
+        match told.iter_mut().find(is_like) {
+            Some((instances, _)) => instances.push(*id),
+            None => told.push((vec![*id], reason)),
+        }
+    }
+    told
 }
 
 /// `1 core`, `1.5 cores`.
