@@ -170,9 +170,11 @@ impl Body {
             (often, true) => format!("{often} times in a row, soon after it was started"),
         };
         let hint = if left_behind > 0 && life.exit == (Exit::Code { code: 0 }) {
-            format!(
-                "; {left_behind} processes that it left behind were killed: it must stay in the foreground"
-            )
+            let killed = match left_behind {
+                1 => "a process that it left behind was".to_owned(),
+                many => format!("{many} processes that it left behind were"),
+            };
+            format!("; {killed} killed: it must stay in the foreground")
         } else {
             String::new()
         };
