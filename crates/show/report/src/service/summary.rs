@@ -306,10 +306,14 @@ impl ServiceSummary<'_> {
         } else {
             String::new()
         };
+        // What a driver program calls is not seen.
+        let iterations = words::counted(view.iterations, "iteration");
+        let done = match calls + broken {
+            0 if view.iterations > 0 => iterations,
+            _ => format!("{} and {iterations}", words::counted(calls, "call")),
+        };
         line = line.plain(format!(
-            "{} and {}{lost} on {} in {}",
-            words::counted(calls, "call"),
-            words::counted(view.iterations, "iteration"),
+            "{done}{lost} on {} in {}",
             words::counted(view.instances.len() as u64, "instance"),
             words::duration(view.at().0 / 10_000 * 10_000)
         ));
