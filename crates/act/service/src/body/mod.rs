@@ -386,11 +386,14 @@ impl Body {
             }
             (Ok(_), None) => {}
             (Err(NotReady::PortTaken), _) => self.end_server(Ending::PortTaken).await,
-            (Err(NotReady::Never(seen)), _) => {
-                let within = self.ground.spec.ready_within;
-                let reason = format!("it was not ready within {within:?}: {seen}");
-                self.end_server(Ending::NeverReady(reason)).await;
-            }
+            (Err(NotReady::Never(seen)), _) => self.end_never_ready(&seen).await,
+        }
+    }
+
+    async fn end_never_ready(&mut self, seen: &str) {
+        if let Stage::Running(running) = &self.stage {
+            let reason = self.why_never_ready(running, seen);
+            self.end_server(Ending::NeverReady(reason)).await;
         }
     }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::raw::{File, Size, Time, Words};
+use super::command::CommandLine;
+use super::raw::{File, Size, Time};
 use super::{Error, Place};
 use crate::arguments::RunFlags;
 
@@ -23,8 +24,8 @@ const INSTANCES_MAX: u32 = 256;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawSut {
-    pub(crate) command: Option<Spanned<Words>>,
-    pub(crate) build: Option<Spanned<Words>>,
+    pub(crate) command: Option<Spanned<CommandLine>>,
+    pub(crate) build: Option<Spanned<CommandLine>>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) port: Option<Spanned<u16>>,
@@ -91,7 +92,7 @@ pub(crate) enum RawNetwork {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawScenario {
     pub(crate) script: Option<Spanned<PathBuf>>,
-    pub(crate) driver: Option<Spanned<Words>>,
+    pub(crate) driver: Option<Spanned<CommandLine>>,
     pub(crate) base_url: Option<Spanned<String>>,
     pub(crate) allow: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
@@ -282,8 +283,8 @@ fn no_service(flags: &RunFlags) -> Result<Option<Service>, Error> {
     }
 }
 
-fn not_empty(file: &File, words: &Spanned<Words>, key: &str) -> Result<Vec<String>, Error> {
-    let Words(given) = words.get_ref();
+fn not_empty(file: &File, words: &Spanned<CommandLine>, key: &str) -> Result<Vec<String>, Error> {
+    let CommandLine(given) = words.get_ref();
     match given.first() {
         Some(first) if !first.trim().is_empty() => Ok(given.clone()),
         _ => Err(Error::Wrong {

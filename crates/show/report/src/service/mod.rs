@@ -11,6 +11,7 @@ mod chart;
 mod frame;
 mod lines;
 mod page;
+mod script;
 mod series;
 mod summary;
 mod view;

@@ -29,9 +29,10 @@ memory leak      POST /cart  i1  since 1 s, told at 4 s
 endpoints            calls  errors      p50      p95      p99
                        800      10   1.0 ms   4.0 ms    90 ms  POST /cart
 instances            calls  errors      p50      p95      p99
-                       400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 cores, 512 MiB  1 crash
-                       400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 cores, 512 MiB
+                       400       5   1.0 ms   4.0 ms    90 ms  i0  general  1 core, 512 MiB  1 crash
+                       400       5   1.0 ms   4.0 ms    90 ms  i1  watching POST /cart: memory leak  1 core, 512 MiB
 check failed     4 of 400  status is 200
+trend            time_in_cart  avg 12 ms, count 40
 handed over      1 thread to better suited instances; pause p50 640 us, p99 640 us
 adapted          1 change: 0 kept, 1 undone, 0 unclear
 driver           900 ms of CPU, itself late by 300 us (p99)
@@ -99,6 +100,9 @@ fn the_page_escapes_what_others_wrote() {
     assert_eq!(page.matches("<svg").count(), 6);
     assert!(page.contains("41 KiB each"));
     assert!(page.contains("undone"));
+    assert!(page.contains("time_in_cart"));
+    assert!(page.contains("4 of 400 failed"));
+    assert!(!page.contains("http_req_duration"));
 }
 
 #[test]
@@ -133,4 +137,41 @@ fn a_program_whose_runs_fail_is_no_success() {
         "{last}"
     );
     assert!(last.contains("1 check did not always hold"), "{last}");
+}
+
+#[test]
+fn instances_that_fail_alike_are_told_once_with_what_the_first_wrote() {
+    let mut view = ServiceView::default();
+    let mut lines = Lines::new(false);
+    let mut said = Vec::new();
+    for record in scenario::never_ready() {
+        view.apply(&record);
+        said.extend(lines.after(&view, &record));
+    }
+    let expected = [
+        "starting         2 instances, 2 cores and 1 GiB for all",
+        "waiting          11.0 s: no instance is ready yet",
+        "restarted        i0",
+        "failed           i0  it was not ready within 20s: connections to 10.0.0.2:80 are refused",
+        "failed           i1  it was not ready within 20s: connections to 10.0.0.3:80 are refused",
+    ];
+    assert_eq!(said, expected);
+    let summary = ServiceSummary {
+        view: &view,
+        directory: "x",
+        running: false,
+        width: 100,
+        color: false,
+    };
+    let mut out = Vec::new();
+    summary.write(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let head = "\
+failed           i0, i1  it was not ready within 20s: connections to 10.0.0.2:80 are refused; its last lines:
+                 |   booting 0
+instances ";
+    assert!(text.starts_with(head), "{text}");
+    let page = page(&view);
+    assert_eq!(page.matches("<b>failed</b> i0, i1").count(), 1);
+    assert!(page.contains("booting 0"));
 }
