@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use cohort_hub::service as hub;
 use cohort_hub::{Face, Outcome};
-use cohort_model::{Ending, Record};
+use cohort_model::{At, Ending, Record};
 use cohort_report::service::{Lines, ServiceSummary, ServiceView, frame, page};
 use cohort_report::words;
 use cohort_store::Campaign;
@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::EventFile;
 use crate::run::Place;
+use crate::terminal::Frame;
 use crate::{faces, say};
 
 /// Lines of a live frame at most.
@@ -239,6 +240,10 @@ impl Face for Silent {
     fn see(&mut self, record: &Record) {
         self.0.borrow_mut().apply(record);
     }
+
+    fn note(&mut self, line: &str) {
+        say::note(line);
+    }
 }
 
 struct Plain {
@@ -253,15 +258,18 @@ impl Face for Plain {
             say::line(line);
         }
     }
+
+    fn note(&mut self, line: &str) {
+        say::note(line);
+    }
 }
 
 struct Live {
     view: Shared,
     lines: Lines,
-    term: Term,
+    frame: Frame,
     color: bool,
     started: Instant,
-    drawn: usize,
 }
 
 impl Live {
@@ -269,31 +277,18 @@ impl Live {
         Self {
             view,
             lines: Lines::new(color),
-            term,
+            frame: Frame::new(term, FRAME_LINES_MAX),
             color,
             started: Instant::now(),
-            drawn: 0,
         }
     }
 
-    /// A terminal that went away is no reason to stop testing.
     fn draw(&mut self, above: &[String]) {
-        let (height, width) = self.term.size();
-        let height = usize::from(height).saturating_sub(1).min(FRAME_LINES_MAX);
+        let (width, height) = self.frame.room();
         let view = self.view.borrow();
-        let now = cohort_model::At(self.started.elapsed().as_micros() as u64);
-        let frame = frame(
-            &view,
-            view.at().max(now),
-            usize::from(width),
-            height,
-            self.color,
-        );
-        let _ = self.term.clear_last_lines(self.drawn);
-        for line in above.iter().chain(&frame) {
-            let _ = self.term.write_line(line);
-        }
-        self.drawn = frame.len();
+        let now = At(self.started.elapsed().as_micros() as u64);
+        let lines = frame(&view, view.at().max(now), width, height, self.color);
+        self.frame.draw(above, &lines);
     }
 }
 
@@ -305,12 +300,16 @@ impl Face for Live {
             self.draw(&above);
         }
         if matches!(record, Record::Ended(_)) {
-            let _ = self.term.clear_last_lines(self.drawn);
-            self.drawn = 0;
+            self.frame.clear();
         }
     }
 
     fn tick(&mut self) {
         self.draw(&[]);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.frame.clear();
+        say::note(line);
     }
 }
