@@ -244,7 +244,7 @@ impl Hub {
                 }
                 self.inform(AgentId(next));
             }
-            Err(error) => return self.break_off(crate::ground::chain(&error)),
+            Err(error) => return self.break_off(cohort_host::chain(&error)),
         }
         let came = self.threads.died(agent, &journals);
         self.came(came);

@@ -28,9 +28,9 @@ use super::script_log::ScriptLog;
 use super::shell::{Hub, Phase};
 use super::tally::Tally;
 use super::threads::Threads;
-use crate::ground::chain;
 use crate::ledger::Ledger;
 use crate::{Error, Face, Outcome, runtime};
+use cohort_host::chain;
 
 /// Events that may wait for the hub.
 const EVENTS_MAX: usize = 4096;

@@ -184,7 +184,7 @@ impl Hub {
         if let Err(error) = self.ledger.flush()
             && self.broken.is_none()
         {
-            self.broken = Some(crate::ground::chain(&error));
+            self.broken = Some(cohort_host::chain(&error));
             self.tell(ServiceSeen::Interrupted);
         }
         for ServiceDecision { command, .. } in decisions {
