@@ -29,6 +29,9 @@ pub(crate) fn show(
         let running = view.end.is_none() && is_running(&place.project, &campaign);
         service::write_page(&view, &campaign)?;
         service::write_summary(&view, &campaign, (&place.root, running), color)?;
+        if let Some(path) = junit {
+            JunitFile::open(path)?.write_service(&view)?;
+        }
         return Ok(Exit::Passed);
     }
     let view = view(&campaign)?;

@@ -19,7 +19,7 @@ use crate::config::Resolved;
 use crate::config::service::{Driver, Ready, Service};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::EventFile;
+use crate::report::{EventFile, JunitFile};
 use crate::run::Place;
 use crate::terminal::Frame;
 use crate::{faces, say};
@@ -54,6 +54,7 @@ pub(crate) fn run(
         .as_deref()
         .map(EventFile::open)
         .transpose()?;
+    let junit = resolved.junit.as_deref().map(JunitFile::open).transpose()?;
     let view = Shared::default();
     let shared = Rc::clone(&view);
     let outcome = hub::run(setup, |_| {
@@ -75,7 +76,11 @@ pub(crate) fn run(
         say::print(|out| out.write_all(outcome.said.as_bytes()))?;
     }
     write_page(&view, &outcome.campaign)?;
-    write_summary(&view, &outcome.campaign, (&place.root, false), color)?;
+    let summed_up = write_summary(&view, &outcome.campaign, (&place.root, false), color);
+    if let Some(junit) = junit {
+        junit.write_service(&view)?;
+    }
+    summed_up?;
     Ok(exit(&view, &outcome))
 }
 

@@ -267,7 +267,8 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
     HttpSettings {
         base_urls: prepared.base_urls.clone(),
         hosts_allowed: allow.collect(),
-        insecure: options.insecure_skip_tls_verify || setup.sut.tls,
+        insecure: options.insecure_skip_tls_verify,
+        insecure_instances: setup.sut.tls,
         // What a server makes of the name that it is called by is the same as without Cohort.
         host_header: match prepared.base_urls.as_slice() {
             [only] if only == address::ANYWHERE => HostHeader::Instance,

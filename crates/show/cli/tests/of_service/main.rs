@@ -9,6 +9,7 @@ mod bad_server;
 mod ending;
 mod faults;
 mod healthy;
+mod secure;
 
 use std::path::Path;
 

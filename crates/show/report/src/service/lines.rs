@@ -112,16 +112,10 @@ impl Lines {
             return None;
         }
         let (calls, broken) = view.calls_total();
-        let ready = view
-            .instances
-            .values()
-            .filter(|instance| instance.ready)
-            .count() as u64;
         Some(labelled(Tone::Faint, "running").plain(format!(
-            "{}: {} on {}, {}, {broken} without an answer, {}",
+            "{}: {}, {}, {broken} without an answer, {}",
             words::duration(at.0 / 1_000_000 * 1_000_000),
-            words::counted(view.threads.len() as u64, "thread"),
-            words::counted(ready, "instance"),
+            view.doing(),
             words::counted(calls, "call"),
             words::counted(view.faults().count() as u64, "fault"),
         )))
