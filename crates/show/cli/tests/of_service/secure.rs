@@ -72,7 +72,8 @@ fn a_server_over_tls_is_called_though_nobody_knows_its_certificate() {
         &written.replace("CERTIFICATE", "NO_CERTIFICATE"),
     );
     let ended = suite.run_for("1s");
-    assert_said(&ended, 1, &["x no answer to GET /items/", ": tls: "]);
+    let wanted = ["tls: what it answers is no TLS", "no call was answered; "];
+    assert_said(&ended, 1, &wanted);
 }
 
 #[test]
