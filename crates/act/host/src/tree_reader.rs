@@ -152,7 +152,7 @@ mod tests {
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut tell = child.stdin.take().unwrap();
         let mut reader = TreeReader::new(Path::new("/"), i32::try_from(child.id()).unwrap());
-        let mut sample = cohort_model::InstanceSample::empty(cohort_model::InstanceId(3));
+        let mut sample = InstanceSample::empty(cohort_model::InstanceId(3));
 
         assert_eq!(said.next().unwrap().unwrap(), "done");
         assert!(reader.read(&mut sample));

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::report::{EventFile, JunitFile};
 use crate::run::Place;
 use crate::terminal::Frame;
-use crate::{faces, say};
+use crate::{faces, past, say};
 
 /// Lines of a live frame at most.
 const FRAME_LINES_MAX: usize = 16;
@@ -200,13 +200,9 @@ pub(crate) fn write_summary(
     (root, running): (&Path, bool),
     color: bool,
 ) -> Result<(), Failure> {
-    let directory = campaign
-        .path()
-        .strip_prefix(root)
-        .unwrap_or(campaign.path());
     let summary = ServiceSummary {
         view,
-        directory: &directory.display().to_string(),
+        directory: &past::directory(campaign, root),
         running,
         width: faces::columns(),
         color,

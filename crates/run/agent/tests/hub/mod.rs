@@ -311,7 +311,9 @@ impl Hub {
 
     /// The file that an agent keeps of a thread.
     pub fn journal_of(&self, agent: AgentId, thread: u32) -> PathBuf {
-        self.agents[&agent].journals.join(journal::file_name(ThreadId(thread)))
+        self.agents[&agent]
+            .journals
+            .join(journal::file_name(ThreadId(thread)))
     }
 
     /// Kills an agent the hard way, and has its threads recovered on another.
