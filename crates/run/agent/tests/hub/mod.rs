@@ -314,6 +314,13 @@ impl Hub {
         self.tell(agent, &message).await;
     }
 
+    /// The file that an agent keeps of a thread.
+    pub fn journal_of(&self, agent: AgentId, thread: u32) -> PathBuf {
+        self.agents[&agent]
+            .journals
+            .join(journal::file_name(ThreadId(thread)))
+    }
+
     /// Kills an agent the hard way, and has its threads recovered on another.
     pub async fn kill(&mut self, agent: AgentId, heir: AgentId) {
         let link = self.agents.get_mut(&agent).unwrap();

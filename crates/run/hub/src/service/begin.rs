@@ -19,8 +19,11 @@ use crate::Error;
 const PROGRAM_US: u64 = 60_000_000;
 /// Longest time a script may compute without asking for anything, microseconds.
 const COMPUTE_US_MAX: u64 = 10_000_000;
-/// Most bytes of one thread's journal.
-const JOURNAL_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of one thread's journal that are always permitted, and the most that ever are: it takes seconds to
+/// re-execute.
+const JOURNAL_BYTES: std::ops::RangeInclusive<u64> = 4 << 20..=16 << 20;
+/// Part of the memory for all that journals may take together.
+const JOURNALS_PART: u64 = 64;
 
 /// The scenario, read and checked.
 pub(crate) struct Prepared {
@@ -220,6 +223,12 @@ pub(crate) fn plan(setup: &ServiceSetup, prepared: &Prepared, limits_cpu: bool) 
     }
 }
 
+/// The largest journal of one of so many threads, bytes.
+fn journal_bytes_max(memory: u64, threads: u32) -> u64 {
+    let each = memory / JOURNALS_PART / u64::from(threads.max(1));
+    each.clamp(*JOURNAL_BYTES.start(), *JOURNAL_BYTES.end())
+}
+
 /// What every agent is told first. `epoch` is the zero of the campaign's time.
 pub(crate) fn load(setup: &ServiceSetup, prepared: &Prepared, epoch: Instant) -> Load {
     let options = &prepared.options;
@@ -237,7 +246,7 @@ pub(crate) fn load(setup: &ServiceSetup, prepared: &Prepared, epoch: Instant) ->
         start_monotonic_ns: now.saturating_sub(ago).as_nanos() as u64,
         start_wall_ms: wall.saturating_sub(ago).as_millis() as u64,
         journal_directory: std::path::PathBuf::new(),
-        journal_bytes_max: JOURNAL_BYTES_MAX,
+        journal_bytes_max: journal_bytes_max(setup.memory, prepared.threads_max()),
         seed: setup.scenario.seed,
         http: http(setup, prepared),
         submetrics: options
@@ -267,7 +276,8 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
     HttpSettings {
         base_urls: prepared.base_urls.clone(),
         hosts_allowed: allow.collect(),
-        insecure: options.insecure_skip_tls_verify || setup.sut.tls,
+        insecure: options.insecure_skip_tls_verify,
+        insecure_instances: setup.sut.tls,
         // What a server makes of the name that it is called by is the same as without Cohort.
         host_header: match prepared.base_urls.as_slice() {
             [only] if only == address::ANYWHERE => HostHeader::Instance,

@@ -7,7 +7,7 @@ use cohort_model::{InstanceId, ServiceCommand, ServiceSeen, Share, ThreadId};
 use super::event::Event;
 use super::place::Place;
 use super::shell::Hub;
-use crate::ground::chain;
+use cohort_host::chain;
 
 impl Hub {
     pub(crate) async fn carry_out(&mut self, command: ServiceCommand) {

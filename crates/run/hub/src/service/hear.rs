@@ -1,7 +1,7 @@
 //! What agents and instances say.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use cohort_agent::protocol::{EndWhy, FromAgent, ThreadCalls, ToAgent};
@@ -11,6 +11,7 @@ use cohort_service::What;
 
 use super::event::Event;
 use super::shell::{Hub, Phase};
+use super::threads::Journal;
 
 /// Agents that die one after the other before the campaign is given up.
 const AGENT_DEATHS_MAX: u32 = 20;
@@ -73,9 +74,14 @@ impl Hub {
             // The orchestrator knows that its instance is down, and moves it.
             FromAgent::Stranded { .. } => {}
             FromAgent::Ended { why, .. } => self.thread_ended(&why),
-            FromAgent::Unmovable { thread, .. } => {
-                let came = self.threads.unmovable(thread);
+            FromAgent::Unmovable {
+                thread, message, ..
+            } => {
+                let (came, said) = self.threads.unmovable(thread, &message);
                 self.came(came);
+                if let Some(said) = said {
+                    self.ledger.note(&said);
+                }
             }
             FromAgent::Abort { message, .. } => self.abort(message),
             FromAgent::Windows(windows) => self.tally.add(agent.0, &windows),
@@ -164,8 +170,15 @@ impl Hub {
             return;
         }
         self.agent_deaths += 1;
-        self.notes.push(format!(
-            "an agent ended unasked ({why}); its threads went on from their journals"
+        let lost = journals.values().filter(|journal| journal.beyond).count();
+        let but = match lost {
+            0 => String::new(),
+            lost => format!(
+                "; {lost} of them had too large a journal, and new threads begin in their place"
+            ),
+        };
+        self.ledger.note(&format!(
+            "an agent ended unasked ({why}); its threads go on from their journals{but}"
         ));
         if self.agent_deaths > AGENT_DEATHS_MAX {
             self.break_off(format!("agents end one after the other: {why}"));
@@ -180,7 +193,7 @@ impl Hub {
                 }
                 self.inform(AgentId(next));
             }
-            Err(error) => return self.break_off(crate::ground::chain(&error)),
+            Err(error) => return self.break_off(cohort_host::chain(&error)),
         }
         let came = self.threads.died(agent, &journals);
         self.came(came);
@@ -251,12 +264,17 @@ impl Hub {
     }
 }
 
-/// The journals of a dead agent: each thread's file, and how many answers it holds.
-fn journals(directory: &Path) -> BTreeMap<ThreadId, (PathBuf, u64)> {
+/// The journals of a dead agent, by thread.
+fn journals(directory: &Path) -> BTreeMap<ThreadId, Journal> {
     let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let read = |file: std::fs::DirEntry| {
         let survey = cohort_agent::journal::survey(&file.path()).ok()?;
-        Some((survey.thread, (file.path(), survey.answers)))
+        let journal = Journal {
+            path: file.path(),
+            answers: survey.answers,
+            beyond: survey.beyond,
+        };
+        Some((survey.thread, journal))
     };
     files.filter_map(read).collect()
 }

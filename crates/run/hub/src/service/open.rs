@@ -29,9 +29,9 @@ use super::script_log::ScriptLog;
 use super::shell::{Hub, Phase};
 use super::tally::Tally;
 use super::threads::Threads;
-use crate::ground::chain;
 use crate::ledger::Ledger;
 use crate::{Error, Face, Outcome, runtime};
+use cohort_host::chain;
 
 /// Events that may wait for the hub.
 const EVENTS_MAX: usize = 4096;
@@ -299,7 +299,7 @@ impl Hub {
             return;
         };
         for complaint in receiver.take_complaints() {
-            self.notes.push(complaint.sentence);
+            self.ledger.note(&complaint.sentence);
         }
         for told in receiver.take(self.now()) {
             let exceptions: Vec<_> = told

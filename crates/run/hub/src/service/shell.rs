@@ -185,7 +185,7 @@ impl Hub {
         if let Err(error) = self.ledger.flush()
             && self.broken.is_none()
         {
-            self.broken = Some(crate::ground::chain(&error));
+            self.broken = Some(cohort_host::chain(&error));
             self.tell(ServiceSeen::Interrupted);
         }
         for ServiceDecision { command, .. } in decisions {
@@ -429,6 +429,11 @@ impl Hub {
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
         self.notes.extend(self.script_log.note(&self.setup.root));
+        if let more @ 2.. = self.threads.unmovable_count() {
+            self.notes.push(format!(
+                "the journals of {more} threads grew beyond their limit, so that these stayed with their agents"
+            ));
+        }
         let ending = match (&self.broken, &self.stopped) {
             (Some(_), _) => Ending::Broken,
             (None, Some(_)) => Ending::Interrupted,

@@ -62,7 +62,7 @@ fn a_healthy_service_passes_with_all_that_k6_scripts_do() {
     let module = "export function url(path) { return 'http://localhost:8080' + path; }\n";
     suite.write("lib/url.js", module);
     suite.write("words.json", "[\"one\", \"two\"]");
-    let ended = suite.run(&[]);
+    let ended = suite.run(&["--junit", "out.xml"]);
     let wanted = [
         "nothing found ",
         "GET /items/{}",
@@ -95,6 +95,11 @@ fn a_healthy_service_passes_with_all_that_k6_scripts_do() {
     let verdict = format!("{} calls and {iterations} iterations", calls.len());
     assert!(ended.stdout.contains(&verdict), "{ended:?}");
 
+    let junit = suite.read("out.xml");
+    assert!(
+        junit.contains(r#"tests="6" skipped="0" failures="0" errors="0""#),
+        "{junit}"
+    );
     let events = suite.events();
     assert_eq!(events.first().unwrap()["record"], "started");
     assert_eq!(events.last().unwrap()["record"], "ended");

@@ -2,12 +2,14 @@
 
     server.py PORT
 
+Over TLS when the environment names a CERTIFICATE (a file with its key).
 Calls that name themselves (X-Call) are written to the file `access`, a line each, before they are answered.
 """
 
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 import urllib.error
@@ -109,4 +111,10 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-Server((os.environ.get("HOST", "127.0.0.1"), int(sys.argv[1])), Handler).serve_forever()
+server = Server((os.environ.get("HOST", "127.0.0.1"), int(sys.argv[1])), Handler)
+if "CERTIFICATE" in os.environ:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["CERTIFICATE"])
+    # Whoever connects and says nothing keeps nobody else waiting.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
