@@ -260,11 +260,20 @@ fn iterate<'js>(
         if let Some(ended) = stopped(core) {
             return ended;
         }
+        let duration_us = core.now_us.get().saturating_sub(began_us);
         core.note(Note::Iteration {
             failure: outcome.err(),
-            duration_us: core.now_us.get().saturating_sub(began_us),
+            duration_us,
         });
+        let cut_off = core.ending.borrow().is_some();
         tidy(core, ctx);
+        let left_us = core.settings.iteration_min_us.saturating_sub(duration_us);
+        if left_us > 0 && !cut_off {
+            core.call(Call::Sleep { us: left_us });
+            if let Some(ended) = stopped(core) {
+                return ended;
+            }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod exchange;
 mod http;
 mod jar;
 mod journal;
+mod jslib;
 mod lexer;
 mod machine;
 mod note;

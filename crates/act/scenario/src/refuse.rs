@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::api;
+use crate::jslib;
 use crate::lexer::{Token, tokens};
 use crate::script::resolve;
 
@@ -236,13 +237,18 @@ impl Look<'_> {
         if let Some(exports) = api::exports_of(module) {
             return Some(exports);
         }
+        if let Some(library) = jslib::of_url(module) {
+            let place = self.place(at);
+            self.found.imports.push((library.module(), place));
+            return Some(library.exports);
+        }
         let remote = module.starts_with("https://") || module.starts_with("http://");
         if remote
             || module.starts_with("jslib.")
             || module.starts_with("cdnjs.com")
             || module.starts_with("github.com")
         {
-            self.refuse(at, format!("'{module}' is on the network, from where nothing is imported: download it and import the local file"));
+            self.refuse(at, jslib::refusal(module));
         } else if module == "k6" || module.starts_with("k6/") {
             let known = api::MODULES.join(", ");
             self.refuse(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::{Context, Ctx, Module, Runtime, WriteOptions};
@@ -17,13 +17,14 @@ use crate::birth::Birth;
 use crate::bundle::Bundle;
 use crate::call::{Answer, Call, Ended, Reply};
 use crate::engine::Names;
+use crate::jslib;
 use crate::machine::{BirthError, Machine};
 use crate::note::Failure;
 use crate::refuse::{self, Refusal};
 use crate::{api, core};
 
-/// Microseconds a script may compute while it is loaded.
-const LOAD_US: u64 = 60_000_000;
+/// How long a script may compute while it is loaded.
+const LOAD_LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a script cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +54,8 @@ pub enum LoadError {
     #[error("{} in the init code of the script{}", .0.message, place(.0))]
     Throws(Failure),
     /// Its init code does not end.
-    #[error("the init code of the script computes for more than {} s without end", LOAD_US / 1_000_000)]
-    Endless,
+    #[error("the init code of the script computes for more than {} s without end", .0.as_secs_f64())]
+    Endless(Duration),
     /// No machine can be made to evaluate it.
     #[error(transparent)]
     Birth(#[from] BirthError),
@@ -98,6 +99,14 @@ impl Script {
     /// # Errors
     /// When a file cannot be read, is no JavaScript, throws, or needs what is not supported: by file and line.
     pub fn load(entry: &Path, env: &BTreeMap<String, String>) -> Result<Self, LoadError> {
+        Self::load_within(entry, env, LOAD_LONGEST)
+    }
+
+    fn load_within(
+        entry: &Path,
+        env: &BTreeMap<String, String>,
+        longest: Duration,
+    ) -> Result<Self, LoadError> {
         let unreadable = |reason| LoadError::Read {
             path: entry.to_path_buf(),
             wanted_by: "is the script".into(),
@@ -124,7 +133,7 @@ impl Script {
             bytecode: bytecode.clone(),
             loading: Some(loading),
         }));
-        let evaluated = trial.evaluate(env)?;
+        let evaluated = trial.evaluate(env, longest)?;
         bundle.options = evaluated["options"].to_string();
         bundle.exports = serde_json::from_value(evaluated["exports"].clone()).unwrap_or_default();
         if let Some(loading) = &trial.0.loading {
@@ -223,7 +232,12 @@ impl Script {
     }
 
     /// Evaluates the script once, with the real time.
-    fn evaluate(&self, env: &BTreeMap<String, String>) -> Result<serde_json::Value, LoadError> {
+    fn evaluate(
+        &self,
+        env: &BTreeMap<String, String>,
+        longest: Duration,
+    ) -> Result<serde_json::Value, LoadError> {
+        let began = Instant::now();
         let birth = Birth {
             vu: 0,
             env: env.clone(),
@@ -237,8 +251,9 @@ impl Script {
                 .unwrap_or_default();
             let at_us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
             reply = match machine.resume(Answer { at_us, reply }).call {
-                Call::Pause { computed_us } if computed_us > LOAD_US => {
-                    return Err(LoadError::Endless);
+                // One that asks for the time again and again never pauses.
+                Call::Pause { .. } | Call::Now if began.elapsed() > longest => {
+                    return Err(LoadError::Endless(longest));
                 }
                 Call::Pause { .. } => Reply::Resume,
                 Call::Sleep { .. } => Reply::Woken,
@@ -272,12 +287,10 @@ fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadE
         if modules.contains_key(&name) {
             continue;
         }
-        let path = folder.join(&name);
-        let source = std::fs::read_to_string(&path).map_err(|reason| LoadError::Read {
-            path,
-            wanted_by,
-            reason,
-        })?;
+        let source = match jslib::of_module(&name) {
+            Some(library) => library.source.to_string(),
+            None => read(folder.join(&name), wanted_by)?,
+        };
         let source = source
             .strip_prefix('\u{feff}')
             .map(str::to_string)
@@ -300,8 +313,19 @@ fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadE
     Ok(modules)
 }
 
+fn read(path: PathBuf, wanted_by: String) -> Result<String, LoadError> {
+    std::fs::read_to_string(&path).map_err(|reason| LoadError::Read {
+        path,
+        wanted_by,
+        reason,
+    })
+}
+
 /// Name of the module that `name` means in the module `base`.
 pub(crate) fn resolve(base: &str, name: &str) -> Result<String, String> {
+    if let Some(library) = jslib::of_url(name) {
+        return Ok(library.module());
+    }
     let name = name.strip_prefix("file://").unwrap_or(name);
     if base.is_empty()
         || name == "k6"
@@ -467,6 +491,24 @@ fn with_compiler(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn init_code_that_never_ends_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = folder.path().join("endless.js");
+        for endless in ["for (;;) {}", "while (Date.now() > 0) {}"] {
+            let source = format!("try {{ {endless} }} finally {{ }}\nexport default () => {{}};");
+            std::fs::write(&entry, source).unwrap();
+            let limit = Duration::from_millis(300);
+            let loaded = Script::load_within(&entry, &BTreeMap::new(), limit);
+            let error = loaded.map(drop).unwrap_err().to_string();
+            assert!(error.contains("computes for more than 0.3 s"), "{error}");
+        }
+        // One that ends in time is none of them.
+        std::fs::write(&entry, "const end = Date.now() + 20; while (Date.now() < end) {}\nexport default () => {};").unwrap();
+        let loaded = Script::load_within(&entry, &BTreeMap::new(), LOAD_LONGEST);
+        assert!(loaded.is_ok(), "{:?}", loaded.map(drop));
+    }
 
     #[test]
     fn names_of_modules() {

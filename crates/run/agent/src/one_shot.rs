@@ -42,6 +42,7 @@ async fn drive(agent: &Rc<Agent>, instance: InstanceId, birth: Birth) -> Result<
     let caller = Caller {
         agent: Rc::clone(agent),
         thread: THREAD,
+        handle: None,
         scenario: Rc::from(birth.scenario.name.as_str()),
         connections: Rc::default(),
         journal: Rc::new(RefCell::new(None)),
@@ -78,7 +79,7 @@ async fn drive(agent: &Rc<Agent>, instance: InstanceId, birth: Birth) -> Result<
                     address: agent.address(instance),
                 };
                 let requests = Rc::new(requests);
-                Reply::Responses(call::call(caller.clone(), to, requests, Vec::new()).await)
+                Reply::Responses(call::call(caller.clone(), to, requests, Vec::new(), None).await)
             }
         };
     }

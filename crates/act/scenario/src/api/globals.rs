@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rquickjs::function::Params;
 use rquickjs::{ArrayBuffer, Ctx, IntoJs, Object, Result, Value};
 
-use super::{Builtin, absent, arg, function, methods, throw, undefined};
+use super::{Builtin, absent, address, arg, function, methods, throw, undefined};
 use crate::call::Call;
 use crate::core::{Core, Phase, text};
 use crate::note::Level;
@@ -67,6 +67,7 @@ pub(crate) fn install<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<()> {
         .set("random", function(core, ctx, "random", random)?)?;
     let hidden = Object::new(ctx.clone())?;
     hidden.set("now", function(core, ctx, "now", now)?)?;
+    hidden.set("url", function(core, ctx, "url", address::read)?)?;
     globals.prop(PRELUDE, hidden)?;
     Ok(())
 }

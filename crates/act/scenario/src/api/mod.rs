@@ -10,6 +10,7 @@ use rquickjs::{Ctx, Exception, Function, JsLifetime, Module, Object, Result, Val
 
 use crate::core::Core;
 
+mod address;
 pub(crate) mod body;
 mod crypto;
 mod encoding;
@@ -20,7 +21,7 @@ mod http;
 mod jar;
 mod k6;
 mod metrics;
-mod request;
+pub(crate) mod request;
 mod response;
 mod select;
 mod shared;
