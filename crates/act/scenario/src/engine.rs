@@ -11,9 +11,10 @@ use rquickjs::{Context, Ctx, Function, Module, Object, Promise, Runtime, Value};
 use crate::api::{self, Here, globals};
 use crate::birth::Role;
 use crate::call::{Call, Ended, Reply};
+use crate::commonjs::WHOLE;
 use crate::core::{Core, Ending, Phase, failure};
 use crate::note::{Failure, FailureKind, Note};
-use crate::script::resolve;
+use crate::sources::resolve;
 use crate::turns;
 
 /// Bytes of a machine's stack, and how many of them JavaScript may use: memory only as far as it is touched.
@@ -134,7 +135,11 @@ fn begin<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Evaluated<'js>, Failure
     }
     globals::install(core, ctx).map_err(wrong)?;
     import(core, ctx, globals::PRELUDE)?;
-    let exports = import(core, ctx, &core.script.bundle().entry)?;
+    let bundle = core.script.bundle();
+    let mut exports = import(core, ctx, &bundle.entry)?;
+    if bundle.commonjs.contains_key(&bundle.entry) {
+        exports = exports.get(WHOLE).map_err(wrong)?;
+    }
     core.phase.set(Phase::Running);
     Ok(Evaluated { exports })
 }

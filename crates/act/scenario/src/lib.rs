@@ -17,6 +17,7 @@ mod api;
 mod birth;
 mod bundle;
 mod call;
+mod commonjs;
 mod core;
 mod engine;
 mod exchange;
@@ -31,6 +32,7 @@ mod options;
 mod refuse;
 mod rng;
 mod script;
+mod sources;
 mod turns;
 
 pub use birth::{Birth, MEMORY_LIMIT_BYTES, Role, ScenarioInfo};

@@ -1,8 +1,7 @@
 //! A script: loaded, checked, compiled.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,10 +16,10 @@ use crate::birth::Birth;
 use crate::bundle::Bundle;
 use crate::call::{Answer, Call, Ended, Reply};
 use crate::engine::Names;
-use crate::jslib;
 use crate::machine::{BirthError, Machine};
 use crate::note::Failure;
 use crate::refuse::{self, Refusal};
+use crate::sources::{self, join};
 use crate::{api, core};
 
 /// How long a script may compute while it is loaded.
@@ -116,9 +115,11 @@ impl Script {
         let (Some(folder), Some(name)) = (whole.parent(), whole.file_name()) else {
             return Err(unreadable(std::io::ErrorKind::InvalidInput.into()));
         };
+        let sources = sources::read(folder, &name.to_string_lossy())?;
         let mut bundle = Bundle {
             entry: name.to_string_lossy().into_owned(),
-            modules: modules(folder, &name.to_string_lossy())?,
+            modules: sources.modules,
+            commonjs: sources.commonjs,
             env: env.clone(),
             options: "{}".into(),
             ..Bundle::default()
@@ -270,7 +271,7 @@ impl Script {
     }
 }
 
-fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
+pub(crate) fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
     if refusals.is_empty() {
         Ok(())
     } else {
@@ -278,101 +279,13 @@ fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
     }
 }
 
-/// Reads the entry and all that it imports; refuses what is not supported, in all of them at once.
-fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadError> {
-    let mut modules = BTreeMap::new();
-    let mut refusals = Vec::new();
-    let mut wanted = VecDeque::from([(entry.to_string(), "is the script".to_string())]);
-    while let Some((name, wanted_by)) = wanted.pop_front() {
-        if modules.contains_key(&name) {
-            continue;
-        }
-        let source = match jslib::of_module(&name) {
-            Some(library) => library.source.to_string(),
-            None => read(folder.join(&name), wanted_by)?,
-        };
-        let source = source
-            .strip_prefix('\u{feff}')
-            .map(str::to_string)
-            .unwrap_or(source);
-        let looked = refuse::module(&name, &source);
-        refusals.extend(looked.refusals);
-        wanted.extend(
-            looked
-                .imports
-                .into_iter()
-                .map(|(module, at)| (module, format!("{at} imports"))),
-        );
-        modules.insert(name, source);
-    }
-    // A syntax error is what to see first; what follows from it is confusing.
-    if !refusals.is_empty() {
-        compile_alone(&modules)?;
-    }
-    refused(refusals)?;
-    Ok(modules)
-}
-
-fn read(path: PathBuf, wanted_by: String) -> Result<String, LoadError> {
-    std::fs::read_to_string(&path).map_err(|reason| LoadError::Read {
-        path,
-        wanted_by,
-        reason,
-    })
-}
-
-/// Name of the module that `name` means in the module `base`.
-pub(crate) fn resolve(base: &str, name: &str) -> Result<String, String> {
-    if let Some(library) = jslib::of_url(name) {
-        return Ok(library.module());
-    }
-    let name = name.strip_prefix("file://").unwrap_or(name);
-    if base.is_empty()
-        || name == "k6"
-        || name.starts_with("k6/")
-        || name == PRELUDE
-        || name.starts_with('/')
-    {
-        return Ok(name.into());
-    }
-    if name.starts_with("./") || name.starts_with("../") {
-        return Ok(join(base, name));
-    }
-    Err(format!(
-        "'{name}' is neither a module of k6 nor a local file: a local file begins with ./ or ../"
-    ))
-}
-
-/// A path relative to the folder of a module.
-fn join(module: &str, path: &str) -> String {
-    if path.starts_with('/') {
-        return path.into();
-    }
-    let folder = module.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let absolute = folder.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
-            other => parts.push(other),
-        }
-    }
-    let mut joined = String::new();
-    if absolute {
-        joined.push('/');
-    }
-    let _ = write!(joined, "{}", parts.join("/"));
-    joined
-}
-
 /// Compiles modules as they are imported, and keeps their bytecode.
-struct Sources {
-    modules: BTreeMap<String, String>,
+struct Compiler {
+    bundle: Bundle,
     compiled: Rc<RefCell<BTreeMap<String, Vec<u8>>>>,
 }
 
-impl Loader for Sources {
+impl Loader for Compiler {
     fn load<'js>(
         &mut self,
         ctx: &Ctx<'js>,
@@ -382,7 +295,7 @@ impl Loader for Sources {
         if let Some(module) = api::declare(ctx, name) {
             return module;
         }
-        let Some(source) = self.modules.get(name) else {
+        let Some(source) = self.bundle.source(name) else {
             return Err(rquickjs::Error::new_loading_message(
                 name,
                 "there is no such module",
@@ -411,13 +324,13 @@ fn declare<'js>(
 
 fn compile(bundle: &Bundle) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
     let compiled: Rc<RefCell<BTreeMap<String, Vec<u8>>>> = Rc::default();
-    let sources = Sources {
-        modules: bundle.modules.clone(),
+    let compiler = Compiler {
+        bundle: bundle.clone(),
         compiled: compiled.clone(),
     };
-    with_compiler(Names, sources, |ctx| {
+    with_compiler(Names, compiler, |ctx| {
         declare(ctx, PRELUDE, PRELUDE_SOURCE, &compiled)?;
-        let entry = bundle.modules.get(&bundle.entry).map_or("", String::as_str);
+        let entry = bundle.source(&bundle.entry).unwrap_or_default();
         declare(ctx, &bundle.entry, entry, &compiled).map(drop)
     })?;
     Ok(compiled.take())
@@ -450,11 +363,10 @@ impl Loader for Anything {
 }
 
 /// Compiles each module by itself, for its syntax only.
-fn compile_alone(modules: &BTreeMap<String, String>) -> Result<(), LoadError> {
-    for (name, source) in modules
-        .iter()
-        .filter(|(name, _)| !refuse::is_typescript(name))
-    {
+pub(crate) fn compile_alone<'a>(
+    modules: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<(), LoadError> {
+    for (name, source) in modules.filter(|(name, _)| !refuse::is_typescript(name)) {
         with_compiler(Anything, Anything, |ctx| {
             Module::declare(ctx.clone(), name.as_str(), source.as_str()).map(drop)
         })?;
@@ -508,21 +420,5 @@ mod tests {
         std::fs::write(&entry, "const end = Date.now() + 20; while (Date.now() < end) {}\nexport default () => {};").unwrap();
         let loaded = Script::load_within(&entry, &BTreeMap::new(), LOAD_LONGEST);
         assert!(loaded.is_ok(), "{:?}", loaded.map(drop));
-    }
-
-    #[test]
-    fn names_of_modules() {
-        for (base, name, expected) in [
-            ("main.js", "./lib/a.js", "lib/a.js"),
-            ("lib/a.js", "./b.js", "lib/b.js"),
-            ("lib/a.js", "../b.js", "b.js"),
-            ("main.js", "../x/../b.js", "../b.js"),
-            ("../a.js", "../b.js", "../../b.js"),
-            ("/abs/a.js", "./b.js", "/abs/b.js"),
-            ("main.js", "k6/http", "k6/http"),
-        ] {
-            assert_eq!(resolve(base, name).as_deref(), Ok(expected));
-        }
-        assert!(resolve("main.js", "lodash").unwrap_err().contains("./"));
     }
 }

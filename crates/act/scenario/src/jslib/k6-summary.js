@@ -3,6 +3,7 @@ const COLOURS = { green: "\x1b[32m", red: "\x1b[31m", cyan: "\x1b[36m", faint: "
 const UNITS = { s: ["s", 0.001], ms: ["ms", 1], us: ["µs", 1000] };
 
 const cut = (value, digits) => (Math.trunc(value * 10 ** digits) / 10 ** digits).toFixed(digits);
+const short = (value) => String(Number(cut(value, 2)));
 const plain = (value) => String(Number(value.toFixed(6)));
 
 function bytes(value) {
@@ -17,10 +18,10 @@ function duration(ms, unit) {
   if (unit in UNITS) return (ms * UNITS[unit][1]).toFixed(2) + UNITS[unit][0];
   if (ms === 0) return "0s";
   if (ms < 0.001) return `${Math.trunc(ms * 1e6)}ns`;
-  if (ms < 1) return `${cut(ms * 1000, 2)}µs`;
-  if (ms < 1000) return `${cut(ms, 2)}ms`;
+  if (ms < 1) return `${short(ms * 1000)}µs`;
+  if (ms < 1000) return `${short(ms)}ms`;
   const minutes = Math.trunc(ms / 60_000);
-  const seconds = `${((ms % 60_000) / 1000).toFixed(minutes > 0 ? 0 : 2)}s`;
+  const seconds = `${minutes > 0 ? Math.round((ms % 60_000) / 1000) : Number((ms / 1000).toFixed(2))}s`;
   if (minutes < 1) return seconds;
   return minutes < 60 ? `${minutes}m${seconds}` : `${Math.trunc(minutes / 60)}h${minutes % 60}m${seconds}`;
 }

@@ -106,7 +106,7 @@ export function parse(text, config = {}) {
   if (config.header) {
     const { fields, objects } = named(data, config, errors);
     meta.fields = fields;
-    data = objects.map((object) => Object.fromEntries(Object.entries(object).map(([field, value]) => [field, Array.isArray(value) ? value : shape(value, field)])));
+    data = objects.map((object) => Object.fromEntries(Object.entries(object).map(([field, value]) => [field, Array.isArray(value) ? value.map((one) => shape(one, field)) : shape(value, field)])));
   } else {
     data = data.map((row) => row.map(shape));
   }
