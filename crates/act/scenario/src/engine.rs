@@ -13,6 +13,7 @@ use crate::birth::Role;
 use crate::call::{Call, Ended, Reply};
 use crate::commonjs::WHOLE;
 use crate::core::{Core, Ending, Phase, failure};
+use crate::jslib;
 use crate::note::{Failure, FailureKind, Note};
 use crate::sources::resolve;
 use crate::turns;
@@ -136,6 +137,10 @@ fn begin<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Evaluated<'js>, Failure
     globals::install(core, ctx).map_err(wrong)?;
     import(core, ctx, globals::PRELUDE)?;
     let bundle = core.script.bundle();
+    let html = jslib::html().module();
+    if bundle.modules.contains_key(&html) {
+        import(core, ctx, &html)?;
+    }
     let mut exports = import(core, ctx, &bundle.entry)?;
     if bundle.commonjs.contains_key(&bundle.entry) {
         exports = exports.get(WHOLE).map_err(wrong)?;

@@ -13,13 +13,20 @@ pub(crate) struct Library {
 const PREFIX: &str = "cohort:jslib/";
 /// Where they are imported from, with and without a scheme.
 const HOST: &str = "jslib.k6.io/";
+const HTML: &str = "html";
+const HTML_MODULE: &str = "k6/html";
 const REPORTER: &str = "raw.githubusercontent.com/benc-uk/k6-reporter/";
 
-const LIBRARIES: [Library; 9] = [
+const LIBRARIES: [Library; 10] = [
     Library {
         name: "formdata",
         exports: &["FormData"],
         source: include_str!("jslib/formdata.js"),
+    },
+    Library {
+        name: "html",
+        exports: &["parseHTML", "Selection", "Element"],
+        source: include_str!("jslib/html.js"),
     },
     Library {
         name: "httpx",
@@ -58,7 +65,13 @@ const LIBRARIES: [Library; 9] = [
     },
     Library {
         name: "k6chaijs",
-        exports: &["expect", "describe", "config", "Assertion", "AssertionError"],
+        exports: &[
+            "expect",
+            "describe",
+            "config",
+            "Assertion",
+            "AssertionError",
+        ],
         source: include_str!("jslib/k6chaijs.js"),
     },
     Library {
@@ -97,13 +110,17 @@ fn without_scheme(url: &str) -> &str {
 
 /// The library that an import from `https://jslib.k6.io/NAME/VERSION/index.js` means, if it is built in.
 pub(crate) fn of_url(url: &str) -> Option<&'static Library> {
+    if url == HTML_MODULE {
+        return Some(html());
+    }
     let address = without_scheme(url);
     if address.starts_with(REPORTER) {
         return named("k6-reporter");
     }
     let mut parts = address.strip_prefix(HOST)?.split('/');
     let (name, _version, file) = (parts.next()?, parts.next()?, parts.next()?);
-    named(name).filter(|_| file == "index.js" && parts.next().is_none())
+    named(name)
+        .filter(|library| library.name != HTML && file == "index.js" && parts.next().is_none())
 }
 
 /// The library that a module's name means.
@@ -111,9 +128,23 @@ pub(crate) fn of_module(name: &str) -> Option<&'static Library> {
     named(name.strip_prefix(PREFIX)?)
 }
 
+/// What reads pages: `k6/html`, and what the methods of responses need that do.
+pub(crate) fn html() -> &'static Library {
+    match named(HTML) {
+        Some(library) => library,
+        None => unreachable!("it is one of them"),
+    }
+}
+
+/// Whether a method of this name reads pages.
+pub(crate) fn reads_pages(method: &str) -> bool {
+    ["html", "submitForm", "clickLink"].contains(&method)
+}
+
 /// What is said of an import from the network that is not built in.
 pub(crate) fn refusal(url: &str) -> String {
-    let built_in: Vec<&str> = LIBRARIES.iter().map(|library| library.name).collect();
+    let names = LIBRARIES.iter().map(|library| library.name);
+    let built_in: Vec<&str> = names.filter(|name| *name != HTML).collect();
     format!(
         "'{url}' is on the network, from where nothing is imported: download it beside the script and import the local file; of \
          the usual libraries there are: {}",
@@ -128,8 +159,14 @@ mod tests {
     #[test]
     fn every_version_of_a_library_is_known_by_its_address() {
         for (url, name) in [
-            ("https://jslib.k6.io/k6-utils/1.4.0/index.js", Some("k6-utils")),
-            ("http://jslib.k6.io/k6-utils/1.0.0/index.js", Some("k6-utils")),
+            (
+                "https://jslib.k6.io/k6-utils/1.4.0/index.js",
+                Some("k6-utils"),
+            ),
+            (
+                "http://jslib.k6.io/k6-utils/1.0.0/index.js",
+                Some("k6-utils"),
+            ),
             ("jslib.k6.io/k6-summary/0.0.1/index.js", Some("k6-summary")),
             (
                 "https://raw.githubusercontent.com/benc-uk/k6-reporter/2.4.0/dist/bundle.js",

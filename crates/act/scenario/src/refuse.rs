@@ -128,6 +128,10 @@ impl Look<'_> {
 
     fn at(&mut self, at: usize) {
         if self.after_dot(at) {
+            if self.is(at + 1, '(') && self.word(at).is_some_and(jslib::reads_pages) {
+                let place = self.place(at);
+                self.found.imports.push((jslib::html().module(), place));
+            }
             return;
         }
         let is_key = self.is(at + 1, ':');
@@ -150,7 +154,28 @@ impl Look<'_> {
             }
             Some("import") if !self.is(at + 1, '.') && !self.is(at + 1, ':') => self.import(at),
             Some("export") if self.is(at + 1, '{') || self.is(at + 1, '*') => self.export(at),
-            Some("require") if self.requires && self.is(at + 1, '(') => self.require(at),
+            // NTLM and digest want to see the server's answer first.
+            Some("auth") if is_key => {
+                let kind = self.tokens.get(at + 2).and_then(Token::text);
+                if let Some(kind) = kind.filter(|kind| ["digest", "ntlm"].contains(kind)) {
+                    let what = format!("auth: \"{kind}\" is not supported: basic is");
+                    self.refuse(at, what);
+                }
+            }
+            Some("crypto")
+                if self.is(at + 1, '.')
+                    && self.word(at + 2) == Some("subtle")
+                    && !self.is_redeclared("crypto") =>
+            {
+                let what =
+                    "crypto.subtle is not supported: the module 'k6/crypto' has hashes and HMACs";
+                self.refuse(at, what.into());
+            }
+            Some("require")
+                if self.requires && self.is(at + 1, '(') && !self.is_parameter(at + 2) =>
+            {
+                self.require(at);
+            }
             _ => {}
         }
     }

@@ -16,6 +16,7 @@ use crate::birth::Birth;
 use crate::bundle::Bundle;
 use crate::call::{Answer, Call, Ended, Reply};
 use crate::engine::Names;
+use crate::jslib;
 use crate::machine::{BirthError, Machine};
 use crate::note::Failure;
 use crate::refuse::{self, Refusal};
@@ -331,7 +332,13 @@ fn compile(bundle: &Bundle) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
     with_compiler(Names, compiler, |ctx| {
         declare(ctx, PRELUDE, PRELUDE_SOURCE, &compiled)?;
         let entry = bundle.source(&bundle.entry).unwrap_or_default();
-        declare(ctx, &bundle.entry, entry, &compiled).map(drop)
+        declare(ctx, &bundle.entry, entry, &compiled)?;
+        // Needed by what responses do, not by an import.
+        let html = jslib::html();
+        if bundle.modules.contains_key(&html.module()) {
+            declare(ctx, &html.module(), html.source, &compiled)?;
+        }
+        Ok(())
     })?;
     Ok(compiled.take())
 }
@@ -417,7 +424,11 @@ mod tests {
             assert!(error.contains("computes for more than 0.3 s"), "{error}");
         }
         // One that ends in time is none of them.
-        std::fs::write(&entry, "const end = Date.now() + 20; while (Date.now() < end) {}\nexport default () => {};").unwrap();
+        std::fs::write(
+            &entry,
+            "const end = Date.now() + 20; while (Date.now() < end) {}\nexport default () => {};",
+        )
+        .unwrap();
         let loaded = Script::load_within(&entry, &BTreeMap::new(), LOAD_LONGEST);
         assert!(loaded.is_ok(), "{:?}", loaded.map(drop));
     }

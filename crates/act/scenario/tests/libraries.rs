@@ -312,7 +312,7 @@ fn modules_may_require() {
     let mut machine = Machine::new(&files.load("main.js").unwrap(), Birth::default()).unwrap();
     world.run(&mut machine, 1);
     assert!(
-        world.failures()[0].ends_with("at old.js:2:7"),
+        world.failures()[0].ends_with("at old.js:2:3"),
         "{:?}",
         world.failures()
     );

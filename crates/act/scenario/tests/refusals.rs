@@ -34,7 +34,18 @@ fn by_line_and_name() {
             "the module 'k6/experimental/redis'",
         ),
         ("import x from 'k6/x/sql';", "the module 'k6/x/sql'"),
-        ("import {parseHTML} from 'k6/html';", "the module 'k6/html'"),
+        (
+            "import {parse} from 'k6/html';",
+            "script.js:1:9: 'parse' of the module 'k6/html' is not supported; there are: parseHTML",
+        ),
+        (
+            "const params = {\n  auth: 'digest' };",
+            "script.js:2:3: auth: \"digest\" is not supported: basic is",
+        ),
+        (
+            "const f = () => crypto.subtle.digest('SHA-256', data);",
+            "script.js:1:17: crypto.subtle is not supported",
+        ),
         (
             "import {u} from 'https://jslib.k6.io/k6-utils/1.4.0/index.js';",
             "script.js:1:9: 'u' of the module 'https://jslib.k6.io/k6-utils/1.4.0/index.js' is not supported; there are: check, find",

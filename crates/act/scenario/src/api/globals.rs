@@ -5,7 +5,7 @@ use std::rc::Rc;
 use rquickjs::function::Params;
 use rquickjs::{ArrayBuffer, Ctx, IntoJs, Object, Result, Value};
 
-use super::{Builtin, absent, address, arg, function, methods, throw, undefined};
+use super::{Builtin, absent, address, arg, function, html, methods, throw, undefined};
 use crate::call::Call;
 use crate::commonjs;
 use crate::core::{Core, Phase, text};
@@ -77,6 +77,8 @@ pub(crate) fn install<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<()> {
             commonjs::function(params.ctx(), &name, source)
         })?,
     )?;
+    hidden.set("random", function(core, ctx, "random", random)?)?;
+    hidden.set("html", function(core, ctx, "html", html::read)?)?;
     hidden.set("url", function(core, ctx, "url", address::read)?)?;
     globals.prop(PRELUDE, hidden)?;
     Ok(())
