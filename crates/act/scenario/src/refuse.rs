@@ -88,7 +88,9 @@ pub(crate) fn module(name: &str, source: &str) -> Looked {
         requires: true,
     };
     if is_typescript(name) {
-        let what = "TypeScript is not supported: compile it to JavaScript first".to_string();
+        let what = "TypeScript is not supported: compile it to JavaScript first, such as by \
+                    `esbuild script.ts --bundle --format=esm --external:k6* --external:https://*`"
+            .to_string();
         look.found.refusals.push(Refusal {
             at: name.into(),
             what,
