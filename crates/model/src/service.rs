@@ -31,6 +31,11 @@ pub enum Purpose {
         /// Name of the area.
         area: String,
     },
+    /// Most of its threads exercise one area; some of others stay, to compare.
+    Leaning {
+        /// Name of the area.
+        area: String,
+    },
     /// Threads that were taken off other instances, so that a suspicion shows alone.
     Suspect {
         /// The suspicion.

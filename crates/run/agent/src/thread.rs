@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use cohort_handoff::{Input, Side};
+use cohort_handoff::{Input, Side, ToSide};
 use cohort_model::{At, InstanceId};
 use cohort_scenario::{Call, Ended, Machine, Position, Reply, Tail};
 
@@ -33,7 +33,11 @@ use crate::call::Caller;
 use crate::http::Connections;
 use crate::journal::{JournalFile, Stands};
 use crate::mailbox::Order;
-use crate::protocol::{DriverProgram, EndWhy, Epoch, How, Iterated, LogLevel, Luggage};
+use crate::protocol::{DriverProgram, EndWhy, Epoch, How, Iterated, LogLevel, Luggage, SideOrder};
+
+/// How long a thread that may leave gently goes on with its iteration, microseconds. Shorter than the
+/// hub's patience with a hand-off.
+const GENTLE_US: u64 = 3_000_000;
 
 /// What a thread is, as long as it is here.
 pub(crate) struct Thread {
@@ -73,6 +77,15 @@ pub(crate) struct Thread {
     why: Option<EndWhy>,
     told_unmovable: bool,
     told_stranded: bool,
+    /// Orders to leave, until its iteration ends.
+    gentle: Option<Gentle>,
+}
+
+/// Orders that can wait for the end of an iteration.
+struct Gentle {
+    /// Until then, and not longer.
+    until: At,
+    order: Box<SideOrder>,
 }
 
 /// What does the work.
@@ -158,6 +171,7 @@ impl Thread {
             why: None,
             told_unmovable: false,
             told_stranded: false,
+            gentle: None,
         }
     }
 
@@ -167,6 +181,7 @@ impl Thread {
             // Iterations that ask for nothing would keep everybody else from running.
             tokio::task::consume_budget().await;
             self.take_orders();
+            self.leave_gently();
             if self.running && self.freezing && self.may_freeze() {
                 self.freeze();
             } else if self.running {
@@ -203,6 +218,7 @@ impl Thread {
     fn take_orders(&mut self) {
         while let Some(order) = self.handle.mailbox.take() {
             match order {
+                Order::Side(order) if self.can_wait(&order) => self.postpone(order),
                 Order::Side(order) => self.hear(*order),
                 Order::Free(until) => self.permits.free_until = until,
                 Order::Count(iterations) => self.permits.left += iterations,
@@ -210,6 +226,38 @@ impl Thread {
                 Order::Look => {}
                 Order::Stop(graceful_us) => self.told_to_stop(graceful_us),
             }
+        }
+    }
+
+    /// Whether an order can wait for the end of the iteration under way.
+    fn can_wait(&self, order: &SideOrder) -> bool {
+        let leaves = matches!(order.says, ToSide::Freeze { .. } | ToSide::Move { .. });
+        order.gently && leaves && self.running && self.is_within_iteration()
+    }
+
+    /// A program's runs are its iterations.
+    fn is_within_iteration(&self) -> bool {
+        match &self.body {
+            Some(Body::Script(_, pending)) => !matches!(pending, Pending::Birth | Pending::Iterate),
+            _ => false,
+        }
+    }
+
+    /// What is said again in the meantime is the same order, and waits no longer for that.
+    fn postpone(&mut self, order: Box<SideOrder>) {
+        let until = match &self.gentle {
+            Some(known) if known.order.says == order.says => known.until,
+            _ => self.agent.clock.now().plus_us(GENTLE_US),
+        };
+        self.gentle = Some(Gentle { until, order });
+    }
+
+    /// Hears what was postponed, once it can wait no longer or need not.
+    fn leave_gently(&mut self) {
+        let now = self.agent.clock.now();
+        let within = self.running && self.is_within_iteration();
+        if let Some(gentle) = self.gentle.take_if(|gentle| !within || now >= gentle.until) {
+            self.hear(*gentle.order);
         }
     }
 

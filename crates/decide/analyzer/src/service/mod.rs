@@ -33,8 +33,8 @@ mod words;
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, SampleBatch, ServiceCommand,
-    ServiceFinding, ServicePlan, ServiceSeen, Share, ThreadId,
+    Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, Purpose, SampleBatch,
+    ServiceCommand, ServiceFinding, ServicePlan, ServiceSeen, Share, ThreadId,
 };
 
 use answers::Answers;
@@ -91,6 +91,7 @@ pub struct ServiceAnalyzer {
     placed: BTreeMap<ThreadId, InstanceId>,
     host: Option<HostSeen>,
     host_before: Option<HostSeen>,
+    is_host_busy: bool,
     floors: BTreeMap<u32, Floor>,
     exemplars: BTreeMap<u32, Vec<(f64, CallSeen)>>,
     answers: Answers,
@@ -111,6 +112,7 @@ impl ServiceAnalyzer {
             placed: BTreeMap::new(),
             host: None,
             host_before: None,
+            is_host_busy: false,
             floors: BTreeMap::new(),
             exemplars: BTreeMap::new(),
             answers: Answers::default(),
@@ -180,7 +182,24 @@ impl ServiceAnalyzer {
             ServiceCommand::Close { instance } => {
                 self.instances.remove(instance);
             }
+            ServiceCommand::Specialize { instance, purpose } => {
+                self.specialized(at, *instance, purpose);
+            }
             _ => {}
+        }
+    }
+
+    fn specialized(&mut self, at: At, instance: InstanceId, purpose: &Purpose) {
+        let endpoints = match purpose {
+            Purpose::Leaning { area } => {
+                let areas = self.areas();
+                let area = areas.iter().find(|known| known.name == *area);
+                area.map(|area| area.endpoints.iter().map(|id| id.0).collect())
+            }
+            _ => None,
+        };
+        if let Some(watched) = self.instances.get_mut(&instance) {
+            watched.leans_to(at, endpoints);
         }
     }
 
@@ -227,6 +246,7 @@ impl ServiceAnalyzer {
 
     fn loaded(&mut self, windows: &[LoadWindow]) {
         let busy = self.host_busy();
+        self.is_host_busy = busy;
         self.host_before = self.host;
         for window in windows {
             let watched = self.instances.entry(window.instance).or_default();
@@ -272,6 +292,13 @@ impl ServiceAnalyzer {
         }
         kept.sort_by(|a, b| b.0.total_cmp(&a.0));
         kept.truncate(EXEMPLARS_MAX);
+    }
+
+    /// Whether the host was busy between the two latest windows of load, so that everything is slow
+    /// now and then.
+    #[must_use]
+    pub fn is_host_busy(&self) -> bool {
+        self.is_host_busy
     }
 
     /// Whether the host was busy since the last windows of load.

@@ -2,7 +2,7 @@
 //! time since it was ready in at most [`SPANS_MAX`] equally long spans, joined two by two whenever
 //! there would be more.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{At, EndpointWindow, InstanceSample, LoadWindow, Share};
 
@@ -18,6 +18,8 @@ pub(super) const COARSE: usize = 20;
 const SAMPLES_APART_US: u64 = 1_500_000;
 /// Seconds after an instance is ready, or its allotment changed, that are warm-up.
 const WARM_UP_US: u64 = 3_000_000;
+/// Threads that were gathered take so long to go back.
+const GOING_BACK_US: u64 = 20_000_000;
 
 /// Upper bound of a coarse bucket, microseconds.
 pub(super) fn coarse_bound_us(bucket: usize) -> f64 {
@@ -48,6 +50,8 @@ pub(super) struct EndpointSecond {
     pub(super) received: f64,
     pub(super) in_flight: f64,
     pub(super) coarse: [u16; COARSE],
+    /// The instance was kept for other areas by us, so that its latency says nothing of the software.
+    pub(super) strange: bool,
 }
 
 impl EndpointSecond {
@@ -71,7 +75,13 @@ impl EndpointSecond {
             received: window.received as f64,
             in_flight: f64::from(window.in_flight),
             coarse,
+            strange: false,
         }
+    }
+
+    /// Whether its latency can be compared with others, and with earlier ones.
+    pub(super) fn is_timed(&self) -> bool {
+        self.calls > 0.0 && !self.strange
     }
 
     /// Mean latency, microseconds.
@@ -294,9 +304,31 @@ pub(super) struct Watched {
     pub(super) still_s: f64,
     pub(super) last_exit: Option<At>,
     pub(super) threads: u32,
+    /// The endpoints that most of its threads call by our doing, and when that was over.
+    leaning: Option<(BTreeSet<u32>, Option<At>)>,
 }
 
 impl Watched {
+    /// Most of its threads are to be those that call these, or again as they come.
+    pub(super) fn leans_to(&mut self, at: At, endpoints: Option<BTreeSet<u32>>) {
+        match endpoints {
+            Some(endpoints) => self.leaning = Some((endpoints, None)),
+            None => {
+                if let Some((_, over @ None)) = &mut self.leaning {
+                    *over = Some(at);
+                }
+            }
+        }
+    }
+
+    /// Whether it is, or was up to `us` ago, kept for other endpoints.
+    pub(super) fn is_strange(&self, at: At, endpoint: u32, us: u64) -> bool {
+        self.leaning.as_ref().is_some_and(|(endpoints, over)| {
+            let lasts = over.is_none_or(|over| at.since(over) < us);
+            lasts && !endpoints.contains(&endpoint)
+        })
+    }
+
     /// It answers (again): all that was measured belongs to an earlier process.
     pub(super) fn became_ready(&mut self, at: At) {
         self.ready = Some(at);
@@ -362,7 +394,10 @@ impl Watched {
             .endpoints
             .iter()
             .take(ENDPOINTS_MAX)
-            .map(|(endpoint, calls)| EndpointSecond::of(*endpoint, calls))
+            .map(|(endpoint, calls)| EndpointSecond {
+                strange: self.is_strange(window.at, *endpoint, GOING_BACK_US),
+                ..EndpointSecond::of(*endpoint, calls)
+            })
             .collect();
         let span_s = (window.span_us as f64 / 1e6).max(1e-3);
         let futexes = window.system_calls.get("futex").copied().unwrap_or(0);

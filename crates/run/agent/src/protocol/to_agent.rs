@@ -76,6 +76,9 @@ pub struct SideOrder {
     pub journal: Cargo,
     /// What the source said besides: with a `Grant` after a hand-off.
     pub luggage: Option<Luggage>,
+    /// With `Freeze` and `Move`: nothing is lost when the thread ends its iteration first, if that is
+    /// soon. A visitor that comes to another instance in the middle of a visit is a stranger there.
+    pub gently: bool,
 }
 
 impl SideOrder {
@@ -88,6 +91,7 @@ impl SideOrder {
             how: None,
             journal: Cargo::Nothing,
             luggage: None,
+            gently: false,
         }
     }
 

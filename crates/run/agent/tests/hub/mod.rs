@@ -91,6 +91,8 @@ pub struct Hub {
     sender: mpsc::UnboundedSender<(AgentId, Option<FromAgent>)>,
     pub heard: Heard,
     pub agent_command: fn() -> Command,
+    /// Hand-offs may wait for the end of an iteration.
+    pub gently: bool,
 }
 
 /// The test binary as an agent: it runs the test `agent_process` alone.
@@ -142,6 +144,7 @@ impl Hub {
             sender,
             heard: Heard::default(),
             agent_command: this_test_as_agent,
+            gently: false,
         }
     }
 
@@ -408,7 +411,10 @@ impl Hub {
                     _ => panic!("a grant of what nobody has: {says:?}"),
                 }
             }
-            _ => SideOrder::bare(thread, says),
+            _ => SideOrder {
+                gently: self.gently,
+                ..SideOrder::bare(thread, says)
+            },
         }
     }
 

@@ -18,8 +18,15 @@ impl Hub {
                 let came = self.threads.place(thread, self.place_of(instance));
                 self.came(came);
             }
-            ServiceCommand::HandOver { thread, target, .. } => {
-                let came = self.threads.hand_over(thread, self.place_of(target));
+            ServiceCommand::HandOver {
+                thread,
+                source,
+                target,
+            } => {
+                // Where nobody answers, an iteration does not come to its end.
+                let gently = self.places.get(&source).is_some_and(Place::is_ready);
+                let target = self.place_of(target);
+                let came = self.threads.hand_over(thread, target, gently);
                 self.came(came);
             }
             ServiceCommand::Restart { instance } => {

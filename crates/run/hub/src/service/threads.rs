@@ -16,6 +16,12 @@ use cohort_handoff::{
 use cohort_model::{InstanceId, ServiceSeen, ThreadId};
 use cohort_scenario::Tail;
 
+/// A source may go on until its iteration ends (`SideOrder::gently`): longer than it does.
+const PATIENCE: Settings = Settings {
+    tries_max: 12,
+    rounds: 2,
+};
+
 /// One thread.
 struct Thread {
     scenario: String,
@@ -32,6 +38,8 @@ struct Thread {
     /// Orders that wait until it runs somewhere.
     later: Vec<ToAgent>,
     pause_us: u64,
+    /// Its hand-off can wait for the end of an iteration.
+    gently: bool,
 }
 
 /// What came of a message.
@@ -71,13 +79,14 @@ impl Threads {
         let thread = Thread {
             scenario: scenario.to_owned(),
             how,
-            coordinator: Coordinator::new(Settings::default()),
+            coordinator: Coordinator::new(PATIENCE),
             told: None,
             target: None,
             frozen: None,
             files: Vec::new(),
             later: Vec::new(),
             pause_us: 0,
+            gently: false,
         };
         self.threads.insert(id, thread);
     }
@@ -107,10 +116,10 @@ impl Threads {
         self.step(id, Event::Place(place), Freight::Nothing)
     }
 
-    /// Hands a thread over.
+    /// Hands a thread over; `gently`: at the end of its iteration, if that is soon.
     ///
     /// A program is only told its next instance: any agent can do that, so it stays with its own.
-    pub(crate) fn hand_over(&mut self, id: ThreadId, mut place: Place) -> Came {
+    pub(crate) fn hand_over(&mut self, id: ThreadId, mut place: Place, gently: bool) -> Came {
         let own = self.agent_of(id);
         if let (Some(How::Program(_)), Some(agent)) =
             (self.threads.get(&id).map(|thread| &thread.how), own)
@@ -130,6 +139,7 @@ impl Threads {
                 };
             }
             thread.target = Some(place.instance);
+            thread.gently = gently;
         }
         self.step(id, Event::HandOff(place), Freight::Nothing)
     }
@@ -283,7 +293,10 @@ impl Thread {
                     (None, None) => SideOrder::begin(id, says, self.how.clone()),
                 }
             }
-            _ => SideOrder::bare(id, says),
+            _ => SideOrder {
+                gently: self.gently,
+                ..SideOrder::bare(id, says)
+            },
         }
     }
 

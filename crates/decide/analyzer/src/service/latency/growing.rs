@@ -15,6 +15,8 @@ use crate::statistics::{median, normal_tail};
 const GROWN_MIN: (f64, f64) = (1.8, 5_000.0);
 /// The latest time, which is judged by itself too, seconds.
 const LATE_S: f64 = 45.0;
+/// So long after an instance was kept for other endpoints, microseconds.
+const STRANGE_US: u64 = 60_000_000;
 /// Trend of growing latency.
 const TREND_Z_MIN: f64 = 4.5;
 
@@ -27,13 +29,16 @@ fn cell_of(span: &Span) -> Cell {
     }
 }
 
-pub(in crate::service) fn conclude(view: &View<'_>, _at: At, drawn: &mut Vec<Conclusion>) {
+pub(in crate::service) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
     for (instance, watched) in view.instances.iter().filter(|(_, w)| !w.down) {
         let steady = watched.history.steady();
         let whole = watched.history.spans();
         // What began late is no large part of all time.
         let latest: Vec<Span> = watched.recent(LATE_S).map(Span::of).collect();
         for endpoint in view.endpoints_of(watched) {
+            if watched.is_strange(at, endpoint, STRANGE_US) {
+                continue;
+            }
             let same_load = steady.len() == whole.len();
             let found = grown(steady, endpoint, same_load)
                 .or_else(|| grown(whole, endpoint, false))

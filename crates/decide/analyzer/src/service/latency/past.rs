@@ -59,7 +59,7 @@ fn pooled(view: &View<'_>, at: At) -> Vec<Cell> {
             *count += 1.0;
             cell.threads += second.threads;
             cell.busy += f64::from(u8::from(second.host_busy));
-            for e in second.endpoints.iter().filter(|e| e.calls > 0.0) {
+            for e in second.endpoints.iter().filter(|e| e.is_timed()) {
                 let entry = cell.endpoints.entry(e.endpoint).or_insert((0.0, 0.0));
                 let total = entry.0 + e.calls;
                 // Means of logarithms, weighted by calls.

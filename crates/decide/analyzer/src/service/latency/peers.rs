@@ -58,7 +58,7 @@ fn peers(instance: InstanceId, watched: &Watched) -> BTreeMap<u32, Peer> {
     let mut peers: BTreeMap<u32, (Peer, f64)> = BTreeMap::new();
     let seconds = watched.recent(PEERS_S).count().max(1) as f64;
     for second in watched.recent(PEERS_S) {
-        for e in second.endpoints.iter().filter(|e| e.calls > 0.0) {
+        for e in second.endpoints.iter().filter(|e| e.is_timed()) {
             let (peer, calls) = peers.entry(e.endpoint).or_insert_with(|| {
                 let peer = Peer {
                     instance,
