@@ -14,7 +14,8 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(requests_per_s: u64, agents: u32) -> Pace {
-        let space_ns = 1_000_000_000 * u64::from(agents.max(1)) / requests_per_s.max(1);
+        let all_ns = 1_000_000_000 * u64::from(agents.max(1));
+        let space_ns = all_ns.div_ceil(requests_per_s.max(1));
         Pace {
             space_ns,
             next_ns: Cell::new(0),
@@ -37,7 +38,7 @@ mod tests {
     fn turns_are_evenly_spaced_and_not_saved_up() {
         let pace = Pace::new(1_500, 1);
         let turns: Vec<u64> = (0..1_501).map(|_| pace.take(At(7)).0).collect();
-        assert_eq!((turns[0], turns[1], turns[1_500]), (7, 674, 1_000_007));
+        assert_eq!((turns[0], turns[1], turns[1_500]), (7, 674, 1_000_008));
         assert_eq!(pace.take(At(9_000_000)), At(9_000_000));
         assert_eq!(pace.take(At(9_000_000)), At(9_000_667));
         // Two agents share what is allowed.
