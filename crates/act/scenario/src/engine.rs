@@ -11,9 +11,11 @@ use rquickjs::{Context, Ctx, Function, Module, Object, Promise, Runtime, Value};
 use crate::api::{self, Here, globals};
 use crate::birth::Role;
 use crate::call::{Call, Ended, Reply};
+use crate::commonjs::WHOLE;
 use crate::core::{Core, Ending, Phase, failure};
+use crate::jslib;
 use crate::note::{Failure, FailureKind, Note};
-use crate::script::resolve;
+use crate::sources::resolve;
 use crate::turns;
 
 /// Bytes of a machine's stack, and how many of them JavaScript may use: memory only as far as it is touched.
@@ -134,7 +136,15 @@ fn begin<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Evaluated<'js>, Failure
     }
     globals::install(core, ctx).map_err(wrong)?;
     import(core, ctx, globals::PRELUDE)?;
-    let exports = import(core, ctx, &core.script.bundle().entry)?;
+    let bundle = core.script.bundle();
+    let html = jslib::html().module();
+    if bundle.modules.contains_key(&html) {
+        import(core, ctx, &html)?;
+    }
+    let mut exports = import(core, ctx, &bundle.entry)?;
+    if bundle.commonjs.contains_key(&bundle.entry) {
+        exports = exports.get(WHOLE).map_err(wrong)?;
+    }
     core.phase.set(Phase::Running);
     Ok(Evaluated { exports })
 }
@@ -273,11 +283,20 @@ fn iterate<'js>(
         if let Some(ended) = stopped(core) {
             return ended;
         }
+        let duration_us = core.now_us.get().saturating_sub(began_us);
         core.note(Note::Iteration {
             failure: outcome.err(),
-            duration_us: core.now_us.get().saturating_sub(began_us),
+            duration_us,
         });
+        let cut_off = core.ending.borrow().is_some();
         tidy(core, ctx);
+        let left_us = core.settings.iteration_min_us.saturating_sub(duration_us);
+        if left_us > 0 && !cut_off {
+            core.call(Call::Sleep { us: left_us });
+            if let Some(ended) = stopped(core) {
+                return ended;
+            }
+        }
     }
 }
 

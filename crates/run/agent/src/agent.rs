@@ -14,6 +14,7 @@ use crate::call::To;
 use crate::clock::Clock;
 use crate::http::{Client, Failure, Routes, Target};
 use crate::mailbox::{Mailbox, Order};
+use crate::pace::Pace;
 use crate::permits::Permits;
 use crate::protocol::{Address, EndWhy, Epoch, Freight, FromAgent, Load, SideReport};
 use crate::telemetry::{Metrics, Standing, Telemetry};
@@ -26,6 +27,7 @@ pub(crate) struct Agent {
     pub(crate) journals: PathBuf,
     pub(crate) journal_bytes_max: u64,
     pub(crate) compute_us_max: u64,
+    pub(crate) pace: Option<Pace>,
     /// Number of this agent, and how many there are.
     pub(crate) place: (u32, u32),
     pub(crate) routes: RefCell<Routes>,
@@ -89,9 +91,11 @@ impl Agent {
         let routes = Routes::new(&load.http.base_urls, &load.http.hosts_allowed)?;
         let mut telemetry = Telemetry::default();
         telemetry.metrics = Metrics::new(load.submetrics);
+        let limit = load.http.requests_per_s;
         Ok(Agent {
             clock: Clock::new(load.start_monotonic_ns, load.start_wall_ms),
             script,
+            pace: limit.map(|limit| Pace::new(limit, load.agents)),
             client: Client::new(load.http),
             journals: load.journal_directory,
             journal_bytes_max: load.journal_bytes_max,

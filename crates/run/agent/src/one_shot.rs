@@ -38,6 +38,7 @@ async fn drive(agent: &Rc<Agent>, to: To, birth: Birth) -> Result<String, String
     let caller = Caller {
         agent: Rc::clone(agent),
         thread: THREAD,
+        handle: None,
         scenario: Rc::from(birth.scenario.name.as_str()),
         connections: Rc::default(),
         journal: Rc::new(RefCell::new(None)),
@@ -70,7 +71,8 @@ async fn drive(agent: &Rc<Agent>, to: To, birth: Birth) -> Result<String, String
             }
             Call::Http(requests) => {
                 let requests = Rc::new(requests);
-                Reply::Responses(call::call(caller.clone(), to.clone(), requests, Vec::new()).await)
+                let to = to.clone();
+                Reply::Responses(call::call(caller.clone(), to, requests, Vec::new(), None).await)
             }
         };
     }

@@ -59,6 +59,8 @@ pub struct HttpSettings {
     pub no_connection_reuse: bool,
     /// A new connection for every iteration (k6: `noVUConnectionReuse`).
     pub no_thread_connection_reuse: bool,
+    /// Requests a second by all agents together (k6: `rps`); `None` for no limit.
+    pub requests_per_s: Option<u64>,
 }
 
 impl Default for HttpSettings {
@@ -75,6 +77,7 @@ impl Default for HttpSettings {
             host_header: HostHeader::Instance,
             no_connection_reuse: false,
             no_thread_connection_reuse: false,
+            requests_per_s: None,
         }
     }
 }

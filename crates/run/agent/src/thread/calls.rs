@@ -180,6 +180,9 @@ impl Thread {
             return;
         }
         self.told_stranded = false;
+        if !self.may_send().await {
+            return;
+        }
         let to = To {
             instance: self.instance,
             address,
@@ -187,7 +190,7 @@ impl Thread {
         let unsure = std::mem::take(&mut self.unsure);
         self.handle.calling_since.set(Some(self.agent.clock.now()));
         let copies = self.copies;
-        let work = call::call(self.caller(), to, requests, unsure);
+        let work = call::call(self.caller(), to, requests, unsure, Some(0));
         let mut work = std::pin::pin!(work);
         let outcomes = loop {
             let cut = self.cut_at();
@@ -217,6 +220,23 @@ impl Thread {
             Some(outcomes) => self.resume(Reply::Responses(outcomes)),
             None => self.cut(),
         }
+    }
+
+    /// Where requests are limited: until it is the thread's turn; false when an order came first.
+    async fn may_send(&mut self) -> bool {
+        let Some(pace) = &self.agent.pace else {
+            return true;
+        };
+        let now = self.agent.clock.now();
+        let turn = *self.turn.get_or_insert_with(|| pace.take(now));
+        let waited = self.wait_until(turn).await;
+        match waited {
+            Waited::Order => return false,
+            Waited::Over => {}
+            Waited::Cut => self.cut(),
+        }
+        self.turn = None;
+        matches!(waited, Waited::Over)
     }
 
     /// The instance is down: until it is up, the thread is moved, or is to end.

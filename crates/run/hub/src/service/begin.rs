@@ -74,7 +74,7 @@ pub(crate) fn prepare(scenario: &Scenario) -> Result<Prepared, Error> {
         iterations: scenario.iterations,
         stages: None,
     };
-    let (bundle, written, remembers) = match &scenario.driver {
+    let (mut bundle, written, remembers) = match &scenario.driver {
         Driver::Script(path) => {
             let script = Script::load(path, &scenario.env)
                 .map_err(|error| Error::Scenario(error.to_string()))?;
@@ -93,6 +93,7 @@ pub(crate) fn prepare(scenario: &Scenario) -> Result<Prepared, Error> {
     };
     let options = Options::parse_with(&written, &overrides)
         .map_err(|error| Error::Scenario(in_file(&scenario.driver, &error.to_string())))?;
+    bundle.options = options.told(&written).to_string();
     let mut notes = options.warnings.clone();
     let keeps_cookies = options.no_cookies_reset;
     let found = address::find(scenario.base_url.as_deref(), &bundle);
@@ -293,6 +294,7 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
         },
         no_connection_reuse: options.no_connection_reuse,
         no_thread_connection_reuse: options.no_vu_connection_reuse,
+        requests_per_s: options.requests_per_s,
         ..usual
     }
 }

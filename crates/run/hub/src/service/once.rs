@@ -214,10 +214,30 @@ impl Hub {
 
     /// What `handleSummary()` returned: texts by the names of files, or `stdout` and `stderr`.
     fn write_outputs(&mut self, outputs: &str) {
-        let outputs: BTreeMap<String, String> = serde_json::from_str(outputs).unwrap_or_default();
+        let outputs = match serde_json::from_str(outputs) {
+            Ok(serde_json::Value::Object(outputs)) => outputs,
+            _ if matches!(outputs, "" | "null") => return,
+            _ => {
+                let what = "handleSummary() of the script returned no object of texts by the names of files";
+                self.notes.push(what.to_owned());
+                return;
+            }
+        };
         for (name, text) in outputs {
+            let Some(text) = text.as_str() else {
+                self.notes.push(format!(
+                    "handleSummary() of the script returned no text for {name:?}: nothing was written"
+                ));
+                continue;
+            };
             match name.as_str() {
-                "stdout" | "stderr" => self.said.push_str(&text),
+                "stdout" | "stderr" => {
+                    self.said.push_str(text);
+                    // What Cohort prints next begins a line.
+                    if !text.is_empty() && !text.ends_with('\n') {
+                        self.said.push('\n');
+                    }
+                }
                 file => {
                     let path = self.setup.root.join(file);
                     if let Err(error) = std::fs::write(&path, text) {
