@@ -22,6 +22,8 @@ const SHARE: (f64, f64) = (0.6, 1.5);
 /// in lumps.
 const LAGS_COUNTED: [f64; 4] = [0.0, 0.1, 0.2, 0.35];
 const LAGS: [f64; 8] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0];
+/// Parts of a call's way at which what it keeps may be taken.
+const PARTS: [f64; 3] = [0.0, 0.5, 1.0];
 /// More suspects than this name none.
 const SUSPECTS_MAX: usize = 4;
 /// Times the work of each other suspect from which on one of several is blamed.
@@ -38,8 +40,23 @@ const GROUP_MAX: usize = 8;
 pub(super) struct Row {
     pub(super) growth: f64,
     pub(super) seconds: f64,
-    pub(super) calls: BTreeMap<u32, f64>,
-    pub(super) before: BTreeMap<u32, f64>,
+    pub(super) calls: BTreeMap<u32, Calls>,
+    pub(super) before: BTreeMap<u32, Calls>,
+}
+
+/// Calls of one endpoint: how many ended, and how many more were under way at the end than at the
+/// beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Calls {
+    pub(super) ended: f64,
+    pub(super) more_under_way: f64,
+}
+
+impl Calls {
+    /// Those that got to this part of their way.
+    fn reached(self, part: f64) -> f64 {
+        self.ended + (1.0 - part) * self.more_under_way
+    }
 }
 
 /// The endpoints that explain it.
@@ -137,18 +154,19 @@ fn likely(rows: &[Row], growth: f64, lags: &[f64]) -> Vec<Suspect> {
     endpoints.sort_unstable();
     endpoints.dedup();
     let of =
-        |calls: &BTreeMap<u32, f64>, endpoint: u32| calls.get(&endpoint).copied().unwrap_or(0.0);
+        |calls: &BTreeMap<u32, Calls>, endpoint: u32| calls.get(&endpoint).copied().unwrap_or_default();
     let mut found: Vec<Suspect> = endpoints
         .into_iter()
         .filter_map(|endpoint| {
-            let lagging = |lag: &f64| {
+            let lagging = |lag: f64, part: f64| {
                 Explanation::of(rows, |row| {
-                    (1.0 - lag) * of(&row.calls, endpoint) + lag * of(&row.before, endpoint)
+                    (1.0 - lag) * of(&row.calls, endpoint).reached(part)
+                        + lag * of(&row.before, endpoint).reached(part)
                 })
             };
             let explanation = lags
                 .iter()
-                .map(lagging)
+                .flat_map(|lag| PARTS.map(|part| lagging(*lag, part)))
                 .min_by(|a, b| a.error.total_cmp(&b.error))?;
             Some(Suspect {
                 endpoint,
@@ -200,7 +218,7 @@ fn explaining(
 fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option<Blame> {
     let total = |endpoint: u32| -> f64 {
         let calls = rows.iter().filter_map(|row| row.calls.get(&endpoint));
-        calls.sum()
+        calls.map(|calls| calls.ended).sum()
     };
     let whole = |per_call: f64| {
         let nearest = per_call.round();
@@ -235,8 +253,15 @@ fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option
 mod tests {
     use super::*;
 
+    fn ended(ended: f64) -> Calls {
+        Calls {
+            ended,
+            more_under_way: 0.0,
+        }
+    }
+
     fn rows(growth: impl Fn(f64, f64) -> f64, b: impl Fn(u32) -> f64) -> Vec<Row> {
-        let calls = |n: u32| BTreeMap::from([(1, f64::from(n * 7 % 11)), (2, b(n))]);
+        let calls = |n: u32| BTreeMap::from([(1, ended(f64::from(n * 7 % 11))), (2, ended(b(n)))]);
         (1..31)
             .map(|n| Row {
                 growth: growth(f64::from(n * 7 % 11), b(n)) + f64::from(n * 5 % 3) - 1.0,
@@ -282,7 +307,11 @@ mod tests {
     fn what_is_called_evenly_is_named_as_a_group_by_its_whole_number() {
         let evenly: Vec<Row> = (0..30)
             .map(|n| {
-                let calls = BTreeMap::from([(1, 12.0), (2, 12.0), (3, 5.0 + f64::from(n % 2))]);
+                let calls = BTreeMap::from([
+                    (1, ended(12.0)),
+                    (2, ended(12.0)),
+                    (3, ended(5.0 + f64::from(n % 2))),
+                ]);
                 Row {
                     growth: f64::from(11 + n % 3),
                     seconds: 1.0,

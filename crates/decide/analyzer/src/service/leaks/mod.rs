@@ -7,12 +7,15 @@
 //! for longer before it is believed: a cache fills that way.
 
 mod growth;
+mod reading;
+
+use std::collections::BTreeMap;
 
 use cohort_model::{At, InstanceId, Measured, ServiceFindingKind};
 
 use self::growth::{Growth, growth};
 use super::View;
-use super::attribution::{self, Blame, Blamed, Row};
+use super::attribution::{self, Blame, Blamed, Calls, Row};
 use super::book::{Conclusion, Key};
 use super::record::{Second, Span};
 use super::words;
@@ -253,6 +256,18 @@ fn capital(word: &str) -> String {
         .unwrap_or_default()
 }
 
+fn calls(second: &Second, before: &Second) -> BTreeMap<u32, Calls> {
+    let under_way = |endpoint| before.endpoint(endpoint).map_or(0.0, |e| e.in_flight);
+    let calls = second.endpoints.iter().map(|e| {
+        let calls = Calls {
+            ended: e.calls,
+            more_under_way: e.in_flight - under_way(e.endpoint),
+        };
+        (e.endpoint, calls)
+    });
+    calls.collect()
+}
+
 /// Growth beside calls from one window to the next, of all instances: those that grow and those
 /// that do not.
 fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
@@ -270,18 +285,11 @@ fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
             let Some(growth) = resource.grown(three[1], three[2]) else {
                 continue;
             };
-            let calls = |second: &Second| {
-                second
-                    .endpoints
-                    .iter()
-                    .map(|e| (e.endpoint, e.calls))
-                    .collect()
-            };
             rows.push(Row {
                 growth,
                 seconds: three[2].span_s,
-                calls: calls(three[2]),
-                before: calls(three[1]),
+                calls: calls(three[2], three[1]),
+                before: calls(three[1], three[0]),
             });
         }
     }
