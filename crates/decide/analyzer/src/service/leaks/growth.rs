@@ -26,8 +26,8 @@ const SLOWING_S: f64 = 120.0;
 const SLOWING_RATE_MIN: f64 = 0.8;
 /// Growth of which cannot be told yet that its rate at the end is at least this share of its mean rate
 /// must have gone on for so long, seconds.
-const SURELY_MIN: f64 = 0.8;
-const PATIENT_S: f64 = 40.0;
+const SURELY_MIN: f64 = 0.9;
+const PATIENT_S: f64 = 60.0;
 /// Its rate at the end over its mean rate is below this when it slows down at all.
 const SLOWER: f64 = 0.95;
 
@@ -109,7 +109,7 @@ fn judged(
         mean(&series[..quarter]),
         mean(&series[series.len() - quarter..]),
     );
-    let (least, share) = resource.rise_min();
+    let (least, share) = resource.rise_min(from);
     let rise_min = least.max(share * from);
     if to - from.max(highest) < rise_min {
         return None;
@@ -210,7 +210,9 @@ impl Bend {
         let residuals: Vec<f64> = (0..values.len())
             .map(|t| values[t] - mean - slope * place(t) - bend * shape[t])
             .collect();
+        // That of few values is estimated too low (Kendall's correction).
         let memory = autocorrelation(&residuals);
+        let memory = (memory + (1.0 + 4.0 * memory) / n).clamp(0.0, 0.95);
         let variance = residuals.iter().map(|r| r * r).sum::<f64>() / (n - 3.0).max(1.0);
         let error = (variance / shape_squares * (1.0 + memory) / (1.0 - memory)).sqrt();
         (slope > 0.0).then(|| Bend {

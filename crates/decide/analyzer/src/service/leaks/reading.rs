@@ -137,11 +137,18 @@ mod tests {
             steady(&readings(held)).iter().map(|r| r.value).collect()
         };
         let of_threads = steady_at(|_, threads| 100.0 * threads);
-        assert!(of_threads.iter().all(|value| (value - 1_300.0).abs() < 1e-9));
+        assert!(
+            of_threads
+                .iter()
+                .all(|value| (value - 1_300.0).abs() < 1e-9)
+        );
         let grows = steady_at(|t, threads| 100.0 * threads + t);
         assert_eq!(grows.last(), Some(&1_359.0));
         // Two changes, and with each three steps from one reading to the next.
-        assert!((grows[0] - (1_359.0 - 59.0 + 6.0)).abs() < 1e-9, "{grows:?}");
+        assert!(
+            (grows[0] - (1_359.0 - 59.0 + 6.0)).abs() < 1e-9,
+            "{grows:?}"
+        );
     }
 
     #[test]
