@@ -36,6 +36,8 @@ const FAR_MORE: f64 = 3.0;
 /// What is counted comes in whole numbers a call: so close to one, and at most so many.
 const WHOLE: f64 = 0.03;
 const WHOLE_MAX: f64 = 4.0;
+/// By so much may readings be off: connections and files that are open for a moment.
+const WHOLE_READING: f64 = 6.0;
 /// A group is called equally often: within this, relative. Fewer calls say nothing.
 const EQUALLY: f64 = 0.03;
 const GROUP_CALLS_MIN: f64 = 100.0;
@@ -252,14 +254,15 @@ fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option
         let calls = rows.iter().filter_map(|row| row.calls.get(&endpoint));
         calls.map(|calls| calls.ended).sum()
     };
-    let whole = |per_call: f64| {
-        let nearest = per_call.round();
-        (1.0..=WHOLE_MAX).contains(&nearest) && (per_call / nearest - 1.0).abs() <= WHOLE
+    let whole = |calls: f64| {
+        let nearest = (growth / calls).round();
+        let off = (growth - nearest * calls).abs();
+        (1.0..=WHOLE_MAX).contains(&nearest) && off <= WHOLE * growth + WHOLE_READING
     };
     let candidates: Vec<(u32, f64)> = likely
         .iter()
         .map(|suspect| (suspect.endpoint, total(suspect.endpoint)))
-        .filter(|(_, calls)| *calls >= GROUP_CALLS_MIN && (!counted || whole(growth / calls)))
+        .filter(|(_, calls)| *calls >= GROUP_CALLS_MIN && (!counted || whole(*calls)))
         .collect();
     let like = |of: f64| -> Vec<u32> {
         let near = |calls: f64| (calls / of - 1.0).abs() <= EQUALLY;

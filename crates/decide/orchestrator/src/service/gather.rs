@@ -114,7 +114,7 @@ impl Conductor {
         if !known || !self.is_calm(at) || ready < 2 || self.threads.len() < THREADS_MIN {
             return;
         }
-        for lead in self.leads() {
+        for lead in self.leads(at) {
             if self.gathers.len() < (ready / 2).max(1) {
                 self.begin_gather(at, &lead, step);
             }
@@ -143,7 +143,7 @@ impl Conductor {
             return;
         }
         let pair = (instance, control, endpoint);
-        let change = self.try_gather(at, pair, (members, brings), step);
+        let change = self.try_gather((at, lead.since), pair, (members, brings), step);
         let purpose = Purpose::Suspect {
             kind: lead.kind,
             endpoint: Some(endpoint),
