@@ -301,5 +301,10 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
 
 /// Microseconds since the campaign began.
 pub(crate) fn at(epoch: Instant) -> At {
-    At(epoch.elapsed().as_micros() as u64)
+    at_of(epoch, Instant::now())
+}
+
+/// Campaign time at an instant.
+pub(crate) fn at_of(epoch: Instant, instant: Instant) -> At {
+    At(instant.duration_since(epoch).as_micros() as u64)
 }

@@ -39,8 +39,11 @@ use crate::ledger::Ledger;
 use crate::shell::FACE_INTERVAL;
 use crate::{Error, Outcome};
 
-/// Length of a window of what is called.
+/// Length of a window of what is called. Windows end at whole seconds of the campaign's clock, when agents
+/// end theirs and instances are read.
 const WINDOW: Duration = Duration::from_secs(1);
+/// For what agents have to say of a window they are waited for so long after its end.
+const WINDOW_WAIT: Duration = Duration::from_millis(250);
 /// What is not urgent waits so long for more of its kind, so that the log has fewer and larger steps.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Between looks at the schedule.
@@ -203,9 +206,7 @@ impl Hub {
     /// What is due by the clock.
     fn beat(&mut self) {
         let now = Instant::now();
-        if now.duration_since(self.window_began) >= WINDOW {
-            self.end_window(now);
-        }
+        self.end_windows(now);
         self.tell_exits(now);
         self.look_whether_open();
         if self.phase == Phase::Running {
@@ -225,11 +226,30 @@ impl Hub {
         }
     }
 
-    fn end_window(&mut self, now: Instant) {
+    /// Ends the window that is over, once every agent told its part or was waited for.
+    fn end_windows(&mut self, now: Instant) {
+        let over_us = now.duration_since(self.window_began).as_micros() as u64;
+        let span_us = over_us - over_us % WINDOW.as_micros() as u64;
+        let end = self.window_began + Duration::from_micros(span_us);
+        let at = begin::at_of(self.epoch, end);
+        let waited = now.duration_since(end) >= WINDOW_WAIT;
+        if span_us > 0 && (waited || self.tally.is_told_by(self.agents.alive(), at)) {
+            self.window_began = end;
+            self.end_window(at, span_us);
+        }
+    }
+
+    /// What was seen since is told, however short that is.
+    fn end_last_window(&mut self) {
+        let now = Instant::now();
         let span_us = now.duration_since(self.window_began).as_micros() as u64;
         self.window_began = now;
+        self.end_window(begin::at_of(self.epoch, now), span_us);
+    }
+
+    fn end_window(&mut self, at: At, span_us: u64) {
         let instances: Vec<InstanceId> = self.places.keys().copied().collect();
-        let mut windows = self.tally.take(self.now(), span_us, &instances);
+        let mut windows = self.tally.take(at, span_us, &instances);
         for window in &mut windows {
             if let Some(place) = self.places.get_mut(&window.instance) {
                 window.system_calls = place.system_calls();
@@ -346,7 +366,7 @@ impl Hub {
     fn close_interrupted(&mut self) {
         self.phase = Phase::Closing;
         self.tell_all_exits();
-        self.end_window(Instant::now());
+        self.end_last_window();
         self.tell(ServiceSeen::Interrupted);
     }
 
@@ -367,7 +387,7 @@ impl Hub {
     pub(crate) fn begin_closing(&mut self) {
         self.phase = Phase::Closing;
         self.tell_all_exits();
-        self.end_window(Instant::now());
+        self.end_last_window();
         self.tell(ServiceSeen::ScheduleDone);
     }
 
