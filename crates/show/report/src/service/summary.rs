@@ -365,7 +365,7 @@ fn threshold(threshold: &ThresholdTotal) -> Line {
     let (tone, label) = if threshold.held {
         (Tone::Good, "threshold held")
     } else {
-        (Tone::Bad, "threshold")
+        (Tone::Bad, "threshold missed")
     };
     let value = threshold
         .value
