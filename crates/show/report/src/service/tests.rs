@@ -100,6 +100,7 @@ fn the_page_escapes_what_others_wrote() {
     assert_eq!(page.matches("<svg").count(), 6);
     assert!(page.contains("41 KiB each"));
     assert!(page.contains("undone"));
+    assert!(page.contains("since 1 s, told at 4 s"));
     assert!(page.contains("time_in_cart"));
     assert!(page.contains("4 of 400 failed"));
     assert!(!page.contains("http_req_duration"));
