@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout};
 
 use super::{Body, Ending, Running, Stage, THREAD};
 use crate::event::What;
-use crate::ground::chain;
 use crate::instance::State;
 use crate::nest::{Nest, remove_scratch};
 use crate::ports;
 use crate::restart::Next;
+use cohort_host::chain;
 
 /// Longest wait for the last of what an ended server wrote.
 const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);

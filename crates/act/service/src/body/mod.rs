@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::event::{Outbox, What};
 use crate::forward::Forwarder;
-use crate::ground::{Ground, chain};
+use crate::ground::Ground;
 use crate::instance::{State, Status};
 use crate::launch;
 use crate::log::{Attached, Record};
@@ -35,6 +35,7 @@ use crate::nest::Nest;
 use crate::readiness::{IsReady, NotReady, Probe};
 use crate::restart::Crashes;
 use crate::{Error, ports};
+use cohort_host::chain;
 
 /// The thread of an init that the server is.
 pub(crate) const THREAD: u32 = 0;

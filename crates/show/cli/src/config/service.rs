@@ -249,7 +249,6 @@ fn names_service(file: &File) -> bool {
 /// Flags that only a suite knows are not swallowed by a service.
 fn only_of_a_suite(flags: &RunFlags) -> Result<(), Error> {
     let given = [
-        ("--junit", flags.faces.junit.is_some()),
         ("--strict", flags.strict),
         ("--timeout", flags.timeout.is_some()),
         ("--stall", flags.stall.is_some()),
@@ -315,6 +314,13 @@ fn ready(file: &File, sut: &RawSut) -> Result<(Option<Ready>, u64), Error> {
     }
     if let Some(text) = &raw.log {
         ways.push(Ready::Log(text.clone()));
+    }
+    if sut.tls == Some(true) && matches!(ways[..], [Ready::Http { .. }]) {
+        return Err(Error::Wrong {
+            place: file.place(written),
+            what: "sut.ready.http is asked without TLS, and sut.tls is true; wait for tcp or a line of its log"
+                .to_owned(),
+        });
     }
     if ways.len() > 1 {
         return Err(Error::Wrong {
@@ -551,6 +557,10 @@ mod tests {
             (
                 format!("{sut}rate = '10'\n[scenario]\ndriver = 'x'"),
                 "\"10\" is no rate",
+            ),
+            (
+                format!("{sut}tls = true\nready = {{ http = '/up' }}\n[scenario]\ndriver = 'x'"),
+                "wait for tcp or a line of its log",
             ),
             (
                 format!("{sut}ready = {{ tcp = true, log = 'up' }}\n[scenario]\ndriver = 'x'"),

@@ -104,15 +104,6 @@ impl Lines {
         }
         let (calls, broken) = view.calls_total();
         let since = words::duration(at.0 / 1_000_000 * 1_000_000);
-        let ready = view
-            .instances
-            .values()
-            .filter(|instance| instance.ready)
-            .count() as u64;
-        if ready == 0 && calls + broken == 0 {
-            let text = format!("{since}: no instance is ready yet");
-            return Some(labelled(Tone::Faint, "waiting").plain(text));
-        }
         // What a driver program calls is not seen.
         let done = match calls + broken {
             0 => words::counted(view.iterations, "iteration"),
@@ -122,9 +113,8 @@ impl Lines {
             ),
         };
         Some(labelled(Tone::Faint, "running").plain(format!(
-            "{since}: {} on {}, {done}, {}",
-            words::counted(view.threads.len() as u64, "thread"),
-            words::counted(ready, "instance"),
+            "{since}: {}, {done}, {}",
+            view.doing(),
             words::counted(view.faults().count() as u64, "fault"),
         )))
     }

@@ -105,6 +105,7 @@ fn beginning() -> Vec<Record> {
         duration_us: 60_000_000,
         limits_cpu: true,
         hands_over: true,
+        leans: true,
     };
     vec![
         Record::ServicePlanned(plan),
