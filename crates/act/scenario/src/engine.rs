@@ -161,11 +161,14 @@ fn import<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, name: &str) -> Result<Object<'js
         })
 }
 
-fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended {
-    let parse = |json: &Option<String>| match json {
-        Some(json) => ctx.json_parse(json.as_str()),
+fn parsed<'js>(ctx: &Ctx<'js>, json: Option<&str>) -> rquickjs::Result<Value<'js>> {
+    match json {
+        Some(json) => ctx.json_parse(json),
         None => Ok(Value::new_undefined(ctx.clone())),
-    };
+    }
+}
+
+fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended {
     let (name, argument) = match &core.birth.role {
         Role::Iterations => (core.birth.scenario.exec.as_str(), &core.birth.setup_data),
         Role::Setup => ("setup", &None),
@@ -178,7 +181,7 @@ fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended 
     let found = script
         .exports
         .get::<_, Value<'js>>(name)
-        .and_then(|value| Ok((value, parse(argument)?)));
+        .and_then(|value| Ok((value, parsed(ctx, argument.as_deref())?)));
     let (function, argument) = match found {
         Ok((value, argument)) => (value.into_function(), argument),
         Err(error) => return Ended::Failed(failure(core, ctx, &error)),
@@ -192,7 +195,7 @@ fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended 
         });
     };
     match core.birth.role {
-        Role::Iterations => iterate(core, ctx, &function, &argument),
+        Role::Iterations => iterate(core, ctx, &function, argument),
         _ => once(core, ctx, &function, &argument),
     }
 }
@@ -250,7 +253,7 @@ fn iterate<'js>(
     core: &Rc<Core>,
     ctx: &Ctx<'js>,
     function: &Function<'js>,
-    argument: &Value<'js>,
+    mut argument: Value<'js>,
 ) -> Ended {
     loop {
         let fed = core.call(Call::Iterate);
@@ -259,14 +262,24 @@ fn iterate<'js>(
         }
         // An interrupt between two iterations interrupts nothing.
         core.ending.take();
-        let Reply::Begin(permit) = fed.reply else {
-            continue;
+        let permit = match fed.reply {
+            Reply::Begin(permit) => permit,
+            Reply::Data(data) => {
+                // Every iteration of a thread is given the same object, as in k6.
+                match parsed(ctx, data.as_deref()) {
+                    Ok(value) => argument = value,
+                    Err(error) => return Ended::Failed(failure(core, ctx, &error)),
+                }
+                core.data.replace(data);
+                continue;
+            }
+            _ => continue,
         };
         let began_us = core.now_us.get();
         // Fails only when memory does; the script will see that itself.
         let _ = ctx.globals().set("__ITER", permit.in_vu as f64);
         core.permit.replace(permit);
-        let outcome = run(core, ctx, function, argument);
+        let outcome = run(core, ctx, function, &argument);
         if let Some(ended) = stopped(core) {
             return ended;
         }

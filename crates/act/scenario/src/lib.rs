@@ -30,6 +30,7 @@ mod machine;
 mod note;
 mod options;
 mod refuse;
+mod remembers;
 mod rng;
 mod script;
 mod sources;

@@ -178,6 +178,13 @@ impl Script {
         self.0.bundle.exports.iter().any(|export| export == name)
     }
 
+    /// Whether a thread may know something of earlier iterations, beyond cookies: moved in between, it might ask another
+    /// server for what only the first one knows. Guessed from the source.
+    pub fn remembers(&self) -> bool {
+        let mut modules = self.0.bundle.modules.values();
+        modules.any(|source| crate::remembers::remembers(source))
+    }
+
     pub(crate) fn bytecode(&self, module: &str) -> Option<&[u8]> {
         self.0.bytecode.get(module).map(Vec::as_slice)
     }

@@ -10,6 +10,7 @@ use cohort_model::{At, InstanceId, ThreadId};
 use cohort_scenario::{Around, Script};
 use tokio::sync::Notify;
 
+use crate::call::To;
 use crate::clock::Clock;
 use crate::http::{Client, Failure, Routes, Target};
 use crate::mailbox::{Mailbox, Order};
@@ -36,6 +37,8 @@ pub(crate) struct Agent {
     pub(crate) telemetry: RefCell<Telemetry>,
     pub(crate) counts: RefCell<Around>,
     instances: RefCell<BTreeMap<InstanceId, Option<Rc<Address>>>>,
+    /// What `setup()` returned at each instance, where that is known.
+    pub(crate) set_up: RefCell<BTreeMap<InstanceId, Option<String>>>,
     threads: RefCell<BTreeMap<ThreadId, Entry>>,
     outbox: RefCell<VecDeque<FromAgent>>,
     posted: Notify,
@@ -104,6 +107,7 @@ impl Agent {
             telemetry: RefCell::new(telemetry),
             counts: RefCell::default(),
             instances: RefCell::default(),
+            set_up: RefCell::default(),
             threads: RefCell::default(),
             outbox: RefCell::default(),
             posted: Notify::new(),
@@ -155,6 +159,17 @@ impl Agent {
             {
                 handle.mailbox.put(Order::Look);
             }
+        }
+    }
+
+    /// An instance with its address, of which threads need not know.
+    pub(crate) fn to(&self, instance: InstanceId, address: Option<Address>) -> To {
+        if let Some(address) = &address {
+            self.routes.borrow_mut().add_instance(address);
+        }
+        To {
+            instance,
+            address: address.map(Rc::new),
         }
     }
 

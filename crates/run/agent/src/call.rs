@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use cohort_model::{InstanceId, ThreadId};
+use cohort_model::{At, InstanceId, ThreadId};
 use cohort_scenario::{Outcome, Request, Timings};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -150,7 +150,9 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32) -> Outcome
     };
     let own = request.named.then_some(request.name.as_str());
     let name = of_request(&request.method, own, path.as_str());
-    let flight = origin.is_some().then(|| Flight::begin(caller, to, &name));
+    let flight = origin
+        .is_some()
+        .then(|| Flight::begin(caller, to, &name, began));
     let exchanged = agent.client.exchange(&caller.connections, going).await;
     let mut telemetry = agent.telemetry.borrow_mut();
     telemetry.requests += 1;
@@ -159,7 +161,11 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32) -> Outcome
         .metrics
         .request(request, &exchanged, &caller.scenario, now);
     if let Some(flight) = &flight {
-        caller.last_endpoint.set(Some(flight.endpoint));
+        // Checks of a call that failed say no more than that.
+        let answered = exchanged.outcome.as_ref().is_ok_and(|a| a.status < 500);
+        caller
+            .last_endpoint
+            .set(answered.then_some(flight.endpoint));
         telemetry.windows.called(&Called {
             thread: caller.thread,
             instance: to.instance,
@@ -178,17 +184,19 @@ struct Flight {
     agent: Rc<Agent>,
     instance: InstanceId,
     endpoint: EndpointNumber,
+    began: At,
 }
 
 impl Flight {
-    fn begin(caller: &Caller, to: &To, name: &str) -> Flight {
+    fn begin(caller: &Caller, to: &To, name: &str, began: At) -> Flight {
         let mut telemetry = caller.agent.telemetry.borrow_mut();
         let endpoint = telemetry.windows.number(name);
-        telemetry.windows.begun(to.instance, endpoint);
+        telemetry.windows.begun(to.instance, endpoint, began);
         Flight {
             agent: Rc::clone(&caller.agent),
             instance: to.instance,
             endpoint,
+            began,
         }
     }
 }
@@ -196,7 +204,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut telemetry = self.agent.telemetry.borrow_mut();
-        telemetry.windows.over(self.instance, self.endpoint);
+        telemetry
+            .windows
+            .over(self.instance, self.endpoint, self.began);
     }
 }
 

@@ -75,7 +75,8 @@ pub(crate) struct Thread {
     /// Counts copies: what belongs to an earlier one is not for a later one.
     copies: u64,
     why: Option<EndWhy>,
-    told_unmovable: bool,
+    /// Its journal grew beyond the limit, and is gone: it stays with this agent.
+    beyond: bool,
     told_stranded: bool,
     /// Orders to leave, until its iteration ends.
     gentle: Option<Gentle>,
@@ -169,7 +170,7 @@ impl Thread {
             unsure: Vec::new(),
             copies: 0,
             why: None,
-            told_unmovable: false,
+            beyond: false,
             told_stranded: false,
             gentle: None,
         }

@@ -542,6 +542,7 @@ async fn setup_runs_once_and_says_what_it_returned() {
         let order = ToAgent::OneShot {
             what,
             instance: InstanceId(0),
+            address: hub.address(0),
             birth: Box::new(birth(role, data)),
             timeout_us: 5_000_000,
         };
@@ -688,19 +689,54 @@ async fn a_program_and_all_it_started_end_with_the_thread() {
     hub.finish().await;
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn a_thread_whose_journal_is_too_large_stays_but_can_be_moved_here() {
+/// Two agents and two instances; thread 1 is idle on the first of both, and its journal may hold 2,000 bytes.
+async fn hub_of_small_journals() -> (Hub, Log, [AgentId; 2]) {
     let log = Log::default();
     let mut hub = Hub::new(ONE_REQUEST);
     hub.load.journal_bytes_max = 2_000;
-    let agent = hub.agent(0).await;
-    let other = hub.agent(1).await;
+    let agents = [hub.agent(0).await, hub.agent(1).await];
     for instance in 0..2 {
         hub.instance(instance, Some(sut::serve(&log, counting(Duration::ZERO))))
             .await;
     }
-    hub.begin_script(1, agent, 0).await;
+    hub.begin_script(1, agents[0], 0).await;
     all_idle(&mut hub, 1).await;
+    (hub, log, agents)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_journal_that_grows_beyond_its_limit_is_given_up_at_once_and_the_thread_goes_on() {
+    let (mut hub, log, [agent, other]) = hub_of_small_journals().await;
+    let thread = ThreadId(1);
+    let count = |iterations| Permit::Count { thread, iterations };
+    hub.permit(count(2_400)).await;
+    hub.until("it is said unasked", |hub| !hub.heard.unmovable.is_empty())
+        .await;
+    hub.until("iterations", |hub| hub.iterations() == 2_400)
+        .await;
+    let said = &hub.heard.unmovable;
+    assert_eq!(said.len(), 1, "{said:?}");
+    let begins = said[0].starts_with("its journal is larger than 2000 bytes after ");
+    assert!(begins, "{said:?}");
+    // It was whole answers until then, and holds no more of them.
+    let file = hub.journal_of(agent, 1);
+    let survey = cohort_agent::journal::survey(&file).unwrap();
+    assert!(survey.beyond && survey.begun < 2_400, "{survey:?}");
+    hub.hand_off(1, other, 0).await;
+    hub.until("it is refused", |hub| hub.heard.unmovable.len() == 2)
+        .await;
+    hub.cancel(1).await;
+    hub.hand_off(1, agent, 1).await;
+    hub.until("it moved", |hub| hub.runs_on(1).is_some()).await;
+    hub.permit(count(1)).await;
+    hub.until("one more", |hub| hub.iterations() == 2_401).await;
+    hub.finish().await;
+    assert_eq!(log.lock().unwrap().len(), 2_401);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_thread_whose_journal_is_too_large_stays_but_can_be_moved_here() {
+    let (mut hub, log, [agent, other]) = hub_of_small_journals().await;
     let thread = ThreadId(1);
     hub.permit(Permit::Count {
         thread,

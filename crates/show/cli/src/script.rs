@@ -30,7 +30,7 @@ pub(crate) fn script(directory: &Path, source: &ScriptSource) -> Result<Exit, Fa
             std::io::Write::write_all(&mut made, draft.script.as_bytes())
                 .map_err(failed("write", &target))?;
             say::note(format_args!(
-                "wrote {}; it is called when cohort.toml says `script = \"{}\"` in [scenario]",
+                "wrote {}; it is called when cohort.toml says `script = \"{}\"` in [scenario]. It begins with one thread: find more by `cohort run --vus 20 --duration 5m`",
                 target.display(),
                 output.display()
             ));

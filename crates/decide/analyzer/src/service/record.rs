@@ -16,6 +16,10 @@ const ENDPOINTS_MAX: usize = 192;
 pub(super) const COARSE: usize = 20;
 /// Samples further apart than this say nothing of the time between them.
 const SAMPLES_APART_US: u64 = 1_500_000;
+/// A sample so close to a moment says what was held then.
+const SAMPLE_NEAR_US: u64 = 20_000;
+/// Samples kept one by one.
+const SAMPLES_MAX: usize = 16;
 /// Seconds after an instance is ready, or its allotment changed, that are warm-up.
 const WARM_UP_US: u64 = 3_000_000;
 /// Threads that were gathered take so long to go back.
@@ -49,6 +53,10 @@ pub(super) struct EndpointSecond {
     /// Bytes received.
     pub(super) received: f64,
     pub(super) in_flight: f64,
+    /// How long the oldest of those had been under way, microseconds.
+    pub(super) oldest_us: f64,
+    /// Of those that broke: because no answer came in the time that the script gives them.
+    pub(super) timed_out: f64,
     pub(super) coarse: [u16; COARSE],
     /// The instance was kept for other areas by us, so that its latency says nothing of the software.
     pub(super) strange: bool,
@@ -74,9 +82,16 @@ impl EndpointSecond {
             longest_us: window.latency.last().map_or(0, |bucket| bucket.0) as f64,
             received: window.received as f64,
             in_flight: f64::from(window.in_flight),
+            oldest_us: window.oldest_us as f64,
+            timed_out: window.failures.get("timed out").map_or(0.0, |n| *n as f64),
             coarse,
             strange: false,
         }
+    }
+
+    /// Calls are under way, or ended without an answer.
+    pub(super) fn waits(&self) -> bool {
+        self.in_flight >= 1.0 || self.timed_out > 0.0
     }
 
     /// Whether its latency can be compared with others, and with earlier ones.
@@ -98,6 +113,17 @@ impl EndpointSecond {
     }
 }
 
+/// What was done on the host in one window, cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HostUse {
+    /// It was busy, so that everything is slow.
+    pub(super) busy: bool,
+    /// By all instances together.
+    pub(super) instances: f64,
+    /// By others: programs of others, and the driver of the load.
+    pub(super) others: f64,
+}
+
 /// One window of load of one instance, with what its resources did meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Second {
@@ -112,6 +138,7 @@ pub(super) struct Second {
     pub(super) network: f64,
     /// Whether the whole host was busy, so that everything is slow.
     pub(super) host_busy: bool,
+    pub(super) host: HostUse,
     pub(super) memory: f64,
     pub(super) files: f64,
     pub(super) tasks: f64,
@@ -280,7 +307,12 @@ fn held_at(at: At, before: &Counters, after: &Counters) -> Option<[f64; 3]> {
     if gap > SAMPLES_APART_US || at < before.at || at > after.at {
         return None;
     }
-    let share = at.since(before.at) as f64 / (gap as f64).max(1.0);
+    // Right beside one of them it is what that one says: counts come in steps.
+    let share = match (at.since(before.at), after.at.since(at)) {
+        (_, near) if near <= SAMPLE_NEAR_US => 1.0,
+        (near, _) if near <= SAMPLE_NEAR_US => 0.0,
+        (since, _) => since as f64 / (gap as f64).max(1.0),
+    };
     let (from, to) = (before.held(), after.held());
     Some(std::array::from_fn(|i| from[i] + share * (to[i] - from[i])))
 }
@@ -296,6 +328,8 @@ pub(super) struct Watched {
     pub(super) changed: Option<At>,
     pub(super) latest: Option<Counters>,
     before: Option<Counters>,
+    /// The latest samples, oldest first: a window is told a while after its end.
+    samples: VecDeque<Counters>,
     pub(super) seconds: VecDeque<Second>,
     pub(super) history: History,
     /// The latest crashes.
@@ -334,6 +368,7 @@ impl Watched {
         self.ready = Some(at);
         self.down = false;
         self.seconds.clear();
+        self.samples.clear();
         self.history = History::default();
         self.before = self.latest;
         self.still_s = 0.0;
@@ -355,11 +390,15 @@ impl Watched {
         {
             second.at_end = held_at(second.at, &before, &now);
         }
+        if self.samples.len() == SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(now);
         self.latest = Some(now);
     }
 
-    /// Takes a window of load. `host_busy`: everything on the host is slow.
-    pub(super) fn push(&mut self, window: &LoadWindow, host_busy: bool) {
+    /// Takes a window of load.
+    pub(super) fn push(&mut self, window: &LoadWindow, host: HostUse) {
         if self
             .seconds
             .back()
@@ -371,9 +410,9 @@ impl Watched {
             // Readiness was not told: its first answers say so.
             self.ready = Some(window.at);
         }
-        let second = self.second(window, host_busy);
+        let second = self.second(window, host);
         let answers = second.calls > 0.0;
-        if answers || second.in_flight < 1.0 {
+        if answers || !second.endpoints.iter().any(EndpointSecond::waits) {
             self.still_s = 0.0;
         } else {
             self.still_s += second.span_s;
@@ -388,7 +427,7 @@ impl Watched {
         self.before = self.latest;
     }
 
-    fn second(&self, window: &LoadWindow, host_busy: bool) -> Second {
+    fn second(&self, window: &LoadWindow, host: HostUse) -> Second {
         let recent = |since: Option<At>| since.is_some_and(|s| window.at.since(s) < WARM_UP_US);
         let endpoints: Vec<EndpointSecond> = window
             .endpoints
@@ -404,7 +443,8 @@ impl Watched {
         let mut second = Second {
             at: window.at,
             span_s,
-            host_busy,
+            host_busy: host.busy,
+            host,
             threads: f64::from(self.threads),
             futexes: futexes as f64 / span_s,
             warm_up: self.down || recent(self.ready),
@@ -419,12 +459,20 @@ impl Watched {
         };
         if let Some(now) = self.latest {
             [second.memory, second.files, second.tasks] = now.held();
-            second.at_end = (now.at == window.at).then(|| now.held());
+            second.at_end = (now.at == window.at)
+                .then(|| now.held())
+                .or_else(|| self.held_at(window.at));
         }
         if let (Some(before), Some(now)) = (self.before, self.latest) {
             rates(&mut second, &before, &now);
         }
         second
+    }
+
+    fn held_at(&self, at: At) -> Option<[f64; 3]> {
+        let after = self.samples.iter().position(|sample| sample.at >= at)?;
+        let before = self.samples.get(after.checked_sub(1)?)?;
+        held_at(at, before, &self.samples[after])
     }
 
     /// The latest windows of at most `seconds` that are no warm-up, oldest first.

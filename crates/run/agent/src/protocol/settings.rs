@@ -43,6 +43,8 @@ pub struct HttpSettings {
     pub hosts_allowed: Vec<String>,
     /// Certificates are not checked (k6: `insecureSkipTLSVerify`).
     pub insecure: bool,
+    /// Those of instances are not: they cannot know the addresses that they are given.
+    pub insecure_instances: bool,
     /// HTTP/2 is offered over TLS.
     pub http2: bool,
     /// `User-Agent` unless the script sets one.
@@ -67,6 +69,7 @@ impl Default for HttpSettings {
             base_urls: Vec::new(),
             hosts_allowed: Vec::new(),
             insecure: false,
+            insecure_instances: false,
             http2: true,
             user_agent: concat!("cohort/", env!("CARGO_PKG_VERSION")).to_owned(),
             batch: BatchLimits::default(),

@@ -6,7 +6,7 @@ use cohort_model::At;
 use cohort_scenario::{Permit, Reply, Request};
 use tokio::time::sleep_until;
 
-use super::{Pending, Thread};
+use super::{Body, Pending, Thread};
 use crate::call::{self, To};
 use crate::protocol::FromAgent;
 
@@ -39,12 +39,33 @@ impl Thread {
             self.resume(Reply::Terminate);
             return;
         }
+        // What it would be given now may be nothing that the instance knows when it is back.
+        let is_set_up = !self.agent.set_up.borrow().is_empty();
+        if is_set_up && self.agent.address(self.instance).is_none() {
+            return self.wait_for_instance().await;
+        }
+        if let Some(data) = self.other_data() {
+            self.resume(Reply::Data(data));
+            return;
+        }
         match self.take_permit() {
             Some(number) => {
                 let permit = self.begin_iteration(number);
                 self.resume(Reply::Begin(permit));
             }
             None => self.wait_for_permit().await,
+        }
+    }
+
+    /// What `setup()` returned at its instance, when that is not what its iterations are given.
+    fn other_data(&self) -> Option<Option<String>> {
+        let set_up = self.agent.set_up.borrow();
+        let data = set_up.get(&self.instance)?;
+        match &self.body {
+            Some(Body::Script(machine, _)) if !machine.is_given(data.as_deref()) => {
+                Some(data.clone())
+            }
+            _ => None,
         }
     }
 

@@ -28,15 +28,21 @@ pub(crate) struct Tally {
     broken: BTreeMap<InstanceId, VecDeque<(Instant, CallSeen)>>,
     /// Named since the orchestrator was told last.
     named: Vec<ServiceSeen>,
+    /// Until when agents told what they saw.
+    told: BTreeMap<u32, At>,
+    /// Where the latest window of an instance ended.
+    ended: BTreeMap<InstanceId, At>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     endpoints: BTreeMap<u32, EndpointWindow>,
-    /// Calls under way, by agent and endpoint, as last told.
-    in_flight: BTreeMap<(u32, u32), u32>,
+    /// Calls under way, and how long the oldest is, microseconds, by agent and endpoint, as last told.
+    in_flight: BTreeMap<(u32, u32), (u32, u64)>,
     slowest: BTreeMap<EndpointId, CallSeen>,
     broken: Vec<CallSeen>,
+    /// Until when what was called is counted.
+    counted: At,
 }
 
 impl Tally {
@@ -63,9 +69,16 @@ impl Tally {
 
     /// Takes in the windows of one agent.
     pub(crate) fn add(&mut self, who: u32, windows: &[agent::Window]) {
+        if let Some(to) = windows.iter().map(|window| window.to).max() {
+            self.told.insert(who, to);
+        }
         for window in windows {
             if let Some(open) = self.windows.get_mut(&window.instance) {
                 open.in_flight.retain(|(agent, _), _| *agent != who);
+            }
+            if !window.endpoints.is_empty() {
+                let open = self.windows.entry(window.instance).or_default();
+                open.counted = open.counted.max(window.to);
             }
             for calls in &window.endpoints {
                 let id = self.endpoint(&calls.endpoint);
@@ -74,7 +87,8 @@ impl Tally {
                     .entry(id.0)
                     .or_default()
                     .merge(&converted(calls));
-                open.in_flight.insert((who, id.0), calls.in_flight);
+                let level = (calls.in_flight, calls.oldest_us);
+                open.in_flight.insert((who, id.0), level);
             }
         }
     }
@@ -139,7 +153,15 @@ impl Tally {
         std::mem::take(&mut self.named)
     }
 
-    /// Ends the window of `span_us` for `instances`.
+    /// Whether each of these agents told all that it saw until `at`.
+    pub(crate) fn is_told_by(&self, agents: impl Iterator<Item = u32>, at: At) -> bool {
+        let told = |agent: u32| self.told.get(&agent).is_some_and(|to| *to >= at);
+        let mut agents = agents.peekable();
+        agents.peek().is_some() && agents.all(told)
+    }
+
+    /// Ends the window of `span_us` until `at` for `instances`. That of an instance ends where its calls
+    /// were counted in truth: an agent that is late counts a little longer.
     pub(crate) fn take(
         &mut self,
         at: At,
@@ -147,16 +169,23 @@ impl Tally {
         instances: &[InstanceId],
     ) -> Vec<LoadWindow> {
         let mut windows = std::mem::take(&mut self.windows);
+        let began = At(at.0.saturating_sub(span_us));
+        let ended = &mut self.ended;
         let window = |instance: &InstanceId| {
             let open = windows.remove(instance).unwrap_or_default();
+            let before = *ended.get(instance).unwrap_or(&began);
+            let end = At(open.counted.0.max(at.0).max(before.0 + 1));
+            ended.insert(*instance, end);
             let mut endpoints = open.endpoints;
-            for ((_, endpoint), in_flight) in open.in_flight {
-                endpoints.entry(endpoint).or_default().in_flight += in_flight;
+            for ((_, endpoint), (in_flight, oldest_us)) in open.in_flight {
+                let calls = endpoints.entry(endpoint).or_default();
+                calls.in_flight += in_flight;
+                calls.oldest_us = calls.oldest_us.max(oldest_us);
             }
             LoadWindow {
                 instance: *instance,
-                at,
-                span_us,
+                at: end,
+                span_us: end.since(before),
                 endpoints,
                 slowest: open.slowest.into_values().collect(),
                 broken: open.broken,
@@ -170,22 +199,51 @@ impl Tally {
 }
 
 fn converted(calls: &agent::EndpointWindow) -> EndpointWindow {
-    let broken: u64 = calls.errors.iter().map(|(_, count)| count).sum();
+    // What was not sent is no fault of the service.
+    let all = || calls.errors.iter();
+    let sent = all().filter(|(how, _)| *how != agent::TransportError::Refused);
+    let broken: u64 = sent.map(|(_, count)| count).sum();
+    let unanswered: u64 = all().map(|(_, count)| count).sum();
     let mut latency: BTreeMap<u64, u64> = BTreeMap::new();
     for &(us, count) in &calls.latency.buckets {
         *latency.entry(bound(us.max(1) as u64)).or_default() += count;
     }
     EndpointWindow {
-        calls: calls.calls.saturating_sub(broken),
+        calls: calls.calls.saturating_sub(unanswered),
         classes: calls.status,
         broken,
+        failures: failures(calls),
         failed_checks: calls.failed_checks.iter().cloned().collect(),
         sent: calls.sent,
         received: calls.received,
         latency_sum_us: calls.latency.sum.max(0.0) as u64,
         latency: latency.into_iter().collect(),
         in_flight: 0,
+        oldest_us: 0,
     }
+}
+
+/// What failed calls ended in.
+fn failures(calls: &agent::EndpointWindow) -> BTreeMap<String, u64> {
+    let statuses = calls.server_errors.iter();
+    let mut failures: BTreeMap<String, u64> = statuses
+        .map(|(status, count)| (status.to_string(), *count))
+        .collect();
+    for (error, count) in &calls.errors {
+        let how = match error {
+            agent::TransportError::Dns => "name not found",
+            agent::TransportError::Connect => "not connected",
+            agent::TransportError::Reset => "connection closed",
+            agent::TransportError::Timeout => "timed out",
+            agent::TransportError::Protocol => "not HTTP",
+            agent::TransportError::Body => "unreadable body",
+            agent::TransportError::Tls => "no TLS",
+            agent::TransportError::Refused => continue,
+            agent::TransportError::AgentDied | agent::TransportError::Other => "no answer",
+        };
+        *failures.entry(how.to_owned()).or_default() += count;
+    }
+    failures
 }
 
 /// The upper bound of the bucket that `us` lies in.
@@ -284,6 +342,17 @@ mod tests {
                 .endpoints
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_window_waits_for_every_agent() {
+        let mut tally = Tally::default();
+        let agents = || [0, 1].into_iter();
+        tally.add(0, &[window(0, Vec::new())]);
+        assert!(!tally.is_told_by(agents(), At(1_000_000)));
+        tally.add(1, &[window(1, Vec::new())]);
+        assert!(tally.is_told_by(agents(), At(1_000_000)));
+        assert!(!tally.is_told_by(agents(), At(2_000_000)));
     }
 
     #[test]

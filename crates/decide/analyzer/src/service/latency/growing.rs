@@ -15,6 +15,13 @@ use crate::statistics::{median, normal_tail};
 const GROWN_MIN: (f64, f64) = (1.8, 5_000.0);
 /// The latest time, which is judged by itself too, seconds.
 const LATE_S: f64 = 45.0;
+/// Values since it began to grow, at least, and how much slower, at least, the later half of them is
+/// than the earlier: what does not grow any more since it began to is slow from then on, not growing.
+const SINCE_MIN: usize = 8;
+const GROWS_ON: f64 = 1.15;
+/// Times the squared error of steady growth that the best step, or growth that is over, leaves at
+/// least. Of growth they leave several times as much; of a step among scattered values about the same.
+const SHAPE_MIN: f64 = 1.3;
 /// So long after an instance was kept for other endpoints, microseconds.
 const STRANGE_US: u64 = 60_000_000;
 /// Trend of growing latency.
@@ -105,7 +112,8 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         return None;
     }
     let verdict = judge(&latency, Rule::Shape);
-    if !verdict.is_leak() || verdict.trend_z < TREND_Z_MIN {
+    let steadily = verdict.is_leak() && verdict.shape_ratio >= SHAPE_MIN;
+    if !steadily || verdict.trend_z < TREND_Z_MIN {
         return None;
     }
     // It began after the last time at which it was hardly slower than at first.
@@ -113,6 +121,13 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         .iter()
         .rposition(|value| *value < from + 0.05 * (to - from))
         .unwrap_or(0);
+    let late = &latency[began..];
+    let halves = late.split_at(late.len() / 2);
+    let grows_on = late.len() >= SINCE_MIN
+        && median(&mut halves.1.to_vec()) >= GROWS_ON * median(&mut halves.0.to_vec());
+    if !grows_on {
+        return None;
+    }
     let since = cells[series.values[began].0].at;
     Some(Grown {
         from_us: raw_from,
@@ -146,7 +161,7 @@ impl Grown {
             " under the same load"
         };
         let data = if writes >= 1.0 {
-            format!(", after {writes:.0} writes")
+            format!(", after {}", words::counted(writes, "write"))
         } else {
             String::new()
         };

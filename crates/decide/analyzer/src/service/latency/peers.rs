@@ -119,11 +119,12 @@ fn slower_than(
         since: peer.since,
         confidence: 0.9,
         sentence: format!(
-            "{} takes {} on {}, and {} on the other instances.",
+            "{} takes {} on {}, and {} on the other instance{}.",
             view.name(endpoint),
             words::time(own_us),
             peer.instance,
             words::time(others_us),
+            if others.len() == 1 { "" } else { "s" },
         ),
         evidence: vec![
             measured("median latency here", own_us / 1e3, "ms"),
