@@ -109,7 +109,7 @@ fn a_setup_that_fails_ends_the_campaign() {
     let ended = suite.run(&[]);
     let wanted = [
         "failed           the scenario ended itself; ",
-        "; setup() of the script failed: ",
+        "; setup() of the script failed on i0: ",
         "no user could be made at load.js:13:",
     ];
     assert_said(&ended, 1, &wanted);
@@ -126,11 +126,11 @@ fn what_fails_before_and_after_the_iterations_is_told() {
         ),
         (
             "export function teardown() { fail('not there'); }\n",
-            "; teardown() of the script failed: ",
+            "; teardown() of the script failed on i0: ",
         ),
         (
             "export function setup() { sleep(60); }\nexport const options = { setupTimeout: '1s' };\n",
-            "; setup() of the script failed: it took longer than the 1 s that it is given\n",
+            "; setup() of the script failed on i0: it took longer than the 1 s that it is given\n",
         ),
     ] {
         let mut campaign = Campaign::of("get('/items/1')");
