@@ -646,6 +646,10 @@ pub struct ServicePlan {
     pub limits_cpu: bool,
     /// Threads can be handed over (they are scripts, and no programs of the user's).
     pub hands_over: bool,
+    /// Threads know nothing of earlier iterations, so that they may be handed over between two of them where
+    /// nothing is wrong.
+    #[serde(default)]
+    pub leans: bool,
 }
 
 /// A check of the script, over the whole campaign.

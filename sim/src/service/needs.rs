@@ -117,5 +117,6 @@ pub fn service_plan(instances: u32, policy: Policy, needs: &ServiceNeeds) -> Ser
         duration_us: needs.duration_us,
         limits_cpu: true,
         hands_over: true,
+        leans: true,
     }
 }

@@ -164,8 +164,15 @@ impl Loop {
     }
 
     fn run(mut self, orders: &Receiver<Order>) {
-        let mut next_host = Instant::now();
-        let mut next_instances = next_host;
+        // On the campaign's clock, so that there are readings at its whole seconds.
+        let Settings {
+            epoch,
+            host_interval,
+            ..
+        } = self.settings;
+        let now = Instant::now();
+        let mut next_host = after(epoch, host_interval, now);
+        let mut next_instances = after(epoch, self.interval, now);
         loop {
             let now = Instant::now();
             let next = if self.watched.values().any(|watched| watched.is_young(now)) {
@@ -176,7 +183,7 @@ impl Loop {
             if now >= next {
                 let all = now >= next_instances;
                 if all {
-                    next_instances = after(next_instances, self.interval, now);
+                    next_instances = after(epoch, self.interval, now);
                 }
                 if now >= next_host {
                     next_host = after(next_host, self.settings.host_interval, now);
@@ -222,11 +229,12 @@ impl Loop {
         self.read_at = now;
         let host = self.host.read();
         let mut samples = Vec::new();
+        let elapsed = self.settings.epoch.elapsed();
         self.watched.retain(|&instance, watched| {
             if !all && !watched.is_young(now) {
                 return true;
             }
-            let mut sample = cohort_host::empty_sample(instance);
+            let mut sample = cohort_model::InstanceSample::empty(instance);
             sample.failures = watched.failures;
             let there = watched.reader.read(&mut sample);
             sample.scratch = host.disk_left.map(|_| disk_use(&watched.scratch));
@@ -238,7 +246,6 @@ impl Loop {
         let readings = samples.len() as u64 + 1;
         self.account.readings += readings;
         self.account.cpu_us = thread_cpu_us();
-        let elapsed = now.saturating_duration_since(self.settings.epoch);
         let batch = SampleBatch {
             at: self.settings.start.plus_us(elapsed.as_micros() as u64),
             host,

@@ -227,6 +227,8 @@ fn health_and_our_own_changes_are_no_fault() {
 fn memory_that_fills_or_is_collected_is_no_leak() {
     quiet(Event::Fill(10.0, 60e6));
     quiet(Event::Fill(30.0, 100e6));
+    quiet(Event::Fill(60.0, 150e6));
+    quiet(Event::Fill(120.0, 200e6));
     quiet(Event::Collector);
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use cohort_model::At;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::{Pid, setpgid};
 use tokio::net::UnixStream;
@@ -26,7 +27,8 @@ use crate::thread::Thread;
 
 /// How often iterations and log lines are told.
 const SOON: Duration = Duration::from_millis(20);
-/// How often windows are told.
+/// Windows are told so often: when the campaign's clock is at a multiple of it, in every agent, so that
+/// what is read of an instance at that moment goes with all calls until then.
 const WINDOW: Duration = Duration::from_secs(1);
 /// How often the loop's own lateness is looked at.
 const LAG: Duration = Duration::from_millis(10);
@@ -142,6 +144,9 @@ fn take(agent: &Rc<Agent>, message: ToAgent) {
         // A second one, or what the caller takes.
         ToAgent::Load(_) | ToAgent::Report | ToAgent::Finish => {}
         ToAgent::Instance { instance, address } => agent.set_instance(instance, address),
+        ToAgent::SetUp { instance, data } => {
+            agent.set_up.borrow_mut().insert(instance, data);
+        }
         ToAgent::Scenario {
             name,
             begins,
@@ -166,11 +171,13 @@ fn take(agent: &Rc<Agent>, message: ToAgent) {
         ToAgent::OneShot {
             what,
             instance,
+            address,
             birth,
             timeout_us,
         } => {
             let timeout = Duration::from_micros(timeout_us);
-            let work = one_shot::run(Rc::clone(agent), what, instance, *birth, timeout);
+            let to = agent.to(instance, address);
+            let work = one_shot::run(Rc::clone(agent), what, to, *birth, timeout);
             tokio::task::spawn_local(work);
         }
     }
@@ -265,11 +272,10 @@ fn post_soon(agent: &Agent) {
 }
 
 async fn tell_windows(agent: Rc<Agent>, lag: Rc<RefCell<Counted>>) {
-    let mut due = interval(WINDOW);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    due.tick().await;
+    let window_us = WINDOW.as_micros() as u64;
     loop {
-        due.tick().await;
+        let begun = agent.clock.now().0 / window_us;
+        sleep_until(agent.clock.instant(At((begun + 1) * window_us))).await;
         if agent.unsent() <= UNSENT_MAX {
             post_window(&agent, &lag);
         }

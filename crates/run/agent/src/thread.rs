@@ -60,6 +60,8 @@ pub(crate) struct Thread {
     stop: Option<Stop>,
     /// When the sleep it is in ends.
     wake: Option<At>,
+    /// When its next request may be sent, where requests are limited.
+    turn: Option<At>,
     /// When it was frozen, here or on the other side.
     frozen: Option<At>,
     /// Ends of the stretches of journal that were sent ahead.
@@ -73,7 +75,8 @@ pub(crate) struct Thread {
     /// Counts copies: what belongs to an earlier one is not for a later one.
     copies: u64,
     why: Option<EndWhy>,
-    told_unmovable: bool,
+    /// Its journal grew beyond the limit, and is gone: it stays with this agent.
+    beyond: bool,
     told_stranded: bool,
     /// Orders to leave, until its iteration ends.
     gentle: Option<Gentle>,
@@ -159,6 +162,7 @@ impl Thread {
             permits: OwnPermits::default(),
             stop: None,
             wake: None,
+            turn: None,
             frozen: None,
             sent: Vec::new(),
             replays: VecDeque::new(),
@@ -166,7 +170,7 @@ impl Thread {
             unsure: Vec::new(),
             copies: 0,
             why: None,
-            told_unmovable: false,
+            beyond: false,
             told_stranded: false,
             gentle: None,
         }
@@ -304,6 +308,7 @@ impl Thread {
         Caller {
             agent: Rc::clone(&self.agent),
             thread: self.handle.thread,
+            handle: Some(Rc::clone(&self.handle)),
             scenario: Rc::clone(&self.scenario),
             connections: Rc::clone(&self.connections),
             journal: Rc::clone(&self.journal),
@@ -378,6 +383,7 @@ impl Thread {
     /// It holds no lease any more.
     fn stop_running(&mut self) {
         self.running = false;
+        self.turn = None;
         self.handle.running.set(false);
         self.handle.calling_since.set(None);
         let mut permits = self.agent.permits.borrow_mut();

@@ -1,7 +1,9 @@
 //! Which endpoint's calls make something grow? Every endpoint is tried as the one explanation of
 //! all growth (so much a call, never negative), and so is time alone (so much a second). Readings
-//! of a resource and windows of calls are not taken at the same moment, so each explanation may
-//! lag by a part of a window. By likelihood, the best must explain the growth clearly better than
+//! of a resource and windows of calls are taken at the same moment as far as possible; but memory is
+//! accounted for later, so each explanation may lag by a part of a window, and what a call keeps it may
+//! take at any part of its way. A reading that is too high makes the growth to it too large and that from
+//! it too small; explanations are compared with this taken into account. By likelihood, the best must explain the growth clearly better than
 //! time does.
 //!
 //! Endpoints that are always called together cannot be told apart by counting. Those that explain
@@ -22,6 +24,11 @@ const SHARE: (f64, f64) = (0.6, 1.5);
 /// in lumps.
 const LAGS_COUNTED: [f64; 4] = [0.0, 0.1, 0.2, 0.35];
 const LAGS: [f64; 8] = [0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0];
+/// Parts of a call's way at which what it keeps may be taken.
+const PARTS: [f64; 2] = [0.0, 0.5];
+/// Shares of a reading's error that the next reading does not have: none, where growth itself is uneven;
+/// most, where growth is even and only readings are not.
+const ERRORS_OVER: [f64; 4] = [0.0, 0.4, 0.7, 0.9];
 /// More suspects than this name none.
 const SUSPECTS_MAX: usize = 4;
 /// Times the work of each other suspect from which on one of several is blamed.
@@ -29,6 +36,8 @@ const FAR_MORE: f64 = 3.0;
 /// What is counted comes in whole numbers a call: so close to one, and at most so many.
 const WHOLE: f64 = 0.03;
 const WHOLE_MAX: f64 = 4.0;
+/// By so much may readings be off: connections and files that are open for a moment.
+const WHOLE_READING: f64 = 6.0;
 /// A group is called equally often: within this, relative. Fewer calls say nothing.
 const EQUALLY: f64 = 0.03;
 const GROUP_CALLS_MIN: f64 = 100.0;
@@ -38,8 +47,25 @@ const GROUP_MAX: usize = 8;
 pub(super) struct Row {
     pub(super) growth: f64,
     pub(super) seconds: f64,
-    pub(super) calls: BTreeMap<u32, f64>,
-    pub(super) before: BTreeMap<u32, f64>,
+    /// It begins where the row before it ends.
+    pub(super) follows: bool,
+    pub(super) calls: BTreeMap<u32, Calls>,
+    pub(super) before: BTreeMap<u32, Calls>,
+}
+
+/// Calls of one endpoint: how many ended, and how many more were under way at the end than at the
+/// beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Calls {
+    pub(super) ended: f64,
+    pub(super) more_under_way: f64,
+}
+
+impl Calls {
+    /// Those that got to this part of their way.
+    fn reached(self, part: f64) -> f64 {
+        self.ended + (1.0 - part) * self.more_under_way
+    }
 }
 
 /// The endpoints that explain it.
@@ -74,14 +100,31 @@ struct Explanation {
 }
 
 impl Explanation {
-    fn of(rows: &[Row], amount: impl Fn(&Row) -> f64) -> Explanation {
+    /// The best of the fits by how much of a reading's error is over with the next one.
+    fn of(rows: &[Row], amount: impl Fn(usize) -> f64) -> Explanation {
+        let fits = ERRORS_OVER.map(|over| Explanation::fit(rows, &amount, over));
+        let best = fits.into_iter().min_by(|a, b| a.error.total_cmp(&b.error));
+        best.unwrap_or(Explanation {
+            error: f64::INFINITY,
+            factor: 0.0,
+            total: 0.0,
+        })
+    }
+
+    /// What a reading has too much, by `over` of it the growth to the next has too little: both sides are
+    /// summed up accordingly, as long as rows follow one another.
+    fn fit(rows: &[Row], amount: impl Fn(usize) -> f64, over: f64) -> Explanation {
         let (mut squares, mut products, mut total, mut growth) = (0.0, 0.0, 0.0, 0.0);
-        for row in rows {
-            let x = amount(row);
+        let (mut x, mut y) = (0.0, 0.0);
+        for (place, row) in rows.iter().enumerate() {
+            let kept = if row.follows { over } else { 0.0 };
+            let amount = amount(place);
+            x = amount + kept * x;
+            y = row.growth + kept * y;
             squares += x * x;
-            products += x * row.growth;
-            total += x;
-            growth += row.growth * row.growth;
+            products += x * y;
+            total += amount;
+            growth += y * y;
         }
         let factor = if squares > 0.0 {
             f64::max(products / squares, 0.0)
@@ -89,9 +132,9 @@ impl Explanation {
             0.0
         };
         // Rounding must not decide between two explanations that are both exact.
-        let rounding = growth * 1e-6 + f64::MIN_POSITIVE;
+        let rounding = rows.iter().map(|row| row.growth * row.growth).sum::<f64>() * 1e-6;
         Explanation {
-            error: (growth - factor * products).max(0.0) + rounding,
+            error: (growth - factor * products).max(0.0) + rounding + f64::MIN_POSITIVE,
             factor,
             total,
         }
@@ -114,7 +157,7 @@ pub(super) fn blame(rows: &[Row], counted: bool, work: impl Fn(u32) -> f64) -> O
         return None;
     }
     let growth: f64 = rows.iter().map(|row| row.growth).sum();
-    let time = Explanation::of(rows, |row| row.seconds).likelihood(rows.len());
+    let time = Explanation::of(rows, |place| rows[place].seconds).likelihood(rows.len());
     let likely = likely(rows, growth, if counted { &LAGS_COUNTED } else { &LAGS });
     if likely.first()?.likelihood < time {
         return None;
@@ -136,19 +179,28 @@ fn likely(rows: &[Row], growth: f64, lags: &[f64]) -> Vec<Suspect> {
     let mut endpoints: Vec<u32> = rows.iter().flat_map(|r| r.calls.keys().copied()).collect();
     endpoints.sort_unstable();
     endpoints.dedup();
-    let of =
-        |calls: &BTreeMap<u32, f64>, endpoint: u32| calls.get(&endpoint).copied().unwrap_or(0.0);
+    let of = |calls: &BTreeMap<u32, Calls>, endpoint: u32| {
+        calls.get(&endpoint).copied().unwrap_or_default()
+    };
     let mut found: Vec<Suspect> = endpoints
         .into_iter()
         .filter_map(|endpoint| {
-            let lagging = |lag: &f64| {
-                Explanation::of(rows, |row| {
-                    (1.0 - lag) * of(&row.calls, endpoint) + lag * of(&row.before, endpoint)
+            let calls: Vec<(Calls, Calls)> = rows
+                .iter()
+                .map(|row| (of(&row.calls, endpoint), of(&row.before, endpoint)))
+                .collect();
+            let lagging = |lag: f64, part: f64| {
+                Explanation::of(rows, |place| {
+                    let (now, before) = calls[place];
+                    (1.0 - lag) * now.reached(part) + lag * before.reached(part)
                 })
             };
+            // What is read at once may be taken at any part of a call's way.
+            let at_once = PARTS.map(|part| lagging(0.0, part));
             let explanation = lags
                 .iter()
-                .map(lagging)
+                .map(|lag| lagging(*lag, 1.0))
+                .chain(at_once)
                 .min_by(|a, b| a.error.total_cmp(&b.error))?;
             Some(Suspect {
                 endpoint,
@@ -200,16 +252,17 @@ fn explaining(
 fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option<Blame> {
     let total = |endpoint: u32| -> f64 {
         let calls = rows.iter().filter_map(|row| row.calls.get(&endpoint));
-        calls.sum()
+        calls.map(|calls| calls.ended).sum()
     };
-    let whole = |per_call: f64| {
-        let nearest = per_call.round();
-        (1.0..=WHOLE_MAX).contains(&nearest) && (per_call / nearest - 1.0).abs() <= WHOLE
+    let whole = |calls: f64| {
+        let nearest = (growth / calls).round();
+        let off = (growth - nearest * calls).abs();
+        (1.0..=WHOLE_MAX).contains(&nearest) && off <= WHOLE * growth + WHOLE_READING
     };
     let candidates: Vec<(u32, f64)> = likely
         .iter()
         .map(|suspect| (suspect.endpoint, total(suspect.endpoint)))
-        .filter(|(_, calls)| *calls >= GROUP_CALLS_MIN && (!counted || whole(growth / calls)))
+        .filter(|(_, calls)| *calls >= GROUP_CALLS_MIN && (!counted || whole(*calls)))
         .collect();
     let like = |of: f64| -> Vec<u32> {
         let near = |calls: f64| (calls / of - 1.0).abs() <= EQUALLY;
@@ -235,12 +288,20 @@ fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option
 mod tests {
     use super::*;
 
+    fn ended(ended: f64) -> Calls {
+        Calls {
+            ended,
+            more_under_way: 0.0,
+        }
+    }
+
     fn rows(growth: impl Fn(f64, f64) -> f64, b: impl Fn(u32) -> f64) -> Vec<Row> {
-        let calls = |n: u32| BTreeMap::from([(1, f64::from(n * 7 % 11)), (2, b(n))]);
+        let calls = |n: u32| BTreeMap::from([(1, ended(f64::from(n * 7 % 11))), (2, ended(b(n)))]);
         (1..31)
             .map(|n| Row {
                 growth: growth(f64::from(n * 7 % 11), b(n)) + f64::from(n * 5 % 3) - 1.0,
                 seconds: 1.0,
+                follows: n > 1,
                 calls: calls(n),
                 before: calls(n - 1),
             })
@@ -282,10 +343,15 @@ mod tests {
     fn what_is_called_evenly_is_named_as_a_group_by_its_whole_number() {
         let evenly: Vec<Row> = (0..30)
             .map(|n| {
-                let calls = BTreeMap::from([(1, 12.0), (2, 12.0), (3, 5.0 + f64::from(n % 2))]);
+                let calls = BTreeMap::from([
+                    (1, ended(12.0)),
+                    (2, ended(12.0)),
+                    (3, ended(5.0 + f64::from(n % 2))),
+                ]);
                 Row {
                     growth: f64::from(11 + n % 3),
                     seconds: 1.0,
+                    follows: n > 0,
                     before: calls.clone(),
                     calls,
                 }

@@ -16,6 +16,10 @@ const ENDPOINTS_MAX: usize = 192;
 pub(super) const COARSE: usize = 20;
 /// Samples further apart than this say nothing of the time between them.
 const SAMPLES_APART_US: u64 = 1_500_000;
+/// A sample so close to a moment says what was held then.
+const SAMPLE_NEAR_US: u64 = 20_000;
+/// Samples kept one by one.
+const SAMPLES_MAX: usize = 16;
 /// Seconds after an instance is ready, or its allotment changed, that are warm-up.
 const WARM_UP_US: u64 = 3_000_000;
 /// Threads that were gathered take so long to go back.
@@ -303,7 +307,12 @@ fn held_at(at: At, before: &Counters, after: &Counters) -> Option<[f64; 3]> {
     if gap > SAMPLES_APART_US || at < before.at || at > after.at {
         return None;
     }
-    let share = at.since(before.at) as f64 / (gap as f64).max(1.0);
+    // Right beside one of them it is what that one says: counts come in steps.
+    let share = match (at.since(before.at), after.at.since(at)) {
+        (_, near) if near <= SAMPLE_NEAR_US => 1.0,
+        (near, _) if near <= SAMPLE_NEAR_US => 0.0,
+        (since, _) => since as f64 / (gap as f64).max(1.0),
+    };
     let (from, to) = (before.held(), after.held());
     Some(std::array::from_fn(|i| from[i] + share * (to[i] - from[i])))
 }
@@ -319,6 +328,8 @@ pub(super) struct Watched {
     pub(super) changed: Option<At>,
     pub(super) latest: Option<Counters>,
     before: Option<Counters>,
+    /// The latest samples, oldest first: a window is told a while after its end.
+    samples: VecDeque<Counters>,
     pub(super) seconds: VecDeque<Second>,
     pub(super) history: History,
     /// The latest crashes.
@@ -357,6 +368,7 @@ impl Watched {
         self.ready = Some(at);
         self.down = false;
         self.seconds.clear();
+        self.samples.clear();
         self.history = History::default();
         self.before = self.latest;
         self.still_s = 0.0;
@@ -378,6 +390,10 @@ impl Watched {
         {
             second.at_end = held_at(second.at, &before, &now);
         }
+        if self.samples.len() == SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(now);
         self.latest = Some(now);
     }
 
@@ -443,12 +459,20 @@ impl Watched {
         };
         if let Some(now) = self.latest {
             [second.memory, second.files, second.tasks] = now.held();
-            second.at_end = (now.at == window.at).then(|| now.held());
+            second.at_end = (now.at == window.at)
+                .then(|| now.held())
+                .or_else(|| self.held_at(window.at));
         }
         if let (Some(before), Some(now)) = (self.before, self.latest) {
             rates(&mut second, &before, &now);
         }
         second
+    }
+
+    fn held_at(&self, at: At) -> Option<[f64; 3]> {
+        let after = self.samples.iter().position(|sample| sample.at >= at)?;
+        let before = self.samples.get(after.checked_sub(1)?)?;
+        held_at(at, before, &self.samples[after])
     }
 
     /// The latest windows of at most `seconds` that are no warm-up, oldest first.

@@ -111,7 +111,7 @@ impl Conductor {
         if !self.is_known(at) || self.threads.len() < THREADS_MIN {
             return;
         }
-        for lead in self.leads() {
+        for lead in self.leads(at) {
             if self.gathers.len() < (ready / 2).max(1) {
                 self.begin_gather(at, &lead, step);
             }
@@ -149,7 +149,7 @@ impl Conductor {
         }
         self.drop_leans_of(&[instance, control], step);
         let pair = (instance, control, endpoint);
-        let change = self.try_gather(at, pair, (members, brings), step);
+        let change = self.try_gather((at, lead.since), pair, (members, brings), step);
         let purpose = Purpose::Suspect {
             kind: lead.kind,
             endpoint: Some(endpoint),

@@ -1,10 +1,10 @@
 //! What to follow: findings and suspicions about an endpoint, and where it shows.
 
-use cohort_model::{EndpointId, InstanceId, ServiceFindingKind, ServiceReason};
+use cohort_model::{At, EndpointId, InstanceId, ServiceFindingKind, ServiceReason};
 
-use super::Conductor;
 use super::gather::Gather;
 use super::load::Asked;
+use super::{BEAT_US, Conductor};
 
 /// A finding is followed from this confidence on.
 const CONFIDENCE_MIN: f64 = 0.5;
@@ -18,10 +18,12 @@ pub(super) struct Lead {
     pub(super) instances: Vec<InstanceId>,
     pub(super) reason: ServiceReason,
     pub(super) finding: Option<u32>,
+    /// Since when.
+    pub(super) since: At,
 }
 
 impl Conductor {
-    pub(super) fn leads(&self) -> Vec<Lead> {
+    pub(super) fn leads(&self, at: At) -> Vec<Lead> {
         let found = self.open.values().filter_map(|open| {
             let finding = &open.finding;
             let sure = finding.confidence >= CONFIDENCE_MIN && finding.kind.is_fault();
@@ -33,6 +35,7 @@ impl Conductor {
                     finding: finding.number,
                 },
                 finding: Some(finding.number),
+                since: finding.since,
             })
         });
         let believed = self
@@ -47,6 +50,7 @@ impl Conductor {
                 ratio: suspicion.ratio,
             },
             finding: None,
+            since: At(at.0.saturating_sub(u64::from(suspicion.beats) * BEAT_US)),
         });
         found.chain(suspected).collect()
     }

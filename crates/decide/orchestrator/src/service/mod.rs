@@ -234,7 +234,9 @@ impl Conductor {
             self.weigh(at);
             self.yield_to_leads(step);
             self.begin_gathers(at, step);
-            self.begin_lean(at, step);
+            if self.plan.leans {
+                self.begin_lean(at, step);
+            }
             self.arrange_gathers();
             self.arrange_leans();
             self.hand_over_all(at, step);

@@ -134,16 +134,17 @@ impl Conductor {
         });
     }
 
-    /// Begins to try an instance for one endpoint; its number.
+    /// Begins to try an instance for one endpoint; its number. What it is worth shows against how it was
+    /// since `since`, when what it is tried for began.
     pub(super) fn try_gather(
         &mut self,
-        at: At,
+        (at, since): (At, At),
         (instance, control, endpoint): (InstanceId, InstanceId, EndpointId),
         (members, brings): (usize, bool),
         step: &mut ServiceStep,
     ) -> u32 {
         let number = self.next_change();
-        let rate = verdict::rate_per_thread(self, at);
+        let rate = verdict::rate_per_thread_since(self, at, since);
         let name = self.endpoint_name(endpoint);
         let change = Change {
             number,

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use cohort_allocator::Resource;
 use cohort_model::{At, Change, ChangeVerdict, InstanceId};
 
-use super::Conductor;
 use super::load::Profile;
 use super::trial::{Deed, Parts, Trial};
 use super::weigh::RECENT_US;
+use super::{BEAT_US, Conductor};
 
 /// Fewer calls in a window tell nothing.
 const CALLS_MIN: f64 = 30.0;
@@ -28,6 +28,8 @@ const EASED: f64 = 0.95;
 const RATE_MIN: f64 = 0.95;
 /// When the number of threads changed more than this, relative, a rate tells nothing.
 const THREADS_CHANGE_MAX: f64 = 0.5;
+/// A rate is taken over at least so long, microseconds.
+const SINCE_US_MIN: u64 = 2_000_000;
 /// Fewer iterations tell nothing.
 const ITERATIONS_MIN: u64 = 20;
 
@@ -39,15 +41,23 @@ pub(super) enum Judgement {
     Unclear,
 }
 
-/// Iterations a second of one thread, over all instances.
+/// Iterations a second of one thread, over all instances, of late.
 pub(super) fn rate_per_thread(conductor: &Conductor, at: At) -> f64 {
-    iterations(conductor, at) as f64
-        / (RECENT_US as f64 / 1e6)
-        / conductor.threads.len().max(1) as f64
+    rate_over(conductor, at, RECENT_US)
 }
 
-fn iterations(conductor: &Conductor, at: At) -> u64 {
-    let recent = |&&(then, _): &&(At, u64)| at.since(then) < RECENT_US;
+/// The same, without the time before `since`, when all was different; but over some time at least.
+pub(super) fn rate_per_thread_since(conductor: &Conductor, at: At, since: At) -> f64 {
+    let us = at.since(since).clamp(SINCE_US_MIN, RECENT_US);
+    rate_over(conductor, at, us - us % BEAT_US)
+}
+
+fn rate_over(conductor: &Conductor, at: At, us: u64) -> f64 {
+    iterations(conductor, at, us) as f64 / (us as f64 / 1e6) / conductor.threads.len().max(1) as f64
+}
+
+fn iterations(conductor: &Conductor, at: At, us: u64) -> u64 {
+    let recent = |&&(then, _): &&(At, u64)| at.since(then) < us;
     conductor
         .iterated
         .iter()
@@ -140,13 +150,14 @@ fn judge_rate(conductor: &Conductor, at: At, trial: &Trial) -> (Judgement, Optio
     let rate = rate_per_thread(conductor, at);
     let had = trial.threads.max(1) as f64;
     let changed = (conductor.threads.len() as f64 - had).abs() / had;
-    let judgement = if changed > THREADS_CHANGE_MAX || iterations(conductor, at) < ITERATIONS_MIN {
-        Judgement::Unclear
-    } else if rate >= RATE_MIN * trial.change.before {
-        Judgement::Helped
-    } else {
-        Judgement::InVain
-    };
+    let judgement =
+        if changed > THREADS_CHANGE_MAX || iterations(conductor, at, RECENT_US) < ITERATIONS_MIN {
+            Judgement::Unclear
+        } else if rate >= RATE_MIN * trial.change.before {
+            Judgement::Helped
+        } else {
+            Judgement::InVain
+        };
     (judgement, Some(rate))
 }
 

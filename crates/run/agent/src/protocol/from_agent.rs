@@ -390,6 +390,8 @@ pub struct SlowCall {
 pub struct OneShotAnswer {
     /// Which.
     pub what: OneShot,
+    /// Against which instance.
+    pub instance: InstanceId,
     /// JSON of what it returned; an error in words when it threw.
     pub result: Result<String, String>,
 }

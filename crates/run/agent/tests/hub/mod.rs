@@ -232,6 +232,11 @@ impl Hub {
     }
 
     /// Begins a thread.
+    /// Where an instance listens.
+    pub fn address(&self, instance: u32) -> Option<Address> {
+        self.addresses.get(&InstanceId(instance)).cloned().flatten()
+    }
+
     pub async fn begin(&mut self, thread: u32, agent: AgentId, instance: u32, how: How) {
         let thread = ThreadId(thread);
         let known = Known {
@@ -307,6 +312,13 @@ impl Hub {
             graceful_us,
         };
         self.tell(agent, &message).await;
+    }
+
+    /// The file that an agent keeps of a thread.
+    pub fn journal_of(&self, agent: AgentId, thread: u32) -> PathBuf {
+        self.agents[&agent]
+            .journals
+            .join(journal::file_name(ThreadId(thread)))
     }
 
     /// Kills an agent the hard way, and has its threads recovered on another.

@@ -7,7 +7,7 @@ use cohort_model::{InstanceId, ServiceCommand, ServiceSeen, Share, ThreadId};
 use super::event::Event;
 use super::place::Place;
 use super::shell::Hub;
-use crate::ground::chain;
+use cohort_host::chain;
 
 impl Hub {
     pub(crate) async fn carry_out(&mut self, command: ServiceCommand) {
@@ -91,6 +91,7 @@ impl Hub {
         if let Some(place) = self.places.get_mut(&id) {
             place.down();
         }
+        self.once.down(id);
         self.agents.tell_all(&ToAgent::Instance {
             instance: id,
             address: None,

@@ -16,7 +16,7 @@ use cohort_model::{
 };
 use cohort_orchestrator::service::Conductor;
 use cohort_otlp::Receiver as OtlpReceiver;
-use cohort_scenario::{Birth, Role};
+use cohort_scenario::Role;
 use cohort_service::Instances;
 use cohort_store::Campaign;
 use cohort_telemetry::Collector;
@@ -29,6 +29,7 @@ use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
 use super::metrics::Measured;
+use super::once::Once;
 use super::place::Place;
 use super::plan::Timetable;
 use super::script_log::ScriptLog;
@@ -38,8 +39,11 @@ use crate::ledger::Ledger;
 use crate::shell::FACE_INTERVAL;
 use crate::{Error, Outcome};
 
-/// Length of a window of what is called.
+/// Length of a window of what is called. Windows end at whole seconds of the campaign's clock, when agents
+/// end theirs and instances are read.
 const WINDOW: Duration = Duration::from_secs(1);
+/// For what agents have to say of a window they are waited for so long after its end.
+const WINDOW_WAIT: Duration = Duration::from_millis(250);
 /// What is not urgent waits so long for more of its kind, so that the log has fewer and larger steps.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Between looks at the schedule.
@@ -97,8 +101,8 @@ pub(crate) struct Hub {
     pub(crate) seen: Vec<ServiceSeen>,
     pub(crate) urgent: bool,
     pub(crate) phase: Phase,
-    /// What `setup()` returned, as JSON.
-    pub(crate) setup_data: Option<String>,
+    /// The functions that run once.
+    pub(crate) once: Once,
     /// Exits that wait for evidence.
     pub(crate) exits: Vec<(Instant, ServiceSeen)>,
     pub(crate) stopping: Option<Instant>,
@@ -184,7 +188,7 @@ impl Hub {
         if let Err(error) = self.ledger.flush()
             && self.broken.is_none()
         {
-            self.broken = Some(crate::ground::chain(&error));
+            self.broken = Some(cohort_host::chain(&error));
             self.tell(ServiceSeen::Interrupted);
         }
         for ServiceDecision { command, .. } in decisions {
@@ -202,9 +206,7 @@ impl Hub {
     /// What is due by the clock.
     fn beat(&mut self) {
         let now = Instant::now();
-        if now.duration_since(self.window_began) >= WINDOW {
-            self.end_window(now);
-        }
+        self.end_windows(now);
         self.tell_exits(now);
         self.look_whether_open();
         if self.phase == Phase::Running {
@@ -224,11 +226,30 @@ impl Hub {
         }
     }
 
-    fn end_window(&mut self, now: Instant) {
+    /// Ends the window that is over, once every agent told its part or was waited for.
+    fn end_windows(&mut self, now: Instant) {
+        let over_us = now.duration_since(self.window_began).as_micros() as u64;
+        let span_us = over_us - over_us % WINDOW.as_micros() as u64;
+        let end = self.window_began + Duration::from_micros(span_us);
+        let at = begin::at_of(self.epoch, end);
+        let waited = now.duration_since(end) >= WINDOW_WAIT;
+        if span_us > 0 && (waited || self.tally.is_told_by(self.agents.alive(), at)) {
+            self.window_began = end;
+            self.end_window(at, span_us);
+        }
+    }
+
+    /// What was seen since is told, however short that is.
+    fn end_last_window(&mut self) {
+        let now = Instant::now();
         let span_us = now.duration_since(self.window_began).as_micros() as u64;
         self.window_began = now;
+        self.end_window(begin::at_of(self.epoch, now), span_us);
+    }
+
+    fn end_window(&mut self, at: At, span_us: u64) {
         let instances: Vec<InstanceId> = self.places.keys().copied().collect();
-        let mut windows = self.tally.take(self.now(), span_us, &instances);
+        let mut windows = self.tally.take(at, span_us, &instances);
         for window in &mut windows {
             if let Some(place) = self.places.get_mut(&window.instance) {
                 window.system_calls = place.system_calls();
@@ -293,13 +314,11 @@ impl Hub {
         if self.phase != Phase::Opening || !settled || self.stopping.is_some() {
             return;
         }
-        let Some(first) = self.places.iter().find(|(_, place)| place.is_ready()) else {
+        if !self.places.values().any(Place::is_ready) {
             return;
-        };
-        let instance = *first.0;
+        }
         if self.prepared.exports("setup") {
-            self.phase = Phase::SettingUp;
-            self.one_shot(OneShot::Setup, Role::Setup, instance);
+            self.set_up_all();
         } else {
             self.begin_schedule();
         }
@@ -316,13 +335,10 @@ impl Hub {
 
     /// The schedule wants nothing any more, and no thread is left.
     pub(crate) fn schedule_done(&mut self) {
-        let ready = self.places.iter().find(|(_, place)| place.is_ready());
-        match ready.map(|(id, _)| *id) {
-            Some(instance) if self.prepared.exports("teardown") => {
-                self.phase = Phase::TearingDown;
-                self.one_shot(OneShot::Teardown, Role::Teardown, instance);
-            }
-            _ => self.count(),
+        if self.prepared.exports("teardown") {
+            self.tear_down_all();
+        } else {
+            self.count();
         }
     }
 
@@ -350,7 +366,7 @@ impl Hub {
     fn close_interrupted(&mut self) {
         self.phase = Phase::Closing;
         self.tell_all_exits();
-        self.end_window(Instant::now());
+        self.end_last_window();
         self.tell(ServiceSeen::Interrupted);
     }
 
@@ -361,43 +377,18 @@ impl Hub {
         }
         self.phase = Phase::SummingUp;
         let data = self.timetable.summary_data(&self.measured.root_group());
-        self.one_shot(
+        self.once(
             OneShot::HandleSummary,
             Role::Summary { data },
-            InstanceId(0),
+            (InstanceId(0), None),
         );
     }
 
     pub(crate) fn begin_closing(&mut self) {
         self.phase = Phase::Closing;
         self.tell_all_exits();
-        self.end_window(Instant::now());
+        self.end_last_window();
         self.tell(ServiceSeen::ScheduleDone);
-    }
-
-    pub(crate) fn one_shot(&mut self, what: OneShot, role: Role, instance: InstanceId) {
-        let agent = self.agent_for(instance);
-        let timeout_us = match what {
-            OneShot::Setup => self.prepared.options.setup_timeout_us,
-            _ => self.prepared.options.teardown_timeout_us,
-        };
-        let order = ToAgent::OneShot {
-            what,
-            instance,
-            birth: Box::new(Birth {
-                role,
-                vu: 0,
-                vu_in_instance: 0,
-                seed: self.setup.scenario.seed,
-                env: self.setup.scenario.env.clone(),
-                setup_data: self.setup_data.clone(),
-                base_url: self.prepared.base_url(),
-                tags: self.prepared.options.tags.clone(),
-                ..Birth::default()
-            }),
-            timeout_us,
-        };
-        self.agents.tell(agent.0, order);
     }
 
     /// The agent that drives the threads of an instance.
@@ -458,6 +449,11 @@ impl Hub {
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
         self.notes.extend(self.script_log.note(&self.setup.root));
+        if let more @ 2.. = self.threads.unmovable_count() {
+            self.notes.push(format!(
+                "the journals of {more} threads grew beyond their limit, so that these stayed with their agents"
+            ));
+        }
         let ending = match (&self.broken, &self.stopped) {
             (Some(_), _) => Ending::Broken,
             (None, Some(_)) => Ending::Interrupted,

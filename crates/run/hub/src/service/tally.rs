@@ -28,6 +28,10 @@ pub(crate) struct Tally {
     broken: BTreeMap<InstanceId, VecDeque<(Instant, CallSeen)>>,
     /// Named since the orchestrator was told last.
     named: Vec<ServiceSeen>,
+    /// Until when agents told what they saw.
+    told: BTreeMap<u32, At>,
+    /// Where the latest window of an instance ended.
+    ended: BTreeMap<InstanceId, At>,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +41,8 @@ struct Open {
     in_flight: BTreeMap<(u32, u32), (u32, u64)>,
     slowest: BTreeMap<EndpointId, CallSeen>,
     broken: Vec<CallSeen>,
+    /// Until when what was called is counted.
+    counted: At,
 }
 
 impl Tally {
@@ -63,9 +69,16 @@ impl Tally {
 
     /// Takes in the windows of one agent.
     pub(crate) fn add(&mut self, who: u32, windows: &[agent::Window]) {
+        if let Some(to) = windows.iter().map(|window| window.to).max() {
+            self.told.insert(who, to);
+        }
         for window in windows {
             if let Some(open) = self.windows.get_mut(&window.instance) {
                 open.in_flight.retain(|(agent, _), _| *agent != who);
+            }
+            if !window.endpoints.is_empty() {
+                let open = self.windows.entry(window.instance).or_default();
+                open.counted = open.counted.max(window.to);
             }
             for calls in &window.endpoints {
                 let id = self.endpoint(&calls.endpoint);
@@ -140,7 +153,15 @@ impl Tally {
         std::mem::take(&mut self.named)
     }
 
-    /// Ends the window of `span_us` for `instances`.
+    /// Whether each of these agents told all that it saw until `at`.
+    pub(crate) fn is_told_by(&self, agents: impl Iterator<Item = u32>, at: At) -> bool {
+        let told = |agent: u32| self.told.get(&agent).is_some_and(|to| *to >= at);
+        let mut agents = agents.peekable();
+        agents.peek().is_some() && agents.all(told)
+    }
+
+    /// Ends the window of `span_us` until `at` for `instances`. That of an instance ends where its calls
+    /// were counted in truth: an agent that is late counts a little longer.
     pub(crate) fn take(
         &mut self,
         at: At,
@@ -148,8 +169,13 @@ impl Tally {
         instances: &[InstanceId],
     ) -> Vec<LoadWindow> {
         let mut windows = std::mem::take(&mut self.windows);
+        let began = At(at.0.saturating_sub(span_us));
+        let ended = &mut self.ended;
         let window = |instance: &InstanceId| {
             let open = windows.remove(instance).unwrap_or_default();
+            let before = *ended.get(instance).unwrap_or(&began);
+            let end = At(open.counted.0.max(at.0).max(before.0 + 1));
+            ended.insert(*instance, end);
             let mut endpoints = open.endpoints;
             for ((_, endpoint), (in_flight, oldest_us)) in open.in_flight {
                 let calls = endpoints.entry(endpoint).or_default();
@@ -158,8 +184,8 @@ impl Tally {
             }
             LoadWindow {
                 instance: *instance,
-                at,
-                span_us,
+                at: end,
+                span_us: end.since(before),
                 endpoints,
                 slowest: open.slowest.into_values().collect(),
                 broken: open.broken,
@@ -316,6 +342,17 @@ mod tests {
                 .endpoints
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn a_window_waits_for_every_agent() {
+        let mut tally = Tally::default();
+        let agents = || [0, 1].into_iter();
+        tally.add(0, &[window(0, Vec::new())]);
+        assert!(!tally.is_told_by(agents(), At(1_000_000)));
+        tally.add(1, &[window(1, Vec::new())]);
+        assert!(tally.is_told_by(agents(), At(1_000_000)));
+        assert!(!tally.is_told_by(agents(), At(2_000_000)));
     }
 
     #[test]

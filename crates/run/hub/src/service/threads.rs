@@ -6,7 +6,7 @@
 //!                        +---- recovered <---+ its agent died
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cohort_agent::protocol::{Cargo, Freight, How, Luggage, SideOrder, SideReport, ToAgent};
@@ -42,6 +42,16 @@ struct Thread {
     gently: bool,
 }
 
+/// A journal file that a dead agent left.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    pub(crate) path: PathBuf,
+    /// Answers in it.
+    pub(crate) answers: u64,
+    /// It had grown beyond its limit: the thread cannot be rebuilt from it.
+    pub(crate) beyond: bool,
+}
+
 /// What came of a message.
 #[derive(Debug, Default)]
 pub(crate) struct Came {
@@ -71,6 +81,8 @@ impl Came {
 #[derive(Default)]
 pub(crate) struct Threads {
     threads: BTreeMap<ThreadId, Thread>,
+    /// Those that ever were too large to leave their agents.
+    unmovable: BTreeSet<ThreadId>,
 }
 
 impl Threads {
@@ -144,9 +156,19 @@ impl Threads {
         self.step(id, Event::HandOff(place), Freight::Nothing)
     }
 
-    /// A thread cannot be handed over, as its agent says.
-    pub(crate) fn unmovable(&mut self, id: ThreadId) -> Came {
-        self.step(id, Event::Cancel, Freight::Nothing)
+    /// A thread cannot leave its agent any more, as that says. The first time it is told, in words.
+    pub(crate) fn unmovable(&mut self, id: ThreadId, why: &str) -> (Came, Option<String>) {
+        let is_first = self.unmovable.is_empty();
+        let is_new = self.unmovable.insert(id);
+        let said = (is_new && is_first).then(|| {
+            format!("{id}: {why}; should that end unasked, a new thread begins in its place")
+        });
+        (self.step(id, Event::Cancel, Freight::Nothing), said)
+    }
+
+    /// How many threads could not leave their agents any more.
+    pub(crate) fn unmovable_count(&self) -> usize {
+        self.unmovable.len()
     }
 
     /// Who is to be told of an order to a thread now; nobody while it is on its way: then it is told
@@ -169,20 +191,18 @@ impl Threads {
         self.step(thread, Event::Heard(agent, says), with)
     }
 
-    /// An agent is dead; `journals`: the files of its threads, and how many entries each holds.
+    /// An agent is dead; `journals`: the files of its threads.
     pub(crate) fn died(
         &mut self,
         agent: AgentId,
-        journals: &BTreeMap<ThreadId, (PathBuf, u64)>,
+        journals: &BTreeMap<ThreadId, Journal>,
     ) -> Came {
         let mut came = Came::default();
         for id in self.ids() {
             let mut journal = 0;
-            if let (Some((file, answers)), Some(thread)) =
-                (journals.get(&id), self.threads.get_mut(&id))
-            {
-                journal = *answers;
-                thread.files.push((file.clone(), journal));
+            if let (Some(left), Some(thread)) = (journals.get(&id), self.threads.get_mut(&id)) {
+                journal = left.answers;
+                thread.files.push((left.path.clone(), journal));
             }
             came.join(self.step(id, Event::Died { agent, journal }, Freight::Nothing));
         }

@@ -7,6 +7,7 @@
 use cohort_model::{At, InstanceId};
 
 use super::Resource;
+use super::reading::{Reading, by_calls, calls_get_fewer, lasted_s, mean, seconds, steady};
 use crate::leak::{LeakVerdict, READINGS_MIN, Rule, judge};
 use crate::service::record::Watched;
 use crate::statistics::autocorrelation;
@@ -17,10 +18,18 @@ const TREND_Z_MIN: f64 = 4.5;
 const REACHES_S: [f64; 2] = [40.0, 120.0];
 /// Growth must have been watched for so long since it began, seconds.
 const GROWING_S: f64 = 22.0;
+/// So much of the growth must be seen, too, with what threads hold that came and left.
+const WHOLE_SHARE: f64 = 0.5;
 /// Growth that slows down must have gone on for so long, seconds, and at its end it still grows at
 /// this share of its mean rate at least.
 const SLOWING_S: f64 = 120.0;
 const SLOWING_RATE_MIN: f64 = 0.8;
+/// Growth of which cannot be told yet that its rate at the end is at least this share of its mean rate
+/// must have gone on for so long, seconds.
+const SURELY_MIN: f64 = 0.9;
+const PATIENT_S: f64 = 60.0;
+/// Its rate at the end over its mean rate is below this when it slows down at all.
+const SLOWER: f64 = 0.95;
 
 /// Growth of one resource of one instance that is a leak.
 #[derive(Clone, Debug)]
@@ -33,54 +42,35 @@ pub(super) struct Growth {
     pub(super) since: At,
 }
 
-/// What was held at one time, and all calls answered until then.
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    at: At,
-    value: f64,
-    calls: f64,
-}
-
 /// Whether `resource` of an instance grows without end.
 pub(super) fn growth(
     instance: InstanceId,
     watched: &Watched,
     resource: Resource,
 ) -> Option<Growth> {
-    let spans = watched.history.steady();
-    let mut calls = 0.0;
-    let all: Vec<Reading> = spans
-        .iter()
-        .map(|span| {
-            calls += span.endpoints.values().map(|(calls, _)| calls).sum::<f64>();
-            Reading {
-                at: span.at,
-                value: resource.of_span(span),
-                calls,
-            }
-        })
-        .collect();
+    let spans = watched.history.spans().iter().map(|span| Reading {
+        at: span.at,
+        value: resource.of_span(span),
+        whole: resource.of_span(span),
+        calls: span.endpoints.values().map(|(calls, _)| calls).sum(),
+        threads: span.threads,
+    });
+    let all = steady(&spans.collect::<Vec<_>>());
     if let Some(found) = judged(instance, &all, f64::NEG_INFINITY, resource) {
         return Some(found);
     }
     if slows_over_all(&all) {
         return None;
     }
-    let steady_since = spans.first().map_or(At(u64::MAX), |s| s.at);
     let reach = |seconds: f64| {
-        let mut calls = 0.0;
-        let recent: Vec<Reading> = watched
-            .recent(seconds)
-            .filter(|s| s.at >= steady_since)
-            .map(|second| {
-                calls += second.calls;
-                Reading {
-                    at: second.at,
-                    value: resource.of_second(second),
-                    calls,
-                }
-            })
-            .collect();
+        let recent = watched.recent(seconds).map(|second| Reading {
+            at: second.at,
+            value: resource.of_second(second),
+            whole: resource.of_second(second),
+            calls: second.calls,
+            threads: second.threads,
+        });
+        let recent = steady(&recent.collect::<Vec<_>>());
         let begin = recent.first()?.at;
         // The spans before; and the earlier seconds, which no span may hold yet.
         let highest = all
@@ -104,24 +94,6 @@ fn slows_over_all(all: &[Reading]) -> bool {
     gives_out(since)
 }
 
-fn mean(part: &[Reading]) -> f64 {
-    part.iter().map(|reading| reading.value).sum::<f64>() / part.len().max(1) as f64
-}
-
-/// From the first to the last.
-fn seconds(readings: &[Reading]) -> f64 {
-    match readings {
-        [first, .., last] => last.at.since(first.at) as f64 / 1e6,
-        _ => 0.0,
-    }
-}
-
-/// The same, with the window or span of the first.
-fn lasted_s(readings: &[Reading]) -> f64 {
-    let n = readings.len().max(2) as f64;
-    seconds(readings) * n / (n - 1.0)
-}
-
 /// `highest`: the most that was seen before the series; growth counts beyond it.
 fn judged(
     instance: InstanceId,
@@ -137,9 +109,14 @@ fn judged(
         mean(&series[..quarter]),
         mean(&series[series.len() - quarter..]),
     );
-    let (least, share) = resource.rise_min();
+    let (least, share) = resource.rise_min(from);
     let rise_min = least.max(share * from);
     if to - from.max(highest) < rise_min {
+        return None;
+    }
+    // What was freed when threads left was theirs.
+    let whole = |place: usize| series[place].whole;
+    if whole(series.len() - 1) - whole(0) < WHOLE_SHARE * (to - from) {
         return None;
     }
     let since = since_it_began(series, from, to);
@@ -151,7 +128,8 @@ fn judged(
         (verdict.is_leak() && verdict.trend_z >= TREND_Z_MIN).then_some(verdict)
     };
     let by_time: Vec<f64> = series.iter().map(|reading| reading.value).collect();
-    let verdict = leaks(&by_time).or_else(|| leaks(&by_calls(series)?))?;
+    let verdict = leaks(&by_time)
+        .or_else(|| leaks(&by_calls(series).filter(|_| calls_get_fewer(series))?))?;
     let length_s = seconds(series);
     let step_s = length_s / (series.len() - 1) as f64;
     let per_second = if verdict.slope_per_sample > 0.0 {
@@ -181,69 +159,77 @@ fn since_it_began(series: &[Reading], from: f64, to: f64) -> &[Reading] {
     &series[began..]
 }
 
-/// Whether growth slows down so that it is not believed (yet).
+/// Whether growth slows down so that it is not believed (yet), or may do so for all that can be told.
 fn gives_out(since: &[Reading]) -> bool {
-    let values: Vec<f64> = since.iter().map(|reading| reading.value).collect();
-    let gives_out = |rate: f64| lasted_s(since) < SLOWING_S || rate < SLOWING_RATE_MIN;
-    slowing(&values).is_some_and(gives_out)
-        && by_calls(since).is_none_or(|values| slowing(&values).is_some_and(gives_out))
-}
-
-/// The same readings at equal numbers of calls from each to the next, where calls became fewer: none
-/// where they did not.
-fn by_calls(series: &[Reading]) -> Option<Vec<f64>> {
-    let (first, last) = (series.first()?, series.last()?);
-    let middle = series.get(series.len() / 2)?;
-    let rate = |from: &Reading, to: &Reading| {
-        (to.calls - from.calls) / (to.at.since(from.at) as f64).max(1.0)
+    let lasted = lasted_s(since);
+    let by_time: Vec<f64> = since.iter().map(|reading| reading.value).collect();
+    let by_calls = by_calls(since);
+    let either = |is: &dyn Fn(&[f64]) -> bool| is(&by_time) || by_calls.as_deref().is_some_and(is);
+    let steady = |values: &[f64]| Bend::of(values).is_none_or(|bend| bend.surely() >= SURELY_MIN);
+    if lasted < PATIENT_S && !either(&steady) {
+        return true;
+    }
+    let gives_out = |values: &[f64]| {
+        let slows = |values: &[f64]| Bend::of(values).filter(Bend::slows);
+        slows(values).is_some_and(|bend| {
+            let later = &values[values.len() / 2..];
+            lasted < SLOWING_S || bend.end_rate < SLOWING_RATE_MIN || slows(later).is_some()
+        })
     };
-    if rate(middle, last) >= rate(first, middle) {
-        return None;
-    }
-    let step = (last.calls - first.calls) / (series.len() - 1) as f64;
-    let mut after = 1;
-    let values = (0..series.len()).map(|place| {
-        let wanted = first.calls + step * place as f64;
-        while after < series.len() - 1 && series[after].calls < wanted {
-            after += 1;
-        }
-        let (before, next) = (&series[after - 1], &series[after]);
-        let part = (wanted - before.calls) / (next.calls - before.calls).max(1e-9);
-        before.value + part.clamp(0.0, 1.0) * (next.value - before.value)
-    });
-    Some(values.collect())
+    gives_out(&by_time)
+        && (!calls_get_fewer(since) || by_calls.is_none_or(|values| gives_out(&values)))
 }
 
-/// When the growth slows down beyond doubt: its rate at the end over its mean rate. From the
-/// quadratic term of a least squares fit, 1.5 standard errors below zero (to wait is cheap), allowing for
-/// neighbouring values being alike.
-fn slowing(values: &[f64]) -> Option<f64> {
-    if values.len() < 8 {
-        return None;
+/// How growth bends, from the quadratic term of a least squares fit, allowing for neighbouring values
+/// being alike.
+#[derive(Clone, Copy, Debug)]
+struct Bend {
+    /// The rate at the end over the mean rate.
+    end_rate: f64,
+    /// Its standard error.
+    error: f64,
+}
+
+impl Bend {
+    /// None of few values, and of what does not grow.
+    fn of(values: &[f64]) -> Option<Bend> {
+        if values.len() < 8 {
+            return None;
+        }
+        let n = values.len() as f64;
+        let place = |t: usize| 2.0 * t as f64 / (n - 1.0) - 1.0;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares = (0..values.len()).map(|t| place(t).powi(2)).sum::<f64>();
+        let slope = (0..values.len()).map(|t| place(t) * values[t]).sum::<f64>() / squares;
+        let shape: Vec<f64> = (0..values.len())
+            .map(|t| place(t).powi(2) - squares / n)
+            .collect();
+        let shape_squares = shape.iter().map(|b| b * b).sum::<f64>().max(1e-12);
+        let products = shape.iter().zip(values).map(|(b, v)| b * v);
+        let bend = products.sum::<f64>() / shape_squares;
+        let residuals: Vec<f64> = (0..values.len())
+            .map(|t| values[t] - mean - slope * place(t) - bend * shape[t])
+            .collect();
+        // That of few values is estimated too low (Kendall's correction).
+        let memory = autocorrelation(&residuals);
+        let memory = (memory + (1.0 + 4.0 * memory) / n).clamp(0.0, 0.95);
+        let variance = residuals.iter().map(|r| r * r).sum::<f64>() / (n - 3.0).max(1.0);
+        let error = (variance / shape_squares * (1.0 + memory) / (1.0 - memory)).sqrt();
+        (slope > 0.0).then(|| Bend {
+            end_rate: (slope + 2.0 * bend) / slope.max(1e-12),
+            error: 2.0 * error / slope.max(1e-12),
+        })
     }
-    let n = values.len() as f64;
-    let place = |t: usize| 2.0 * t as f64 / (n - 1.0) - 1.0;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares = (0..values.len()).map(|t| place(t).powi(2)).sum::<f64>();
-    let slope = (0..values.len()).map(|t| place(t) * values[t]).sum::<f64>() / squares;
-    let bend_shape: Vec<f64> = (0..values.len())
-        .map(|t| place(t).powi(2) - squares / n)
-        .collect();
-    let bend_squares: f64 = bend_shape.iter().map(|b| b * b).sum();
-    let bend = bend_shape
-        .iter()
-        .zip(values)
-        .map(|(b, v)| b * v)
-        .sum::<f64>()
-        / bend_squares.max(1e-12);
-    let residuals: Vec<f64> = (0..values.len())
-        .map(|t| values[t] - mean - slope * place(t) - bend * bend_shape[t])
-        .collect();
-    let memory = autocorrelation(&residuals);
-    let variance = residuals.iter().map(|r| r * r).sum::<f64>() / (n - 3.0).max(1.0);
-    let error = (variance / bend_squares.max(1e-12) * (1.0 + memory) / (1.0 - memory)).sqrt();
-    let end_rate = (slope + 2.0 * bend) / slope.max(1e-12);
-    (bend < -1.5 * error && slope > 0.0 && end_rate < 0.9).then_some(end_rate)
+
+    /// Beyond doubt: 1.5 standard errors (to wait is cheap).
+    fn slows(&self) -> bool {
+        self.end_rate < SLOWER && self.end_rate < 1.0 - 1.5 * self.error
+    }
+
+    /// The rate at the end over the mean rate is at least this, in nineteen of twenty cases.
+    fn surely(&self) -> f64 {
+        self.end_rate - 1.65 * self.error
+    }
 }
 
 #[cfg(test)]
@@ -258,10 +244,12 @@ mod tests {
 
     #[test]
     fn a_filling_cache_slows_down_and_a_leak_does_not() {
-        assert!(slowing(&series(|t| 50.0 * t)).is_none());
-        let filling = slowing(&series(|t| 3000.0 * (1.0 - (-t / 40.0).exp())));
-        assert!(filling.is_some_and(|rate| rate < 0.7), "{filling:?}");
-        assert!(slowing(&series(|t| t * t)).is_none(), "it gets faster");
+        let bend = |values: Vec<f64>| Bend::of(&values).unwrap();
+        let leak = bend(series(|t| 50.0 * t));
+        assert!(!leak.slows() && leak.surely() > 0.95, "{leak:?}");
+        let filling = bend(series(|t| 3000.0 * (1.0 - (-t / 40.0).exp())));
+        assert!(filling.slows() && filling.end_rate < 0.7, "{filling:?}");
+        assert!(!bend(series(|t| t * t)).slows(), "it gets faster");
     }
 
     /// Calls that come more and more slowly; `held`: what is held after so many of them.
@@ -272,6 +260,8 @@ mod tests {
                 Reading {
                     at: At(u64::try_from(t).unwrap_or(0) * 1_000_000),
                     value: held(calls) + f64::from(t * 7919 % 3),
+                    whole: held(calls),
+                    threads: 8.0,
                     calls,
                 }
             })

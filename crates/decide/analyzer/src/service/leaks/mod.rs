@@ -7,12 +7,15 @@
 //! for longer before it is believed: a cache fills that way.
 
 mod growth;
+mod reading;
+
+use std::collections::BTreeMap;
 
 use cohort_model::{At, InstanceId, Measured, ServiceFindingKind};
 
 use self::growth::{Growth, growth};
 use super::View;
-use super::attribution::{self, Blame, Blamed, Row};
+use super::attribution::{self, Blame, Blamed, Calls, Row};
 use super::book::{Conclusion, Key};
 use super::record::{Second, Span};
 use super::words;
@@ -22,6 +25,9 @@ use crate::findings::{confidence_of_chance, measured};
 const NEEDS: u32 = 3;
 /// It is over when it was not judged so for this long.
 const PATIENCE_US: u64 = 30_000_000;
+
+/// Windows of all instances that are compared with growth.
+const ROWS_MAX: usize = 3_000;
 
 /// What can leak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +74,12 @@ impl Resource {
         Some(to.at_end?[place] - from.at_end?[place])
     }
 
-    /// Growth below this is not worth a word: of itself, and as a share of where it began.
-    fn rise_min(self) -> (f64, f64) {
+    /// Growth below this is not worth a word: of itself, and as a share of where it began. `from`: that;
+    /// a small process that nearly doubles grows, too.
+    fn rise_min(self, from: f64) -> (f64, f64) {
+        const MIB: f64 = 1_048_576.0;
         match self {
-            Resource::Memory => (5.0 * 1_048_576.0, 0.1),
+            Resource::Memory => ((0.75 * from).clamp(2.5 * MIB, 5.0 * MIB), 0.1),
             Resource::Files => (20.0, 0.25),
             Resource::Tasks => (12.0, 0.25),
         }
@@ -253,35 +261,46 @@ fn capital(word: &str) -> String {
         .unwrap_or_default()
 }
 
+fn calls(second: &Second, before: &Second) -> BTreeMap<u32, Calls> {
+    let under_way = |endpoint| before.endpoint(endpoint).map_or(0.0, |e| e.in_flight);
+    let calls = second.endpoints.iter().map(|e| {
+        let calls = Calls {
+            ended: e.calls,
+            more_under_way: e.in_flight - under_way(e.endpoint),
+        };
+        (e.endpoint, calls)
+    });
+    calls.collect()
+}
+
 /// Growth beside calls from one window to the next, of all instances: those that grow and those
 /// that do not.
 fn rows(view: &View<'_>, resource: Resource, leaking: &[Growth]) -> Vec<Row> {
     let since = leaking.iter().map(|g| g.since).min().unwrap_or(At(0));
     let mut rows = Vec::new();
+    let each = ROWS_MAX / view.instances.len().max(1) + 2;
     for watched in view.instances.values() {
         let seconds: Vec<&Second> = watched
             .recent(f64::INFINITY)
             .filter(|s| s.at >= since)
             .collect();
-        for three in seconds.windows(3) {
-            if (three[1].threads - three[2].threads).abs() > 0.5 {
+        let mut follows = false;
+        // The latest of them, when there are very many.
+        let latest = seconds.len().saturating_sub(each);
+        for three in seconds[latest..].windows(3) {
+            // What is held for threads that come or leave is nobody's call, nor is what they leave behind.
+            let moved = |a: usize| (three[a].threads - three[a + 1].threads).abs() > 0.5;
+            let growth = resource.grown(three[1], three[2]);
+            let Some(growth) = growth.filter(|_| !moved(0) && !moved(1)) else {
+                follows = false;
                 continue;
-            }
-            let Some(growth) = resource.grown(three[1], three[2]) else {
-                continue;
-            };
-            let calls = |second: &Second| {
-                second
-                    .endpoints
-                    .iter()
-                    .map(|e| (e.endpoint, e.calls))
-                    .collect()
             };
             rows.push(Row {
                 growth,
+                follows: std::mem::replace(&mut follows, true),
                 seconds: three[2].span_s,
-                calls: calls(three[2]),
-                before: calls(three[1]),
+                calls: calls(three[2], three[1]),
+                before: calls(three[1], three[0]),
             });
         }
     }
