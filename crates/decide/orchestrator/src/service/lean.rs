@@ -74,7 +74,7 @@ impl Conductor {
         let is_trying = |lean: &Lean| self.trials.iter().any(|t| t.change.number == lean.change);
         let busy = !self.gathers.is_empty() || self.leans.iter().any(is_trying);
         let vain = self.is_vain(Vain::Lean, at);
-        if busy || vain || !self.is_known(at) || !self.leads().is_empty() {
+        if busy || vain || !self.is_known(at) || !self.leads(at).is_empty() {
             return;
         }
         let Some(lean) = self.best_swap(at) else {
@@ -239,14 +239,14 @@ impl Conductor {
     }
 
     /// What was found goes first: what is being tried for its own sake is left.
-    pub(super) fn yield_to_leads(&mut self, step: &mut ServiceStep) {
+    pub(super) fn yield_to_leads(&mut self, at: At, step: &mut ServiceStep) {
         let trying: Vec<u32> = self
             .trials
             .iter()
             .filter(|trial| matches!(trial.deed, Deed::Lean { .. }))
             .map(|trial| trial.change.number)
             .collect();
-        if trying.is_empty() || self.leads().is_empty() {
+        if trying.is_empty() || self.leads(at).is_empty() {
             return;
         }
         let of_trying = |lean: &&Lean| trying.contains(&lean.change);

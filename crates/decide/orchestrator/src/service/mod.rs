@@ -232,7 +232,7 @@ impl Conductor {
         self.advance_trials(at, step);
         if self.plan.hands_over {
             self.weigh(at);
-            self.yield_to_leads(step);
+            self.yield_to_leads(at, step);
             self.begin_gathers(at, step);
             if self.plan.leans {
                 self.begin_lean(at, step);
