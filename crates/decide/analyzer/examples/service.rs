@@ -43,7 +43,7 @@ const fn fault(
 }
 
 const SLOW: &[Kind] = &[Kind::SlowEndpoint];
-const FAULTS: [Fault; 19] = [
+const FAULTS: [Fault; 20] = [
     fault(
         "memory leak 1 MB/s",
         Event::MemoryLeak(60e3),
@@ -89,6 +89,13 @@ const FAULTS: [Fault; 19] = [
     fault(
         "lock across 60 ms",
         Event::Lock(0.060),
+        Kind::LockContention,
+        Some(ORDER),
+        SLOW,
+    ),
+    fault(
+        "lock that all need",
+        Event::LockOfAll,
         Kind::LockContention,
         Some(ORDER),
         SLOW,
@@ -216,7 +223,7 @@ fn measure(fault: &Fault, seeds: u64, aloud: bool) {
     let (mut named, mut beside) = (0, BTreeMap::<String, u64>::new());
     for seed in 0..seeds {
         let mut setup = Setup::new(fault.event, seed);
-        if matches!(fault.event, Event::Lock(_)) {
+        if matches!(fault.event, Event::Lock(_) | Event::LockOfAll) {
             setup.threads = 12;
             setup.think_s = 0.04;
         }

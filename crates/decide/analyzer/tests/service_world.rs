@@ -19,7 +19,7 @@ use sim::{Event, ORDER, PRODUCTS, SEARCH, Setup, TOTAL};
 /// that no other fault is named but those of `beside`.
 fn finds(event: Event, kind: Kind, endpoint: Option<u32>, latest_s: f64, beside: &[Kind]) {
     let mut setup = Setup::new(event, 3);
-    if matches!(event, Event::Lock(_)) {
+    if matches!(event, Event::Lock(_) | Event::LockOfAll) {
         setup.threads = 12;
         setup.think_s = 0.04;
     }
@@ -102,6 +102,14 @@ fn who_holds_a_lock_is_told_from_who_waits() {
         Some(ORDER),
         40.0,
         &[Kind::SlowEndpoint, Kind::GrowingLatency],
+    );
+    let slow = [Kind::SlowEndpoint];
+    finds(
+        Event::LockOfAll,
+        Kind::LockContention,
+        Some(ORDER),
+        40.0,
+        &slow,
     );
 }
 

@@ -170,7 +170,7 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
     let (holder, share) = known
         .iter()
         .filter_map(|w| w.held(span_s).map(|share| (w, share)))
-        .max_by(|a, b| a.0.sum_us.total_cmp(&b.0.sum_us))?;
+        .max_by(|a, b| a.0.mean_us().total_cmp(&b.0.mean_us()))?;
     let hold_us = share / (holder.calls / span_s).max(1e-9) * 1e6;
     let together: Vec<&Waiter> = known
         .iter()

@@ -46,6 +46,8 @@ pub(crate) enum Event {
     Growing,
     /// Ordering holds a lock while it waits for this long, seconds; stock and listing need it.
     Lock(f64),
+    /// Ordering holds a lock that all others need, while it waits for 50 ms.
+    LockOfAll,
     /// One in 150 calls of search ends the process.
     Crash,
     /// The total is wrong now and then when two orders are under way.
@@ -518,6 +520,12 @@ impl World {
                 call.lock = true;
             }
             Event::Lock(_) if endpoint >= TOTAL => call.lock = true,
+            Event::LockOfAll => {
+                call.lock = true;
+                if endpoint == ORDER {
+                    call.wait_s = 0.05;
+                }
+            }
             Event::CallHang if endpoint == SEARCH => call.stuck = self.draw.unit() < 1.0 / 40.0,
             Event::EndpointHang if endpoint == SEARCH => call.stuck = true,
             Event::Crash if endpoint == SEARCH => call.odd = self.draw.unit() < 1.0 / 150.0,

@@ -47,9 +47,11 @@ pub(in crate::service) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conc
                 continue;
             }
             let same_load = steady.len() == whole.len();
-            let found = grown(steady, endpoint, same_load)
-                .or_else(|| grown(whole, endpoint, false))
-                .or_else(|| grown(&latest, endpoint, same_load));
+            let kind = ServiceFindingKind::GrowingLatency;
+            let known = view.book.holds(kind, Some(endpoint));
+            let found = grown(steady, endpoint, same_load, known)
+                .or_else(|| grown(whole, endpoint, false, known))
+                .or_else(|| grown(&latest, endpoint, same_load, known));
             // Behind a lock latencies rise at once, and wander.
             let behind = view.book.holds(ServiceFindingKind::LockContention, None);
             if let Some(found) = found.filter(|_| !behind) {
@@ -68,7 +70,8 @@ struct Grown {
     controls: usize,
 }
 
-fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
+/// `known`: that it grows was told, and goes on for as long as nothing speaks against it.
+fn grown(spans: &[Span], endpoint: u32, steady: bool, known: bool) -> Option<Grown> {
     if spans.len() < READINGS_MIN {
         return None;
     }
@@ -112,7 +115,7 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         return None;
     }
     let verdict = judge(&latency, Rule::Shape);
-    let steadily = verdict.is_leak() && verdict.shape_ratio >= SHAPE_MIN;
+    let steadily = verdict.is_leak() && (known || verdict.shape_ratio >= SHAPE_MIN);
     if !steadily || verdict.trend_z < TREND_Z_MIN {
         return None;
     }
@@ -123,9 +126,11 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         .unwrap_or(0);
     let late = &latency[began..];
     let halves = late.split_at(late.len() / 2);
-    let grows_on = late.len() >= SINCE_MIN
-        && median(&mut halves.1.to_vec()) >= GROWS_ON * median(&mut halves.0.to_vec());
-    if !grows_on {
+    let grows_on = || {
+        late.len() >= SINCE_MIN
+            && median(&mut halves.1.to_vec()) >= GROWS_ON * median(&mut halves.0.to_vec())
+    };
+    if !known && !grows_on() {
         return None;
     }
     let since = cells[series.values[began].0].at;
