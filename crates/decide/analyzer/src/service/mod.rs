@@ -154,6 +154,8 @@ impl ServiceAnalyzer {
                 };
                 self.exited(at, &ended);
             }
+            // Its last process has ended, or is ended.
+            ServiceSeen::InstanceFailed { instance, .. } => self.answers.ended(at, *instance),
             ServiceSeen::ShareSet { instance, share } => self.share_set(at, *instance, *share),
             ServiceSeen::Sampled(batch) => self.sampled(batch),
             ServiceSeen::Loaded { windows } => self.loaded(windows),
@@ -217,6 +219,7 @@ impl ServiceAnalyzer {
             watched.crashes.remove(0);
         }
         watched.crashes.push(at);
+        self.answers.ended(at, ended.instance);
         let looping = ends::is_loop(&watched.crashes, at);
         let under_way = under_way(watched);
         self.ends.crashed(at, ended, &under_way, looping);
