@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 const ROWS_MIN: usize = 12;
 /// By how much the log likelihood of time alone must be less, and within which others are as good.
 const MARGIN: f64 = 7.0;
+/// Calls that come perfectly evenly explain exactly what time does.
+const ROUNDING: f64 = 1e-6;
 /// Share of the growth that it must account for.
 const SHARE: (f64, f64) = (0.6, 1.5);
 /// Lags tried, in windows: what is counted is read as it is, and memory is accounted for a little later,
@@ -159,7 +161,7 @@ pub(super) fn blame(rows: &[Row], counted: bool, work: impl Fn(u32) -> f64) -> O
     let growth: f64 = rows.iter().map(|row| row.growth).sum();
     let time = Explanation::of(rows, |place| rows[place].seconds).likelihood(rows.len());
     let likely = likely(rows, growth, if counted { &LAGS_COUNTED } else { &LAGS });
-    if likely.first()?.likelihood < time {
+    if likely.first()?.likelihood < time - ROUNDING {
         return None;
     }
     explaining(growth, time, &likely, work)

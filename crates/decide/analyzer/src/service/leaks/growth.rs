@@ -234,6 +234,7 @@ impl Bend {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NEEDS;
     use super::*;
 
     fn series(shape: impl Fn(f64) -> f64) -> Vec<f64> {
@@ -276,5 +277,50 @@ mod tests {
         assert!(files(&leak).is_some());
         let filling = on_a_busy_host(|calls| 50.0 + 150.0 * (1.0 - (-calls / 800.0).exp()));
         assert!(files(&filling).is_none());
+    }
+
+    /// Megabytes held, second by second, by a JavaScript server that keeps nothing for long.
+    const COLLECTED_FIRST: [f64; 71] = [
+        13.7, 13.9, 14.6, 15.0, 16.5, 18.0, 18.8, 19.4, 19.4, 19.9, 20.9, 20.9, 21.6, 21.8, 23.1,
+        25.0, 25.7, 26.0, 27.8, 29.7, 29.7, 29.7, 30.7, 30.9, 30.9, 31.7, 31.8, 31.8, 32.0, 33.6,
+        33.6, 33.6, 34.7, 34.8, 34.9, 35.2, 36.8, 36.8, 37.3, 37.9, 39.9, 41.7, 43.7, 45.4, 45.1,
+        45.1, 44.9, 45.0, 45.0, 45.0, 45.0, 45.3, 47.2, 49.1, 51.3, 52.1, 52.1, 52.1, 52.1, 52.1,
+        52.1, 52.1, 52.1, 52.1, 52.1, 52.1, 52.1, 52.1, 52.1, 47.5, 47.5,
+    ];
+    /// Megabytes held, second by second, by a JavaScript server that keeps nothing for long.
+    const COLLECTED_SECOND: [f64; 71] = [
+        13.4, 14.2, 14.5, 15.0, 16.7, 17.4, 18.8, 19.0, 19.4, 19.5, 20.3, 20.8, 21.1, 21.8, 22.0,
+        22.7, 22.9, 24.7, 26.5, 26.7, 28.0, 30.7, 30.7, 30.8, 30.8, 32.0, 32.1, 32.3, 33.7, 34.1,
+        34.2, 34.4, 35.2, 35.3, 35.4, 36.1, 36.2, 36.4, 36.9, 38.1, 38.1, 38.2, 38.2, 40.2, 42.6,
+        44.5, 45.0, 45.0, 46.1, 48.2, 50.1, 51.4, 51.5, 51.5, 51.5, 51.5, 51.5, 51.5, 51.5, 51.2,
+        51.2, 51.2, 51.4, 51.4, 48.9, 48.9, 48.9, 48.9, 48.9, 49.1, 49.0,
+    ];
+
+    #[test]
+    fn a_heap_that_is_not_collected_yet_is_no_leak() {
+        for held in [&COLLECTED_FIRST[..], &COLLECTED_SECOND[..]] {
+            let readings: Vec<Reading> = held
+                .iter()
+                .enumerate()
+                .map(|(t, megabytes)| Reading {
+                    at: At(t as u64 * 1_000_000),
+                    value: megabytes * 1e6,
+                    whole: megabytes * 1e6,
+                    calls: 42.0 * t as f64,
+                    threads: 4.0,
+                })
+                .collect();
+            let mut in_a_row = 0;
+            for until in READINGS_MIN..readings.len() {
+                let found = judged(
+                    InstanceId(0),
+                    &readings[..until],
+                    f64::NEG_INFINITY,
+                    Resource::Memory,
+                );
+                in_a_row = if found.is_some() { in_a_row + 1 } else { 0 };
+                assert!(in_a_row < NEEDS, "after {until} s: {found:?}");
+            }
+        }
     }
 }
