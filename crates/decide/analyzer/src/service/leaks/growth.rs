@@ -130,22 +130,39 @@ fn judged(
     let by_time: Vec<f64> = series.iter().map(|reading| reading.value).collect();
     let verdict = leaks(&by_time)
         .or_else(|| leaks(&by_calls(series).filter(|_| calls_get_fewer(series))?))?;
-    let length_s = seconds(series);
-    let step_s = length_s / (series.len() - 1) as f64;
-    let per_second = if verdict.slope_per_sample > 0.0 {
-        verdict.slope_per_sample / step_s.max(1e-3)
-    } else {
-        (to - from) / length_s.max(1.0)
-    };
-    let age_us = ((to - from) / per_second.max(1e-9) * 1e6).clamp(0.0, length_s * 1e6);
+    let step_s = seconds(series) / (series.len() - 1) as f64;
+    let (began, slope) = hinge(&by_time);
     Some(Growth {
         instance,
         verdict,
-        per_second,
+        per_second: slope / step_s.max(1e-3),
         from,
         to,
-        since: At(series[series.len() - 1].at.0.saturating_sub(age_us as u64)),
+        since: series[began].at,
     })
+}
+
+/// Where growth began, and by how much it grows from one value to the next: the best fit of a line that is
+/// level at first and rises from some place on.
+fn hinge(values: &[f64]) -> (usize, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let (mut best, mut explained) = ((0, 0.0), f64::NEG_INFINITY);
+    for start in 0..values.len() * 4 / 5 {
+        let (mut sum, mut squares, mut products) = (0.0, 0.0, 0.0);
+        for (t, value) in values[start..].iter().enumerate() {
+            let rise = t as f64;
+            sum += rise;
+            squares += rise * rise;
+            products += rise * (value - mean);
+        }
+        let spread = (squares - sum * sum / n).max(1e-12);
+        if products > 0.0 && products * products / spread > explained {
+            explained = products * products / spread;
+            best = (start, products / spread);
+        }
+    }
+    best
 }
 
 /// The readings since the growth from one level to the other began: what was flat before would hide
@@ -251,6 +268,13 @@ mod tests {
         let filling = bend(series(|t| 3000.0 * (1.0 - (-t / 40.0).exp())));
         assert!(filling.slows() && filling.end_rate < 0.7, "{filling:?}");
         assert!(!bend(series(|t| t * t)).slows(), "it gets faster");
+    }
+
+    #[test]
+    fn growth_begins_where_it_leaves_the_level() {
+        let (began, slope) = hinge(&series(|t| 50.0 * (t - 20.0).max(0.0)));
+        assert!((19..=21).contains(&began), "{began}");
+        assert!((slope - 50.0).abs() < 2.0, "{slope}");
     }
 
     /// Calls that come more and more slowly; `held`: what is held after so many of them.
