@@ -56,6 +56,36 @@ pub struct InstanceSample {
     pub failures: u32,
 }
 
+impl InstanceSample {
+    /// That of an instance that has done nothing yet.
+    #[must_use]
+    pub fn empty(instance: InstanceId) -> Self {
+        Self {
+            instance,
+            cpu_us: 0,
+            throttled_us: 0,
+            memory: 0,
+            memory_peak: 0,
+            memory_anon: 0,
+            memory_file: 0,
+            oom_kills: 0,
+            io_read: 0,
+            io_written: 0,
+            io_operations: 0,
+            cpu_pressure_us: 0,
+            memory_pressure_us: 0,
+            io_pressure_us: 0,
+            processes: 0,
+            tasks: 0,
+            open_files: 0,
+            net_received: None,
+            net_sent: None,
+            scratch: None,
+            failures: 0,
+        }
+    }
+}
+
 /// One reading of the host, and of the campaign as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostSample {

@@ -31,6 +31,11 @@ pub enum Purpose {
         /// Name of the area.
         area: String,
     },
+    /// Most of its threads exercise one area; some of others stay, to compare.
+    Leaning {
+        /// Name of the area.
+        area: String,
+    },
     /// Threads that were taken off other instances, so that a suspicion shows alone.
     Suspect {
         /// The suspicion.
@@ -50,7 +55,12 @@ pub struct EndpointWindow {
     pub classes: [u64; 5],
     /// Calls that got no answer (refused, reset, timed out, no HTTP).
     pub broken: u64,
-    /// Checks of the script that failed on an answer of this endpoint, by their name.
+    /// What failed calls ended in: an error of the server by its status (`503`), or why there was no
+    /// answer (`timed out`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failures: BTreeMap<String, u64>,
+    /// Checks of the script that failed on an answer of this endpoint that was no error of the server
+    /// (5xx), by their name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_checks: BTreeMap<String, u64>,
     /// Bytes sent.
@@ -65,6 +75,9 @@ pub struct EndpointWindow {
     pub latency: Vec<(u64, u64)>,
     /// Calls that were under way at the end of the window.
     pub in_flight: u32,
+    /// How long the oldest of those had been, microseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub oldest_us: u64,
 }
 
 impl EndpointWindow {
@@ -93,6 +106,9 @@ impl EndpointWindow {
             *own += more;
         }
         self.broken += other.broken;
+        for (name, count) in &other.failures {
+            *self.failures.entry(name.clone()).or_default() += count;
+        }
         for (name, count) in &other.failed_checks {
             *self.failed_checks.entry(name.clone()).or_default() += count;
         }
@@ -105,7 +121,16 @@ impl EndpointWindow {
         }
         self.latency = merged.into_iter().collect();
         self.in_flight += other.in_flight;
+        self.oldest_us = self.oldest_us.max(other.oldest_us);
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A call worth showing: the slowest of its window, or one that was under way when its instance crashed.
@@ -364,21 +389,25 @@ pub enum ServiceFindingKind {
     LockContention,
     /// As much CPU as there is, and it would take more.
     CpuSaturation,
+    /// Others on the host take the CPU that it would use.
+    HostBusy,
     /// Held back by the CPU limit that it was given.
     Throttled,
     /// As much network as it was given.
     NetworkLimit,
     /// Close to its memory limit, or reclaiming.
     MemoryPressure,
-    /// Many errors in a short time.
+    /// Many more errors than before, from some time on.
     ErrorBurst,
+    /// Calls of an endpoint fail now and then, or all, at a rate that does not change.
+    Errors,
     /// An exception in its log or telemetry.
     Exception,
     /// A check of the script fails.
     WrongAnswer,
     /// Its process ended unasked.
     Crash,
-    /// Calls are under way and nothing moves.
+    /// Calls are under way, of an instance or of an endpoint, and none is answered.
     Hang,
 }
 
@@ -388,7 +417,11 @@ impl ServiceFindingKind {
     pub fn is_fault(self) -> bool {
         !matches!(
             self,
-            Self::CpuSaturation | Self::Throttled | Self::NetworkLimit | Self::MemoryPressure
+            Self::CpuSaturation
+                | Self::HostBusy
+                | Self::Throttled
+                | Self::NetworkLimit
+                | Self::MemoryPressure
         )
     }
 }
@@ -613,6 +646,10 @@ pub struct ServicePlan {
     pub limits_cpu: bool,
     /// Threads can be handed over (they are scripts, and no programs of the user's).
     pub hands_over: bool,
+    /// Threads know nothing of earlier iterations, so that they may be handed over between two of them where
+    /// nothing is wrong.
+    #[serde(default)]
+    pub leans: bool,
 }
 
 /// A check of the script, over the whole campaign.

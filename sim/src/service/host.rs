@@ -72,6 +72,8 @@ struct Runner {
     on: InstanceId,
     doing: Doing,
     leaves_for: Option<InstanceId>,
+    /// It was placed elsewhere.
+    came: bool,
     calls: BTreeMap<u32, u64>,
 }
 
@@ -244,6 +246,7 @@ impl<'a> ServiceHost<'a> {
                         on: instance,
                         doing: Doing::Pauses { until: self.now },
                         leaves_for: None,
+                        came: false,
                         calls: BTreeMap::new(),
                     },
                 );
@@ -588,7 +591,8 @@ impl<'a> ServiceHost<'a> {
             Doing::Waits { call, began, until } if now >= until => {
                 let endpoint = scenario.calls[call].0;
                 let own = self.instances.get_mut(&runner.on).expect("instance");
-                own.books.answered(endpoint, now - began);
+                let refused = runner.came && self.needs.strangers;
+                own.books.answered(endpoint, now - began, refused);
                 *runner.calls.entry(endpoint).or_default() += 1;
                 if runner.leaves_for.is_some() {
                     self.leave(id, runner);
@@ -616,6 +620,7 @@ impl<'a> ServiceHost<'a> {
             .filter(|defect| self.is_struck(defect, endpoint, runner.on))
             .copied()
             .collect();
+        factor *= 1.0 + self.needs.crowding * self.others_beside(runner);
         let own = self.instances.get_mut(&runner.on).expect("instance");
         for defect in struck {
             let worn = own.worn.entry(endpoint).or_insert(0.0);
@@ -631,6 +636,17 @@ impl<'a> ServiceHost<'a> {
             began: self.now,
             left_us: cpu_us as f64 * factor,
         }
+    }
+
+    /// Which part of the threads on its instance is of another kind.
+    fn others_beside(&self, runner: &Runner) -> f64 {
+        let beside = self.threads.values().filter(|other| other.on == runner.on);
+        let (mut all, mut others) = (0_u32, 0_u32);
+        for other in beside {
+            all += 1;
+            others += u32::from(other.scenario != runner.scenario);
+        }
+        f64::from(others) / f64::from(all.max(1))
     }
 
     /// A thread goes where it is to go, when that works.
@@ -654,6 +670,7 @@ impl<'a> ServiceHost<'a> {
             return;
         }
         runner.on = target;
+        runner.came = true;
         self.outcome.handed_over += 1;
         let pause_us = 700;
         self.report(ServiceSeen::HandedOver {

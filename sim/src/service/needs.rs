@@ -70,6 +70,11 @@ pub struct ServiceNeeds {
     pub leaking: Vec<(u32, u64)>,
     /// Instances on which calls are slower the larger their CPU share is: a change that does harm.
     pub perverse: Vec<u32>,
+    /// Where all other threads are of another kind, a call needs so many times more CPU: each kind
+    /// drives what the other needs out of a cache.
+    pub crowding: f64,
+    /// Who has come from another instance is unknown: its calls are refused.
+    pub strangers: bool,
 }
 
 impl Default for ServiceNeeds {
@@ -92,6 +97,8 @@ impl Default for ServiceNeeds {
             memory: (32 << 20, 0),
             leaking: Vec::new(),
             perverse: Vec::new(),
+            crowding: 0.0,
+            strangers: false,
         }
     }
 }
@@ -110,5 +117,6 @@ pub fn service_plan(instances: u32, policy: Policy, needs: &ServiceNeeds) -> Ser
         duration_us: needs.duration_us,
         limits_cpu: true,
         hands_over: true,
+        leans: true,
     }
 }

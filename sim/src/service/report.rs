@@ -42,11 +42,11 @@ impl Books {
         self.throttled_us += if throttled { TICK_US } else { 0 };
     }
 
-    pub(super) fn answered(&mut self, endpoint: u32, took_us: u64) {
+    pub(super) fn answered(&mut self, endpoint: u32, took_us: u64, refused: bool) {
         self.answered += 1;
         let window = self.endpoints.entry(endpoint).or_default();
         window.calls += 1;
-        window.classes[1] += 1;
+        window.classes[if refused { 3 } else { 1 }] += 1;
         window.latency_sum_us += took_us;
         // Buckets a tenth wide.
         let bucket = (took_us.max(1) as f64).ln() / 1.1_f64.ln();

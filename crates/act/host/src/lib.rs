@@ -21,7 +21,7 @@ pub use budget::HostBudget;
 pub use doctor::Capability;
 pub use tree_reader::TreeReader;
 
-use cohort_model::{InstanceId, InstanceSample};
+use cohort_model::InstanceSample;
 
 /// Telemetry of one instance, by whatever the host offers.
 #[derive(Debug)]
@@ -51,30 +51,15 @@ impl InstanceReader {
     }
 }
 
-/// A sample of an instance that has done nothing yet.
+/// An error with all its causes, in one line.
 #[must_use]
-pub fn empty_sample(instance: InstanceId) -> InstanceSample {
-    InstanceSample {
-        instance,
-        cpu_us: 0,
-        throttled_us: 0,
-        memory: 0,
-        memory_peak: 0,
-        memory_anon: 0,
-        memory_file: 0,
-        oom_kills: 0,
-        io_read: 0,
-        io_written: 0,
-        io_operations: 0,
-        cpu_pressure_us: 0,
-        memory_pressure_us: 0,
-        io_pressure_us: 0,
-        processes: 0,
-        tasks: 0,
-        open_files: 0,
-        net_received: None,
-        net_sent: None,
-        scratch: None,
-        failures: 0,
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
     }
+    text
 }

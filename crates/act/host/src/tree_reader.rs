@@ -65,7 +65,7 @@ impl TreeReader {
 
     /// Fills what it can; `false` when the init process is gone.
     pub fn read(&mut self, sample: &mut InstanceSample) -> bool {
-        let mut sum = crate::empty_sample(sample.instance);
+        let mut sum = InstanceSample::empty(sample.instance);
         let mut tree = std::mem::take(&mut self.tree);
         process::collect_descendants(&self.root, self.init, &mut tree);
         let alive = self.add(self.init, &mut sum);
@@ -152,7 +152,7 @@ mod tests {
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut tell = child.stdin.take().unwrap();
         let mut reader = TreeReader::new(Path::new("/"), i32::try_from(child.id()).unwrap());
-        let mut sample = crate::empty_sample(cohort_model::InstanceId(3));
+        let mut sample = InstanceSample::empty(cohort_model::InstanceId(3));
 
         assert_eq!(said.next().unwrap().unwrap(), "done");
         assert!(reader.read(&mut sample));

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cohort_host::cgroup::{CampaignGroup, Controller, Layout, Version};
+use cohort_host::kernel_file;
 use cohort_host::kernel_file::Buffer;
 use cohort_host::process::{self, Owner};
 use cohort_host::remains::{self, SCRATCH_MARKER};
-use cohort_host::{empty_sample, kernel_file};
-use cohort_model::{Allotment, HostSample, InstanceId};
+use cohort_model::{Allotment, HostSample, InstanceId, InstanceSample};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -91,7 +91,7 @@ fn an_instance_is_entered_read_and_removed() {
     };
     let instance = campaign.maker().make(InstanceId(4)).unwrap();
     let mut reader = instance.reader().unwrap();
-    let mut sample = empty_sample(InstanceId(4));
+    let mut sample = InstanceSample::empty(InstanceId(4));
     assert!(reader.read(&mut sample));
     assert_eq!((sample.processes, sample.cpu_us), (0, 0));
 
@@ -228,7 +228,7 @@ fn a_process_is_held_at_its_limit_and_goes_on_with_more() {
         assert!(instance.is_held());
     }
     let mut reader = instance.reader().unwrap();
-    let mut sample = empty_sample(InstanceId(0));
+    let mut sample = InstanceSample::empty(InstanceId(0));
     // The kernel adds up its statistics every two seconds or after many changes.
     until("what it holds is anonymous", || {
         reader.read(&mut sample) && sample.memory_anon > 16 * MIB

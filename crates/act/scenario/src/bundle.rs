@@ -11,6 +11,8 @@ pub struct Bundle {
     pub entry: String,
     /// Source of each module, by its name: its path relative to the folder of the entry (`lib/login.js`, `../shared.js`).
     pub modules: BTreeMap<String, String>,
+    /// Of each module that is of CommonJS, what stands in for it among the others.
+    pub commonjs: BTreeMap<String, String>,
     /// Bytes of each file the script opened, by its name: its path relative to the folder of the entry.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Elements of each `SharedArray` as JSON, by its name: its function is called once, when the script is loaded.
@@ -21,4 +23,15 @@ pub struct Bundle {
     pub options: String,
     /// Names of the exported functions.
     pub exports: Vec<String>,
+}
+
+impl Bundle {
+    /// What is compiled for a module.
+    pub(crate) fn source(&self, module: &str) -> Option<&str> {
+        let source = self
+            .commonjs
+            .get(module)
+            .or_else(|| self.modules.get(module));
+        source.map(String::as_str)
+    }
 }

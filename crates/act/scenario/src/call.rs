@@ -82,6 +82,9 @@ pub enum Reply {
     },
     /// The machine ends here and now.
     Terminate,
+    /// What `setup()` returned where the thread is now, as JSON: iterations are given this from now on (to `Iterate`,
+    /// which is asked again).
+    Data(Option<String>),
 }
 
 /// A permit for one iteration, with the numbers `k6/execution` tells about it.
@@ -140,6 +143,7 @@ impl Reply {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Begin(_) => "begin",
+            Self::Data(_) => "data",
             Self::Responses(_) => "responses",
             Self::Woken => "woken",
             Self::Now => "now",
@@ -154,7 +158,7 @@ impl Reply {
         match (self, call) {
             (Self::Interrupt { .. } | Self::Terminate, call) => !matches!(call, Call::Ended(_)),
             (Self::Responses(outcomes), Call::Http(requests)) => outcomes.len() == requests.len(),
-            (Self::Begin(_), Call::Iterate)
+            (Self::Begin(_) | Self::Data(_), Call::Iterate)
             | (Self::Woken, Call::Sleep { .. })
             | (Self::Now, Call::Now)
             | (Self::Resume, Call::Pause { .. }) => true,

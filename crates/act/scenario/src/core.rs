@@ -65,6 +65,8 @@ pub(crate) struct Core {
     /// Path of the groups that are open.
     pub(crate) group: RefCell<String>,
     pub(crate) permit: RefCell<Permit>,
+    /// What `setup()` returned where the thread is, as JSON.
+    pub(crate) data: RefCell<Option<String>>,
     pub(crate) jar: RefCell<Rc<RefCell<Jar>>>,
     pub(crate) expected: RefCell<Expected>,
     pub(crate) metrics: RefCell<BTreeMap<String, (MetricKind, bool)>>,
@@ -97,6 +99,7 @@ impl Core {
             notes: RefCell::new(Vec::new()),
             group: RefCell::new(String::new()),
             permit: RefCell::new(Permit::default()),
+            data: RefCell::new(birth.setup_data.clone()),
             jar: RefCell::default(),
             expected: RefCell::new(Expected::default()),
             metrics: RefCell::default(),

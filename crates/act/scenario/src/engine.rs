@@ -11,9 +11,11 @@ use rquickjs::{Context, Ctx, Function, Module, Object, Promise, Runtime, Value};
 use crate::api::{self, Here, globals};
 use crate::birth::Role;
 use crate::call::{Call, Ended, Reply};
+use crate::commonjs::WHOLE;
 use crate::core::{Core, Ending, Phase, failure};
+use crate::jslib;
 use crate::note::{Failure, FailureKind, Note};
-use crate::script::resolve;
+use crate::sources::resolve;
 use crate::turns;
 
 /// Bytes of a machine's stack, and how many of them JavaScript may use: memory only as far as it is touched.
@@ -134,7 +136,15 @@ fn begin<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<Evaluated<'js>, Failure
     }
     globals::install(core, ctx).map_err(wrong)?;
     import(core, ctx, globals::PRELUDE)?;
-    let exports = import(core, ctx, &core.script.bundle().entry)?;
+    let bundle = core.script.bundle();
+    let html = jslib::html().module();
+    if bundle.modules.contains_key(&html) {
+        import(core, ctx, &html)?;
+    }
+    let mut exports = import(core, ctx, &bundle.entry)?;
+    if bundle.commonjs.contains_key(&bundle.entry) {
+        exports = exports.get(WHOLE).map_err(wrong)?;
+    }
     core.phase.set(Phase::Running);
     Ok(Evaluated { exports })
 }
@@ -151,11 +161,14 @@ fn import<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, name: &str) -> Result<Object<'js
         })
 }
 
-fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended {
-    let parse = |json: &Option<String>| match json {
-        Some(json) => ctx.json_parse(json.as_str()),
+fn parsed<'js>(ctx: &Ctx<'js>, json: Option<&str>) -> rquickjs::Result<Value<'js>> {
+    match json {
+        Some(json) => ctx.json_parse(json),
         None => Ok(Value::new_undefined(ctx.clone())),
-    };
+    }
+}
+
+fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended {
     let (name, argument) = match &core.birth.role {
         Role::Iterations => (core.birth.scenario.exec.as_str(), &core.birth.setup_data),
         Role::Setup => ("setup", &None),
@@ -168,7 +181,7 @@ fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended 
     let found = script
         .exports
         .get::<_, Value<'js>>(name)
-        .and_then(|value| Ok((value, parse(argument)?)));
+        .and_then(|value| Ok((value, parsed(ctx, argument.as_deref())?)));
     let (function, argument) = match found {
         Ok((value, argument)) => (value.into_function(), argument),
         Err(error) => return Ended::Failed(failure(core, ctx, &error)),
@@ -182,7 +195,7 @@ fn work<'js>(core: &Rc<Core>, ctx: &Ctx<'js>, script: &Evaluated<'js>) -> Ended 
         });
     };
     match core.birth.role {
-        Role::Iterations => iterate(core, ctx, &function, &argument),
+        Role::Iterations => iterate(core, ctx, &function, argument),
         _ => once(core, ctx, &function, &argument),
     }
 }
@@ -240,7 +253,7 @@ fn iterate<'js>(
     core: &Rc<Core>,
     ctx: &Ctx<'js>,
     function: &Function<'js>,
-    argument: &Value<'js>,
+    mut argument: Value<'js>,
 ) -> Ended {
     loop {
         let fed = core.call(Call::Iterate);
@@ -249,22 +262,41 @@ fn iterate<'js>(
         }
         // An interrupt between two iterations interrupts nothing.
         core.ending.take();
-        let Reply::Begin(permit) = fed.reply else {
-            continue;
+        let permit = match fed.reply {
+            Reply::Begin(permit) => permit,
+            Reply::Data(data) => {
+                // Every iteration of a thread is given the same object, as in k6.
+                match parsed(ctx, data.as_deref()) {
+                    Ok(value) => argument = value,
+                    Err(error) => return Ended::Failed(failure(core, ctx, &error)),
+                }
+                core.data.replace(data);
+                continue;
+            }
+            _ => continue,
         };
         let began_us = core.now_us.get();
         // Fails only when memory does; the script will see that itself.
         let _ = ctx.globals().set("__ITER", permit.in_vu as f64);
         core.permit.replace(permit);
-        let outcome = run(core, ctx, function, argument);
+        let outcome = run(core, ctx, function, &argument);
         if let Some(ended) = stopped(core) {
             return ended;
         }
+        let duration_us = core.now_us.get().saturating_sub(began_us);
         core.note(Note::Iteration {
             failure: outcome.err(),
-            duration_us: core.now_us.get().saturating_sub(began_us),
+            duration_us,
         });
+        let cut_off = core.ending.borrow().is_some();
         tidy(core, ctx);
+        let left_us = core.settings.iteration_min_us.saturating_sub(duration_us);
+        if left_us > 0 && !cut_off {
+            core.call(Call::Sleep { us: left_us });
+            if let Some(ended) = stopped(core) {
+                return ended;
+            }
+        }
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Machine {
     stack: ManuallyDrop<Coroutine<Fed, Call, Ended, DefaultStack>>,
     waits_for: Option<Call>,
     journal: Journal,
+    /// Answers are kept in the journal.
+    keeps_journal: bool,
     /// Answers replayed so far.
     replayed: u64,
     /// The last answer of what is being replayed: what comes next may say where it was interrupted.
@@ -124,6 +126,7 @@ impl Machine {
             stack: ManuallyDrop::new(stack),
             waits_for: None,
             journal: Journal::new(),
+            keeps_journal: true,
             replayed: 0,
             held_back: None,
             muted: false,
@@ -198,6 +201,7 @@ impl Machine {
 
     fn is_recorded(&self, given: &Given) -> bool {
         match given {
+            _ if !self.keeps_journal => false,
             Given::Reply(Reply::Terminate) => false,
             Given::Reply(Reply::Resume) => !self.is_paused(),
             _ => true,
@@ -237,6 +241,13 @@ impl Machine {
         &mut self.journal
     }
 
+    /// Lets go of the journal, and keeps none from here on: the machine goes on, but can no longer be brought back
+    /// elsewhere.
+    pub fn forget_journal(&mut self) {
+        self.journal = Journal::new();
+        self.keeps_journal = false;
+    }
+
     /// The next answer as it is to be appended to a file, from which [`replay_records`](Self::replay_records) brings the
     /// machine back; `None` when it need not be kept. To be taken before the machine is resumed with the answer.
     pub fn record(&self, answer: &Answer) -> Option<Record> {
@@ -249,6 +260,11 @@ impl Machine {
             answer: answer.clone(),
             paused,
         })
+    }
+
+    /// Whether this is what its iterations are given as what `setup()` returned, JSON.
+    pub fn is_given(&self, data: Option<&str>) -> bool {
+        self.core.data.borrow().as_deref() == data
     }
 
     /// Makes a machine and brings it to the state the journal leads to. It makes no calls and says nothing on the way. The

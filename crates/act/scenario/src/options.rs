@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::api::request::parse_duration_us;
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) throws: bool,
@@ -9,6 +11,8 @@ pub(crate) struct Settings {
     pub(crate) redirects: u32,
     pub(crate) discards_bodies: bool,
     pub(crate) user_agent: Option<String>,
+    /// An iteration that took less is followed by a sleep for the rest, in microseconds.
+    pub(crate) iteration_min_us: u64,
 }
 
 impl Settings {
@@ -30,6 +34,11 @@ impl Settings {
                 .unwrap_or(10),
             discards_bodies: is("discardResponseBodies"),
             user_agent: agent,
+            iteration_min_us: match &options["minIterationDuration"] {
+                Value::String(written) => parse_duration_us(written),
+                ms => ms.as_f64().map(|ms| (ms.max(0.0) * 1_000.0) as u64),
+            }
+            .unwrap_or(0),
         }
     }
 }

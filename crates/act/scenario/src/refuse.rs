@@ -1,11 +1,13 @@
 //! What a script needs and is not there: found before it runs, by file and line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::api;
+use crate::commonjs::Required;
+use crate::jslib;
 use crate::lexer::{Token, tokens};
-use crate::script::resolve;
+use crate::sources::resolve;
 
 mod options;
 
@@ -42,6 +44,20 @@ pub(crate) struct Looked {
     /// Local modules it imports, each with where.
     pub(crate) imports: Vec<(String, String)>,
     pub(crate) refusals: Vec<Refusal>,
+    /// What it requires.
+    pub(crate) required: Required,
+    /// Names that it imports from each local module.
+    pub(crate) names: BTreeMap<String, BTreeSet<String>>,
+    /// It imports or exports.
+    is_module: bool,
+    /// It looks for `module` or `exports`.
+    asks_for_exports: bool,
+}
+
+impl Looked {
+    pub(crate) fn is_commonjs(&self) -> bool {
+        !self.is_module && (self.asks_for_exports || !self.required.is_empty())
+    }
 }
 
 struct Look<'a> {
@@ -51,6 +67,8 @@ struct Look<'a> {
     /// Names that stand for a whole module of k6.
     aliases: BTreeMap<String, &'static [&'static str]>,
     modules: BTreeMap<String, String>,
+    /// `require` means what it usually does.
+    requires: bool,
 }
 
 pub(crate) fn is_typescript(name: &str) -> bool {
@@ -67,15 +85,19 @@ pub(crate) fn module(name: &str, source: &str) -> Looked {
         found: Looked::default(),
         aliases: BTreeMap::new(),
         modules: BTreeMap::new(),
+        requires: true,
     };
     if is_typescript(name) {
-        let what = "TypeScript is not supported: compile it to JavaScript first".to_string();
+        let what = "TypeScript is not supported: compile it to JavaScript first, such as by \
+                    `esbuild script.ts --bundle --format=esm --external:k6* --external:https://*`"
+            .to_string();
         look.found.refusals.push(Refusal {
             at: name.into(),
             what,
         });
         return look.found;
     }
+    look.requires = !look.is_redeclared("require");
     for at in 0..look.tokens.len() {
         look.at(at);
     }
@@ -108,7 +130,22 @@ impl Look<'_> {
 
     fn at(&mut self, at: usize) {
         if self.after_dot(at) {
+            if self.is(at + 1, '(') && self.word(at).is_some_and(jslib::reads_pages) {
+                let place = self.place(at);
+                self.found.imports.push((jslib::html().module(), place));
+            }
             return;
+        }
+        let is_key = self.is(at + 1, ':');
+        match self.word(at) {
+            Some("import") if !self.is(at + 1, '(') && !is_key => self.found.is_module = true,
+            Some("export") if !is_key => self.found.is_module = true,
+            Some("module") => {
+                let exports = self.is(at + 1, '.') && self.word(at + 2) == Some("exports");
+                self.found.asks_for_exports |= exports;
+            }
+            Some("exports") if !is_key => self.found.asks_for_exports = true,
+            _ => {}
         }
         match self.word(at) {
             Some("import") if self.is(at + 1, '(') => {
@@ -119,8 +156,27 @@ impl Look<'_> {
             }
             Some("import") if !self.is(at + 1, '.') && !self.is(at + 1, ':') => self.import(at),
             Some("export") if self.is(at + 1, '{') || self.is(at + 1, '*') => self.export(at),
-            Some("require") if self.is(at + 1, '(') && !self.is_parameter(at + 2) => {
-                self.refuse(at, "require() is not supported: use import".into());
+            // NTLM and digest want to see the server's answer first.
+            Some("auth") if is_key => {
+                let kind = self.tokens.get(at + 2).and_then(Token::text);
+                if let Some(kind) = kind.filter(|kind| ["digest", "ntlm"].contains(kind)) {
+                    let what = format!("auth: \"{kind}\" is not supported: basic is");
+                    self.refuse(at, what);
+                }
+            }
+            Some("crypto")
+                if self.is(at + 1, '.')
+                    && self.word(at + 2) == Some("subtle")
+                    && !self.is_redeclared("crypto") =>
+            {
+                let what =
+                    "crypto.subtle is not supported: the module 'k6/crypto' has hashes and HMACs";
+                self.refuse(at, what.into());
+            }
+            Some("require")
+                if self.requires && self.is(at + 1, '(') && !self.is_parameter(at + 2) =>
+            {
+                self.require(at);
             }
             _ => {}
         }
@@ -161,6 +217,7 @@ impl Look<'_> {
             return;
         };
         let Some(exports) = self.wants(next + 1, &module) else {
+            self.names_of(&module, &whole, &names);
             return;
         };
         for alias in whole {
@@ -174,6 +231,52 @@ impl Look<'_> {
             } else if !exports.contains(&name.as_str()) {
                 self.refuse(at, lacking(&module, &name, exports));
             }
+        }
+    }
+
+    /// Takes note of what is imported from a local module.
+    fn names_of(&mut self, module: &str, whole: &[String], names: &[(String, String, usize)]) {
+        let Ok(module) = resolve(self.name, module) else {
+            return;
+        };
+        let mut wanted: BTreeSet<String> = names.iter().map(|(name, ..)| name.clone()).collect();
+        for at in 0..self.tokens.len() {
+            let of_whole = self
+                .word(at)
+                .is_some_and(|word| whole.iter().any(|alias| alias == word));
+            if of_whole && self.is(at + 1, '.') {
+                wanted.extend(self.word(at + 2).map(str::to_string));
+            }
+        }
+        self.found.names.entry(module).or_default().extend(wanted);
+    }
+
+    /// `require("module")`, and what the module is called from now on.
+    fn require(&mut self, at: usize) {
+        let module = self.tokens.get(at + 2).and_then(Token::text);
+        let Some(module) = module.map(str::to_string).filter(|_| self.is(at + 3, ')')) else {
+            let what = "require() wants the name of a module as text: what it names must be known before the script runs";
+            self.refuse(at, what.into());
+            return;
+        };
+        let exports = self.wants(at + 2, &module);
+        if let Ok(name) = resolve(self.name, &module) {
+            self.found.required.insert(module.clone(), name);
+        }
+        let Some(exports) = exports else { return };
+        if self.is(at + 4, '.') {
+            let name = self.word(at + 5).unwrap_or("default").to_string();
+            if name != "default" && !exports.contains(&name.as_str()) {
+                self.refuse(at + 5, lacking(&module, &name, exports));
+            }
+            return;
+        }
+        if let Some(alias) = at.checked_sub(2).and_then(|at| self.word(at))
+            && self.is(at - 1, '=')
+        {
+            let alias = alias.to_string();
+            self.modules.insert(alias.clone(), module);
+            self.aliases.insert(alias, exports);
         }
     }
 
@@ -236,13 +339,18 @@ impl Look<'_> {
         if let Some(exports) = api::exports_of(module) {
             return Some(exports);
         }
+        if let Some(library) = jslib::of_url(module) {
+            let place = self.place(at);
+            self.found.imports.push((library.module(), place));
+            return Some(library.exports);
+        }
         let remote = module.starts_with("https://") || module.starts_with("http://");
         if remote
             || module.starts_with("jslib.")
             || module.starts_with("cdnjs.com")
             || module.starts_with("github.com")
         {
-            self.refuse(at, format!("'{module}' is on the network, from where nothing is imported: download it and import the local file"));
+            self.refuse(at, jslib::refusal(module));
         } else if module == "k6" || module.starts_with("k6/") {
             let known = api::MODULES.join(", ");
             self.refuse(
@@ -301,10 +409,12 @@ impl Look<'_> {
             if self.word(at) != Some(alias) || self.after_dot(at) {
                 return false;
             }
-            let declared = matches!(
-                self.word(at - 1),
-                Some("const" | "let" | "var" | "function" | "class")
-            );
+            let by_require = self.is(at + 1, '=') && self.word(at + 2) == Some("require");
+            let declared = !by_require
+                && matches!(
+                    self.word(at - 1),
+                    Some("const" | "let" | "var" | "function" | "class")
+                );
             let arrow = self.is(at + 1, '=') && self.is(at + 2, '>');
             let listed = (self.is(at - 1, '(') || self.is(at - 1, ','))
                 && (self.is(at + 1, ')') || self.is(at + 1, ','));

@@ -1,13 +1,12 @@
 //! A script: loaded, checked, compiled.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::{Context, Ctx, Module, Runtime, WriteOptions};
@@ -17,13 +16,15 @@ use crate::birth::Birth;
 use crate::bundle::Bundle;
 use crate::call::{Answer, Call, Ended, Reply};
 use crate::engine::Names;
+use crate::jslib;
 use crate::machine::{BirthError, Machine};
 use crate::note::Failure;
 use crate::refuse::{self, Refusal};
+use crate::sources::{self, join};
 use crate::{api, core};
 
-/// Microseconds a script may compute while it is loaded.
-const LOAD_US: u64 = 60_000_000;
+/// How long a script may compute while it is loaded.
+const LOAD_LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a script cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +54,8 @@ pub enum LoadError {
     #[error("{} in the init code of the script{}", .0.message, place(.0))]
     Throws(Failure),
     /// Its init code does not end.
-    #[error("the init code of the script computes for more than {} s without end", LOAD_US / 1_000_000)]
-    Endless,
+    #[error("the init code of the script computes for more than {} s without end", .0.as_secs_f64())]
+    Endless(Duration),
     /// No machine can be made to evaluate it.
     #[error(transparent)]
     Birth(#[from] BirthError),
@@ -98,6 +99,14 @@ impl Script {
     /// # Errors
     /// When a file cannot be read, is no JavaScript, throws, or needs what is not supported: by file and line.
     pub fn load(entry: &Path, env: &BTreeMap<String, String>) -> Result<Self, LoadError> {
+        Self::load_within(entry, env, LOAD_LONGEST)
+    }
+
+    fn load_within(
+        entry: &Path,
+        env: &BTreeMap<String, String>,
+        longest: Duration,
+    ) -> Result<Self, LoadError> {
         let unreadable = |reason| LoadError::Read {
             path: entry.to_path_buf(),
             wanted_by: "is the script".into(),
@@ -107,9 +116,11 @@ impl Script {
         let (Some(folder), Some(name)) = (whole.parent(), whole.file_name()) else {
             return Err(unreadable(std::io::ErrorKind::InvalidInput.into()));
         };
+        let sources = sources::read(folder, &name.to_string_lossy())?;
         let mut bundle = Bundle {
             entry: name.to_string_lossy().into_owned(),
-            modules: modules(folder, &name.to_string_lossy())?,
+            modules: sources.modules,
+            commonjs: sources.commonjs,
             env: env.clone(),
             options: "{}".into(),
             ..Bundle::default()
@@ -124,7 +135,7 @@ impl Script {
             bytecode: bytecode.clone(),
             loading: Some(loading),
         }));
-        let evaluated = trial.evaluate(env)?;
+        let evaluated = trial.evaluate(env, longest)?;
         bundle.options = evaluated["options"].to_string();
         bundle.exports = serde_json::from_value(evaluated["exports"].clone()).unwrap_or_default();
         if let Some(loading) = &trial.0.loading {
@@ -165,6 +176,13 @@ impl Script {
     /// Whether the script exports a function of this name (`default`, `setup`, `teardown`, `handleSummary`, a scenario's `exec`).
     pub fn exports(&self, name: &str) -> bool {
         self.0.bundle.exports.iter().any(|export| export == name)
+    }
+
+    /// Whether a thread may know something of earlier iterations, beyond cookies: moved in between, it might ask another
+    /// server for what only the first one knows. Guessed from the source.
+    pub fn remembers(&self) -> bool {
+        let mut modules = self.0.bundle.modules.values();
+        modules.any(|source| crate::remembers::remembers(source))
     }
 
     pub(crate) fn bytecode(&self, module: &str) -> Option<&[u8]> {
@@ -223,7 +241,12 @@ impl Script {
     }
 
     /// Evaluates the script once, with the real time.
-    fn evaluate(&self, env: &BTreeMap<String, String>) -> Result<serde_json::Value, LoadError> {
+    fn evaluate(
+        &self,
+        env: &BTreeMap<String, String>,
+        longest: Duration,
+    ) -> Result<serde_json::Value, LoadError> {
+        let began = Instant::now();
         let birth = Birth {
             vu: 0,
             env: env.clone(),
@@ -237,8 +260,9 @@ impl Script {
                 .unwrap_or_default();
             let at_us = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
             reply = match machine.resume(Answer { at_us, reply }).call {
-                Call::Pause { computed_us } if computed_us > LOAD_US => {
-                    return Err(LoadError::Endless);
+                // One that asks for the time again and again never pauses.
+                Call::Pause { .. } | Call::Now if began.elapsed() > longest => {
+                    return Err(LoadError::Endless(longest));
                 }
                 Call::Pause { .. } => Reply::Resume,
                 Call::Sleep { .. } => Reply::Woken,
@@ -255,7 +279,7 @@ impl Script {
     }
 }
 
-fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
+pub(crate) fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
     if refusals.is_empty() {
         Ok(())
     } else {
@@ -263,92 +287,13 @@ fn refused(refusals: Vec<Refusal>) -> Result<(), LoadError> {
     }
 }
 
-/// Reads the entry and all that it imports; refuses what is not supported, in all of them at once.
-fn modules(folder: &Path, entry: &str) -> Result<BTreeMap<String, String>, LoadError> {
-    let mut modules = BTreeMap::new();
-    let mut refusals = Vec::new();
-    let mut wanted = VecDeque::from([(entry.to_string(), "is the script".to_string())]);
-    while let Some((name, wanted_by)) = wanted.pop_front() {
-        if modules.contains_key(&name) {
-            continue;
-        }
-        let path = folder.join(&name);
-        let source = std::fs::read_to_string(&path).map_err(|reason| LoadError::Read {
-            path,
-            wanted_by,
-            reason,
-        })?;
-        let source = source
-            .strip_prefix('\u{feff}')
-            .map(str::to_string)
-            .unwrap_or(source);
-        let looked = refuse::module(&name, &source);
-        refusals.extend(looked.refusals);
-        wanted.extend(
-            looked
-                .imports
-                .into_iter()
-                .map(|(module, at)| (module, format!("{at} imports"))),
-        );
-        modules.insert(name, source);
-    }
-    // A syntax error is what to see first; what follows from it is confusing.
-    if !refusals.is_empty() {
-        compile_alone(&modules)?;
-    }
-    refused(refusals)?;
-    Ok(modules)
-}
-
-/// Name of the module that `name` means in the module `base`.
-pub(crate) fn resolve(base: &str, name: &str) -> Result<String, String> {
-    let name = name.strip_prefix("file://").unwrap_or(name);
-    if base.is_empty()
-        || name == "k6"
-        || name.starts_with("k6/")
-        || name == PRELUDE
-        || name.starts_with('/')
-    {
-        return Ok(name.into());
-    }
-    if name.starts_with("./") || name.starts_with("../") {
-        return Ok(join(base, name));
-    }
-    Err(format!(
-        "'{name}' is neither a module of k6 nor a local file: a local file begins with ./ or ../"
-    ))
-}
-
-/// A path relative to the folder of a module.
-fn join(module: &str, path: &str) -> String {
-    if path.starts_with('/') {
-        return path.into();
-    }
-    let folder = module.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let absolute = folder.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
-            other => parts.push(other),
-        }
-    }
-    let mut joined = String::new();
-    if absolute {
-        joined.push('/');
-    }
-    let _ = write!(joined, "{}", parts.join("/"));
-    joined
-}
-
 /// Compiles modules as they are imported, and keeps their bytecode.
-struct Sources {
-    modules: BTreeMap<String, String>,
+struct Compiler {
+    bundle: Bundle,
     compiled: Rc<RefCell<BTreeMap<String, Vec<u8>>>>,
 }
 
-impl Loader for Sources {
+impl Loader for Compiler {
     fn load<'js>(
         &mut self,
         ctx: &Ctx<'js>,
@@ -358,7 +303,7 @@ impl Loader for Sources {
         if let Some(module) = api::declare(ctx, name) {
             return module;
         }
-        let Some(source) = self.modules.get(name) else {
+        let Some(source) = self.bundle.source(name) else {
             return Err(rquickjs::Error::new_loading_message(
                 name,
                 "there is no such module",
@@ -387,14 +332,20 @@ fn declare<'js>(
 
 fn compile(bundle: &Bundle) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
     let compiled: Rc<RefCell<BTreeMap<String, Vec<u8>>>> = Rc::default();
-    let sources = Sources {
-        modules: bundle.modules.clone(),
+    let compiler = Compiler {
+        bundle: bundle.clone(),
         compiled: compiled.clone(),
     };
-    with_compiler(Names, sources, |ctx| {
+    with_compiler(Names, compiler, |ctx| {
         declare(ctx, PRELUDE, PRELUDE_SOURCE, &compiled)?;
-        let entry = bundle.modules.get(&bundle.entry).map_or("", String::as_str);
-        declare(ctx, &bundle.entry, entry, &compiled).map(drop)
+        let entry = bundle.source(&bundle.entry).unwrap_or_default();
+        declare(ctx, &bundle.entry, entry, &compiled)?;
+        // Needed by what responses do, not by an import.
+        let html = jslib::html();
+        if bundle.modules.contains_key(&html.module()) {
+            declare(ctx, &html.module(), html.source, &compiled)?;
+        }
+        Ok(())
     })?;
     Ok(compiled.take())
 }
@@ -426,11 +377,10 @@ impl Loader for Anything {
 }
 
 /// Compiles each module by itself, for its syntax only.
-fn compile_alone(modules: &BTreeMap<String, String>) -> Result<(), LoadError> {
-    for (name, source) in modules
-        .iter()
-        .filter(|(name, _)| !refuse::is_typescript(name))
-    {
+pub(crate) fn compile_alone<'a>(
+    modules: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<(), LoadError> {
+    for (name, source) in modules.filter(|(name, _)| !refuse::is_typescript(name)) {
         with_compiler(Anything, Anything, |ctx| {
             Module::declare(ctx.clone(), name.as_str(), source.as_str()).map(drop)
         })?;
@@ -469,18 +419,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_modules() {
-        for (base, name, expected) in [
-            ("main.js", "./lib/a.js", "lib/a.js"),
-            ("lib/a.js", "./b.js", "lib/b.js"),
-            ("lib/a.js", "../b.js", "b.js"),
-            ("main.js", "../x/../b.js", "../b.js"),
-            ("../a.js", "../b.js", "../../b.js"),
-            ("/abs/a.js", "./b.js", "/abs/b.js"),
-            ("main.js", "k6/http", "k6/http"),
-        ] {
-            assert_eq!(resolve(base, name).as_deref(), Ok(expected));
+    fn init_code_that_never_ends_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = folder.path().join("endless.js");
+        for endless in ["for (;;) {}", "while (Date.now() > 0) {}"] {
+            let source = format!("try {{ {endless} }} finally {{ }}\nexport default () => {{}};");
+            std::fs::write(&entry, source).unwrap();
+            let limit = Duration::from_millis(300);
+            let loaded = Script::load_within(&entry, &BTreeMap::new(), limit);
+            let error = loaded.map(drop).unwrap_err().to_string();
+            assert!(error.contains("computes for more than 0.3 s"), "{error}");
         }
-        assert!(resolve("main.js", "lodash").unwrap_err().contains("./"));
+        // One that ends in time is none of them.
+        std::fs::write(
+            &entry,
+            "const end = Date.now() + 20; while (Date.now() < end) {}\nexport default () => {};",
+        )
+        .unwrap();
+        let loaded = Script::load_within(&entry, &BTreeMap::new(), LOAD_LONGEST);
+        assert!(loaded.is_ok(), "{:?}", loaded.map(drop));
     }
 }

@@ -395,7 +395,8 @@ fn failures_are_returned_or_thrown() {
     assert_eq!(logs[1], "0 dial: connection refused 1212 true");
     assert_eq!(logs[3], "1020");
     assert!(
-        logs[4].starts_with("the body is null") && logs[5].contains("html() is not supported"),
+        logs[4].starts_with("the body is null")
+            && logs[5].starts_with("Response.html() needs the body as text"),
         "{logs:?}"
     );
     let failures = world.failures();

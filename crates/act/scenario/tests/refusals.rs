@@ -34,10 +34,26 @@ fn by_line_and_name() {
             "the module 'k6/experimental/redis'",
         ),
         ("import x from 'k6/x/sql';", "the module 'k6/x/sql'"),
-        ("import {parseHTML} from 'k6/html';", "the module 'k6/html'"),
+        (
+            "import {parse} from 'k6/html';",
+            "script.js:1:9: 'parse' of the module 'k6/html' is not supported; there are: parseHTML",
+        ),
+        (
+            "const params = {\n  auth: 'digest' };",
+            "script.js:2:3: auth: \"digest\" is not supported: basic is",
+        ),
+        (
+            "const f = () => crypto.subtle.digest('SHA-256', data);",
+            "script.js:1:17: crypto.subtle is not supported",
+        ),
         (
             "import {u} from 'https://jslib.k6.io/k6-utils/1.4.0/index.js';",
-            "download it and import the local file",
+            "script.js:1:9: 'u' of the module 'https://jslib.k6.io/k6-utils/1.4.0/index.js' is not supported; there are: check, find",
+        ),
+        (
+            "import {S3Client} from 'https://jslib.k6.io/aws/0.11.0/s3.js';",
+            "script.js:1:24: 'https://jslib.k6.io/aws/0.11.0/s3.js' is on the network, from where nothing is imported: download it \
+             beside the script and import the local file; of the usual libraries there are: formdata, httpx, k6-reporter, k6-summary, k6-utils",
         ),
         (
             "import _ from 'lodash';",
@@ -68,8 +84,16 @@ fn by_line_and_name() {
             "script.js:1:10: 'nothing' of the module 'k6/http'",
         ),
         (
-            "const http = require('k6/http');",
-            "script.js:1:14: require() is not supported",
+            "const http = require('k6/' + 'http');",
+            "script.js:1:14: require() wants the name of a module as text",
+        ),
+        (
+            "const http = require('k6/http'); const f = () => http.foo('x');",
+            "script.js:1:55: 'foo' of the module 'k6/http'",
+        ),
+        (
+            "const x = require('k6/browser');",
+            "script.js:1:19: the module 'k6/browser' is not supported",
         ),
         (
             "const f = () => import('./x.js');",

@@ -1,13 +1,14 @@
 //! The build command: run once, by an init of its own, so that it ends with the hub.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use cohort_host::init::{self, Ended, FromInit, Setup, Start, ToInit};
 use cohort_model::InstanceId;
 
-use crate::Error;
 use crate::init::Init;
 use crate::spec::Spec;
+use crate::{Error, template};
 
 /// What is kept of its output, each stream, bytes.
 const OUTPUT_BYTES_MAX: u64 = 1 << 20;
@@ -37,7 +38,7 @@ pub(crate) async fn run(spec: &Spec, executable: &Path, arguments: &[String]) ->
         thread: THREAD,
         program: program.into(),
         args: words.iter().map(Into::into).collect(),
-        env: spec.inherited.clone(),
+        env: environment(spec),
         cwd: spec.directory.clone(),
         nice: 0,
     };
@@ -51,7 +52,7 @@ pub(crate) async fn run(spec: &Spec, executable: &Path, arguments: &[String]) ->
     };
     init.end().await;
     let failed = |how: String, output: String| Error::Build {
-        command: spec.build.join(" "),
+        command: written(&spec.build),
         how,
         output,
     };
@@ -68,6 +69,27 @@ pub(crate) async fn run(spec: &Spec, executable: &Path, arguments: &[String]) ->
         }
         Err(message) => Err(failed("did not start".to_owned(), message)),
     }
+}
+
+/// As its user wrote it: a shell's script stands alone.
+fn written(words: &[String]) -> String {
+    match words {
+        [shell, _, flag, script] if shell == "sh" && flag == "-c" => script.clone(),
+        words => words.join(" "),
+    }
+}
+
+/// What it inherits, and the variables of the server that are not for one instance alone.
+fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
+    let own = spec.env.iter();
+    let own = own.filter(|(_, value)| template::is_common(value));
+    let own: Vec<(OsString, OsString)> = own
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    let mut all = spec.inherited.clone();
+    all.retain(|(name, _)| !own.iter().any(|(ours, _)| ours == name));
+    all.extend(own);
+    all
 }
 
 fn last_lines(ended: &Ended) -> String {

@@ -73,7 +73,7 @@ pub(crate) fn bridge(
         Err(error) => {
             missing.push(format!(
                 "instances share the host's network, on a loopback port each; network limits are not enforced ({})",
-                chain(&error)
+                cohort_host::chain(&error)
             ));
             Ok(None)
         }
@@ -87,16 +87,4 @@ pub(crate) fn make_private(path: &Path) -> Result<(), Error> {
         .mode(0o700)
         .create(path)
         .map_err(Error::host(format!("create {}", path.display())))
-}
-
-/// An error with all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

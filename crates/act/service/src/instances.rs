@@ -13,7 +13,7 @@ use cohort_model::{InstanceId, Share};
 use tokio::sync::mpsc;
 
 use crate::event::Event;
-use crate::ground::{self, Ground, chain, make_private};
+use crate::ground::{self, Ground, make_private};
 use crate::instance::Instance;
 use crate::log::Logs;
 use crate::ports::Ports;
@@ -88,7 +88,7 @@ impl Instances {
             .map_err(Error::host(format!("mark {}", scratch.display())))?;
         let pipes = scratch.join("pipes");
         make_private(&pipes)?;
-        let group = make_group(&layout, &name, &mut missing);
+        let group = CampaignGroup::where_permitted(&layout, &name, &mut missing);
         let logs = Logs::start(&logs, &spec.logs, events.clone())
             .map_err(Error::host("start the threads for logs"))?;
         let ground = Ground {
@@ -222,7 +222,7 @@ impl Instances {
             group.map_or(Ok(()), CampaignGroup::remove)
         });
         if let Ok(Err(error)) = removed.await {
-            left.push(chain(&error));
+            left.push(cohort_host::chain(&error));
         }
         left.extend(crate::nest::remove_scratch(scratch).await);
         left
@@ -235,22 +235,6 @@ impl Drop for Instances {
         if self.group.is_some() {
             drop(self.group.take());
             let _ = remains::remove_directory(&self.ground.scratch);
-        }
-    }
-}
-
-fn make_group(layout: &Layout, name: &str, missing: &mut Vec<String>) -> Option<CampaignGroup> {
-    match CampaignGroup::create(layout, name) {
-        Ok(group) => {
-            missing.extend(group.missing().iter().cloned());
-            Some(group)
-        }
-        Err(error) => {
-            missing.push(format!(
-                "no control groups, so limits are not enforced and memory is watched only from outside ({})",
-                chain(&error)
-            ));
-            None
         }
     }
 }

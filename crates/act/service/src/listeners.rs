@@ -11,6 +11,9 @@ use cohort_host::process;
 /// State of a listening socket in `/proc/net/tcp` (`TCP_LISTEN`).
 const LISTENING: &str = "0A";
 
+/// Flag of a listening socket in `/proc/net/unix` (`__SO_ACCEPTCON`).
+const UNIX_LISTENS: u32 = 1 << 16;
+
 /// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listener {
@@ -63,6 +66,19 @@ impl Members {
         listeners
     }
 
+    /// Paths of the Unix sockets that they listen on; `@` in front of one that is no file.
+    pub(crate) fn unix_listeners(&self) -> Vec<String> {
+        let owned = sockets(&self.pids()).unwrap_or_default();
+        let table = std::fs::read_to_string(format!("/proc/{}/net/unix", self.init));
+        let mut paths: Vec<String> = parse_unix(&table.unwrap_or_default())
+            .filter(|(inode, _)| owned.contains(inode))
+            .map(|(_, path)| path.to_owned())
+            .collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
     /// Whether somebody else certainly listens on this port of the same network.
     pub(crate) fn is_port_of_another(&self, port: u16) -> bool {
         let there = all(self.init);
@@ -101,6 +117,17 @@ fn parse(text: &str) -> impl Iterator<Item = Listener> {
             port: u16::from_str_radix(port, 16).ok()?,
             inode: words.get(9)?.parse().ok()?,
         })
+    })
+}
+
+/// Lines `Num RefCount Protocol Flags Type St Inode Path`: inodes and paths of those that listen.
+fn parse_unix(text: &str) -> impl Iterator<Item = (u64, &str)> {
+    text.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let flags = u32::from_str_radix(words.nth(3)?, 16).ok()?;
+        let inode = words.nth(2)?.parse().ok()?;
+        let path = words.next()?;
+        (flags & UNIX_LISTENS != 0).then_some((inode, path))
     })
 }
 
@@ -163,6 +190,26 @@ mod tests {
         };
         assert!(nobody.is_port_of_another(port));
         assert_eq!(nobody.listeners(), []);
+    }
+
+    #[test]
+    fn unix_sockets_that_listen_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.sock");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let pid = std::process::id().cast_signed();
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap();
+        let ours = sockets(&[pid]).unwrap();
+        let found: Vec<&str> = parse_unix(&table)
+            .filter(|(inode, _)| ours.contains(inode))
+            .map(|(_, path)| path)
+            .collect();
+        assert!(found.contains(&path.to_str().unwrap()), "{found:?}");
+        let text = "Num RefCount Protocol Flags Type St Inode Path\n\
+            0: 00000002 00000000 00010000 0001 01 77 /run/a.sock\n\
+            0: 00000003 00000000 00000000 0001 03 78 /run/b.sock\n\
+            0: 00000002 00000000 00010000 0001 01 79\n";
+        assert_eq!(parse_unix(text).collect::<Vec<_>>(), [(77, "/run/a.sock")]);
     }
 
     #[test]

@@ -15,10 +15,11 @@ use cohort_host::{InstanceReader, TreeReader, remains};
 use cohort_model::{InstanceId, Isolation, Share};
 use nix::sys::stat::Mode;
 
-use crate::ground::{Ground, chain, make_private};
+use crate::ground::{Ground, make_private};
 use crate::init::Init;
 use crate::listeners::Members;
 use crate::{Error, lock};
+use cohort_host::chain;
 
 /// Most tasks of an instance: a fork bomb ends there.
 const TASKS_MAX: u64 = 16_384;

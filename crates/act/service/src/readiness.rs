@@ -231,9 +231,11 @@ impl Probe {
             },
             Seen::Garbage(text) => format!("{address} answers what is not HTTP: {text:?}"),
         };
-        let elsewhere: Vec<String> = self
-            .members
-            .listeners()
+        let listeners = self.members.listeners();
+        if listeners.is_empty() {
+            return format!("{seen}; {}", self.on_no_port());
+        }
+        let elsewhere: Vec<String> = listeners
             .iter()
             .filter(|listener| listener.port != address.port())
             .map(|listener| SocketAddr::new(listener.address, listener.port).to_string())
@@ -244,6 +246,19 @@ impl Probe {
         format!(
             "{seen}; it listens on {} instead: write {{port}} in its command, or set port",
             elsewhere.join(" and ")
+        )
+    }
+}
+
+impl Probe {
+    fn on_no_port(&self) -> String {
+        let sockets = self.members.unix_listeners();
+        if sockets.is_empty() {
+            return "it listens on no port".to_owned();
+        }
+        format!(
+            "it listens on no port, but on {}: Unix sockets are not called; have it listen on {{host}}:{{port}}",
+            sockets.join(" and ")
         )
     }
 }

@@ -51,6 +51,11 @@ pub(crate) fn uses(text: &str, name: &str) -> bool {
     parts(text).any(|part| part == Part::Name(name))
 }
 
+/// Whether `text` is the same for all instances.
+pub(crate) fn is_common(text: &str) -> bool {
+    !NAMES.iter().any(|name| uses(text, name))
+}
+
 /// Refuses what looks like a template of ours and is none, as `{prot}`.
 pub(crate) fn check(text: &str, place: &str) -> Result<(), Error> {
     let is_close = |name: &str| NAMES.iter().any(|known| is_typo(name, known));

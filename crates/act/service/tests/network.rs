@@ -21,7 +21,7 @@ fn isolated(mut spec: Spec) -> Spec {
 
 async fn sample(instance: &Instance) -> InstanceSample {
     let (mut reader, _) = instance.reader().await.unwrap();
-    let mut sample = cohort_host::empty_sample(instance.id());
+    let mut sample = InstanceSample::empty(instance.id());
     assert!(reader.read(&mut sample));
     sample
 }
@@ -370,7 +370,7 @@ fn helper_a_hub_that_waits_to_be_killed() {
         for number in 0..2 {
             let (instance, _) = hub.ready(number).await;
             let (mut reader, _) = instance.reader().await.unwrap();
-            let mut sample = cohort_host::empty_sample(instance.id());
+            let mut sample = InstanceSample::empty(instance.id());
             reader.read(&mut sample);
             assert!(sample.processes >= 2, "{sample:?}");
             told.push(instance.status().pid.unwrap().to_string());

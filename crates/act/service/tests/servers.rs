@@ -141,9 +141,14 @@ fn an_exception_in_the_log_is_told() {
 #[test]
 fn one_that_never_listens_is_stopped_and_the_reason_told() {
     run(async {
-        let mut spec = python("print('warming up'); import time; time.sleep(1000)");
+        // How it goes down explains nothing.
+        let script = "import signal, time\n\
+            def down(*_):\n    print('going down'); raise SystemExit\n\
+            signal.signal(signal.SIGTERM, down)\n\
+            print('warming up'); time.sleep(1000)";
+        let mut spec = python(script);
         spec.ready = Some(Ready::Tcp);
-        spec.ready_within = Duration::from_millis(500);
+        spec.ready_within = Duration::from_secs(2);
         let mut hub = Hub::open(spec).await;
         let instance = hub.make(0).await;
         instance.start().await.unwrap();
@@ -152,7 +157,30 @@ fn one_that_never_listens_is_stopped_and_the_reason_told() {
             reason.contains("refused") && reason.contains("warming up"),
             "{reason}"
         );
+        assert!(reason.contains("it listens on no port"), "{reason}");
+        assert!(!reason.contains("going down"), "{reason}");
         assert_eq!(instance.status().state, State::Failed);
+        hub.close().await;
+    });
+}
+
+#[test]
+fn one_that_listens_on_a_unix_socket_is_told_so() {
+    run(async {
+        let script = "import os, socket, time\n\
+            s = socket.socket(socket.AF_UNIX)\n\
+            s.bind(os.environ['TMPDIR'] + '/it.sock'); s.listen()\n\
+            time.sleep(1000)";
+        let mut spec = python(script);
+        spec.ready = Some(Ready::Tcp);
+        spec.ready_within = Duration::from_secs(2);
+        let mut hub = Hub::open(spec).await;
+        hub.make(0).await.start().await.unwrap();
+        let reason = hub.never_ready().await;
+        assert!(
+            reason.contains("/it.sock: Unix sockets are not called"),
+            "{reason}"
+        );
         hub.close().await;
     });
 }
@@ -466,11 +494,15 @@ fn a_build_that_fails_is_shown_and_one_that_works_comes_first() {
         let folder = tempfile::tempdir().unwrap();
         let mut built = server();
         built.directory = folder.path().to_owned();
-        built.build = ["sh", "-c", "echo built > artifact"]
+        built.build = ["sh", "-c", "echo $MODE-$OWN > artifact"]
             .map(str::to_owned)
             .into();
+        // What differs from instance to instance is nothing to a build.
+        built.env.push(("MODE".to_owned(), "built".to_owned()));
+        built.env.push(("OWN".to_owned(), "{scratch}".to_owned()));
         let mut hub = Hub::open(built).await;
-        assert!(folder.path().join("artifact").exists());
+        let artifact = std::fs::read_to_string(folder.path().join("artifact"));
+        assert_eq!(artifact.unwrap(), "built-\n");
         hub.ready(0).await;
         hub.close().await;
     });

@@ -234,7 +234,7 @@ impl Loop {
             if !all && !watched.is_young(now) {
                 return true;
             }
-            let mut sample = cohort_host::empty_sample(instance);
+            let mut sample = cohort_model::InstanceSample::empty(instance);
             sample.failures = watched.failures;
             let there = watched.reader.read(&mut sample);
             sample.scratch = host.disk_left.map(|_| disk_use(&watched.scratch));

@@ -167,6 +167,7 @@ mod tests {
             duration_us: 0,
             limits_cpu: true,
             hands_over: true,
+            leans: true,
         }
     }
 

@@ -148,27 +148,10 @@ mod tests {
 
     fn zero() -> InstanceSample {
         InstanceSample {
-            instance: cohort_model::InstanceId(0),
-            cpu_us: 0,
-            throttled_us: 0,
-            memory: 0,
-            memory_peak: 0,
-            memory_anon: 0,
-            memory_file: 0,
-            oom_kills: 0,
-            io_read: 0,
-            io_written: 0,
-            io_operations: 0,
-            cpu_pressure_us: 0,
-            memory_pressure_us: 0,
-            io_pressure_us: 0,
             processes: 1,
             tasks: 1,
             open_files: 3,
-            net_received: None,
-            net_sent: None,
-            scratch: None,
-            failures: 0,
+            ..InstanceSample::empty(cohort_model::InstanceId(0))
         }
     }
 

@@ -118,27 +118,13 @@ fn batch(step: u64) -> SampleBatch {
             scattered
         };
         InstanceSample {
-            instance: InstanceId(n),
             cpu_us: step * use_us,
-            throttled_us: 0,
-            memory: 0,
-            memory_peak: 0,
             memory_anon: (64 << 20) + grown,
-            memory_file: 0,
-            oom_kills: 0,
             io_read: step,
-            io_written: 0,
-            io_operations: 0,
-            cpu_pressure_us: 0,
-            memory_pressure_us: 0,
-            io_pressure_us: 0,
             processes: 1,
             tasks: 1,
             open_files: 3,
-            net_received: None,
-            net_sent: None,
-            scratch: None,
-            failures: 0,
+            ..InstanceSample::empty(InstanceId(n))
         }
     };
     SampleBatch {

@@ -43,7 +43,7 @@ const fn fault(
 }
 
 const SLOW: &[Kind] = &[Kind::SlowEndpoint];
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 19] = [
     fault(
         "memory leak 1 MB/s",
         Event::MemoryLeak(60e3),
@@ -103,6 +103,28 @@ const FAULTS: [Fault; 15] = [
         &[],
     ),
     fault("errors", Event::Errors, Kind::ErrorBurst, Some(ORDER), &[]),
+    fault(
+        "few errors",
+        Event::FewErrors,
+        Kind::Errors,
+        Some(ORDER),
+        &[],
+    ),
+    fault(
+        "half are slow",
+        Event::HalfSlow,
+        Kind::SlowEndpoint,
+        Some(PRODUCTS),
+        &[],
+    ),
+    fault("calls hang", Event::CallHang, Kind::Hang, Some(SEARCH), &[]),
+    fault(
+        "endpoint hangs",
+        Event::EndpointHang,
+        Kind::Hang,
+        Some(SEARCH),
+        &[Kind::ErrorBurst],
+    ),
     fault(
         "slow since",
         Event::Slow,

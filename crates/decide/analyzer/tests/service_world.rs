@@ -84,6 +84,13 @@ fn slow_endpoints_are_named() {
         &slow,
     );
     finds(Event::Slow, Kind::SlowEndpoint, Some(PRODUCTS), 30.0, &[]);
+    finds(
+        Event::HalfSlow,
+        Kind::SlowEndpoint,
+        Some(PRODUCTS),
+        40.0,
+        &[],
+    );
     finds(Event::SlowInstance, Kind::SlowEndpoint, None, 30.0, &[]);
 }
 
@@ -107,6 +114,7 @@ fn inputs_that_burn_cpu_are_named() {
 fn failures_are_named() {
     finds(Event::Race, Kind::WrongAnswer, Some(TOTAL), 30.0, &[]);
     finds(Event::Errors, Kind::ErrorBurst, Some(ORDER), 10.0, &[]);
+    finds(Event::FewErrors, Kind::Errors, Some(ORDER), 30.0, &[]);
     let burst = [Kind::ErrorBurst];
     finds(Event::Exception, Kind::Exception, Some(ORDER), 10.0, &burst);
 }
@@ -115,6 +123,10 @@ fn failures_are_named() {
 fn ends_are_named_with_the_request() {
     finds(Event::Crash, Kind::Crash, Some(SEARCH), 30.0, &[]);
     finds(Event::Hang, Kind::Hang, None, 20.0, &[]);
+    // Calls that time out are told as errors before they are known to be a hang, under its number.
+    let burst = [Kind::ErrorBurst];
+    finds(Event::EndpointHang, Kind::Hang, Some(SEARCH), 20.0, &burst);
+    finds(Event::CallHang, Kind::Hang, Some(SEARCH), 20.0, &[]);
     let crashes = sim::run(&Setup::new(Event::Crash, 3));
     let shown = crashes
         .iter()
@@ -226,6 +238,44 @@ fn load_batches_and_busy_hosts_are_no_fault() {
     quiet(Event::Batch);
     quiet(Event::BusyHost);
     quiet(Event::SlowDisk);
+}
+
+/// From the first call on, without a time before it that would be another.
+#[test]
+fn what_goes_wrong_from_the_beginning_is_told_as_that() {
+    let from_the_beginning = |event, endpoint: Option<u32>, kind| {
+        let setup = Setup {
+            onset: 0,
+            seconds: 60,
+            ..Setup::new(event, 4)
+        };
+        let said = sim::run(&setup);
+        let faults: Vec<_> = said.iter().filter(|(_, f)| f.kind.is_fault()).collect();
+        let numbers: Vec<u32> = faults.iter().map(|(_, f)| f.number).collect();
+        assert!(numbers.iter().all(|n| *n == numbers[0]), "{faults:#?}");
+        let (_, last) = faults
+            .last()
+            .unwrap_or_else(|| panic!("{event:?}: {said:#?}"));
+        assert_eq!(last.kind, kind, "{faults:#?}");
+        if let Some(endpoint) = endpoint {
+            assert_eq!(last.endpoint, Some(EndpointId(endpoint)), "{faults:#?}");
+        }
+        last.sentence.clone()
+    };
+    let sentence = from_the_beginning(Event::Errors, Some(ORDER), Kind::Errors);
+    assert!(
+        sentence.contains("answer 503, since the beginning"),
+        "{sentence}"
+    );
+    let sentence = from_the_beginning(Event::FewErrors, Some(ORDER), Kind::Errors);
+    assert!(
+        sentence.contains("answer 503, since the beginning"),
+        "{sentence}"
+    );
+    let sentence = from_the_beginning(Event::EndpointHang, Some(SEARCH), Kind::Hang);
+    assert!(sentence.contains("no call was ever answered"), "{sentence}");
+    let sentence = from_the_beginning(Event::Hang, None, Kind::Hang);
+    assert!(sentence.contains("none was ever answered"), "{sentence}");
 }
 
 #[test]

@@ -43,6 +43,23 @@ pub(crate) fn from_ms(ms: f64) -> Option<u64> {
     in_range(ms * 1e3)
 }
 
+/// As k6 writes it: `1h0m0s`, `1m30s`, `1.5s`, `500ms`.
+pub(crate) fn in_words(us: u64) -> String {
+    match us {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{us}µs"),
+        1_000..1_000_000 => format!("{}ms", us as f64 / 1e3),
+        _ => {
+            let (minutes, seconds) = (us / 60_000_000, (us % 60_000_000) as f64 / 1e6);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
 fn in_range(us: f64) -> Option<u64> {
     (0.0..=US_MAX).contains(&us).then_some(us.round() as u64)
 }

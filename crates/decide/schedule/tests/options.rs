@@ -85,8 +85,16 @@ fn a_command_line_replaces_what_the_script_says_of_load() {
         ..Overrides::default()
     };
     let options = Options::parse_with(&script, &vus).expect("good");
-    assert_eq!(options.scenarios[0].executor.vus_max(), 1);
-    assert_eq!(options.warnings.len(), 1);
+    // As k6 has it since 2.1: that many threads share that many iterations.
+    let shared = Executor::SharedIterations {
+        vus: 7,
+        iterations: 7,
+        longest_us: 600 * SECOND,
+    };
+    assert_eq!(options.scenarios[0].executor, shared);
+    assert!(options.warnings[0].contains("replaces the script's scenarios"));
+    let options = Options::parse_with(&json!({}), &vus).expect("good");
+    assert_eq!(options.scenarios[0].executor, shared);
     let options = Options::parse_with(&json!({ "vus": 2, "duration": "3s" }), &vus).expect("good");
     assert_eq!(options.scenarios[0].executor.vus_max(), 7);
     let error = parse_stages("10s").expect_err("no target");
@@ -124,6 +132,29 @@ fn a_whole_scenario_is_read() {
     );
     assert_eq!(options.requests_per_s, None);
     assert_eq!(options.iteration_min_us, 2 * SECOND);
+}
+
+#[test]
+fn a_script_is_told_the_load_that_is_run() {
+    let written = json!({ "vus": 3, "stages": [{ "duration": "90s", "target": 5 }], "tags": { "a": "b" } });
+    let told = Options::parse(&written).expect("good").told(&written);
+    let scenario = json!({
+        "executor": "ramping-vus", "exec": "default", "startTime": "0s", "gracefulStop": "30s", "env": {}, "tags": {},
+        "startVUs": 3, "stages": [{ "duration": "1m30s", "target": 5 }], "gracefulRampDown": "30s",
+    });
+    assert_eq!(
+        told,
+        json!({ "tags": { "a": "b" }, "scenarios": { "default": scenario } })
+    );
+    let written = json!({ "scenarios": { "buy": {
+        "executor": "constant-arrival-rate", "rate": 2, "duration": "1h", "preAllocatedVUs": 1, "timeUnit": "500ms",
+    } } });
+    let told = Options::parse(&written).expect("good").told(&written);
+    let buy = &told["scenarios"]["buy"];
+    assert_eq!(
+        (&buy["duration"], &buy["timeUnit"], &buy["maxVUs"]),
+        (&json!("1h0m0s"), &json!("500ms"), &json!(1))
+    );
 }
 
 #[test]

@@ -10,9 +10,11 @@ use cohort_model::{At, InstanceId, ThreadId};
 use cohort_scenario::{Around, Script};
 use tokio::sync::Notify;
 
+use crate::call::To;
 use crate::clock::Clock;
 use crate::http::{Client, Failure, Routes, Target};
 use crate::mailbox::{Mailbox, Order};
+use crate::pace::Pace;
 use crate::permits::Permits;
 use crate::protocol::{Address, EndWhy, Epoch, Freight, FromAgent, Load, SideReport};
 use crate::telemetry::{Metrics, Standing, Telemetry};
@@ -25,6 +27,7 @@ pub(crate) struct Agent {
     pub(crate) journals: PathBuf,
     pub(crate) journal_bytes_max: u64,
     pub(crate) compute_us_max: u64,
+    pub(crate) pace: Option<Pace>,
     /// Number of this agent, and how many there are.
     pub(crate) place: (u32, u32),
     pub(crate) routes: RefCell<Routes>,
@@ -34,6 +37,8 @@ pub(crate) struct Agent {
     pub(crate) telemetry: RefCell<Telemetry>,
     pub(crate) counts: RefCell<Around>,
     instances: RefCell<BTreeMap<InstanceId, Option<Rc<Address>>>>,
+    /// What `setup()` returned at each instance, where that is known.
+    pub(crate) set_up: RefCell<BTreeMap<InstanceId, Option<String>>>,
     threads: RefCell<BTreeMap<ThreadId, Entry>>,
     outbox: RefCell<VecDeque<FromAgent>>,
     posted: Notify,
@@ -86,9 +91,11 @@ impl Agent {
         let routes = Routes::new(&load.http.base_urls, &load.http.hosts_allowed)?;
         let mut telemetry = Telemetry::default();
         telemetry.metrics = Metrics::new(load.submetrics);
+        let limit = load.http.requests_per_s;
         Ok(Agent {
             clock: Clock::new(load.start_monotonic_ns, load.start_wall_ms),
             script,
+            pace: limit.map(|limit| Pace::new(limit, load.agents)),
             client: Client::new(load.http),
             journals: load.journal_directory,
             journal_bytes_max: load.journal_bytes_max,
@@ -100,6 +107,7 @@ impl Agent {
             telemetry: RefCell::new(telemetry),
             counts: RefCell::default(),
             instances: RefCell::default(),
+            set_up: RefCell::default(),
             threads: RefCell::default(),
             outbox: RefCell::default(),
             posted: Notify::new(),
@@ -151,6 +159,17 @@ impl Agent {
             {
                 handle.mailbox.put(Order::Look);
             }
+        }
+    }
+
+    /// An instance with its address, of which threads need not know.
+    pub(crate) fn to(&self, instance: InstanceId, address: Option<Address>) -> To {
+        if let Some(address) = &address {
+            self.routes.borrow_mut().add_instance(address);
+        }
+        To {
+            instance,
+            address: address.map(Rc::new),
         }
     }
 

@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use cohort_model::{InstanceId, ThreadId};
+use cohort_model::{At, InstanceId, ThreadId};
 use cohort_scenario::{Outcome, Request, Timings};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Handle};
 use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Failure, Going, Target};
 use crate::journal::JournalFile;
@@ -21,6 +22,8 @@ use crate::telemetry::{Called, EndpointNumber};
 pub(crate) struct Caller {
     pub(crate) agent: Rc<Agent>,
     pub(crate) thread: ThreadId,
+    /// What others see of the thread; setup and teardown have none.
+    pub(crate) handle: Option<Rc<Handle>>,
     pub(crate) scenario: Rc<str>,
     pub(crate) connections: Rc<Connections>,
     /// Where intents are recorded.
@@ -44,16 +47,17 @@ pub(crate) fn needs_instance(agent: &Agent, requests: &[Request]) -> bool {
 }
 
 /// Sends all requests and gives their outcomes in order. `failed` are requests that may have been
-/// sent by an agent that died; they are not sent again.
+/// sent by an agent that died; they are not sent again. `turn` is the request whose turn has come
+/// already, where requests are limited.
 pub(crate) async fn call(
     caller: Caller,
     to: To,
     requests: Rc<Vec<Request>>,
     failed: Vec<u32>,
+    turn: Option<u32>,
 ) -> Vec<Outcome> {
     if requests.len() == 1 {
-        let outcome = one(&caller, &to, &requests[0], 0, &failed).await;
-        return vec![outcome];
+        return vec![in_turn(&caller, &to, (&requests[0], 0), (&failed, turn)).await];
     }
     let limits = caller.agent.client.settings.batch;
     let total = Rc::new(Semaphore::new(limits.total.max(1) as usize));
@@ -70,7 +74,8 @@ pub(crate) async fn call(
             // A semaphore that nobody closes is never an error.
             let _host = host.acquire().await;
             let _total = total.acquire().await;
-            let outcome = one(&caller, &to, &requests[place], place as u32, &failed).await;
+            let request = (&requests[place], place as u32);
+            let outcome = in_turn(&caller, &to, request, (&failed, turn)).await;
             (place, outcome)
         });
     }
@@ -89,10 +94,33 @@ fn host_of(url: &str) -> &str {
     after.split(['/', '?', '#']).next().unwrap_or(after)
 }
 
-async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[u32]) -> Outcome {
+async fn in_turn(
+    caller: &Caller,
+    to: &To,
+    (request, place): (&Request, u32),
+    (failed, turn): (&[u32], Option<u32>),
+) -> Outcome {
     if failed.contains(&place) {
         return Err(refusal(&Failure::agent_died()));
     }
+    if turn != Some(place) {
+        wait_for_turn(caller).await;
+    }
+    one(caller, to, request, place).await
+}
+
+/// Until the next request may be sent, where requests are limited. What waits here is not under way.
+async fn wait_for_turn(caller: &Caller) {
+    let agent = &caller.agent;
+    let Some(pace) = &agent.pace else { return };
+    let turn = pace.take(agent.clock.now());
+    sleep_until(agent.clock.instant(turn)).await;
+    if let Some(handle) = &caller.handle {
+        handle.calling_since.set(Some(agent.clock.now()));
+    }
+}
+
+async fn one(caller: &Caller, to: &To, request: &Request, place: u32) -> Outcome {
     let agent = &caller.agent;
     let (address, path, origin) = match agent.resolve(&request.url) {
         Ok(Target::Instance { path, origin }) => match &to.address {
@@ -122,7 +150,9 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
     };
     let own = request.named.then_some(request.name.as_str());
     let name = of_request(&request.method, own, path.as_str());
-    let flight = origin.is_some().then(|| Flight::begin(caller, to, &name));
+    let flight = origin
+        .is_some()
+        .then(|| Flight::begin(caller, to, &name, began));
     let exchanged = agent.client.exchange(&caller.connections, going).await;
     let mut telemetry = agent.telemetry.borrow_mut();
     telemetry.requests += 1;
@@ -131,7 +161,11 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32, failed: &[
         .metrics
         .request(request, &exchanged, &caller.scenario, now);
     if let Some(flight) = &flight {
-        caller.last_endpoint.set(Some(flight.endpoint));
+        // Checks of a call that failed say no more than that.
+        let answered = exchanged.outcome.as_ref().is_ok_and(|a| a.status < 500);
+        caller
+            .last_endpoint
+            .set(answered.then_some(flight.endpoint));
         telemetry.windows.called(&Called {
             thread: caller.thread,
             instance: to.instance,
@@ -150,17 +184,19 @@ struct Flight {
     agent: Rc<Agent>,
     instance: InstanceId,
     endpoint: EndpointNumber,
+    began: At,
 }
 
 impl Flight {
-    fn begin(caller: &Caller, to: &To, name: &str) -> Flight {
+    fn begin(caller: &Caller, to: &To, name: &str, began: At) -> Flight {
         let mut telemetry = caller.agent.telemetry.borrow_mut();
         let endpoint = telemetry.windows.number(name);
-        telemetry.windows.begun(to.instance, endpoint);
+        telemetry.windows.begun(to.instance, endpoint, began);
         Flight {
             agent: Rc::clone(&caller.agent),
             instance: to.instance,
             endpoint,
+            began,
         }
     }
 }
@@ -168,7 +204,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut telemetry = self.agent.telemetry.borrow_mut();
-        telemetry.windows.over(self.instance, self.endpoint);
+        telemetry
+            .windows
+            .over(self.instance, self.endpoint, self.began);
     }
 }
 

@@ -17,6 +17,7 @@ mod http;
 pub mod journal;
 mod mailbox;
 mod one_shot;
+mod pace;
 mod permits;
 pub mod protocol;
 mod run;

@@ -16,14 +16,9 @@ use crate::thread::in_words;
 const THREAD: ThreadId = ThreadId(u32::MAX);
 
 /// Runs it and says what it returned.
-pub(crate) async fn run(
-    agent: Rc<Agent>,
-    what: OneShot,
-    instance: InstanceId,
-    birth: Birth,
-    timeout: Duration,
-) {
-    let work = drive(&agent, instance, birth);
+pub(crate) async fn run(agent: Rc<Agent>, what: OneShot, to: To, birth: Birth, timeout: Duration) {
+    let instance = to.instance;
+    let work = drive(&agent, to, birth);
     let result = match tokio::time::timeout(timeout, work).await {
         Ok(result) => result,
         Err(_) => Err(format!(
@@ -33,15 +28,17 @@ pub(crate) async fn run(
     };
     agent.post(FromAgent::OneShotDone(Box::new(OneShotAnswer {
         what,
+        instance,
         result,
     })));
 }
 
-async fn drive(agent: &Rc<Agent>, instance: InstanceId, birth: Birth) -> Result<String, String> {
+async fn drive(agent: &Rc<Agent>, to: To, birth: Birth) -> Result<String, String> {
     let script = agent.script.clone().ok_or("there is no script")?;
     let caller = Caller {
         agent: Rc::clone(agent),
         thread: THREAD,
+        handle: None,
         scenario: Rc::from(birth.scenario.name.as_str()),
         connections: Rc::default(),
         journal: Rc::new(RefCell::new(None)),
@@ -53,7 +50,7 @@ async fn drive(agent: &Rc<Agent>, instance: InstanceId, birth: Birth) -> Result<
         let at_us = agent.clock.unix_us(agent.clock.now());
         let step = machine.resume(Answer::new(at_us, reply));
         for note in step.notes {
-            take_note(agent, &caller, instance, note);
+            take_note(agent, &caller, to.instance, note);
         }
         reply = match step.call {
             Call::Ended(Ended::Returned(json)) => return Ok(json.unwrap_or_default()),
@@ -73,12 +70,9 @@ async fn drive(agent: &Rc<Agent>, instance: InstanceId, birth: Birth) -> Result<
                 Reply::Resume
             }
             Call::Http(requests) => {
-                let to = To {
-                    instance,
-                    address: agent.address(instance),
-                };
                 let requests = Rc::new(requests);
-                Reply::Responses(call::call(caller.clone(), to, requests, Vec::new()).await)
+                let to = to.clone();
+                Reply::Responses(call::call(caller.clone(), to, requests, Vec::new(), None).await)
             }
         };
     }

@@ -144,6 +144,9 @@ fn take(agent: &Rc<Agent>, message: ToAgent) {
         // A second one, or what the caller takes.
         ToAgent::Load(_) | ToAgent::Report | ToAgent::Finish => {}
         ToAgent::Instance { instance, address } => agent.set_instance(instance, address),
+        ToAgent::SetUp { instance, data } => {
+            agent.set_up.borrow_mut().insert(instance, data);
+        }
         ToAgent::Scenario {
             name,
             begins,
@@ -168,11 +171,13 @@ fn take(agent: &Rc<Agent>, message: ToAgent) {
         ToAgent::OneShot {
             what,
             instance,
+            address,
             birth,
             timeout_us,
         } => {
             let timeout = Duration::from_micros(timeout_us);
-            let work = one_shot::run(Rc::clone(agent), what, instance, *birth, timeout);
+            let to = agent.to(instance, address);
+            let work = one_shot::run(Rc::clone(agent), what, to, *birth, timeout);
             tokio::task::spawn_local(work);
         }
     }

@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use cohort_handoff::{Input, Side};
+use cohort_handoff::{Input, Side, ToSide};
 use cohort_model::{At, InstanceId};
 use cohort_scenario::{Call, Ended, Machine, Position, Reply, Tail};
 
@@ -33,7 +33,11 @@ use crate::call::Caller;
 use crate::http::Connections;
 use crate::journal::{JournalFile, Stands};
 use crate::mailbox::Order;
-use crate::protocol::{DriverProgram, EndWhy, Epoch, How, Iterated, LogLevel, Luggage};
+use crate::protocol::{DriverProgram, EndWhy, Epoch, How, Iterated, LogLevel, Luggage, SideOrder};
+
+/// How long a thread that may leave gently goes on with its iteration, microseconds. Shorter than the
+/// hub's patience with a hand-off.
+const GENTLE_US: u64 = 3_000_000;
 
 /// What a thread is, as long as it is here.
 pub(crate) struct Thread {
@@ -56,6 +60,8 @@ pub(crate) struct Thread {
     stop: Option<Stop>,
     /// When the sleep it is in ends.
     wake: Option<At>,
+    /// When its next request may be sent, where requests are limited.
+    turn: Option<At>,
     /// When it was frozen, here or on the other side.
     frozen: Option<At>,
     /// Ends of the stretches of journal that were sent ahead.
@@ -69,8 +75,18 @@ pub(crate) struct Thread {
     /// Counts copies: what belongs to an earlier one is not for a later one.
     copies: u64,
     why: Option<EndWhy>,
-    told_unmovable: bool,
+    /// Its journal grew beyond the limit, and is gone: it stays with this agent.
+    beyond: bool,
     told_stranded: bool,
+    /// Orders to leave, until its iteration ends.
+    gentle: Option<Gentle>,
+}
+
+/// Orders that can wait for the end of an iteration.
+struct Gentle {
+    /// Until then, and not longer.
+    until: At,
+    order: Box<SideOrder>,
 }
 
 /// What does the work.
@@ -146,6 +162,7 @@ impl Thread {
             permits: OwnPermits::default(),
             stop: None,
             wake: None,
+            turn: None,
             frozen: None,
             sent: Vec::new(),
             replays: VecDeque::new(),
@@ -153,8 +170,9 @@ impl Thread {
             unsure: Vec::new(),
             copies: 0,
             why: None,
-            told_unmovable: false,
+            beyond: false,
             told_stranded: false,
+            gentle: None,
         }
     }
 
@@ -164,6 +182,7 @@ impl Thread {
             // Iterations that ask for nothing would keep everybody else from running.
             tokio::task::consume_budget().await;
             self.take_orders();
+            self.leave_gently();
             if self.running && self.freezing && self.may_freeze() {
                 self.freeze();
             } else if self.running {
@@ -200,6 +219,7 @@ impl Thread {
     fn take_orders(&mut self) {
         while let Some(order) = self.handle.mailbox.take() {
             match order {
+                Order::Side(order) if self.can_wait(&order) => self.postpone(order),
                 Order::Side(order) => self.hear(*order),
                 Order::Free(until) => self.permits.free_until = until,
                 Order::Count(iterations) => self.permits.left += iterations,
@@ -207,6 +227,38 @@ impl Thread {
                 Order::Look => {}
                 Order::Stop(graceful_us) => self.told_to_stop(graceful_us),
             }
+        }
+    }
+
+    /// Whether an order can wait for the end of the iteration under way.
+    fn can_wait(&self, order: &SideOrder) -> bool {
+        let leaves = matches!(order.says, ToSide::Freeze { .. } | ToSide::Move { .. });
+        order.gently && leaves && self.running && self.is_within_iteration()
+    }
+
+    /// A program's runs are its iterations.
+    fn is_within_iteration(&self) -> bool {
+        match &self.body {
+            Some(Body::Script(_, pending)) => !matches!(pending, Pending::Birth | Pending::Iterate),
+            _ => false,
+        }
+    }
+
+    /// What is said again in the meantime is the same order, and waits no longer for that.
+    fn postpone(&mut self, order: Box<SideOrder>) {
+        let until = match &self.gentle {
+            Some(known) if known.order.says == order.says => known.until,
+            _ => self.agent.clock.now().plus_us(GENTLE_US),
+        };
+        self.gentle = Some(Gentle { until, order });
+    }
+
+    /// Hears what was postponed, once it can wait no longer or need not.
+    fn leave_gently(&mut self) {
+        let now = self.agent.clock.now();
+        let within = self.running && self.is_within_iteration();
+        if let Some(gentle) = self.gentle.take_if(|gentle| !within || now >= gentle.until) {
+            self.hear(*gentle.order);
         }
     }
 
@@ -256,6 +308,7 @@ impl Thread {
         Caller {
             agent: Rc::clone(&self.agent),
             thread: self.handle.thread,
+            handle: Some(Rc::clone(&self.handle)),
             scenario: Rc::clone(&self.scenario),
             connections: Rc::clone(&self.connections),
             journal: Rc::clone(&self.journal),
@@ -330,6 +383,7 @@ impl Thread {
     /// It holds no lease any more.
     fn stop_running(&mut self) {
         self.running = false;
+        self.turn = None;
         self.handle.running.set(false);
         self.handle.calling_since.set(None);
         let mut permits = self.agent.permits.borrow_mut();

@@ -5,10 +5,11 @@ mod hub;
 #[path = "hub/sut.rs"]
 mod sut;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cohort_agent::protocol::{Permit, ToAgent};
-use cohort_handoff::AgentId;
+use cohort_handoff::{AgentId, Standing};
 use cohort_model::{At, ThreadId};
 use hub::{Hub, is_agent};
 use sut::{Log, assert_exactly_once, by_thread, counting};
@@ -53,8 +54,12 @@ fn agent_process() {
 
 /// Two agents, two instances, and threads 1 to `threads` that wait for permits.
 async fn begun(threads: u32) -> (Hub, Log) {
+    begun_with(threads, SCRIPT).await
+}
+
+async fn begun_with(threads: u32, script: &str) -> (Hub, Log) {
     let log = Log::default();
-    let mut hub = Hub::new(SCRIPT);
+    let mut hub = Hub::new(script);
     let agents = [hub.agent(0).await, hub.agent(1).await];
     for instance in 0..2 {
         let address = sut::serve(&log, counting(Duration::ZERO));
@@ -139,6 +144,65 @@ async fn many_hand_offs_lose_nothing_and_repeat_nothing() {
     for (moved, still) in moved.iter().zip(paths(&log)) {
         assert_eq!(moved[..], still[..moved.len()]);
     }
+}
+
+/// Where the requests of each iteration went, iteration by iteration.
+fn ports_of_iterations(log: &Log) -> BTreeMap<String, BTreeSet<u16>> {
+    let mut ports: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+    for seen in log.lock().unwrap().iter() {
+        let iteration = seen.query("i").to_owned();
+        ports.entry(iteration).or_default().insert(seen.port);
+    }
+    ports
+}
+
+/// Hands thread 1 to and fro until it has moved so often: to the other agent and instance, then to the
+/// other instance alone.
+async fn to_and_fro(hub: &mut Hub, hand_offs: u64) {
+    let mut moves = 0;
+    while hub.heard.hand_offs < hand_offs {
+        if let Standing::Runs(agent, _, instance) = hub.standing(1) {
+            let agent = AgentId(if moves % 2 == 0 { 1 - agent.0 } else { agent.0 });
+            moves += 1;
+            hub.hand_off(1, agent, 1 - instance.0).await;
+        }
+        hub.pump().await;
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn who_leaves_gently_ends_its_iteration_first() {
+    let (mut hub, log) = begun(1).await;
+    hub.gently = true;
+    let (thread, until) = (ThreadId(1), At(u64::MAX / 4));
+    hub.permit(Permit::Free { thread, until }).await;
+    to_and_fro(&mut hub, 12).await;
+    hub.stop(1, 10_000_000).await;
+    hub.until("it is over", |hub| hub.heard.over.len() == 1)
+        .await;
+    hub.finish().await;
+    let ports = ports_of_iterations(&log);
+    assert!(ports.len() > 6, "{ports:?}");
+    assert!(ports.values().all(|ports| ports.len() == 1), "{ports:?}");
+    let all: BTreeSet<u16> = ports.values().flatten().copied().collect();
+    assert_eq!(all.len(), 2);
+    assert_eq!(assert_exactly_once(&log, 3), hub.iterations() * 3);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_long_iteration_is_not_waited_for_without_end() {
+    let (mut hub, log) = begun_with(1, &SCRIPT.replace("i < 3", "i < 100_000")).await;
+    hub.gently = true;
+    let (thread, iterations) = (ThreadId(1), 1);
+    hub.permit(Permit::Count { thread, iterations }).await;
+    to_and_fro(&mut hub, 2).await;
+    hub.stop(1, 0).await;
+    hub.until("it is over", |hub| hub.heard.over.len() == 1)
+        .await;
+    hub.finish().await;
+    let ports = ports_of_iterations(&log);
+    assert_eq!(ports.len(), 1, "{ports:?}");
+    assert!(ports.values().all(|ports| ports.len() == 2), "{ports:?}");
 }
 
 /// Iterations of the thread that did most.

@@ -6,7 +6,7 @@ mod sut;
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use cohort_agent::protocol::*;
@@ -207,6 +207,120 @@ async fn what_is_counted_is_what_happened() {
     assert_eq!(trend("group_duration").count, 10);
     assert!(heard.slow.iter().any(|slow| slow.body == b"a body"));
     assert!(heard.costs[&AgentId(0)].iter().all(|cost| cost.rss > 0));
+}
+
+/// Requests that a server has in hand, by the first letter of their path.
+#[derive(Default)]
+struct InHand {
+    now: BTreeMap<char, usize>,
+    most: BTreeMap<char, usize>,
+    most_in_all: usize,
+}
+
+/// Answers no request before so many were in hand at once.
+fn answer_when_in_hand(in_hand: &Arc<(Mutex<InHand>, Condvar)>, wanted: usize) -> sut::Answer {
+    let in_hand = Arc::clone(in_hand);
+    Arc::new(move |seen: &Seen, stream: &mut TcpStream| {
+        let host = seen.path.chars().nth(1).unwrap();
+        let (lock, changed) = &*in_hand;
+        let mut state = lock.lock().unwrap();
+        *state.now.entry(host).or_default() += 1;
+        let here = state.now[&host];
+        let most = state.most.entry(host).or_default();
+        *most = here.max(*most);
+        state.most_in_all = state.now.values().sum::<usize>().max(state.most_in_all);
+        changed.notify_all();
+        let longest = Duration::from_secs(20);
+        let (state, _) = changed
+            .wait_timeout_while(state, longest, |state| state.most_in_all < wanted)
+            .unwrap();
+        drop(state);
+        // The time that an answer takes: whoever does not wait for it would be in hand too.
+        std::thread::sleep(Duration::from_millis(15));
+        *lock.lock().unwrap().now.get_mut(&host).unwrap() -= 1;
+        counting(Duration::ZERO)(seen, stream)
+    })
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_batch_has_no_more_under_way_than_it_may() {
+    let script = r"
+      import http from 'k6/http';
+      export default function () {
+        const urls = [];
+        for (let i = 0; i < 8; i++) urls.push(`http://sut.test/a?n=${i}`, `http://two.test/b?n=${i}`);
+        const answers = http.batch(urls);
+        if (answers.some((one, i) => one.body !== `body of ${Math.floor(i / 2)}`)) throw new Error('mixed up');
+      }
+    ";
+    let log = Log::default();
+    let in_hand = Arc::new((Mutex::new(InHand::default()), Condvar::new()));
+    let mut hub = Hub::new(script);
+    hub.load.http.base_urls.push("http://two.test".to_owned());
+    hub.load.http.batch = BatchLimits {
+        total: 5,
+        per_host: 3,
+    };
+    let agent = hub.agent(0).await;
+    let address = sut::serve(&log, answer_when_in_hand(&in_hand, 5));
+    hub.instance(0, Some(address)).await;
+    hub.begin_script(1, agent, 0).await;
+    all_idle(&mut hub, 1).await;
+    hub.permit(Permit::Count {
+        thread: ThreadId(1),
+        iterations: 2,
+    })
+    .await;
+    hub.until("2 iterations", |hub| hub.iterations() == 2).await;
+    hub.finish().await;
+    assert_eq!(log.lock().unwrap().len(), 32);
+    assert!(hub.heard.failed.values().all(|failed| *failed == 0));
+    let state = in_hand.0.lock().unwrap();
+    assert_eq!((state.most_in_all, state.most[&'a']), (5, 3));
+    assert!(state.most[&'b'] <= 3, "{:?}", state.most);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn no_more_requests_a_second_are_sent_than_may_be() {
+    let script = r"
+      import http from 'k6/http';
+      export default function () {
+        http.get('http://sut.test/a');
+        http.batch(['http://sut.test/b', 'http://sut.test/c']);
+      }
+    ";
+    let came: Arc<Mutex<Vec<At>>> = Arc::default();
+    let mut hub = Hub::new(script);
+    // Half of them for each of two agents: one in 40 ms.
+    hub.load.http.requests_per_s = Some(50);
+    let agent = hub.agent(0).await;
+    let (seen, start) = (Arc::clone(&came), hub.load.start_monotonic_ns);
+    let answer: sut::Answer = Arc::new(move |one: &Seen, stream: &mut TcpStream| {
+        let now = At((cohort_agent::monotonic_ns() - start) / 1_000);
+        seen.lock().unwrap().push(now);
+        counting(Duration::ZERO)(one, stream)
+    });
+    hub.instance(0, Some(sut::serve(&Log::default(), answer)))
+        .await;
+    for thread in 1..=3 {
+        hub.begin_script(thread, agent, 0).await;
+    }
+    all_idle(&mut hub, 3).await;
+    let began = hub.now();
+    hub.permit(Permit::Pool {
+        scenario: "default".to_owned(),
+        iterations: 6,
+        first: 0,
+    })
+    .await;
+    hub.until("6 iterations", |hub| hub.iterations() == 6).await;
+    hub.finish().await;
+    let came = came.lock().unwrap();
+    assert_eq!(came.len(), 18);
+    for (place, at) in came.iter().enumerate() {
+        let earliest = began.plus_us(40_000 * place as u64);
+        assert!(*at >= earliest, "request {place} came at {at:?}, before {earliest:?}");
+    }
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -428,6 +542,7 @@ async fn setup_runs_once_and_says_what_it_returned() {
         let order = ToAgent::OneShot {
             what,
             instance: InstanceId(0),
+            address: hub.address(0),
             birth: Box::new(birth(role, data)),
             timeout_us: 5_000_000,
         };
@@ -574,19 +689,54 @@ async fn a_program_and_all_it_started_end_with_the_thread() {
     hub.finish().await;
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn a_thread_whose_journal_is_too_large_stays_but_can_be_moved_here() {
+/// Two agents and two instances; thread 1 is idle on the first of both, and its journal may hold 2,000 bytes.
+async fn hub_of_small_journals() -> (Hub, Log, [AgentId; 2]) {
     let log = Log::default();
     let mut hub = Hub::new(ONE_REQUEST);
     hub.load.journal_bytes_max = 2_000;
-    let agent = hub.agent(0).await;
-    let other = hub.agent(1).await;
+    let agents = [hub.agent(0).await, hub.agent(1).await];
     for instance in 0..2 {
         hub.instance(instance, Some(sut::serve(&log, counting(Duration::ZERO))))
             .await;
     }
-    hub.begin_script(1, agent, 0).await;
+    hub.begin_script(1, agents[0], 0).await;
     all_idle(&mut hub, 1).await;
+    (hub, log, agents)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_journal_that_grows_beyond_its_limit_is_given_up_at_once_and_the_thread_goes_on() {
+    let (mut hub, log, [agent, other]) = hub_of_small_journals().await;
+    let thread = ThreadId(1);
+    let count = |iterations| Permit::Count { thread, iterations };
+    hub.permit(count(2_400)).await;
+    hub.until("it is said unasked", |hub| !hub.heard.unmovable.is_empty())
+        .await;
+    hub.until("iterations", |hub| hub.iterations() == 2_400)
+        .await;
+    let said = &hub.heard.unmovable;
+    assert_eq!(said.len(), 1, "{said:?}");
+    let begins = said[0].starts_with("its journal is larger than 2000 bytes after ");
+    assert!(begins, "{said:?}");
+    // It was whole answers until then, and holds no more of them.
+    let file = hub.journal_of(agent, 1);
+    let survey = cohort_agent::journal::survey(&file).unwrap();
+    assert!(survey.beyond && survey.begun < 2_400, "{survey:?}");
+    hub.hand_off(1, other, 0).await;
+    hub.until("it is refused", |hub| hub.heard.unmovable.len() == 2)
+        .await;
+    hub.cancel(1).await;
+    hub.hand_off(1, agent, 1).await;
+    hub.until("it moved", |hub| hub.runs_on(1).is_some()).await;
+    hub.permit(count(1)).await;
+    hub.until("one more", |hub| hub.iterations() == 2_401).await;
+    hub.finish().await;
+    assert_eq!(log.lock().unwrap().len(), 2_401);
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_thread_whose_journal_is_too_large_stays_but_can_be_moved_here() {
+    let (mut hub, log, [agent, other]) = hub_of_small_journals().await;
     let thread = ThreadId(1);
     hub.permit(Permit::Count {
         thread,

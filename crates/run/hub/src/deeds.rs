@@ -7,11 +7,11 @@ use cohort_workload::pytest::protocol::ToPython;
 use crate::Error;
 use crate::closing;
 use crate::discover::Runner;
-use crate::ground::chain;
 use crate::instance::Instance;
 use crate::python::{State, Task, WORKER_THREAD};
 use crate::shell::Hub;
 use crate::threads::{Thread, order_kill, order_start, unjudged};
+use cohort_host::chain;
 
 impl Hub {
     pub(crate) async fn carry_out(&mut self, command: &Command) -> Result<(), Error> {

@@ -67,19 +67,7 @@ impl Ground {
             source,
         })?;
         let mut missing = Vec::new();
-        let group = match CampaignGroup::create(&layout, &owner.to_string()) {
-            Ok(group) => {
-                missing.extend(group.missing().iter().cloned());
-                Some(group)
-            }
-            Err(error) => {
-                missing.push(format!(
-                    "no control groups, so limits are not enforced and memory is watched only from outside ({})",
-                    chain(&error)
-                ));
-                None
-            }
-        };
+        let group = CampaignGroup::where_permitted(&layout, &owner.to_string(), &mut missing);
         let counts_tasks = group
             .as_ref()
             .is_some_and(|group| group.controls(Controller::Pids));
@@ -247,7 +235,7 @@ impl Ground {
         }
         let mut left = Vec::new();
         if let Some(Err(error)) = self.group.take().map(CampaignGroup::remove) {
-            left.push(chain(&error));
+            left.push(cohort_host::chain(&error));
         }
         if let Err(error) = remains::remove_directory(&self.scratch) {
             left.push(format!("remove {}: {error}", self.scratch.display()));
@@ -258,16 +246,4 @@ impl Ground {
         }
         left
     }
-}
-
-/// An error with all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -28,8 +28,9 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::Error;
 use crate::event::{Event, Events, listen_to_init};
-use crate::ground::{TASKS_MAX, chain};
+use crate::ground::TASKS_MAX;
 use crate::python::Task;
+use cohort_host::chain;
 
 /// Longest wait for an init to end all it started.
 const END_WAIT: Duration = Duration::from_secs(10);

@@ -11,6 +11,8 @@ pub trait Face {
     fn see(&mut self, record: &Record);
     /// Some time passed (about ten times a second).
     fn tick(&mut self) {}
+    /// Something to know now that is no part of the campaign itself: how Cohort does with it.
+    fn note(&mut self, _line: &str) {}
 }
 
 /// Log and faces, and what history will need at the end.
@@ -68,6 +70,13 @@ impl Ledger {
     pub(crate) fn tick(&mut self) {
         for face in &mut self.faces {
             face.tick();
+        }
+    }
+
+    /// Tells whoever looks on.
+    pub(crate) fn note(&mut self, line: &str) {
+        for face in &mut self.faces {
+            face.note(line);
         }
     }
 

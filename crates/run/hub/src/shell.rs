@@ -103,7 +103,7 @@ pub(crate) async fn conduct(
     let mut orchestrator = Orchestrator::new(budget, setup.policy, plan.clone(), first_id);
     let ran = hub.run(&mut orchestrator, &mut happened).await;
     if let Err(error) = ran {
-        hub.broken.get_or_insert(crate::ground::chain(&error));
+        hub.broken.get_or_insert(cohort_host::chain(&error));
     }
     let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
@@ -117,7 +117,7 @@ pub(crate) async fn conduct(
         &hub.new_results(&plan),
         &hub.ledger.ends,
     ) {
-        hub.broken.get_or_insert(crate::ground::chain(&error));
+        hub.broken.get_or_insert(cohort_host::chain(&error));
     }
     hub.finish(&orchestrator, notes, closed).await
 }
@@ -236,7 +236,7 @@ impl Hub {
         if let Err(error) = self.ledger.flush()
             && self.broken.is_none()
         {
-            self.broken = Some(crate::ground::chain(&error));
+            self.broken = Some(cohort_host::chain(&error));
             self.seen.push(Observation::Interrupted);
         }
         for decision in &decisions {
@@ -425,7 +425,7 @@ impl Hub {
         if let Err(error) = kept
             && self.broken.is_none()
         {
-            self.broken = Some(crate::ground::chain(&error));
+            self.broken = Some(cohort_host::chain(&error));
             self.seen.push(Observation::Interrupted);
         }
     }

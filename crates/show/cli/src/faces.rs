@@ -13,6 +13,7 @@ use cohort_store::Campaign;
 use console::Term;
 
 use crate::arguments::{Progress, When};
+use crate::terminal::Frame;
 use crate::{past, say};
 
 /// Lines of a live frame at most, whatever the terminal has.
@@ -66,11 +67,10 @@ pub(crate) fn screen(
     match (live, kind) {
         (true, _) => Box::new(Live {
             view,
-            term,
+            frame: Frame::new(term, FRAME_LINES_MAX),
             color,
             resumed_at,
             started: Instant::now(),
-            drawn: 0,
             shown,
         }),
         (false, Progress::None) => Box::new(Silent { view, color, shown }),
@@ -136,34 +136,21 @@ impl Face for Lines {
 
 struct Live {
     view: Shared,
-    term: Term,
+    frame: Frame,
     color: bool,
     /// The campaign's clock when this began.
     resumed_at: At,
     started: Instant,
-    drawn: usize,
     shown: Option<Campaign>,
 }
 
 impl Live {
-    /// A terminal that went away is no reason to stop testing.
     fn draw(&mut self, above: &[String]) {
-        let (height, width) = self.term.size();
-        let height = usize::from(height).saturating_sub(1).min(FRAME_LINES_MAX);
+        let (width, height) = self.frame.room();
         let view = self.view.borrow();
         let now = (self.resumed_at).plus_us(self.started.elapsed().as_micros() as u64);
-        let frame = progress::frame(
-            &view,
-            view.at().max(now),
-            usize::from(width),
-            height,
-            self.color,
-        );
-        let _ = self.term.clear_last_lines(self.drawn);
-        for line in above.iter().chain(&frame) {
-            let _ = self.term.write_line(line);
-        }
-        self.drawn = frame.len();
+        let lines = progress::frame(&view, view.at().max(now), width, height, self.color);
+        self.frame.draw(above, &lines);
     }
 }
 
@@ -172,7 +159,7 @@ impl Face for Live {
         self.view.borrow_mut().apply(record);
         let mut above = Vec::new();
         if let Record::Decided { decisions, .. } = record {
-            let width = usize::from(self.term.size().1);
+            let (width, _) = self.frame.room();
             let view = self.view.borrow();
             for decision in decisions {
                 if let Command::Conclude(result) = &decision.command {
@@ -181,16 +168,14 @@ impl Face for Live {
             }
         }
         if self.shown.is_some() {
-            let _ = self.term.clear_last_lines(self.drawn);
-            self.drawn = 0;
+            self.frame.clear();
             show_output(&self.view.borrow(), record, self.shown.as_ref(), self.color);
         }
         if !above.is_empty() {
             self.draw(&above);
         }
         if matches!(record, Record::Ended(_)) {
-            let _ = self.term.clear_last_lines(self.drawn);
-            self.drawn = 0;
+            self.frame.clear();
         }
     }
 

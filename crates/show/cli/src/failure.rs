@@ -31,6 +31,12 @@ pub(crate) enum Failure {
         path: PathBuf,
         source: io::Error,
     },
+    /// The same, of a file that the user named, when it cannot be meant.
+    Named {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     /// There is no directory to work in.
     Directory {
         path: PathBuf,
@@ -57,7 +63,9 @@ impl Failure {
                 _ => Exit::Suite,
             },
             Failure::Hub(Hub::Pytest(_)) | Failure::Quoted { .. } => Exit::Suite,
-            Failure::Hub(Hub::Scenario(_)) | Failure::Draft { .. } => Exit::Usage,
+            Failure::Hub(Hub::Scenario(_)) | Failure::Draft { .. } | Failure::Named { .. } => {
+                Exit::Usage
+            }
             Failure::Hub(Hub::Service(_)) => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
@@ -91,6 +99,11 @@ impl fmt::Display for Failure {
                 causes(source, out)
             }
             Failure::File {
+                action,
+                path,
+                source,
+            }
+            | Failure::Named {
                 action,
                 path,
                 source,

@@ -14,6 +14,7 @@ mod run;
 mod say;
 mod script;
 mod service;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

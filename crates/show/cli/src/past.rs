@@ -29,6 +29,9 @@ pub(crate) fn show(
         let running = view.end.is_none() && is_running(&place.project, &campaign);
         service::write_page(&view, &campaign)?;
         service::write_summary(&view, &campaign, (&place.root, running), color)?;
+        if let Some(path) = junit {
+            JunitFile::open(path)?.write_service(&view)?;
+        }
         return Ok(Exit::Passed);
     }
     let view = view(&campaign)?;
@@ -111,20 +114,25 @@ pub(crate) fn output(campaign: &Campaign, thread: ThreadId) -> Option<Output> {
     (output != Output::default()).then_some(output)
 }
 
+/// Where a campaign is kept, as the user would type it in `root`.
+pub(crate) fn directory(campaign: &Campaign, root: &Path) -> String {
+    let path = campaign.path();
+    path.strip_prefix(root)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
 pub(crate) fn write_summary(
     view: &View,
     campaign: &Campaign,
     (root, running): (&Path, bool),
     color: bool,
 ) -> Result<(), Failure> {
-    let directory = campaign
-        .path()
-        .strip_prefix(root)
-        .unwrap_or(campaign.path());
     let summary = Summary {
         view,
         outputs: &|thread| output(campaign, thread),
-        directory: &directory.display().to_string(),
+        directory: &directory(campaign, root),
         running,
         width: faces::columns(),
         color,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use cohort_hub::Face;
 use cohort_model::Record;
+use cohort_report::service::{self, ServiceView};
 use cohort_report::{View, events, junit};
 use cohort_store::Campaign;
 
@@ -72,10 +73,23 @@ impl JunitFile {
         Ok(Self(target))
     }
 
-    pub(crate) fn write(mut self, view: &View, campaign: &Campaign) -> Result<(), Failure> {
+    /// Of a suite.
+    pub(crate) fn write(self, view: &View, campaign: &Campaign) -> Result<(), Failure> {
+        self.put(|out| junit::write(view, &|thread| past::output(campaign, thread), out))
+    }
+
+    /// Of a service.
+    pub(crate) fn write_service(self, view: &ServiceView) -> Result<(), Failure> {
+        self.put(|out| service::junit(view, out))
+    }
+
+    fn put(
+        mut self,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), junit::Error>,
+    ) -> Result<(), Failure> {
         let path = self.0.path.clone();
         let mut report = Vec::new();
-        junit::write(view, &|thread| past::output(campaign, thread), &mut report)
+        write(&mut report)
             .map_err(|error| Failure::Report(format!("{error} {}", path.display())))?;
         self.0.new = false;
         let written = if self.0.is_own() {

@@ -1,5 +1,6 @@
 //! `cohort script`: a first k6 script from what is there already.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::ScriptSource;
@@ -29,7 +30,7 @@ pub(crate) fn script(directory: &Path, source: &ScriptSource) -> Result<Exit, Fa
             std::io::Write::write_all(&mut made, draft.script.as_bytes())
                 .map_err(failed("write", &target))?;
             say::note(format_args!(
-                "wrote {}; it is called when cohort.toml says `script = \"{}\"` in [scenario]",
+                "wrote {}; it is called when cohort.toml says `script = \"{}\"` in [scenario]. It begins with one thread: find more by `cohort run --vus 20 --duration 5m`",
                 target.display(),
                 output.display()
             ));
@@ -50,9 +51,21 @@ pub(crate) fn script(directory: &Path, source: &ScriptSource) -> Result<Exit, Fa
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Failure {
     let path = PathBuf::from(path);
-    move |source| Failure::File {
-        action,
-        path,
-        source,
+    move |source| match source.kind() {
+        // What was named is not there, or must not be touched: not for the host to mend.
+        ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::PermissionDenied
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory => Failure::Named {
+            action,
+            path,
+            source,
+        },
+        _ => Failure::File {
+            action,
+            path,
+            source,
+        },
     }
 }

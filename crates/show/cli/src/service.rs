@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use cohort_hub::service as hub;
 use cohort_hub::{Face, Outcome};
-use cohort_model::{Ending, Record};
+use cohort_model::{At, Ending, Record};
 use cohort_report::service::{Lines, ServiceSummary, ServiceView, frame, page};
 use cohort_report::words;
 use cohort_store::Campaign;
@@ -19,9 +19,10 @@ use crate::config::Resolved;
 use crate::config::service::{Driver, Ready, Service};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::report::EventFile;
+use crate::report::{EventFile, JunitFile};
 use crate::run::Place;
-use crate::{faces, say};
+use crate::terminal::Frame;
+use crate::{faces, past, say};
 
 /// Lines of a live frame at most.
 const FRAME_LINES_MAX: usize = 16;
@@ -53,6 +54,7 @@ pub(crate) fn run(
         .as_deref()
         .map(EventFile::open)
         .transpose()?;
+    let junit = resolved.junit.as_deref().map(JunitFile::open).transpose()?;
     let view = Shared::default();
     let shared = Rc::clone(&view);
     let outcome = hub::run(setup, |_| {
@@ -74,7 +76,11 @@ pub(crate) fn run(
         say::print(|out| out.write_all(outcome.said.as_bytes()))?;
     }
     write_page(&view, &outcome.campaign)?;
-    write_summary(&view, &outcome.campaign, (&place.root, false), color)?;
+    let summed_up = write_summary(&view, &outcome.campaign, (&place.root, false), color);
+    if let Some(junit) = junit {
+        junit.write_service(&view)?;
+    }
+    summed_up?;
     Ok(exit(&view, &outcome))
 }
 
@@ -194,13 +200,9 @@ pub(crate) fn write_summary(
     (root, running): (&Path, bool),
     color: bool,
 ) -> Result<(), Failure> {
-    let directory = campaign
-        .path()
-        .strip_prefix(root)
-        .unwrap_or(campaign.path());
     let summary = ServiceSummary {
         view,
-        directory: &directory.display().to_string(),
+        directory: &past::directory(campaign, root),
         running,
         width: faces::columns(),
         color,
@@ -239,6 +241,10 @@ impl Face for Silent {
     fn see(&mut self, record: &Record) {
         self.0.borrow_mut().apply(record);
     }
+
+    fn note(&mut self, line: &str) {
+        say::note(line);
+    }
 }
 
 struct Plain {
@@ -253,15 +259,18 @@ impl Face for Plain {
             say::line(line);
         }
     }
+
+    fn note(&mut self, line: &str) {
+        say::note(line);
+    }
 }
 
 struct Live {
     view: Shared,
     lines: Lines,
-    term: Term,
+    frame: Frame,
     color: bool,
     started: Instant,
-    drawn: usize,
 }
 
 impl Live {
@@ -269,31 +278,18 @@ impl Live {
         Self {
             view,
             lines: Lines::new(color),
-            term,
+            frame: Frame::new(term, FRAME_LINES_MAX),
             color,
             started: Instant::now(),
-            drawn: 0,
         }
     }
 
-    /// A terminal that went away is no reason to stop testing.
     fn draw(&mut self, above: &[String]) {
-        let (height, width) = self.term.size();
-        let height = usize::from(height).saturating_sub(1).min(FRAME_LINES_MAX);
+        let (width, height) = self.frame.room();
         let view = self.view.borrow();
-        let now = cohort_model::At(self.started.elapsed().as_micros() as u64);
-        let frame = frame(
-            &view,
-            view.at().max(now),
-            usize::from(width),
-            height,
-            self.color,
-        );
-        let _ = self.term.clear_last_lines(self.drawn);
-        for line in above.iter().chain(&frame) {
-            let _ = self.term.write_line(line);
-        }
-        self.drawn = frame.len();
+        let now = At(self.started.elapsed().as_micros() as u64);
+        let lines = frame(&view, view.at().max(now), width, height, self.color);
+        self.frame.draw(above, &lines);
     }
 }
 
@@ -305,12 +301,16 @@ impl Face for Live {
             self.draw(&above);
         }
         if matches!(record, Record::Ended(_)) {
-            let _ = self.term.clear_last_lines(self.drawn);
-            self.drawn = 0;
+            self.frame.clear();
         }
     }
 
     fn tick(&mut self) {
         self.draw(&[]);
+    }
+
+    fn note(&mut self, line: &str) {
+        self.frame.clear();
+        say::note(line);
     }
 }

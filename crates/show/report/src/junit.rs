@@ -219,13 +219,13 @@ impl Reporter<'_> {
 
 /// `name` for an attribute, in which a reader would take a line end or a tab for a space (XML 1.0,
 /// section 3.3.3).
-fn name(name: &str) -> XmlString {
+pub(crate) fn name(name: &str) -> XmlString {
     let escaped = name.replace('\n', "\\n").replace('\r', "\\r");
     text(&escaped.replace('\t', "\\t"))
 }
 
 /// What XML 1.0 can hold of `text` (its section 2.2 knows two characters less than `XmlString`).
-fn text(text: &str) -> XmlString {
+pub(crate) fn text(text: &str) -> XmlString {
     XmlString::new(text.replace(['\u{fffe}', '\u{ffff}'], ""))
 }
 

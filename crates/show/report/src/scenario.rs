@@ -298,27 +298,15 @@ pub(crate) fn result(test: u32, verdict: Verdict, threads: &[ThreadId]) -> TestR
 
 pub(crate) fn sample(instance: u32, cpu_us: u64) -> InstanceSample {
     InstanceSample {
-        instance: InstanceId(instance),
         cpu_us,
-        throttled_us: 0,
         memory: 14 * MIB,
         memory_peak: 16 * MIB,
         memory_anon: 10 * MIB,
         memory_file: 4 * MIB,
-        oom_kills: 0,
-        io_read: 0,
-        io_written: 0,
-        io_operations: 0,
-        cpu_pressure_us: 0,
-        memory_pressure_us: 0,
-        io_pressure_us: 0,
         processes: 1,
         tasks: 1,
         open_files: 4,
-        net_received: None,
-        net_sent: None,
-        scratch: None,
-        failures: 0,
+        ..InstanceSample::empty(InstanceId(instance))
     }
 }
 

@@ -38,13 +38,14 @@ impl Bench<'_> {
 type Measure = fn(&Bench) -> Result<Vec<Row>, Error>;
 
 /// All groups, the quick ones first.
-const GROUPS: [(&str, Measure); 9] = [
+const GROUPS: [(&str, Measure); 10] = [
     ("judging", examples::judging),
     ("handing-over", examples::handing_over),
     ("throughput", throughput::rows),
     ("threads", threads::rows),
     ("planted", planted::rows),
     ("effect", effect::rows),
+    ("crowded", effect::crowded),
     ("quiet-shop", quiet::shop),
     ("quiet-nginx", quiet::nginx),
     ("quiet-redis", quiet::redis),

@@ -23,6 +23,23 @@ pub struct CampaignGroup {
 }
 
 impl CampaignGroup {
+    /// Makes them where this host lets us. What is missing without them, or of them, is added in words.
+    pub fn where_permitted(layout: &Layout, name: &str, missing: &mut Vec<String>) -> Option<Self> {
+        match Self::create(layout, name) {
+            Ok(group) => {
+                missing.extend(group.missing().iter().cloned());
+                Some(group)
+            }
+            Err(error) => {
+                missing.push(format!(
+                    "no control groups, so limits are not enforced and memory is watched only from outside ({})",
+                    crate::chain(&error)
+                ));
+                None
+            }
+        }
+    }
+
     /// Makes them wherever that is allowed. `name` is that of an [`crate::process::Owner`], so that
     /// what is left after a crash can be found ([`crate::remains`]).
     ///

@@ -391,7 +391,7 @@ mod tests {
         for (version, files) in [(Version::V1, v1), (Version::V2, v2)] {
             let (_folder, place) = place(version, &files);
             let mut buffer = Buffer::default();
-            let mut sample = crate::empty_sample(cohort_model::InstanceId(0));
+            let mut sample = InstanceSample::empty(cohort_model::InstanceId(0));
             let mut reader = MemoryReader::open_at(&place).unwrap();
             reader.read(&mut buffer, &mut sample);
             let read = (

@@ -4,10 +4,9 @@ mod attempt;
 
 use std::path::Path;
 
-use cohort_model::{Allotment, InstanceId};
+use cohort_model::{Allotment, InstanceId, InstanceSample};
 
 use crate::cgroup::{self, CampaignGroup, Controller, InstanceGroup, Kind, Layout, Version};
-use crate::empty_sample;
 use crate::process::{self, Owner};
 use attempt::Tried;
 
@@ -294,7 +293,7 @@ fn processes(root: &Path) -> Vec<Capability> {
         how_to_enable: "a kernel with CONFIG_PROC_CHILDREN",
     };
     let told_io = std::fs::read(root.join("proc/self/io"));
-    let mut own = empty_sample(InstanceId(0));
+    let mut own = InstanceSample::empty(InstanceId(0));
     let pid = i32::try_from(std::process::id()).unwrap_or(0);
     let tree = crate::TreeReader::new(root, pid).read(&mut own);
     let lists = root.join(format!("proc/self/task/{pid}/children")).exists();

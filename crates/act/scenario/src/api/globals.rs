@@ -5,8 +5,9 @@ use std::rc::Rc;
 use rquickjs::function::Params;
 use rquickjs::{ArrayBuffer, Ctx, IntoJs, Object, Result, Value};
 
-use super::{Builtin, absent, arg, function, methods, throw, undefined};
+use super::{Builtin, absent, address, arg, function, html, methods, throw, undefined};
 use crate::call::Call;
+use crate::commonjs;
 use crate::core::{Core, Phase, text};
 use crate::note::Level;
 
@@ -67,6 +68,18 @@ pub(crate) fn install<'js>(core: &Rc<Core>, ctx: &Ctx<'js>) -> Result<()> {
         .set("random", function(core, ctx, "random", random)?)?;
     let hidden = Object::new(ctx.clone())?;
     hidden.set("now", function(core, ctx, "now", now)?)?;
+    hidden.set(
+        "commonjs",
+        function(core, ctx, "commonjs", |core, params| {
+            let name = text(&arg(params, 0))?;
+            let modules = &core.script.bundle().modules;
+            let source = modules.get(&name).map_or("", String::as_str);
+            commonjs::function(params.ctx(), &name, source)
+        })?,
+    )?;
+    hidden.set("random", function(core, ctx, "random", random)?)?;
+    hidden.set("html", function(core, ctx, "html", html::read)?)?;
+    hidden.set("url", function(core, ctx, "url", address::read)?)?;
     globals.prop(PRELUDE, hidden)?;
     Ok(())
 }

@@ -54,18 +54,23 @@ fn check<'js>(core: &Rc<Core>, params: &Params<'_, 'js>) -> Result<Value<'js>> {
             None => Ok(condition),
         };
         let passed = outcome.as_ref().is_ok_and(truthy);
+        if outcome.is_err() && core.ending.borrow().is_some() {
+            return outcome;
+        }
+        // Taken, since whatever is asked of the engine next would lose it.
+        let thrown = outcome.is_err().then(|| ctx.catch());
         all &= passed;
         let of = (!passed).then(|| response::answered(&subject)).flatten();
-        if core.ending.borrow().is_none() {
-            core.note(Note::Check {
-                name,
-                passed,
-                group: core.group.borrow().clone(),
-                tags: tags.clone(),
-                of,
-            });
+        core.note(Note::Check {
+            name,
+            passed,
+            group: core.group.borrow().clone(),
+            tags: tags.clone(),
+            of,
+        });
+        if let Some(thrown) = thrown {
+            return Err(ctx.throw(thrown));
         }
-        outcome?;
     }
     Ok(Value::new_bool(ctx.clone(), all))
 }

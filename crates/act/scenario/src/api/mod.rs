@@ -10,17 +10,19 @@ use rquickjs::{Ctx, Exception, Function, JsLifetime, Module, Object, Result, Val
 
 use crate::core::Core;
 
+mod address;
 pub(crate) mod body;
 mod crypto;
 mod encoding;
 mod execution;
 pub(crate) mod fetch;
 pub(crate) mod globals;
+mod html;
 mod http;
 mod jar;
 mod k6;
 mod metrics;
-mod request;
+pub(crate) mod request;
 mod response;
 mod select;
 mod shared;
@@ -167,7 +169,7 @@ pub(crate) fn exports_of(module: &str) -> Option<&'static [&'static str]> {
 }
 
 /// The modules of k6 that are supported.
-pub(crate) const MODULES: [&str; 8] = [
+pub(crate) const MODULES: [&str; 9] = [
     "k6",
     "k6/http",
     "k6/data",
@@ -176,6 +178,7 @@ pub(crate) const MODULES: [&str; 8] = [
     "k6/crypto",
     "k6/execution",
     "k6/timers",
+    "k6/html",
 ];
 
 pub(crate) fn declare<'js>(ctx: &Ctx<'js>, name: &str) -> Option<Result<Module<'js>>> {

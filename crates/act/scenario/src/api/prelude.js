@@ -28,6 +28,23 @@ const performance = {
 };
 Object.defineProperty(globalThis, "performance", { value: performance, writable: true, configurable: true });
 
+// Of web cryptography, what draws.
+const draw = (count) => Uint8Array.from({ length: count }, () => Math.floor(hidden.random() * 256));
+const crypto = {
+  getRandomValues(array) {
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(draw(array.byteLength));
+    return array;
+  },
+  randomUUID() {
+    const bytes = draw(16);
+    bytes[6] = 0x40 | (bytes[6] & 0x0f);
+    bytes[8] = 0x80 | (bytes[8] & 0x3f);
+    const digits = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    return digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  },
+};
+Object.defineProperty(globalThis, "crypto", { value: crypto, writable: true, configurable: true });
+
 // What a garbage collector decides is not the same twice.
 delete globalThis.WeakRef;
 delete globalThis.FinalizationRegistry;

@@ -5,8 +5,11 @@ use std::rc::Rc;
 use rquickjs::class::{JsClass, Readable, Trace, Tracer};
 use rquickjs::function::{Constructor, Params};
 use rquickjs::object::Property;
-use rquickjs::{Array, ArrayBuffer, Class, Ctx, IntoJs, JsLifetime, Object, Result, Value};
+use rquickjs::{
+    Array, ArrayBuffer, Class, Ctx, Function, IntoJs, JsLifetime, Object, Result, Value,
+};
 
+use super::globals::PRELUDE;
 use super::{absent, arg, body, getters, here, methods, select, throw};
 use crate::core::{Core, Ending, text};
 use crate::exchange::{Hold, part};
@@ -92,13 +95,9 @@ impl<'js> JsClass<'js> for Answered {
             &[
                 ("json", json),
                 ("toJSON", to_json),
-                ("html", |_, params| Err(unsupported(params, "html"))),
-                ("submitForm", |_, params| {
-                    Err(unsupported(params, "submitForm"))
-                }),
-                ("clickLink", |_, params| {
-                    Err(unsupported(params, "clickLink"))
-                }),
+                ("html", |_, params| read_page(params, "pageOf")),
+                ("submitForm", |_, params| read_page(params, "submitForm")),
+                ("clickLink", |_, params| read_page(params, "clickLink")),
             ],
         )?;
         Ok(Some(object))
@@ -133,11 +132,17 @@ pub(super) fn answered(value: &Value<'_>) -> Option<note::Answered> {
     })
 }
 
-fn unsupported(params: &Params<'_, '_>, name: &str) -> rquickjs::Error {
-    let message = format!(
-        "Response.{name}() is not supported: HTML is not parsed; look into Response.body instead"
-    );
-    throw(params.ctx(), &message)
+/// What reads pages is in a module of its own, which is there when the script names one of these methods.
+fn read_page<'js>(params: &Params<'_, 'js>, how: &str) -> Result<Value<'js>> {
+    let ctx = params.ctx();
+    let hidden: Object<'js> = ctx.globals().get(PRELUDE)?;
+    let Some(read) = hidden.get::<_, Option<Function<'js>>>(how)? else {
+        return Err(throw(
+            ctx,
+            "pages are read where the script says so: call response.html(), submitForm() or clickLink() by that name, or import 'k6/html'",
+        ));
+    };
+    read.call((params.this(), arg(params, 0)))
 }
 
 fn this<'js>(params: &Params<'_, 'js>) -> Result<Class<'js, Answered>> {

@@ -14,6 +14,7 @@ const WOKEN: u8 = 3;
 const NOW: u8 = 4;
 const INTERRUPT: u8 = 5;
 const STOP: u8 = 6;
+const DATA: u8 = 7;
 /// Bit of an outcome's parts: there is no response.
 const FAILED: u8 = 0x80;
 
@@ -70,6 +71,7 @@ impl Pen<'_> {
             Given::Stop { .. } => STOP,
             Given::Reply(reply) => match reply {
                 Reply::Begin(_) => BEGIN,
+                Reply::Data(_) => DATA,
                 Reply::Woken => WOKEN,
                 Reply::Now => NOW,
                 Reply::Interrupt { .. } => INTERRUPT,
@@ -88,6 +90,10 @@ impl Pen<'_> {
                 }
             }
             Given::Reply(Reply::Interrupt { reason }) => self.bytes(reason.as_bytes()),
+            Given::Reply(Reply::Data(data)) => {
+                self.log.push(u8::from(data.is_some()));
+                self.bytes(data.as_deref().unwrap_or_default().as_bytes());
+            }
             Given::Reply(_) => {}
             Given::Stop { polls, reason } => {
                 self.number(*polls);
@@ -214,6 +220,11 @@ impl Eye<'_> {
             INTERRUPT => Given::Reply(Reply::Interrupt {
                 reason: self.text()?,
             }),
+            DATA => {
+                let is_some = self.byte()? == 1;
+                let data = self.text()?;
+                Given::Reply(Reply::Data(is_some.then_some(data)))
+            }
             STOP => Given::Stop {
                 polls: self.number()?,
                 reason: self.text()?,

@@ -9,7 +9,7 @@ use crate::bundle::Bundle;
 use crate::lexer::{Token, tokens};
 
 /// Options that are heeded, or without effect in k6 itself when it runs locally.
-const OPTIONS: [&str; 27] = [
+const OPTIONS: [&str; 29] = [
     "batch",
     "batchPerHost",
     "cloud",
@@ -20,10 +20,12 @@ const OPTIONS: [&str; 27] = [
     "insecureSkipTLSVerify",
     "iterations",
     "maxRedirects",
+    "minIterationDuration",
     "noConnectionReuse",
     "noCookiesReset",
     "noUsageReport",
     "noVUConnectionReuse",
+    "rps",
     "scenarios",
     "setupTimeout",
     "stages",
@@ -39,7 +41,7 @@ const OPTIONS: [&str; 27] = [
     "vusMax",
 ];
 /// Options of k6 that are not supported.
-const UNSUPPORTED: [&str; 14] = [
+const UNSUPPORTED: [&str; 12] = [
     "blacklistIPs",
     "blockHostnames",
     "executionSegment",
@@ -48,9 +50,7 @@ const UNSUPPORTED: [&str; 14] = [
     "httpDebug",
     "linger",
     "localIPs",
-    "minIterationDuration",
     "paused",
-    "rps",
     "tlsAuth",
     "tlsCipherSuites",
     "tlsVersion",

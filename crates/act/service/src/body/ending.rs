@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout};
 
 use super::{Body, Ending, Running, Stage, THREAD};
 use crate::event::What;
-use crate::ground::chain;
 use crate::instance::State;
 use crate::nest::{Nest, remove_scratch};
 use crate::ports;
 use crate::restart::Next;
+use cohort_host::chain;
 
 /// Longest wait for the last of what an ended server wrote.
 const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);
@@ -54,12 +54,10 @@ impl Body {
                     ending: None,
                     ..life
                 };
-                self.outbox.push(What::NeverReady {
-                    reason: with_lines(&reason, &life.lines),
-                });
+                self.outbox.push(What::NeverReady { reason });
                 self.crashed(life);
             }
-            Some(Ending::NeverReady(reason)) => self.never_ready(with_lines(&reason, &life.lines)),
+            Some(Ending::NeverReady(reason)) => self.never_ready(reason),
             Some(Ending::PortTaken) => self.port_taken().await,
             None if self.lost_its_port(&life) => self.port_taken().await,
             None => self.crashed(life),
@@ -78,8 +76,7 @@ impl Body {
             let _ = timeout(LAST_LINES_WITHIN, attached.all_read).await;
         }
         self.show(|status| status.pid = None);
-        let lines = self.record.last_lines(CRASH_LINES);
-        let lines = lines.into_iter().filter(|line| line.at >= running.began);
+        let lines = self.lines_of(&running);
         let oom_kills = self.nest.as_ref().map_or(0, Nest::oom_kills);
         Life {
             lived: running.since.elapsed(),
@@ -95,9 +92,23 @@ impl Body {
                 },
             },
             ending: running.ending,
-            lines: lines.map(|line| line.text).collect(),
+            lines,
             left_behind: ended.left_behind,
         }
+    }
+
+    /// The last that it wrote in this life.
+    fn lines_of(&self, running: &Running) -> Vec<String> {
+        let lines = self.record.last_lines(CRASH_LINES).into_iter();
+        let lines = lines.filter(|line| line.at >= running.began);
+        lines.map(|line| line.text).collect()
+    }
+
+    /// Why it is stopped, with what it wrote before: how it then goes down explains nothing.
+    pub(super) fn why_never_ready(&self, running: &Running, seen: &str) -> String {
+        let within = self.ground.spec.ready_within;
+        let reason = format!("it was not ready within {within:?}: {seen}");
+        with_lines(&reason, &self.lines_of(running))
     }
 
     /// It ended before it was ready, and somebody else has its port.
@@ -159,9 +170,11 @@ impl Body {
             (often, true) => format!("{often} times in a row, soon after it was started"),
         };
         let hint = if left_behind > 0 && life.exit == (Exit::Code { code: 0 }) {
-            format!(
-                "; {left_behind} processes that it left behind were killed: it must stay in the foreground"
-            )
+            let killed = match left_behind {
+                1 => "a process that it left behind was".to_owned(),
+                many => format!("{many} processes that it left behind were"),
+            };
+            format!("; {killed} killed: it must stay in the foreground")
         } else {
             String::new()
         };

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::event::{Outbox, What};
 use crate::forward::Forwarder;
-use crate::ground::{Ground, chain};
+use crate::ground::Ground;
 use crate::instance::{State, Status};
 use crate::launch;
 use crate::log::{Attached, Record};
@@ -35,6 +35,7 @@ use crate::nest::Nest;
 use crate::readiness::{IsReady, NotReady, Probe};
 use crate::restart::Crashes;
 use crate::{Error, ports};
+use cohort_host::chain;
 
 /// The thread of an init that the server is.
 pub(crate) const THREAD: u32 = 0;
@@ -386,11 +387,14 @@ impl Body {
             }
             (Ok(_), None) => {}
             (Err(NotReady::PortTaken), _) => self.end_server(Ending::PortTaken).await,
-            (Err(NotReady::Never(seen)), _) => {
-                let within = self.ground.spec.ready_within;
-                let reason = format!("it was not ready within {within:?}: {seen}");
-                self.end_server(Ending::NeverReady(reason)).await;
-            }
+            (Err(NotReady::Never(seen)), _) => self.end_never_ready(&seen).await,
+        }
+    }
+
+    async fn end_never_ready(&mut self, seen: &str) {
+        if let Stage::Running(running) = &self.stage {
+            let reason = self.why_never_ready(running, seen);
+            self.end_server(Ending::NeverReady(reason)).await;
         }
     }
 

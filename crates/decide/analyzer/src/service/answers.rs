@@ -1,4 +1,4 @@
-//! Wrong answers, bursts of errors, and exceptions: what is counted, not estimated.
+//! Wrong answers and exceptions: what is counted, not estimated.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use cohort_model::{At, ExceptionSeen, InstanceId, LoadWindow, ServiceFindingKind
 use super::View;
 use super::book::{Conclusion, FOREVER, Key};
 use super::words;
-use crate::findings::{confidence_of_chance, measured};
+use crate::findings::measured;
 use crate::statistics::poisson_tail;
 
 /// Checks and exceptions kept apart; further ones are counted nowhere.
@@ -18,16 +18,10 @@ const CELLS_MAX: usize = 240;
 const SPEED: [&str; 7] = [
     "duration", "latency", "fast", "slow", "time", "ms", "seconds",
 ];
-/// A burst: errors in so many seconds, at least, at a probability by chance below this, and at
-/// least this share of the calls.
-const BURST_S: f64 = 6.0;
-const BURST_MIN: f64 = 5.0;
-const BURST_CHANCE: f64 = 1e-6;
-const BURST_SHARE: f64 = 0.02;
-/// Errors that any service is taken to make, a call.
-const USUAL_ERRORS: f64 = 1e-3;
-/// Calls that break around the end of a process are its end's.
-const AROUND_EXIT_US: u64 = 6_000_000;
+/// Checks that failed as often, but for this share, and for the first time within this time of each
+/// other, fail on the same answers.
+const ALIKE: f64 = 0.1;
+const ALIKE_US: u64 = 2_500_000;
 /// Windows on either side of an exception in which failing calls are taken to be its.
 const COINCIDE_US: u64 = 1_500_000;
 /// An exception so long before the end of its process was the end of it; and so long after, since logs
@@ -69,8 +63,8 @@ struct Exception {
 pub(super) struct Answers {
     checks: BTreeMap<(u32, String), Check>,
     exceptions: BTreeMap<String, Exception>,
-    /// Errors and calls of each endpoint before the recent past.
-    errors: BTreeMap<u32, (f64, f64)>,
+    /// Answers of each endpoint that are no error of the server, and those of them that are 4xx.
+    calls: BTreeMap<u32, (f64, f64)>,
     /// Nothing comes any more.
     over: bool,
 }
@@ -82,21 +76,20 @@ impl Answers {
     }
 
     /// Takes a window of load, with how many calls were under way. Returns, by endpoint, failed
-    /// checks that errors do not explain.
+    /// checks. (Those of calls that failed themselves are not told: see [`super::errors`].)
     pub(super) fn load(&mut self, window: &LoadWindow, under_way: f64) -> BTreeMap<u32, f64> {
         let mut wrong_by_endpoint = BTreeMap::new();
         for (endpoint, calls) in &window.endpoints {
-            let failed_calls = calls.classes[3] + calls.classes[4] + calls.broken;
-            let sums = self.errors.entry(*endpoint).or_default();
-            sums.0 += calls.classes[4] as f64 + calls.broken as f64;
-            sums.1 += (calls.calls + calls.broken) as f64;
+            let sums = self.calls.entry(*endpoint).or_default();
+            sums.0 += calls.calls.saturating_sub(calls.classes[4]) as f64;
+            sums.1 += calls.classes[3] as f64;
             for (name, failed) in &calls.failed_checks {
                 let known = self.checks.len();
                 let key = (*endpoint, name.clone());
                 if asks_for_speed(name) || (known >= KINDS_MAX && !self.checks.contains_key(&key)) {
                     continue;
                 }
-                let wrong = failed.saturating_sub(failed_calls) as f64;
+                let wrong = *failed as f64;
                 let check = self.checks.entry(key).or_insert_with(|| Check {
                     first: window.at,
                     ..Check::default()
@@ -116,7 +109,7 @@ impl Answers {
             for ((of, name), check) in &mut self.checks {
                 if of == endpoint && calls.calls > 0 {
                     let failed = calls.failed_checks.get(name).copied().unwrap_or(0);
-                    let wrong = failed.saturating_sub(failed_calls) as f64;
+                    let wrong = failed as f64;
                     if check.cells.len() == CELLS_MAX {
                         check.cells.pop_front();
                     }
@@ -127,6 +120,24 @@ impl Answers {
             }
         }
         wrong_by_endpoint
+    }
+
+    /// Several checks that fail on the same answers are one finding: that of the first by name.
+    fn wrong_answers(&self, view: &View<'_>, drawn: &mut Vec<Conclusion>) {
+        let mut told: Vec<(&(u32, String), &Check, usize)> = Vec::new();
+        for (key, check) in self.checks.iter().filter(|(_, c)| c.wrong > 0.0) {
+            let same = told
+                .iter_mut()
+                .find(|(known, first, _)| known.0 == key.0 && are_the_same(first, check));
+            match same {
+                Some((_, _, more)) => *more += 1,
+                None => told.push((key, check, 0)),
+            }
+        }
+        for ((endpoint, name), check, more) in told {
+            let calls = self.calls.get(endpoint).copied().unwrap_or_default();
+            drawn.push(wrong_answer(view, (*endpoint, name), check, more, calls));
+        }
     }
 
     pub(super) fn excepted(&mut self, at: At, seen: &ExceptionSeen) {
@@ -168,18 +179,7 @@ impl Answers {
     }
 
     pub(super) fn conclude(&mut self, view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
-        for ((endpoint, name), check) in &self.checks {
-            if check.wrong > 0.0 {
-                drawn.push(wrong_answer(
-                    view,
-                    *endpoint,
-                    name,
-                    check,
-                    self.errors.get(endpoint),
-                ));
-            }
-        }
-        self.bursts(view, at, drawn);
+        self.wrong_answers(view, drawn);
         for (fingerprint, exception) in &mut self.exceptions {
             if exception.fresh {
                 exception.vote(view);
@@ -195,69 +195,17 @@ impl Answers {
             }
         }
     }
+}
 
-    fn bursts(&self, view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
-        for (endpoint, (errors_all, calls_all)) in &self.errors {
-            let (mut errors, mut calls, mut first) = (0.0, 0.0, at);
-            let mut instances = Vec::new();
-            for (instance, watched) in view.instances {
-                let ended = |time: At| {
-                    watched.down
-                        || watched.last_exit.is_some_and(|exit| {
-                            time.since(exit).max(exit.since(time)) < AROUND_EXIT_US
-                        })
-                };
-                for second in watched
-                    .recent(BURST_S)
-                    .filter(|s| at.since(s.at) < 8_000_000)
-                {
-                    let Some(e) = second.endpoint(*endpoint) else {
-                        continue;
-                    };
-                    calls += e.calls + e.broken;
-                    let failed = e.errors + if ended(second.at) { 0.0 } else { e.broken };
-                    if failed > 0.0 {
-                        errors += failed;
-                        first = first.min(second.at);
-                        if instances.last() != Some(instance) {
-                            instances.push(*instance);
-                        }
-                    }
-                }
-            }
-            let before = (errors_all - errors).max(0.0);
-            let calls_before = (calls_all - calls).max(0.0);
-            let usual = ((before + 1.0) / (calls_before + 1.0 / USUAL_ERRORS)).max(USUAL_ERRORS);
-            let chance = poisson_tail(usual * calls * 1.5, errors);
-            if errors < BURST_MIN || errors < BURST_SHARE * calls || chance > BURST_CHANCE {
-                continue;
-            }
-            drawn.push(Conclusion {
-                key: Key::of(ServiceFindingKind::ErrorBurst, Some(*endpoint)),
-                instances: instances.clone(),
-                endpoint: None,
-                since: first,
-                confidence: confidence_of_chance(chance),
-                sentence: format!(
-                    "{:.0} of {calls:.0} calls of {} failed within {BURST_S:.0} s on {} ({} before).",
-                    errors,
-                    view.name(*endpoint),
-                    words::instances(&instances),
-                    words::percent(before / calls_before.max(1.0)),
-                ),
-                evidence: vec![
-                    measured("failed", errors, "calls"),
-                    measured("calls", calls, "calls"),
-                    measured("failed before", before / calls_before.max(1.0), "share"),
-                    measured("by chance", chance, "probability"),
-                ],
-                excerpts: Vec::new(),
-                needs: 1,
-                patience: 20_000_000,
-                amount: 0.0,
-            });
-        }
-    }
+/// Whether checks of one endpoint fail on the same answers, as far as can be told.
+fn are_the_same(one: &Check, other: &Check) -> bool {
+    let most = one.wrong.max(other.wrong);
+    (one.wrong - other.wrong).abs() <= ALIKE * most
+        && one
+            .first
+            .since(other.first)
+            .max(other.first.since(one.first))
+            <= ALIKE_US
 }
 
 fn asks_for_speed(name: &str) -> bool {
@@ -270,26 +218,37 @@ fn asks_for_speed(name: &str) -> bool {
 
 fn wrong_answer(
     view: &View<'_>,
-    endpoint: u32,
-    name: &str,
+    (endpoint, name): (u32, &str),
     check: &Check,
-    calls: Option<&(f64, f64)>,
+    more: usize,
+    (calls, refused): (f64, f64),
 ) -> Conclusion {
-    let calls = calls.map_or(1.0, |c| c.1).max(1.0);
+    let calls = calls.max(check.wrong);
+    let more = match more {
+        0 => String::new(),
+        _ => format!(" and {} more", words::counted(more as f64, "check")),
+    };
     let mut sentence = format!(
-        "{} answers wrongly: the check \"{}\" failed on {:.0} of {calls:.0} calls ({})",
+        "{} answers wrongly: the check \"{}\"{more} failed on {:.0} of {} ({})",
         view.name(endpoint),
         words::cut(name),
         check.wrong,
+        words::counted(calls, "answer"),
         words::percent(check.wrong / calls),
     );
     let mut evidence = vec![
         measured("failed", check.wrong, "checks"),
-        measured("share of its calls", check.wrong / calls, "share"),
+        measured("share of its answers", check.wrong / calls, "share"),
     ];
+    if refused > 0.0 {
+        let were = if refused < 1.5 { "was" } else { "were" };
+        let answers = words::counted(refused, "answer");
+        sentence.push_str(&format!("; {answers} {were} 4xx"));
+        evidence.push(measured("answered with 4xx", refused, "answers"));
+    }
     if let Some((level, below, above)) = concurrency(check) {
         sentence.push_str(&format!(
-            ", nearly only with more than {level:.1} calls under way"
+            ", nearly only with more than {level:.1} calls under way at once"
         ));
         evidence.push(measured("failed below that", below, "share"));
         evidence.push(measured("failed above that", above, "share"));

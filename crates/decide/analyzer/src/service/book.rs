@@ -30,12 +30,14 @@ pub(super) const FOREVER: u64 = u64::MAX;
 /// Kinds that `kind`, of the same endpoint, says more of than they do themselves.
 fn absorbs(kind: ServiceFindingKind) -> &'static [ServiceFindingKind] {
     use ServiceFindingKind::{
-        CpuBlowUp, ErrorBurst, Exception, GrowingLatency, LockContention, SlowEndpoint,
+        CpuBlowUp, ErrorBurst, Errors, Exception, GrowingLatency, Hang, LockContention,
+        SlowEndpoint,
     };
     match kind {
         GrowingLatency => &[SlowEndpoint],
         CpuBlowUp | LockContention => &[SlowEndpoint, GrowingLatency],
-        Exception => &[ErrorBurst],
+        Exception => &[ErrorBurst, Errors],
+        Hang => &[ErrorBurst, Errors, SlowEndpoint, GrowingLatency],
         _ => &[],
     }
 }
@@ -104,6 +106,12 @@ impl Book {
                     !f.ended && (endpoint.is_none() || f.endpoint.map(|e| e.0) == endpoint)
                 })
         })
+    }
+
+    /// Whether the very finding holds.
+    pub(super) fn stands(&self, key: &Key) -> bool {
+        let entry = self.entries.get(key);
+        entry.is_some_and(|entry| entry.finding.is_some())
     }
 
     /// Keeps a finding that holds from being over, without news.

@@ -1,4 +1,11 @@
-//! What an instance runs into: all CPU there is, or the limits that it was given. States, no faults.
+//! What an instance runs into: all CPU there is, others that take it, or the limits that it was
+//! given. States, no faults.
+//!
+//! An instance that waits for CPU is one of these, and the sentence says which:
+//! - it uses all that its limit allows: *throttled* when the kernel holds it back, else *saturated*;
+//! - all cores of the host are used, most of that by the instances: *saturated*;
+//! - all are used, most of that by others (programs that are none of ours, or the driver of the load):
+//!   the *host is busy*.
 
 use cohort_model::{At, InstanceId, Measured, ServiceFindingKind};
 
@@ -18,6 +25,8 @@ const THROTTLED: (f64, f64) = (0.15, 0.05);
 const NETWORK: (f64, f64) = (0.9, 0.75);
 const FULL: (f64, f64) = (0.9, 0.85);
 const RECLAIMING: (f64, f64) = (0.1, 0.05);
+/// Share of the host's cores from which on there is no more to be had.
+const HOST_FULL: f64 = 0.85;
 /// Below this use, waiting for CPU is no want of it. Cores.
 const USE_MIN: f64 = 0.05;
 const NEEDS: u32 = 3;
@@ -37,8 +46,10 @@ pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>, hel
             continue;
         }
         let means = Means::of(&seconds);
+        let [saturated, busy] = cpu(view, *instance, watched, &means);
         let states = [
-            cpu(view, *instance, watched, &means),
+            saturated,
+            busy,
             throttled(*instance, watched, &means),
             network(*instance, watched, &means),
             memory(*instance, watched, &means),
@@ -72,6 +83,9 @@ pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>, hel
 
 struct Means {
     cores: f64,
+    /// Of all instances together, and of others on the host.
+    instances: f64,
+    others: f64,
     throttled: f64,
     cpu_pressure: f64,
     memory_pressure: f64,
@@ -86,6 +100,8 @@ impl Means {
         };
         Means {
             cores: mean(|s| s.cores.unwrap_or(0.0)),
+            instances: mean(|s| s.host.instances),
+            others: mean(|s| s.host.others),
             throttled: mean(|s| s.throttled),
             cpu_pressure: mean(|s| s.cpu_pressure),
             memory_pressure: mean(|s| s.memory_pressure),
@@ -95,42 +111,99 @@ impl Means {
     }
 }
 
+/// Who has the CPU that an instance waits for.
+struct Cpu {
+    /// What it may use, and what the host has, cores.
+    available: f64,
+    cores: f64,
+    /// It uses all that it may.
+    full: bool,
+    /// It waits, and so far as is known for what is used up.
+    pressed: bool,
+    /// Others use more of the host than all instances do.
+    others: bool,
+    /// Held back by a limit of ours, which is another state.
+    limited: bool,
+}
+
+impl Cpu {
+    fn of(view: &View<'_>, watched: &Watched, means: &Means) -> Cpu {
+        let cores = view.settings.cores.max(0.01);
+        let limit = watched.share.map_or(f64::INFINITY, |share| share.cores);
+        let available = limit.min(cores).max(0.01);
+        let instances = means.instances.max(means.cores);
+        let taken = instances + means.others >= HOST_FULL * cores;
+        Cpu {
+            available,
+            cores,
+            full: means.cores >= USED.0 * available,
+            pressed: means.cpu_pressure >= PRESSED.0 && means.cores >= USE_MIN && taken,
+            others: means.others > instances,
+            limited: means.throttled >= THROTTLED.1 && limit < cores,
+        }
+    }
+
+    fn why(&self, means: &Means) -> String {
+        let Cpu {
+            available, cores, ..
+        } = self;
+        if self.full && *available < *cores {
+            return format!("that is all that its limit of {available:.2} allows");
+        }
+        if self.full {
+            return format!("that is all of the {cores:.2} that there are");
+        }
+        format!(
+            "no more is to be had, since all instances together use {:.2} of the {cores:.2} cores, and programs outside of them {:.2}",
+            means.instances.max(means.cores),
+            means.others
+        )
+    }
+}
+
+/// Saturated, or on a busy host.
 fn cpu(
     view: &View<'_>,
     instance: InstanceId,
     watched: &Watched,
     means: &Means,
-) -> (ServiceFindingKind, State) {
-    let kind = ServiceFindingKind::CpuSaturation;
-    let limit = watched.share.map_or(f64::INFINITY, |share| share.cores);
-    let available = limit.min(view.settings.cores).max(0.01);
-    let used = means.cores / available;
-    // Held back by a limit of ours is another state.
-    let limited = means.throttled >= THROTTLED.1 && limit < view.settings.cores;
-    let pressed = means.cpu_pressure >= PRESSED.0 && means.cores >= USE_MIN;
-    let state = if limited {
-        State::Not
-    } else if used >= USED.0 || pressed {
-        State::Begins(
-            confidence(used, USED.1, 1.0).max(confidence(means.cpu_pressure, PRESSED.0, 1.0)),
-            format!(
-                "{instance} uses {:.2} cores and waits for CPU in {} of the time: there is no more to be had.",
-                means.cores,
-                words::percent(means.cpu_pressure)
-            ),
-            vec![
-                measured("cpu used", means.cores, "cores"),
-                measured("cpu there is", available, "cores"),
-                measured("waited for cpu", means.cpu_pressure, "share of time"),
-                measured("held back by a limit", means.throttled, "share of time"),
-            ],
-        )
+) -> [(ServiceFindingKind, State); 2] {
+    use ServiceFindingKind::{CpuSaturation, HostBusy};
+    let cpu = Cpu::of(view, watched, means);
+    let used = means.cores / cpu.available;
+    let waits = words::percent(means.cpu_pressure);
+    let sure = confidence(used, USED.1, 1.0).max(confidence(means.cpu_pressure, PRESSED.0, 1.0));
+    let evidence = vec![
+        measured("cpu used", means.cores, "cores"),
+        measured("cpu there is", cpu.available, "cores"),
+        measured("waited for cpu", means.cpu_pressure, "share of time"),
+        measured("held back by a limit", means.throttled, "share of time"),
+        measured("cpu of all instances", means.instances, "cores"),
+        measured("cpu of others on the host", means.others, "cores"),
+    ];
+    let busy = cpu.pressed && cpu.others && !cpu.full;
+    let states = if cpu.limited {
+        (State::Not, State::Not)
+    } else if busy {
+        let sentence = format!(
+            "{instance} gets {:.2} cores and waits for CPU in {waits} of the time, because the host is busy with others: programs outside of the instances, the driver of the load among them, use {:.2} of its {:.2} cores.",
+            means.cores, means.others, cpu.cores
+        );
+        (State::Not, State::Begins(sure, sentence, evidence))
+    } else if cpu.full || cpu.pressed {
+        let waits = match waits.as_str() {
+            "0 %" => String::new(),
+            waits => format!(" and waits for CPU in {waits} of the time"),
+        };
+        let why = cpu.why(means);
+        let sentence = format!("{instance} uses {:.2} cores{waits}: {why}.", means.cores);
+        (State::Begins(sure, sentence, evidence), State::Not)
     } else if used >= USED.1 || means.cpu_pressure >= PRESSED.1 {
-        State::Holds
+        (State::Holds, State::Holds)
     } else {
-        State::Not
+        (State::Not, State::Not)
     };
-    (kind, state)
+    [(CpuSaturation, states.0), (HostBusy, states.1)]
 }
 
 fn throttled(
@@ -194,20 +267,12 @@ fn memory(instance: InstanceId, watched: &Watched, means: &Means) -> (ServiceFin
         .share
         .map_or(0.0, |share| share.memory as f64)
         .max(1.0);
-    let full = if limit > 1.0 && limit < 1e18 {
-        means.memory / limit
-    } else {
-        0.0
-    };
+    let limited = limit > 1.0 && limit < 1e18;
+    let full = if limited { means.memory / limit } else { 0.0 };
     let state = if full >= FULL.0 || means.memory_pressure >= RECLAIMING.0 {
         State::Begins(
             confidence(full, FULL.1, 1.0).max(confidence(means.memory_pressure, 0.0, 0.5)),
-            format!(
-                "{instance} holds {} of the {} that it may have, and waits for memory in {} of the time.",
-                words::bytes(means.memory),
-                words::bytes(limit),
-                words::percent(means.memory_pressure)
-            ),
+            memory_said(instance, means, limited.then_some(limit)),
             vec![
                 measured("anonymous memory", means.memory, "bytes"),
                 measured("limit", limit, "bytes"),
@@ -220,4 +285,16 @@ fn memory(instance: InstanceId, watched: &Watched, means: &Means) -> (ServiceFin
         State::Not
     };
     (kind, state)
+}
+
+fn memory_said(instance: InstanceId, means: &Means, limit: Option<f64>) -> String {
+    let holds = words::bytes(means.memory);
+    let of = limit.map_or_else(String::new, |limit| {
+        format!(" of the {} that it may have", words::bytes(limit))
+    });
+    let waits = match words::percent(means.memory_pressure).as_str() {
+        "0 %" => String::new(),
+        waits => format!(", and waits for memory in {waits} of the time"),
+    };
+    format!("{instance} holds {holds}{of}{waits}.")
 }

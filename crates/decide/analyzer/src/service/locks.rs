@@ -43,6 +43,12 @@ const WAIT_NEAR: (f64, f64) = (0.4, 5.0);
 const HOST_BUSY_MAX: f64 = 0.25;
 /// How long other endpoints wait beside a lock, as a share of what those behind a lock do.
 const OTHERS_WAIT_MAX: f64 = 0.4;
+/// Where all others queue: of the windows with so many calls, the share in which some waited and some
+/// did not, at least (what merely slows everything down slows all calls of a time); and times what
+/// it takes alone that the one that holds takes, at least, since it meets itself too.
+const MIXED_CALLS_MIN: f64 = 4.0;
+const MIXED_MIN: f64 = 0.7;
+const HOLDER_RATIO: f64 = 1.2;
 /// Times what it takes alone from which on the one that holds has to queue.
 const QUEUED_RATIO: f64 = 1.5;
 /// Throughput x floor of the one that holds.
@@ -75,6 +81,9 @@ struct Waiter {
     p50_us: f64,
     /// Calls that waited.
     waited: f64,
+    /// Windows with several calls, and those of them in which some waited and some did not.
+    windows: f64,
+    mixed: f64,
 }
 
 impl Waiter {
@@ -171,7 +180,9 @@ fn contended(view: &View<'_>, instance: InstanceId, watched: &Watched) -> Option
         .iter()
         .filter(|w| w.endpoint != holder.endpoint && w.waits() && w.queues(share, hold_us))
         .collect();
-    let together = if others_do_not_wait(&known, holder, &queuing) {
+    let together = if others_do_not_wait(&known, holder, &queuing)
+        || all_others_queue(&known, holder, hold_us, &queuing)
+    {
         queuing
     } else {
         together
@@ -235,6 +246,19 @@ fn others_do_not_wait(known: &[Waiter], holder: &Waiter, together: &[&Waiter]) -
     quick >= 2 && quick * 3 >= others.len() * 2
 }
 
+/// Whether all others, two or more, wait as often and as long as the one that holds makes them, each
+/// as soon as it is met: neither always nor never.
+fn all_others_queue(known: &[Waiter], holder: &Waiter, hold_us: f64, queuing: &[&Waiter]) -> bool {
+    let others = known
+        .iter()
+        .filter(|w| w.calls >= CALLS_MIN && w.endpoint != holder.endpoint);
+    let mixed = |w: &&Waiter| w.windows >= WINDOWS_MIN as f64 && w.mixed >= MIXED_MIN * w.windows;
+    queuing.len() >= 2
+        && queuing.len() == others.count()
+        && queuing.iter().all(mixed)
+        && holder.mean_us() >= HOLDER_RATIO * hold_us
+}
+
 fn waiters(view: &View<'_>, seconds: &[&Second]) -> Vec<Waiter> {
     let mut known: BTreeMap<u32, Waiter> = BTreeMap::new();
     for (place, second) in seconds.iter().enumerate() {
@@ -252,7 +276,13 @@ fn waiters(view: &View<'_>, seconds: &[&Second]) -> Vec<Waiter> {
             waiter.sum_us += e.sum_us;
             let least_us = (WAITING_RATIO * floor_us).max(WAITED_MIN_US);
             let bucket = (0..COARSE).find(|b| coarse_bound_us(*b) / 2.0 >= least_us);
-            waiter.waited += bucket.map_or(0.0, |bucket| e.calls_beyond(bucket));
+            let waited = bucket.map_or(0.0, |bucket| e.calls_beyond(bucket));
+            waiter.waited += waited;
+            if e.calls >= MIXED_CALLS_MIN {
+                waiter.windows += 1.0;
+                let mixed = waited >= 1.0 && waited <= e.calls - 1.0;
+                waiter.mixed += f64::from(u8::from(mixed));
+            }
             waiter.p10_us += e.p10_us * e.calls;
             waiter.p50_us += e.p50_us * e.calls;
             waiter.means.push((place, mean.max(1.0).ln()));
@@ -281,11 +311,7 @@ fn concluded(
     together: &[&Waiter],
     numbers: &Numbers,
 ) -> Conclusion {
-    let names: Vec<String> = together
-        .iter()
-        .take(3)
-        .map(|w| view.name(w.endpoint))
-        .collect();
+    let names: Vec<String> = together.iter().map(|w| view.name(w.endpoint)).collect();
     let mut evidence = vec![
         measured("served one by one", numbers.share, "calls at once"),
         measured("calls under way", numbers.under_way, "calls"),
@@ -311,7 +337,7 @@ fn concluded(
             "Calls of {} are served one at a time ({} each) while CPU is idle, and {} wait{} for them: {:.0} calls are under way at once.",
             view.name(holder.endpoint),
             words::time(numbers.hold_us),
-            names.join(", "),
+            words::list(&names),
             if together.len() == 1 { "s" } else { "" },
             numbers.under_way,
         ),

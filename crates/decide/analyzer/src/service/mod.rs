@@ -17,6 +17,7 @@ mod areas;
 mod attribution;
 mod book;
 mod ends;
+mod errors;
 mod fit;
 mod hangs;
 mod latency;
@@ -33,15 +34,16 @@ mod words;
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, SampleBatch, ServiceCommand,
-    ServiceFinding, ServicePlan, ServiceSeen, Share, ThreadId,
+    Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, Purpose, SampleBatch,
+    ServiceCommand, ServiceFinding, ServicePlan, ServiceSeen, Share, ThreadId,
 };
 
 use answers::Answers;
 use areas::Together;
 use book::{Book, Conclusion};
 use ends::{Ended, Ends};
-use record::{Counters, Second, Watched};
+use errors::Errors;
+use record::{Counters, HostUse, Second, Watched};
 use view::{Floor, View};
 
 pub use recent::Recent;
@@ -91,9 +93,11 @@ pub struct ServiceAnalyzer {
     placed: BTreeMap<ThreadId, InstanceId>,
     host: Option<HostSeen>,
     host_before: Option<HostSeen>,
+    is_host_busy: bool,
     floors: BTreeMap<u32, Floor>,
     exemplars: BTreeMap<u32, Vec<(f64, CallSeen)>>,
     answers: Answers,
+    errors: Errors,
     ends: Ends,
     together: Together,
     book: Book,
@@ -111,9 +115,11 @@ impl ServiceAnalyzer {
             placed: BTreeMap::new(),
             host: None,
             host_before: None,
+            is_host_busy: false,
             floors: BTreeMap::new(),
             exemplars: BTreeMap::new(),
             answers: Answers::default(),
+            errors: Errors::default(),
             ends: Ends::default(),
             together: Together::default(),
             book: Book::default(),
@@ -180,7 +186,24 @@ impl ServiceAnalyzer {
             ServiceCommand::Close { instance } => {
                 self.instances.remove(instance);
             }
+            ServiceCommand::Specialize { instance, purpose } => {
+                self.specialized(at, *instance, purpose);
+            }
             _ => {}
+        }
+    }
+
+    fn specialized(&mut self, at: At, instance: InstanceId, purpose: &Purpose) {
+        let endpoints = match purpose {
+            Purpose::Leaning { area } => {
+                let areas = self.areas();
+                let area = areas.iter().find(|known| known.name == *area);
+                area.map(|area| area.endpoints.iter().map(|id| id.0).collect())
+            }
+            _ => None,
+        };
+        if let Some(watched) = self.instances.get_mut(&instance) {
+            watched.leans_to(at, endpoints);
         }
     }
 
@@ -226,14 +249,16 @@ impl ServiceAnalyzer {
     }
 
     fn loaded(&mut self, windows: &[LoadWindow]) {
-        let busy = self.host_busy();
+        let host = self.host_use();
+        self.is_host_busy = host.busy;
         self.host_before = self.host;
         for window in windows {
             let watched = self.instances.entry(window.instance).or_default();
-            watched.push(window, busy);
+            watched.push(window, host);
             let usual = under_way(watched);
             let now = watched.seconds.back().map_or(0.0, Second::under_way);
             let wrong = self.answers.load(window, now);
+            self.errors.load(window);
             if let Some(second) = watched.seconds.back_mut() {
                 for e in &mut second.endpoints {
                     e.wrong = wrong.get(&e.endpoint).copied().unwrap_or(0.0);
@@ -274,19 +299,35 @@ impl ServiceAnalyzer {
         kept.truncate(EXEMPLARS_MAX);
     }
 
-    /// Whether the host was busy since the last windows of load.
-    fn host_busy(&self) -> bool {
+    /// Whether the host was busy between the two latest windows of load, so that everything is slow
+    /// now and then.
+    #[must_use]
+    pub fn is_host_busy(&self) -> bool {
+        self.is_host_busy
+    }
+
+    /// What was done on the host since the last windows of load.
+    fn host_use(&self) -> HostUse {
         let (Some(before), Some(now)) = (self.host_before, self.host) else {
-            return false;
+            return HostUse::default();
         };
         let span_us = now.at.since(before.at);
         if span_us == 0 {
-            return false;
+            return HostUse::default();
         }
-        let rate = |from: u64, to: u64| to.saturating_sub(from) as f64 / span_us as f64;
-        let used = rate(before.sample.busy_us, now.sample.busy_us);
-        let pressure = rate(before.sample.cpu_pressure_us, now.sample.cpu_pressure_us);
-        used > (1.0 - HOST_IDLE_MIN) * self.settings.cores || pressure > HOST_PRESSURE_MAX
+        let rate = |of: fn(&HostSample) -> u64| {
+            let (from, to) = (of(&before.sample), of(&now.sample));
+            to.saturating_sub(from) as f64 / span_us as f64
+        };
+        let used = rate(|host| host.busy_us);
+        let pressure = rate(|host| host.cpu_pressure_us);
+        let instances = rate(|host| host.campaign_cpu_us);
+        HostUse {
+            busy: used > (1.0 - HOST_IDLE_MIN) * self.settings.cores
+                || pressure > HOST_PRESSURE_MAX,
+            instances,
+            others: (used - instances).max(0.0),
+        }
     }
 
     fn moved(&mut self, thread: ThreadId, target: Option<InstanceId>) {
@@ -305,6 +346,7 @@ impl ServiceAnalyzer {
     /// The campaign ends: what is said next is the last word.
     pub fn end(&mut self) {
         self.answers.end();
+        self.errors.end();
     }
 
     /// Draws conclusions from all that was seen until `at`; meant to be called every second. Gives
@@ -314,12 +356,14 @@ impl ServiceAnalyzer {
         let mut drawn = Vec::new();
         let mut held = Vec::new();
         let mut answers = std::mem::take(&mut self.answers);
+        let mut errors = std::mem::take(&mut self.errors);
         let mut ends = std::mem::take(&mut self.ends);
         let view = self.view();
         answers.conclude(&view, at, &mut drawn);
         let said = |instance, at| answers.said_around(instance, at);
         ends.conclude(&view, said, &mut drawn);
         hangs::conclude(&view, at, &mut drawn);
+        errors.conclude(&view, at, &mut drawn);
         limits::conclude(&view, at, &mut drawn, &mut held);
         locks::conclude(&view, at, &mut drawn);
         leaks::conclude(&view, at, &mut drawn);
@@ -330,6 +374,7 @@ impl ServiceAnalyzer {
             modes::conclude(&view, at, &mut drawn);
         }
         self.answers = answers;
+        self.errors = errors;
         self.ends = ends;
         self.entered(at, &drawn, &held)
     }

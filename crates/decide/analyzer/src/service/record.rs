@@ -2,7 +2,7 @@
 //! time since it was ready in at most [`SPANS_MAX`] equally long spans, joined two by two whenever
 //! there would be more.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{At, EndpointWindow, InstanceSample, LoadWindow, Share};
 
@@ -22,6 +22,8 @@ const SAMPLE_NEAR_US: u64 = 20_000;
 const SAMPLES_MAX: usize = 16;
 /// Seconds after an instance is ready, or its allotment changed, that are warm-up.
 const WARM_UP_US: u64 = 3_000_000;
+/// Threads that were gathered take so long to go back.
+const GOING_BACK_US: u64 = 20_000_000;
 
 /// Upper bound of a coarse bucket, microseconds.
 pub(super) fn coarse_bound_us(bucket: usize) -> f64 {
@@ -51,7 +53,13 @@ pub(super) struct EndpointSecond {
     /// Bytes received.
     pub(super) received: f64,
     pub(super) in_flight: f64,
+    /// How long the oldest of those had been under way, microseconds.
+    pub(super) oldest_us: f64,
+    /// Of those that broke: because no answer came in the time that the script gives them.
+    pub(super) timed_out: f64,
     pub(super) coarse: [u16; COARSE],
+    /// The instance was kept for other areas by us, so that its latency says nothing of the software.
+    pub(super) strange: bool,
 }
 
 impl EndpointSecond {
@@ -74,8 +82,21 @@ impl EndpointSecond {
             longest_us: window.latency.last().map_or(0, |bucket| bucket.0) as f64,
             received: window.received as f64,
             in_flight: f64::from(window.in_flight),
+            oldest_us: window.oldest_us as f64,
+            timed_out: window.failures.get("timed out").map_or(0.0, |n| *n as f64),
             coarse,
+            strange: false,
         }
+    }
+
+    /// Calls are under way, or ended without an answer.
+    pub(super) fn waits(&self) -> bool {
+        self.in_flight >= 1.0 || self.timed_out > 0.0
+    }
+
+    /// Whether its latency can be compared with others, and with earlier ones.
+    pub(super) fn is_timed(&self) -> bool {
+        self.calls > 0.0 && !self.strange
     }
 
     /// Mean latency, microseconds.
@@ -92,6 +113,17 @@ impl EndpointSecond {
     }
 }
 
+/// What was done on the host in one window, cores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HostUse {
+    /// It was busy, so that everything is slow.
+    pub(super) busy: bool,
+    /// By all instances together.
+    pub(super) instances: f64,
+    /// By others: programs of others, and the driver of the load.
+    pub(super) others: f64,
+}
+
 /// One window of load of one instance, with what its resources did meanwhile.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Second {
@@ -106,6 +138,7 @@ pub(super) struct Second {
     pub(super) network: f64,
     /// Whether the whole host was busy, so that everything is slow.
     pub(super) host_busy: bool,
+    pub(super) host: HostUse,
     pub(super) memory: f64,
     pub(super) files: f64,
     pub(super) tasks: f64,
@@ -305,9 +338,31 @@ pub(super) struct Watched {
     pub(super) still_s: f64,
     pub(super) last_exit: Option<At>,
     pub(super) threads: u32,
+    /// The endpoints that most of its threads call by our doing, and when that was over.
+    leaning: Option<(BTreeSet<u32>, Option<At>)>,
 }
 
 impl Watched {
+    /// Most of its threads are to be those that call these, or again as they come.
+    pub(super) fn leans_to(&mut self, at: At, endpoints: Option<BTreeSet<u32>>) {
+        match endpoints {
+            Some(endpoints) => self.leaning = Some((endpoints, None)),
+            None => {
+                if let Some((_, over @ None)) = &mut self.leaning {
+                    *over = Some(at);
+                }
+            }
+        }
+    }
+
+    /// Whether it is, or was up to `us` ago, kept for other endpoints.
+    pub(super) fn is_strange(&self, at: At, endpoint: u32, us: u64) -> bool {
+        self.leaning.as_ref().is_some_and(|(endpoints, over)| {
+            let lasts = over.is_none_or(|over| at.since(over) < us);
+            lasts && !endpoints.contains(&endpoint)
+        })
+    }
+
     /// It answers (again): all that was measured belongs to an earlier process.
     pub(super) fn became_ready(&mut self, at: At) {
         self.ready = Some(at);
@@ -342,8 +397,8 @@ impl Watched {
         self.latest = Some(now);
     }
 
-    /// Takes a window of load. `host_busy`: everything on the host is slow.
-    pub(super) fn push(&mut self, window: &LoadWindow, host_busy: bool) {
+    /// Takes a window of load.
+    pub(super) fn push(&mut self, window: &LoadWindow, host: HostUse) {
         if self
             .seconds
             .back()
@@ -355,9 +410,9 @@ impl Watched {
             // Readiness was not told: its first answers say so.
             self.ready = Some(window.at);
         }
-        let second = self.second(window, host_busy);
+        let second = self.second(window, host);
         let answers = second.calls > 0.0;
-        if answers || second.in_flight < 1.0 {
+        if answers || !second.endpoints.iter().any(EndpointSecond::waits) {
             self.still_s = 0.0;
         } else {
             self.still_s += second.span_s;
@@ -372,20 +427,24 @@ impl Watched {
         self.before = self.latest;
     }
 
-    fn second(&self, window: &LoadWindow, host_busy: bool) -> Second {
+    fn second(&self, window: &LoadWindow, host: HostUse) -> Second {
         let recent = |since: Option<At>| since.is_some_and(|s| window.at.since(s) < WARM_UP_US);
         let endpoints: Vec<EndpointSecond> = window
             .endpoints
             .iter()
             .take(ENDPOINTS_MAX)
-            .map(|(endpoint, calls)| EndpointSecond::of(*endpoint, calls))
+            .map(|(endpoint, calls)| EndpointSecond {
+                strange: self.is_strange(window.at, *endpoint, GOING_BACK_US),
+                ..EndpointSecond::of(*endpoint, calls)
+            })
             .collect();
         let span_s = (window.span_us as f64 / 1e6).max(1e-3);
         let futexes = window.system_calls.get("futex").copied().unwrap_or(0);
         let mut second = Second {
             at: window.at,
             span_s,
-            host_busy,
+            host_busy: host.busy,
+            host,
             threads: f64::from(self.threads),
             futexes: futexes as f64 / span_s,
             warm_up: self.down || recent(self.ready),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cohort_model::{CallSeen, InstanceId, ServiceFindingKind};
 
-use super::book::Book;
+use super::book::{Book, Key};
 use super::record::{Second, Watched};
 use super::{ServiceSettings, words};
 
@@ -138,12 +138,18 @@ impl View<'_> {
             .collect()
     }
 
+    /// Whether its calls are not answered, or those of an instance as a whole.
+    pub(super) fn hangs(&self, endpoint: u32) -> bool {
+        use ServiceFindingKind::Hang;
+        self.book.stands(&Key::of(Hang, None)) || self.book.stands(&Key::of(Hang, Some(endpoint)))
+    }
+
     /// Whether another finding says why it is slow.
     pub(super) fn explained(&self, endpoint: u32) -> bool {
-        use ServiceFindingKind::{CpuBlowUp, GrowingLatency, Hang, LockContention};
+        use ServiceFindingKind::{CpuBlowUp, GrowingLatency, LockContention};
         self.book.holds(GrowingLatency, Some(endpoint))
             || self.book.holds(CpuBlowUp, None)
             || self.book.holds(LockContention, None)
-            || self.book.holds(Hang, None)
+            || self.hangs(endpoint)
     }
 }

@@ -13,6 +13,8 @@ use cohort_model::{
 };
 
 const STEP_US: u64 = 2_000;
+/// How long a caller waits, where it does not wait for ever.
+const TIMEOUT_US: u64 = 3_000_000;
 const MIB: f64 = 1_048_576.0;
 
 /// Endpoints of the world, by number.
@@ -52,12 +54,20 @@ pub(crate) enum Event {
     BlowUp,
     /// Half of the orders fail.
     Errors,
+    /// One in 20 orders fails.
+    FewErrors,
     /// Products take five times as long.
     Slow,
+    /// Half of the calls for products do.
+    HalfSlow,
     /// The first instance takes four times as long for everything.
     SlowInstance,
     /// The first instance answers no more.
     Hang,
+    /// Search answers no more; those who wait for it time out after three seconds.
+    EndpointHang,
+    /// One in 40 searches is never answered.
+    CallHang,
     /// Some orders throw, and fail.
     Exception,
     /// Memory fills up, with this time constant, seconds, by this much, bytes.
@@ -114,6 +124,8 @@ struct Call {
     /// It needs the lock for its waiting (holder) or its computing.
     lock: bool,
     odd: bool,
+    /// It is never answered.
+    stuck: bool,
 }
 
 enum Doing {
@@ -351,10 +363,8 @@ impl World {
         for call in std::mem::take(&mut instance.calls) {
             let window = instance.windows.entry(call.endpoint).or_default();
             window.broken += 1;
-            *window
-                .failed_checks
-                .entry("status is 200".to_owned())
-                .or_default() += 1;
+            let closed = "connection closed".to_owned();
+            *window.failures.entry(closed).or_default() += 1;
             instance.threads[call.thread] = Doing::Thinking(now + 2_200_000);
         }
         instance.broken.extend(calls.iter().cloned());
@@ -438,7 +448,7 @@ impl World {
         let computing = instance
             .calls
             .iter()
-            .filter(|c| c.cpu_s > 0.0 && c.wait_s <= 0.0)
+            .filter(|c| c.cpu_s > 0.0 && c.wait_s <= 0.0 && !c.stuck)
             .count() as f64;
         let second = self.now / 1_000_000;
         let batch = self.on(Event::Batch) && (second + number as u64 * 3) % 20 < 2;
@@ -497,6 +507,7 @@ impl World {
             wait_s: WAIT_S[place] * self.draw.about(),
             lock: false,
             odd: false,
+            stuck: false,
         };
         match self.active() {
             Event::Growing if endpoint == TOTAL => {
@@ -507,12 +518,17 @@ impl World {
                 call.lock = true;
             }
             Event::Lock(_) if endpoint >= TOTAL => call.lock = true,
+            Event::CallHang if endpoint == SEARCH => call.stuck = self.draw.unit() < 1.0 / 40.0,
+            Event::EndpointHang if endpoint == SEARCH => call.stuck = true,
             Event::Crash if endpoint == SEARCH => call.odd = self.draw.unit() < 1.0 / 150.0,
             Event::BlowUp if endpoint == SEARCH && self.draw.unit() < 1.0 / 40.0 => {
                 call.cpu_s = 1.2 * (0.8 + 0.4 * self.draw.unit());
                 call.odd = true;
             }
             Event::Slow if endpoint == PRODUCTS => call.wait_s += 0.035 * self.draw.about(),
+            Event::HalfSlow if endpoint == PRODUCTS && self.draw.unit() < 0.5 => {
+                call.wait_s += 0.1 * self.draw.about();
+            }
             Event::SlowInstance if number == 0 => {
                 call.wait_s = (call.wait_s + 0.01) * 4.0;
             }
@@ -533,6 +549,13 @@ impl World {
         let mut locked = false;
         let instance = &mut self.instances[number];
         for (place, call) in instance.calls.iter_mut().enumerate() {
+            if call.stuck {
+                let times_out = self.setup.event == Event::EndpointHang;
+                if times_out && self.now - call.began > TIMEOUT_US {
+                    ended.push(place);
+                }
+                continue;
+            }
             if call.lock {
                 // In order of arrival: the first one in the list has it.
                 if locked {
@@ -556,8 +579,21 @@ impl World {
                 self.end(number, Exit::Signal { signal: 11 });
                 return;
             }
-            self.answer(number, &call);
+            if call.stuck {
+                self.time_out(number, &call);
+            } else {
+                self.answer(number, &call);
+            }
         }
+    }
+
+    fn time_out(&mut self, number: usize, call: &Call) {
+        let instance = &mut self.instances[number];
+        let window = instance.windows.entry(call.endpoint).or_default();
+        window.broken += 1;
+        *window.failures.entry("timed out".to_owned()).or_default() += 1;
+        instance.broken.push(seen(call, self.now));
+        instance.threads[call.thread] = Doing::Thinking(self.now + 50_000);
     }
 
     fn answer(&mut self, number: usize, call: &Call) {
@@ -582,6 +618,7 @@ impl World {
             Event::FileLeak if call.endpoint == SEARCH => instance.files += 1.0,
             Event::ThreadLeak if call.endpoint == ORDER => instance.tasks += 0.25,
             Event::Errors if call.endpoint == ORDER => failed = chance < 0.5,
+            Event::FewErrors if call.endpoint == ORDER => failed = chance < 0.05,
             Event::Exception if call.endpoint == ORDER && chance < 0.1 => {
                 failed = true;
                 instance.exceptions += 1;
@@ -595,13 +632,12 @@ impl World {
         }
         window.calls += 1;
         window.classes[if failed { 4 } else { 1 }] += 1;
-        if failed || wrong {
-            let check = if wrong {
-                "total is right"
-            } else {
-                "status is 200"
-            };
-            *window.failed_checks.entry(check.to_owned()).or_default() += 1;
+        // Checks of answers that are errors are not told.
+        if failed {
+            *window.failures.entry("503".to_owned()).or_default() += 1;
+        } else if wrong {
+            let check = "total is right".to_owned();
+            *window.failed_checks.entry(check).or_default() += 1;
         }
         window.latency_sum_us += took_us;
         let bound = 1.05_f64.powf((took_us as f64).ln() / 1.05_f64.ln()).ceil();
@@ -631,7 +667,9 @@ impl World {
             let instance = &mut self.instances[number];
             let mut endpoints = std::mem::take(&mut instance.windows);
             for call in &instance.calls {
-                endpoints.entry(call.endpoint).or_default().in_flight += 1;
+                let window = endpoints.entry(call.endpoint).or_default();
+                window.in_flight += 1;
+                window.oldest_us = window.oldest_us.max(self.now - call.began);
             }
             windows.push(LoadWindow {
                 instance: InstanceId(number as u32),
@@ -664,6 +702,7 @@ impl World {
         }
         let host = HostSample {
             busy_us: self.host_busy_us as u64,
+            campaign_cpu_us: self.instances.iter().map(|i| i.cpu_us).sum::<f64>() as u64,
             cpu_pressure_us: self.host_pressure_us as u64,
             ..HostSample::default()
         };

@@ -35,6 +35,7 @@ impl Conductor {
         }
         match trial.deed.clone() {
             Deed::Gather { endpoint } => self.arrange(at, trial, endpoint, step),
+            Deed::Lean { .. } => self.advance_lean(at, trial, step),
             Deed::Shares(parts) => self.exchange(at, trial, &parts, step),
         }
     }
@@ -52,6 +53,25 @@ impl Conductor {
         match gathers.find(|known| known.endpoint == endpoint) {
             None => close(trial, ChangeVerdict::Unclear, None, step),
             Some(known) if known.arranged || late => Stage::InForce,
+            Some(_) => Stage::Arranging,
+        }
+    }
+
+    /// Threads are swapped, or go back.
+    fn advance_lean(&mut self, at: At, trial: &mut Trial, step: &mut ServiceStep) -> Stage {
+        let change = trial.change.number;
+        let late = at.since(trial.since) >= ARRANGE_US_MAX;
+        let arranged = self.lean_is_arranged(change);
+        if trial.stage == Stage::TakingBack {
+            if arranged == Some(false) && !late {
+                return Stage::TakingBack;
+            }
+            self.forget_lean(change);
+            return Stage::Over;
+        }
+        match arranged {
+            None => close(trial, ChangeVerdict::Unclear, None, step),
+            Some(arranged) if arranged || late => Stage::InForce,
             Some(_) => Stage::Arranging,
         }
     }
@@ -116,6 +136,11 @@ impl Conductor {
             (Judgement::InVain, Deed::Gather { endpoint }) => {
                 self.drop_gather(at, endpoint, &reason, step);
                 close(trial, ChangeVerdict::Undone, measured, step)
+            }
+            (Judgement::InVain, Deed::Lean { .. }) => {
+                self.undo_lean(at, trial.change.number, step);
+                close(trial, ChangeVerdict::Undone, measured, step);
+                Stage::TakingBack
             }
             (Judgement::InVain, Deed::Shares(parts)) => {
                 self.note_all_vain(&parts, at);

@@ -31,7 +31,7 @@ impl Conductor {
         let known = self.open.get(&finding.number).map(|open| open.first);
         if known.is_none() && finding.kind.is_fault() {
             for &instance in &finding.instances {
-                self.spoil_shares(instance);
+                self.spoil_untold(instance);
             }
         }
         let first = known.unwrap_or(at);

@@ -107,11 +107,8 @@ impl Conductor {
     /// Follows findings and suspicions about an endpoint, and drops those that are over.
     pub(super) fn begin_gathers(&mut self, at: At, step: &mut ServiceStep) {
         self.drop_gathers_over(at, step);
-        let known = self
-            .placing_since
-            .is_some_and(|since| at.since(since) >= LEARN_US);
         let ready = self.ready().count();
-        if !known || !self.is_calm(at) || ready < 2 || self.threads.len() < THREADS_MIN {
+        if !self.is_known(at) || self.threads.len() < THREADS_MIN {
             return;
         }
         for lead in self.leads(at) {
@@ -119,6 +116,14 @@ impl Conductor {
                 self.begin_gather(at, &lead, step);
             }
         }
+    }
+
+    /// Whether it is known by now what the threads call, and on what else they might.
+    pub(super) fn is_known(&self, at: At) -> bool {
+        let known = self
+            .placing_since
+            .is_some_and(|since| at.since(since) >= LEARN_US);
+        known && self.is_calm(at) && self.ready().count() >= 2
     }
 
     fn begin_gather(&mut self, at: At, lead: &Lead, step: &mut ServiceStep) {
@@ -142,6 +147,7 @@ impl Conductor {
         if !brings && !self.others_have_room(instance, leaving) {
             return;
         }
+        self.drop_leans_of(&[instance, control], step);
         let pair = (instance, control, endpoint);
         let change = self.try_gather((at, lead.since), pair, (members, brings), step);
         let purpose = Purpose::Suspect {
@@ -175,7 +181,7 @@ impl Conductor {
         });
     }
 
-    fn specialize(
+    pub(super) fn specialize(
         &mut self,
         instance: InstanceId,
         purpose: Purpose,
@@ -213,11 +219,11 @@ impl Conductor {
 
     /// Which threads an instance is set aside for, when it is.
     pub(super) fn wanted_for(&self, instance: InstanceId) -> Option<Vec<ThreadId>> {
-        let gather = self
-            .gathers
-            .iter()
-            .find(|known| known.instance == instance)?;
-        gather.threads.clone()
+        let gather = self.gathers.iter().find(|known| known.instance == instance);
+        match gather {
+            Some(gather) => gather.threads.clone(),
+            None => self.lean_wants(instance),
+        }
     }
 
     /// Why a thread goes to or leaves an instance that is set aside.
@@ -229,7 +235,9 @@ impl Conductor {
         let of = |id: InstanceId| self.gathers.iter().find(move |known| known.instance == id);
         match of(target).or_else(|| of(source)) {
             Some(gather) => (gather.reason.clone(), Some(gather.change)),
-            None => (ServiceReason::Balance, None),
+            None => self
+                .lean_reason(source, target)
+                .unwrap_or((ServiceReason::Balance, None)),
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Asked {
     pub(super) calls: f64,
     /// Sum of their latencies, microseconds.
     pub(super) sum_us: f64,
+    /// Calls that broke or were refused (4xx, 5xx), and checks that failed.
+    pub(super) failed: f64,
 }
 
 impl Asked {
@@ -36,6 +38,10 @@ impl Profile {
         self.0.values().map(|asked| asked.calls).sum()
     }
 
+    pub(super) fn failed(&self) -> f64 {
+        self.0.values().map(|asked| asked.failed).sum()
+    }
+
     pub(super) fn mean_us(&self) -> f64 {
         let sum: f64 = self.0.values().map(|asked| asked.sum_us).sum();
         sum / self.calls().max(1.0)
@@ -46,6 +52,7 @@ impl Profile {
             let own = self.0.entry(endpoint).or_default();
             own.calls += asked.calls;
             own.sum_us += asked.sum_us;
+            own.failed += asked.failed;
         }
     }
 
@@ -56,6 +63,7 @@ impl Profile {
             if let Some(own) = rest.0.get_mut(endpoint) {
                 own.calls -= asked.calls;
                 own.sum_us -= asked.sum_us;
+                own.failed -= asked.failed;
             }
         }
         rest
@@ -89,9 +97,12 @@ pub(super) struct LoadHistory {
 impl LoadHistory {
     pub(super) fn add(&mut self, window: &LoadWindow) {
         let asked = window.endpoints.iter().map(|(&endpoint, seen)| {
+            let refused = seen.classes[3] + seen.classes[4];
+            let checks: u64 = seen.failed_checks.values().sum();
             let asked = Asked {
                 calls: seen.calls as f64,
                 sum_us: seen.latency_sum_us as f64,
+                failed: (seen.broken + refused + checks) as f64,
             };
             (endpoint, asked)
         });
@@ -129,7 +140,12 @@ mod tests {
     fn profile(rows: &[(u32, f64, f64)]) -> Profile {
         let asked = |&(endpoint, calls, mean_us): &(u32, f64, f64)| {
             let sum_us = calls * mean_us;
-            (endpoint, Asked { calls, sum_us })
+            let asked = Asked {
+                calls,
+                sum_us,
+                failed: 0.0,
+            };
+            (endpoint, asked)
         };
         Profile(rows.iter().map(asked).collect())
     }

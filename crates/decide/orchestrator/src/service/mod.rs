@@ -13,6 +13,9 @@
 //!   it did not help;
 //! - every instance is closed before the campaign is finished, and it is finished.
 //!
+//! From the first windows on instances become different: threads of an area gather ([`lean`]), what is
+//! suspected gets an instance of its own ([`gather`]), and shares follow need ([`allot`]).
+//!
 //! The static policy is the baseline in the same code: equal shares, threads in turn, nothing changes,
 //! but that threads leave an instance that will never answer again.
 
@@ -22,11 +25,13 @@ mod areas;
 mod end;
 mod gather;
 mod lead;
+mod lean;
 mod load;
 mod moves;
 mod place;
 mod see;
 mod state;
+mod swap;
 mod trial;
 mod verdict;
 mod weigh;
@@ -41,6 +46,7 @@ use cohort_model::{
 };
 
 use gather::Gather;
+use lean::Lean;
 use load::Profile;
 use moves::Moves;
 use state::{Calls, Place, Thread};
@@ -94,6 +100,8 @@ enum Vain {
     More(cohort_allocator::Resource, InstanceId),
     /// An instance for an endpoint.
     Gather(EndpointId),
+    /// Instances that lean to an area each.
+    Lean,
 }
 
 /// The state that decisions rest on.
@@ -111,6 +119,7 @@ pub struct Conductor {
     areas: Vec<Area>,
     open: BTreeMap<u32, Open>,
     gathers: Vec<Gather>,
+    leans: Vec<Lean>,
     /// Beats in a row in which an endpoint of an instance was slower than its peers.
     suspicions: BTreeMap<(InstanceId, u32), weigh::Suspicion>,
     /// What was asked of the instances that answer, lately.
@@ -148,6 +157,7 @@ impl Conductor {
             areas: Vec::new(),
             open: BTreeMap::new(),
             gathers: Vec::new(),
+            leans: Vec::new(),
             suspicions: BTreeMap::new(),
             recent: BTreeMap::new(),
             trials: Vec::new(),
@@ -222,8 +232,13 @@ impl Conductor {
         self.advance_trials(at, step);
         if self.plan.hands_over {
             self.weigh(at);
+            self.yield_to_leads(at, step);
             self.begin_gathers(at, step);
+            if self.plan.leans {
+                self.begin_lean(at, step);
+            }
             self.arrange_gathers();
+            self.arrange_leans();
             self.hand_over_all(at, step);
         }
         self.allot(at, step);

@@ -73,7 +73,10 @@ impl Conductor {
                 self.turn += 1;
                 chosen
             }
-            Policy::Adaptive => self.gathered_at(scenario).or_else(|| self.emptiest(at)),
+            Policy::Adaptive => self.gathered_at(scenario).or_else(|| {
+                let emptiest = self.emptiest(at)?;
+                Some(self.leaning_to(scenario, emptiest).unwrap_or(emptiest))
+            }),
         }
     }
 
@@ -104,6 +107,7 @@ impl Conductor {
         for instance in over {
             self.ledger.close(instance);
             self.drop_gathers_of(instance, step);
+            self.drop_leans_of(&[instance], step);
             let Some(place) = self.places.get_mut(&instance) else {
                 continue;
             };

@@ -4,6 +4,8 @@
 //!   shares    Freeing ──▶ Raising ──▶ InForce ──▶ kept, unclear
 //!             (donors)   (receiver)      └──▶ TakingBack ──▶ GivingBack ──▶ undone
 //!   purposes  Arranging ────────────▶ InForce ──▶ kept, unclear, undone
+//!   leanings  Arranging ────────────▶ InForce ──▶ kept, unclear
+//!                                         └─────▶ TakingBack ──▶ undone
 //! ```
 //!
 //! Promise: one change at a time on an instance; a share is raised only after what it takes is free.
@@ -23,6 +25,11 @@ pub(super) enum Deed {
     Shares(Parts),
     /// What an instance is for.
     Gather { endpoint: EndpointId },
+    /// Two instances lean to an area each.
+    Lean {
+        /// Latency that much lower, relative, is help: more than it changed by itself before.
+        lower: f64,
+    },
 }
 
 /// Parts of shares that change hands.
@@ -93,10 +100,10 @@ impl Conductor {
         }
     }
 
-    /// The same, when only changes of shares are concerned.
-    pub(super) fn spoil_shares(&mut self, instance: InstanceId) {
+    /// The same, when only changes are concerned that are no answer to a finding.
+    pub(super) fn spoil_untold(&mut self, instance: InstanceId) {
         for trial in &mut self.trials {
-            let shares = matches!(trial.deed, Deed::Shares(_));
+            let shares = matches!(trial.deed, Deed::Shares(_) | Deed::Lean { .. });
             trial.spoiled |= shares && trial.involved.contains(&instance);
         }
     }
@@ -156,11 +163,21 @@ impl Conductor {
             measured: None,
             verdict: ChangeVerdict::Pending,
         };
-        let involved = vec![instance, control];
         let deed = Deed::Gather { endpoint };
+        self.begin_arranging(at, (deed, change), vec![instance, control], step);
+        number
+    }
+
+    /// Begins to try a change that takes effect as threads go where they are to be.
+    pub(super) fn begin_arranging(
+        &mut self,
+        at: At,
+        (deed, change): (Deed, Change),
+        involved: Vec<InstanceId>,
+        step: &mut ServiceStep,
+    ) {
         let about = (involved, Stage::Arranging, ServiceReason::Balance);
         self.begin_trial(at, (deed, change), about, step);
-        number
     }
 
     /// Begins to try other shares.

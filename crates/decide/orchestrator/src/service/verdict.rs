@@ -14,11 +14,14 @@ use super::{BEAT_US, Conductor};
 /// Fewer calls in a window tell nothing.
 const CALLS_MIN: f64 = 30.0;
 /// Latency at least so much lower, relative, is help.
-const LOWER: f64 = 0.97;
+pub(super) const LOWER: f64 = 0.97;
 /// What gave may get so much slower.
 const DONORS_MAX: f64 = 1.15;
 /// What got something for nothing may get so much slower.
 const WORSE: f64 = 1.15;
+/// Calls may fail so much more often, as a part of all and relative to before.
+const FAILED_MORE: f64 = 0.01;
+const FAILED_TIMES: f64 = 1.5;
 /// A part of memory in use at least so much smaller is help.
 const EASED: f64 = 0.95;
 /// The campaign may get through so much less of what it did before.
@@ -119,6 +122,15 @@ fn mean_ms(recent: &BTreeMap<InstanceId, Profile>, instance: InstanceId) -> f64 
         .map_or(0.0, |profile| profile.mean_us() / 1e3)
 }
 
+/// Mean latency of some instances lately, milliseconds.
+pub(super) fn mean_ms_of(conductor: &Conductor, ids: &[InstanceId]) -> f64 {
+    let mut sum = Profile::default();
+    for own in ids.iter().filter_map(|id| conductor.recent.get(id)) {
+        sum.add(own);
+    }
+    sum.mean_us() / 1e3
+}
+
 fn memory_part(conductor: &Conductor, instance: InstanceId) -> Option<f64> {
     let used = conductor.places.get(&instance)?.meter.used()?;
     let share = conductor.ledger.ordered(instance)?;
@@ -130,6 +142,7 @@ pub(super) fn judge(conductor: &Conductor, at: At, trial: &Trial) -> (Judgement,
     match &trial.deed {
         Deed::Gather { .. } => judge_rate(conductor, at, trial),
         Deed::Shares(parts) => judge_shares(conductor, trial, parts),
+        Deed::Lean { lower } => judge_lean(conductor, trial, *lower),
     }
 }
 
@@ -159,6 +172,46 @@ fn factor(conductor: &Conductor, trial: &Trial, ids: &[InstanceId]) -> Option<f6
     now.over(&before).filter(|_| enough)
 }
 
+/// Latency of the instances that a change does not touch, now over before; 1 when there are none.
+fn control(conductor: &Conductor, trial: &Trial) -> f64 {
+    let untouched = |id: &InstanceId| !trial.involved.contains(id) && trial.before.contains_key(id);
+    let ids: Vec<InstanceId> = conductor.recent.keys().copied().filter(untouched).collect();
+    factor(conductor, trial, &ids).unwrap_or(1.0)
+}
+
+/// Latency of some instances lately over that in as much time before, for the same calls.
+pub(super) fn drift(conductor: &Conductor, at: At, ids: &[InstanceId]) -> Option<f64> {
+    let [from, middle] = [2, 1].map(|times| At(at.0.saturating_sub(times * RECENT_US)));
+    let (mut now, mut before) = (Profile::default(), Profile::default());
+    for id in ids {
+        let load = &conductor.places.get(id)?.load;
+        now.add(&load.between(middle, at));
+        before.add(&load.between(from, middle));
+    }
+    let enough = now.calls() >= CALLS_MIN && before.calls() >= CALLS_MIN;
+    now.over(&before).filter(|_| enough)
+}
+
+/// Faster than before by more than what changed by itself, and what it asks for does not fail there: a visitor of one instance may be unknown to
+/// another.
+fn judge_lean(conductor: &Conductor, trial: &Trial, lower: f64) -> (Judgement, Option<f64>) {
+    let Some(got) = factor(conductor, trial, &trial.involved) else {
+        return (Judgement::Unclear, None);
+    };
+    let got = got / control(conductor, trial);
+    let failed = |profiles: &BTreeMap<InstanceId, Profile>| {
+        let involved = trial.involved.iter().filter_map(|id| profiles.get(id));
+        let (failed, calls) = involved.fold((0.0, 0.0), |(failed, calls), own| {
+            (failed + own.failed(), calls + own.calls())
+        });
+        failed / f64::max(calls, 1.0)
+    };
+    let (now, before) = (failed(&conductor.recent), failed(&trial.before));
+    let fails = now > before + FAILED_MORE && now > FAILED_TIMES * before;
+    let measured = trial.change.before * got;
+    (helped_when(got <= lower && !fails), Some(measured))
+}
+
 fn judge_shares(
     conductor: &Conductor,
     trial: &Trial,
@@ -169,13 +222,7 @@ fn judge_shares(
     }: &Parts,
 ) -> (Judgement, Option<f64>) {
     let ids = |parts: &[(InstanceId, f64)]| parts.iter().map(|&(id, _)| id).collect::<Vec<_>>();
-    let others: Vec<InstanceId> = conductor
-        .recent
-        .keys()
-        .copied()
-        .filter(|id| !trial.involved.contains(id) && trial.before.contains_key(id))
-        .collect();
-    let control = factor(conductor, trial, &others).unwrap_or(1.0);
+    let control = control(conductor, trial);
     let gave = factor(conductor, trial, &ids(donors)).map(|factor| factor / control);
     let harmed = gave.is_some_and(|gave| gave > DONORS_MAX);
     let got = factor(conductor, trial, &ids(gifts)).map(|factor| factor / control);

@@ -98,7 +98,8 @@ impl Conductor {
                 None
             };
             self.weigh_place(at, id, ratio);
-            if !self.is_of_our_doing(at, id) {
+            // On a busy host anything is slow for a while.
+            if !self.is_of_our_doing(at, id) && !self.analyzer.is_host_busy() {
                 self.suspect(id, own, &peers, &mut suspicions);
             }
         }
@@ -176,6 +177,9 @@ impl Conductor {
                 continue;
             }
             let (here_us, there_us) = (asked.mean_us(), there.mean_us());
+            if self.leans_elsewhere(id, endpoint) {
+                continue;
+            }
             if here_us < SUSPECT * there_us || here_us - there_us < DIFFERENCE_US_MIN {
                 continue;
             }

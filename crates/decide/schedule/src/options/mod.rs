@@ -3,6 +3,7 @@
 mod scenario;
 mod stage;
 mod thresholds;
+mod told;
 
 use std::collections::BTreeMap;
 
@@ -131,7 +132,7 @@ impl Options {
             ("systemTags", "tags are those that thresholds ask for"),
             (
                 "summaryTimeUnit",
-                "each time is written in the unit that fits it",
+                "each time is written in the unit that fits it, but for `textSummary` of `handleSummary`",
             ),
         ];
         for (key, why) in without_effect {

@@ -186,16 +186,28 @@ pub(crate) fn read_all(
         || overrides.iterations.is_some()
         || overrides.stages.is_some();
     let vus = overrides.vus.or(short.vus);
+    let has_scenarios = scenarios.is_some_and(|value| *value != Value::Object(Map::new()));
+    if let (Some(vus), true, false) = (overrides.vus, has_scenarios, replaces) {
+        warnings.push(format!(
+            "vus = {vus} of the command line replaces the script's scenarios: {vus} threads share {vus} iterations; say the \
+             duration or the iterations too for more"
+        ));
+        let short = Overrides {
+            vus: Some(vus),
+            ..Overrides::default()
+        };
+        return from_short("command line", &short).map(|one| vec![one]);
+    }
     if replaces {
         let short = Overrides {
             vus,
             ..overrides.clone()
         };
-        return from_short("command line", &short, warnings).map(|one| vec![one]);
+        return from_short("command line", &short).map(|one| vec![one]);
     }
     let Some(scenarios) = scenarios.filter(|value| **value != Value::Object(Map::new())) else {
         let short = Overrides { vus, ..short };
-        return from_short(&path, &short, warnings).map(|one| vec![one]);
+        return from_short(&path, &short).map(|one| vec![one]);
     };
     let shortcut = [
         ("duration", short.duration_us.is_some()),
@@ -225,11 +237,7 @@ fn conflict(path: &str, one: &'static str, other: &'static str) -> Error {
     }
 }
 
-fn from_short(
-    path: &str,
-    short: &Overrides,
-    warnings: &mut Vec<String>,
-) -> Result<Scenario, Error> {
+fn from_short(path: &str, short: &Overrides) -> Result<Scenario, Error> {
     let vus = short.vus.unwrap_or(1);
     if let (Some(_), Some(_)) = (short.iterations, &short.stages) {
         return Err(conflict(path, "iterations", "stages"));
@@ -247,17 +255,17 @@ fn from_short(
             stages: stages.clone(),
             graceful_ramp_down_us: GRACE_US,
         },
-        (None, None, None) => {
-            if vus > 1 {
-                let only = "`vus` is without effect without `duration`, `iterations` or `stages`";
-                warnings.push(only.to_owned());
-            }
-            Executor::PerVuIterations {
-                vus: 1,
-                iterations: 1,
-                longest_us: LONGEST_US,
-            }
-        }
+        // As k6 has it since 2.1; before, it ran one iteration whatever `vus` said.
+        (None, None, None) if short.vus.is_some() => Executor::SharedIterations {
+            vus,
+            iterations: vus,
+            longest_us: LONGEST_US,
+        },
+        (None, None, None) => Executor::PerVuIterations {
+            vus: 1,
+            iterations: 1,
+            longest_us: LONGEST_US,
+        },
     };
     check(path, &executor)?;
     Ok(Scenario {

@@ -92,7 +92,12 @@ impl Failure {
             code::X509_UNKNOWN_AUTHORITY => {
                 "x509: certificate signed by unknown authority".to_owned()
             }
-            _ => format!("tls: {error}"),
+            _ => match error {
+                rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+                    "tls: what it answers is no TLS".to_owned()
+                }
+                _ => format!("tls: {error}"),
+            },
         };
         Failure::new(TransportError::Tls, code, message)
     }

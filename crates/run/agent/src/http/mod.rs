@@ -39,7 +39,8 @@ const IDLE_TRIES_MAX: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) settings: HttpSettings,
-    tls: OnceCell<Result<Arc<rustls::ClientConfig>, String>>,
+    /// With certificates checked, and not.
+    tls: [OnceCell<Result<Arc<rustls::ClientConfig>, String>>; 2],
     names: RefCell<HashMap<String, (Vec<IpAddr>, Instant)>>,
 }
 
@@ -161,7 +162,7 @@ impl Client {
     pub(crate) fn new(settings: HttpSettings) -> Client {
         Client {
             settings,
-            tls: OnceCell::new(),
+            tls: Default::default(),
             names: RefCell::new(HashMap::new()),
         }
     }
@@ -266,7 +267,7 @@ impl Client {
         let (counted, traffic) = Counted::new(tcp);
         let http = if address.tls {
             let began = Instant::now();
-            let stream = self.handshake(address, counted).await?;
+            let stream = self.handshake(going, counted).await?;
             progress.tls_us.set(us(began, Instant::now()));
             let second = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let stream = Stream::Tls(Box::new(stream));
@@ -322,13 +323,16 @@ impl Client {
 
     async fn handshake(
         &self,
-        address: &Address,
+        going: Going<'_>,
         counted: Counted,
     ) -> Result<tokio_rustls::client::TlsStream<Counted>, Failure> {
         let tls = |message: String| Failure::new(TransportError::Tls, error_code::TLS, message);
-        let configuration = self
-            .tls
-            .get_or_init(|| tls::configuration(self.settings.insecure, self.settings.http2))
+        let address = going.address;
+        let is_instance = going.script_origin.is_some();
+        let settings = &self.settings;
+        let unchecked = settings.insecure || (settings.insecure_instances && is_instance);
+        let configuration = self.tls[usize::from(unchecked)]
+            .get_or_init(|| tls::configuration(unchecked, settings.http2))
             .clone()
             .map_err(tls)?;
         let name = ServerName::try_from(address.host.clone())
@@ -380,9 +384,9 @@ impl Connections {
                 if instance {
                     idle.retain(|open| !open.instance || open.address == *going.address);
                 }
-                let place = idle
-                    .iter()
-                    .rposition(|open| open.address == *going.address)?;
+                let place = idle.iter().rposition(|open| {
+                    open.address == *going.address && open.instance == instance
+                })?;
                 match &idle[place].http {
                     Http::Two(http) if http.is_open() => return Some(idle[place].again(http)),
                     _ => idle.swap_remove(place),

@@ -439,11 +439,25 @@ mod over_tls {
             let mine = Connections::default();
             let unknown = send(&client(), &mine, &to, &posting("a")).await;
             assert_eq!(failure(&unknown), (1_310, TransportError::Tls));
+            let of_instances = Client::new(HttpSettings {
+                insecure_instances: true,
+                ..HttpSettings::default()
+            });
+            ok(send(&of_instances, &mine, &to, &posting("a")).await);
+            let elsewhere = Going {
+                request: &posting("a"),
+                address: &to,
+                path: &PathAndQuery::from_static("/"),
+                script_origin: None,
+            };
+            let unknown = of_instances.exchange(&mine, elsewhere).await;
+            assert_eq!(failure(&unknown), (1_310, TransportError::Tls));
             let trusting = Client::new(HttpSettings {
                 insecure: true,
                 http2: false,
                 ..HttpSettings::default()
             });
+            let mine = Connections::default();
             for body in ["one", "two"] {
                 let response = ok(send(&trusting, &mine, &to, &posting(body)).await);
                 assert_eq!(response.proto, "HTTP/1.1");

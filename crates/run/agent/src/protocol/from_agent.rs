@@ -201,8 +201,12 @@ pub struct EndpointWindow {
     pub calls: u64,
     /// Requests that are without an answer at its end.
     pub in_flight: u32,
+    /// How long the oldest of those has been waited for, microseconds.
+    pub oldest_us: u64,
     /// Answers of status 1xx, 2xx, 3xx, 4xx, 5xx.
     pub status: [u64; 5],
+    /// Answers from 500 on, by status.
+    pub server_errors: Vec<(u16, u64)>,
     /// Requests without an answer, by kind.
     pub errors: Vec<(TransportError, u64)>,
     /// Bytes written, headers included.
@@ -211,7 +215,8 @@ pub struct EndpointWindow {
     pub received: u64,
     /// From the first byte written to the last byte read, microseconds; answers only.
     pub latency: Histogram,
-    /// Failed checks by name, of the checks that came after a request of this endpoint.
+    /// Failed checks by name, of the checks of an answer of this endpoint, or that came after one. Those of
+    /// a request that failed (no answer, or a status from 500 on) are told with that.
     pub failed_checks: Vec<(String, u64)>,
 }
 
@@ -385,6 +390,8 @@ pub struct SlowCall {
 pub struct OneShotAnswer {
     /// Which.
     pub what: OneShot,
+    /// Against which instance.
+    pub instance: InstanceId,
     /// JSON of what it returned; an error in words when it threw.
     pub result: Result<String, String>,
 }

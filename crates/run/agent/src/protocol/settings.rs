@@ -43,6 +43,8 @@ pub struct HttpSettings {
     pub hosts_allowed: Vec<String>,
     /// Certificates are not checked (k6: `insecureSkipTLSVerify`).
     pub insecure: bool,
+    /// Those of instances are not: they cannot know the addresses that they are given.
+    pub insecure_instances: bool,
     /// HTTP/2 is offered over TLS.
     pub http2: bool,
     /// `User-Agent` unless the script sets one.
@@ -57,6 +59,8 @@ pub struct HttpSettings {
     pub no_connection_reuse: bool,
     /// A new connection for every iteration (k6: `noVUConnectionReuse`).
     pub no_thread_connection_reuse: bool,
+    /// Requests a second by all agents together (k6: `rps`); `None` for no limit.
+    pub requests_per_s: Option<u64>,
 }
 
 impl Default for HttpSettings {
@@ -65,6 +69,7 @@ impl Default for HttpSettings {
             base_urls: Vec::new(),
             hosts_allowed: Vec::new(),
             insecure: false,
+            insecure_instances: false,
             http2: true,
             user_agent: concat!("cohort/", env!("CARGO_PKG_VERSION")).to_owned(),
             batch: BatchLimits::default(),
@@ -72,6 +77,7 @@ impl Default for HttpSettings {
             host_header: HostHeader::Instance,
             no_connection_reuse: false,
             no_thread_connection_reuse: false,
+            requests_per_s: None,
         }
     }
 }

@@ -21,6 +21,13 @@ pub enum ToAgent {
         /// Where.
         address: Option<Address>,
     },
+    /// What `setup()` returned at an instance, as JSON: threads there are given it from their next iteration on.
+    SetUp {
+        /// Which.
+        instance: InstanceId,
+        /// JSON.
+        data: Option<String>,
+    },
     /// When a scenario runs: what `exec.scenario.progress` tells, nothing else depends on it.
     Scenario {
         /// Which.
@@ -52,6 +59,8 @@ pub enum ToAgent {
         what: OneShot,
         /// Against which instance.
         instance: InstanceId,
+        /// Where that listens: it may be that threads are not to know yet.
+        address: Option<Address>,
         /// Who runs it: its role is the function, with what the function is given.
         birth: Box<Birth>,
         /// Longest time, microseconds.
@@ -76,6 +85,9 @@ pub struct SideOrder {
     pub journal: Cargo,
     /// What the source said besides: with a `Grant` after a hand-off.
     pub luggage: Option<Luggage>,
+    /// With `Freeze` and `Move`: nothing is lost when the thread ends its iteration first, if that is
+    /// soon. A visitor that comes to another instance in the middle of a visit is a stranger there.
+    pub gently: bool,
 }
 
 impl SideOrder {
@@ -88,6 +100,7 @@ impl SideOrder {
             how: None,
             journal: Cargo::Nothing,
             luggage: None,
+            gently: false,
         }
     }
 

@@ -13,6 +13,8 @@ use crate::protocol::{BrokenCall, EndpointWindow, SlowCall, ThreadCalls, Transpo
 const ENDPOINTS_MAX: usize = 2_000;
 /// Requests without an answer that are shown between two messages.
 const BROKEN_MAX: usize = 64;
+/// Statuses from 500 on that are told apart in one endpoint and window; further ones count as 500.
+const SERVER_ERRORS_MAX: usize = 8;
 /// Names of failed checks that are told apart in one endpoint and window.
 const CHECK_NAMES_MAX: usize = 50;
 /// Bytes of a body that are kept as evidence.
@@ -37,9 +39,11 @@ pub(crate) struct Called<'r> {
 #[derive(Debug)]
 struct Cell {
     calls: u64,
-    /// Under way now.
-    in_flight: u32,
+    /// Under way now, by when they began.
+    under_way: BTreeMap<At, u32>,
     status: [u64; 5],
+    /// Answers from 500 on.
+    server_errors: BTreeMap<u16, u64>,
     errors: BTreeMap<TransportError, u64>,
     sent: u64,
     received: u64,
@@ -52,8 +56,9 @@ impl Default for Cell {
     fn default() -> Cell {
         Cell {
             calls: 0,
-            in_flight: 0,
+            under_way: BTreeMap::new(),
             status: [0; 5],
+            server_errors: BTreeMap::new(),
             errors: BTreeMap::new(),
             sent: 0,
             received: 0,
@@ -103,18 +108,22 @@ impl Windows {
         number
     }
 
-    /// A request is sent.
-    pub(crate) fn begun(&mut self, instance: InstanceId, endpoint: EndpointNumber) {
-        self.cells
-            .entry((instance, endpoint))
-            .or_default()
-            .in_flight += 1;
+    /// A request is sent at `at`.
+    pub(crate) fn begun(&mut self, instance: InstanceId, endpoint: EndpointNumber, at: At) {
+        let cell = self.cells.entry((instance, endpoint)).or_default();
+        *cell.under_way.entry(at).or_default() += 1;
     }
 
-    /// A request that was sent is not waited for any more.
-    pub(crate) fn over(&mut self, instance: InstanceId, endpoint: EndpointNumber) {
-        if let Some(cell) = self.cells.get_mut(&(instance, endpoint)) {
-            cell.in_flight = cell.in_flight.saturating_sub(1);
+    /// A request that was sent at `at` is not waited for any more.
+    pub(crate) fn over(&mut self, instance: InstanceId, endpoint: EndpointNumber, at: At) {
+        let Some(cell) = self.cells.get_mut(&(instance, endpoint)) else {
+            return;
+        };
+        if let Some(count) = cell.under_way.get_mut(&at) {
+            *count -= 1;
+            if *count == 0 {
+                cell.under_way.remove(&at);
+            }
         }
     }
 
@@ -134,6 +143,11 @@ impl Windows {
             (Ok(response), _) => {
                 let class = usize::from(response.status / 100).clamp(1, 5) - 1;
                 cell.status[class] += 1;
+                if response.status >= 500 {
+                    let known = cell.server_errors.len() < SERVER_ERRORS_MAX;
+                    let status = if known { response.status } else { 500 };
+                    *cell.server_errors.entry(status).or_default() += 1;
+                }
                 let latency_us = response.timings.duration_us();
                 cell.latency.record(latency_us as f64);
                 let slower = cell
@@ -222,7 +236,7 @@ impl Windows {
         let mut slow = Vec::new();
         // A cell that was not used for one window goes; most are used in the next as well.
         self.cells.retain(|(instance, number), cell| {
-            if cell.calls == 0 && cell.in_flight == 0 && cell.failed_checks.is_empty() {
+            if cell.calls == 0 && cell.under_way.is_empty() && cell.failed_checks.is_empty() {
                 return false;
             }
             slow.extend(cell.slowest.take());
@@ -230,7 +244,7 @@ impl Windows {
                 .entry(*instance)
                 .or_insert_with(|| window(*instance, Standing::default()))
                 .endpoints
-                .push(take_cell(cell, &self.names[*number as usize]));
+                .push(take_cell(cell, &self.names[*number as usize], to));
             true
         });
         (windows.into_values().collect(), slow)
@@ -256,12 +270,17 @@ impl Windows {
     }
 }
 
-fn take_cell(cell: &mut Cell, name: &str) -> EndpointWindow {
+fn take_cell(cell: &mut Cell, name: &str, now: At) -> EndpointWindow {
+    let oldest = cell.under_way.keys().next();
     EndpointWindow {
         endpoint: name.to_owned(),
         calls: std::mem::take(&mut cell.calls),
-        in_flight: cell.in_flight,
+        in_flight: cell.under_way.values().sum(),
+        oldest_us: oldest.map_or(0, |began| now.since(*began)),
         status: std::mem::take(&mut cell.status),
+        server_errors: std::mem::take(&mut cell.server_errors)
+            .into_iter()
+            .collect(),
         errors: std::mem::take(&mut cell.errors).into_iter().collect(),
         sent: std::mem::take(&mut cell.sent),
         received: std::mem::take(&mut cell.received),

@@ -6,7 +6,7 @@ use cohort_model::At;
 use cohort_scenario::{Permit, Reply, Request};
 use tokio::time::sleep_until;
 
-use super::{Pending, Thread};
+use super::{Body, Pending, Thread};
 use crate::call::{self, To};
 use crate::protocol::FromAgent;
 
@@ -39,12 +39,33 @@ impl Thread {
             self.resume(Reply::Terminate);
             return;
         }
+        // What it would be given now may be nothing that the instance knows when it is back.
+        let is_set_up = !self.agent.set_up.borrow().is_empty();
+        if is_set_up && self.agent.address(self.instance).is_none() {
+            return self.wait_for_instance().await;
+        }
+        if let Some(data) = self.other_data() {
+            self.resume(Reply::Data(data));
+            return;
+        }
         match self.take_permit() {
             Some(number) => {
                 let permit = self.begin_iteration(number);
                 self.resume(Reply::Begin(permit));
             }
             None => self.wait_for_permit().await,
+        }
+    }
+
+    /// What `setup()` returned at its instance, when that is not what its iterations are given.
+    fn other_data(&self) -> Option<Option<String>> {
+        let set_up = self.agent.set_up.borrow();
+        let data = set_up.get(&self.instance)?;
+        match &self.body {
+            Some(Body::Script(machine, _)) if !machine.is_given(data.as_deref()) => {
+                Some(data.clone())
+            }
+            _ => None,
         }
     }
 
@@ -159,6 +180,9 @@ impl Thread {
             return;
         }
         self.told_stranded = false;
+        if !self.may_send().await {
+            return;
+        }
         let to = To {
             instance: self.instance,
             address,
@@ -166,7 +190,7 @@ impl Thread {
         let unsure = std::mem::take(&mut self.unsure);
         self.handle.calling_since.set(Some(self.agent.clock.now()));
         let copies = self.copies;
-        let work = call::call(self.caller(), to, requests, unsure);
+        let work = call::call(self.caller(), to, requests, unsure, Some(0));
         let mut work = std::pin::pin!(work);
         let outcomes = loop {
             let cut = self.cut_at();
@@ -196,6 +220,23 @@ impl Thread {
             Some(outcomes) => self.resume(Reply::Responses(outcomes)),
             None => self.cut(),
         }
+    }
+
+    /// Where requests are limited: until it is the thread's turn; false when an order came first.
+    async fn may_send(&mut self) -> bool {
+        let Some(pace) = &self.agent.pace else {
+            return true;
+        };
+        let now = self.agent.clock.now();
+        let turn = *self.turn.get_or_insert_with(|| pace.take(now));
+        let waited = self.wait_until(turn).await;
+        match waited {
+            Waited::Order => return false,
+            Waited::Over => {}
+            Waited::Cut => self.cut(),
+        }
+        self.turn = None;
+        matches!(waited, Waited::Over)
     }
 
     /// The instance is down: until it is up, the thread is moved, or is to end.

@@ -95,6 +95,11 @@ impl Thread {
                     self.replays.push_back(replay);
                 }
                 Output::Do(Effect::Run { epoch, instance }) => self.run(epoch, instance, arrived),
+                // What it sent ahead is no use without the rest, which is not kept any more.
+                Output::Do(Effect::Freeze) if self.beyond => {
+                    let message = self.beyond_message();
+                    self.say_unmovable(message);
+                }
                 Output::Do(Effect::Freeze) => self.freezing = true,
                 Output::Do(Effect::Discard) => self.discard(),
             }
@@ -481,6 +486,7 @@ impl Thread {
         self.sent.clear();
         self.unsure.clear();
         self.replay_us = 0;
+        self.beyond = false;
         self.how = None;
     }
 }

@@ -170,12 +170,10 @@ impl Thread {
             return;
         };
         if self.journal_is_beyond() {
-            let message = self.beyond_message();
-            if let Some(file) = &mut *self.journal.borrow_mut() {
-                // When even this cannot be written the file ends in whole answers.
-                let _ = file.give_up();
+            // What is about to leave does so with its journal; else it is looked at again.
+            if !self.freezing {
+                self.give_up_journal();
             }
-            self.say_unmovable(message);
             return;
         }
         let stands = self.stands();
@@ -186,6 +184,20 @@ impl Thread {
         if let Err(error) = folded {
             self.cannot_record(&error.to_string());
         }
+    }
+
+    /// The thread goes on without a journal, which would take ever more memory and time.
+    fn give_up_journal(&mut self) {
+        let message = self.beyond_message();
+        if let Some(file) = &mut *self.journal.borrow_mut() {
+            // When even this cannot be written the file ends in whole answers.
+            let _ = file.give_up();
+        }
+        if let Some(super::Body::Script(machine, _)) = &mut self.body {
+            machine.forget_journal();
+        }
+        self.beyond = true;
+        self.say_unmovable(message);
     }
 
     /// Without its journal on disk a thread goes on, but would be lost with its agent.
@@ -199,6 +211,9 @@ impl Thread {
 
     pub(super) fn journal_is_beyond(&mut self) -> bool {
         let max = self.agent.journal_bytes_max;
+        if self.beyond {
+            return true;
+        }
         match &mut self.body {
             Some(super::Body::Script(machine, _)) => machine.journal().bytes() as u64 > max,
             _ => false,
@@ -206,14 +221,17 @@ impl Thread {
     }
 
     pub(super) fn beyond_message(&self) -> String {
+        let max = match self.agent.journal_bytes_max {
+            bytes @ ..0x10_0000 => format!("{bytes} bytes"),
+            bytes => format!("{} MiB", bytes >> 20),
+        };
         format!(
-            "its journal is larger than {} bytes: it stays with its agent",
-            self.agent.journal_bytes_max
+            "its journal is larger than {max} after {} iterations: it stays with its agent",
+            self.permits.begun
         )
     }
 
     pub(super) fn say_unmovable(&mut self, message: String) {
-        self.told_unmovable = true;
         self.agent.post(FromAgent::Unmovable {
             thread: self.handle.thread,
             epoch: self.epoch,

@@ -91,6 +91,8 @@ pub struct Hub {
     sender: mpsc::UnboundedSender<(AgentId, Option<FromAgent>)>,
     pub heard: Heard,
     pub agent_command: fn() -> Command,
+    /// Hand-offs may wait for the end of an iteration.
+    pub gently: bool,
 }
 
 /// The test binary as an agent: it runs the test `agent_process` alone.
@@ -142,6 +144,7 @@ impl Hub {
             sender,
             heard: Heard::default(),
             agent_command: this_test_as_agent,
+            gently: false,
         }
     }
 
@@ -229,6 +232,11 @@ impl Hub {
     }
 
     /// Begins a thread.
+    /// Where an instance listens.
+    pub fn address(&self, instance: u32) -> Option<Address> {
+        self.addresses.get(&InstanceId(instance)).cloned().flatten()
+    }
+
     pub async fn begin(&mut self, thread: u32, agent: AgentId, instance: u32, how: How) {
         let thread = ThreadId(thread);
         let known = Known {
@@ -304,6 +312,13 @@ impl Hub {
             graceful_us,
         };
         self.tell(agent, &message).await;
+    }
+
+    /// The file that an agent keeps of a thread.
+    pub fn journal_of(&self, agent: AgentId, thread: u32) -> PathBuf {
+        self.agents[&agent]
+            .journals
+            .join(journal::file_name(ThreadId(thread)))
     }
 
     /// Kills an agent the hard way, and has its threads recovered on another.
@@ -408,7 +423,10 @@ impl Hub {
                     _ => panic!("a grant of what nobody has: {says:?}"),
                 }
             }
-            _ => SideOrder::bare(thread, says),
+            _ => SideOrder {
+                gently: self.gently,
+                ..SideOrder::bare(thread, says)
+            },
         }
     }
 

@@ -78,11 +78,14 @@ fn local_note(local: &[String]) -> Option<String> {
     })
 }
 
-/// Scheme, host and port of every address that is written in `text`.
+/// Scheme, host and port of every address that is written in `text`, but for those that modules are imported from.
 fn origins(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for scheme in ["http://", "https://"] {
         for (place, _) in text.match_indices(scheme) {
+            if is_import(&text[..place]) {
+                continue;
+            }
             let rest = &text[place + scheme.len()..];
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || ".-:[]_".contains(c)));
             let host = rest[..end.unwrap_or(rest.len())].trim_end_matches(['.', ':', '-']);
@@ -92,6 +95,17 @@ fn origins(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether what follows `before` is the name of a module.
+fn is_import(before: &str) -> bool {
+    let word = before.trim_end_matches(['\'', '"']);
+    let word = (word.len() < before.len()).then(|| word.trim_end());
+    word.is_some_and(|word| {
+        ["from", "import", "require("]
+            .iter()
+            .any(|last| word.ends_with(last))
+    })
 }
 
 fn is_local(origin: &str) -> bool {
@@ -122,6 +136,14 @@ mod tests {
     fn what_the_user_says_wins() {
         let found = find(Some("http://x:1"), &bundle("'http://localhost:8080/'"));
         assert_eq!(found.base_urls, ["http://x:1"]);
+    }
+
+    #[test]
+    fn where_modules_come_from_is_no_address() {
+        let text = "import { a } from 'https://jslib.k6.io/k6-utils/1.4.0/index.js'; import \"https://jslib.k6.io/x.js\";
+                    const b = require('https://jslib.k6.io/url/1.0.0/index.js'); http.get('https://shop.example/a');";
+        let found = find(None, &bundle(text));
+        assert_eq!(found.base_urls, ["https://shop.example"]);
     }
 
     #[test]

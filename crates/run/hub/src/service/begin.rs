@@ -19,8 +19,11 @@ use crate::Error;
 const PROGRAM_US: u64 = 60_000_000;
 /// Longest time a script may compute without asking for anything, microseconds.
 const COMPUTE_US_MAX: u64 = 10_000_000;
-/// Most bytes of one thread's journal.
-const JOURNAL_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of one thread's journal that are always permitted, and the most that ever are: it takes seconds to
+/// re-execute.
+const JOURNAL_BYTES: std::ops::RangeInclusive<u64> = 4 << 20..=16 << 20;
+/// Part of the memory for all that journals may take together.
+const JOURNALS_PART: u64 = 64;
 
 /// The scenario, read and checked.
 pub(crate) struct Prepared {
@@ -29,6 +32,8 @@ pub(crate) struct Prepared {
     pub(crate) options: Options,
     pub(crate) base_urls: Vec<String>,
     pub(crate) notes: Vec<String>,
+    /// Its threads may know something of earlier iterations.
+    pub(crate) remembers: bool,
 }
 
 impl Prepared {
@@ -69,22 +74,28 @@ pub(crate) fn prepare(scenario: &Scenario) -> Result<Prepared, Error> {
         iterations: scenario.iterations,
         stages: None,
     };
-    let (bundle, written) = match &scenario.driver {
+    let (mut bundle, written, remembers) = match &scenario.driver {
         Driver::Script(path) => {
             let script = Script::load(path, &scenario.env)
                 .map_err(|error| Error::Scenario(error.to_string()))?;
-            (script.bundle().clone(), script.options())
+            (
+                script.bundle().clone(),
+                script.options(),
+                script.remembers(),
+            )
         }
         Driver::Program(_) => {
             let seconds = scenario.duration_us.unwrap_or(PROGRAM_US) / 1_000_000;
             let vus = scenario.vus.unwrap_or(1);
             let written = serde_json::json!({ "vus": vus, "duration": format!("{seconds}s") });
-            (Bundle::default(), written)
+            (Bundle::default(), written, false)
         }
     };
     let options = Options::parse_with(&written, &overrides)
         .map_err(|error| Error::Scenario(in_file(&scenario.driver, &error.to_string())))?;
+    bundle.options = options.told(&written).to_string();
     let mut notes = options.warnings.clone();
+    let keeps_cookies = options.no_cookies_reset;
     let found = address::find(scenario.base_url.as_deref(), &bundle);
     if matches!(scenario.driver, Driver::Script(_)) {
         notes.extend(found.note);
@@ -95,6 +106,7 @@ pub(crate) fn prepare(scenario: &Scenario) -> Result<Prepared, Error> {
         options,
         base_urls: found.base_urls,
         notes,
+        remembers: remembers || keeps_cookies,
     })
 }
 
@@ -208,7 +220,14 @@ pub(crate) fn plan(setup: &ServiceSetup, prepared: &Prepared, limits_cpu: bool) 
         duration_us: prepared.scheduled_us(),
         limits_cpu: limits_cpu && setup.policy == Policy::Adaptive,
         hands_over: matches!(setup.scenario.driver, Driver::Script(_)),
+        leans: !prepared.remembers && matches!(setup.scenario.driver, Driver::Script(_)),
     }
+}
+
+/// The largest journal of one of so many threads, bytes.
+fn journal_bytes_max(memory: u64, threads: u32) -> u64 {
+    let each = memory / JOURNALS_PART / u64::from(threads.max(1));
+    each.clamp(*JOURNAL_BYTES.start(), *JOURNAL_BYTES.end())
 }
 
 /// What every agent is told first. `epoch` is the zero of the campaign's time.
@@ -228,7 +247,7 @@ pub(crate) fn load(setup: &ServiceSetup, prepared: &Prepared, epoch: Instant) ->
         start_monotonic_ns: now.saturating_sub(ago).as_nanos() as u64,
         start_wall_ms: wall.saturating_sub(ago).as_millis() as u64,
         journal_directory: std::path::PathBuf::new(),
-        journal_bytes_max: JOURNAL_BYTES_MAX,
+        journal_bytes_max: journal_bytes_max(setup.memory, prepared.threads_max()),
         seed: setup.scenario.seed,
         http: http(setup, prepared),
         submetrics: options
@@ -258,7 +277,8 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
     HttpSettings {
         base_urls: prepared.base_urls.clone(),
         hosts_allowed: allow.collect(),
-        insecure: options.insecure_skip_tls_verify || setup.sut.tls,
+        insecure: options.insecure_skip_tls_verify,
+        insecure_instances: setup.sut.tls,
         // What a server makes of the name that it is called by is the same as without Cohort.
         host_header: match prepared.base_urls.as_slice() {
             [only] if only == address::ANYWHERE => HostHeader::Instance,
@@ -274,6 +294,7 @@ fn http(setup: &ServiceSetup, prepared: &Prepared) -> HttpSettings {
         },
         no_connection_reuse: options.no_connection_reuse,
         no_thread_connection_reuse: options.no_vu_connection_reuse,
+        requests_per_s: options.requests_per_s,
         ..usual
     }
 }

@@ -7,7 +7,7 @@ use cohort_model::{InstanceId, ServiceCommand, ServiceSeen, Share, ThreadId};
 use super::event::Event;
 use super::place::Place;
 use super::shell::Hub;
-use crate::ground::chain;
+use cohort_host::chain;
 
 impl Hub {
     pub(crate) async fn carry_out(&mut self, command: ServiceCommand) {
@@ -18,8 +18,15 @@ impl Hub {
                 let came = self.threads.place(thread, self.place_of(instance));
                 self.came(came);
             }
-            ServiceCommand::HandOver { thread, target, .. } => {
-                let came = self.threads.hand_over(thread, self.place_of(target));
+            ServiceCommand::HandOver {
+                thread,
+                source,
+                target,
+            } => {
+                // Where nobody answers, an iteration does not come to its end.
+                let gently = self.places.get(&source).is_some_and(Place::is_ready);
+                let target = self.place_of(target);
+                let came = self.threads.hand_over(thread, target, gently);
                 self.came(came);
             }
             ServiceCommand::Restart { instance } => {
@@ -84,6 +91,7 @@ impl Hub {
         if let Some(place) = self.places.get_mut(&id) {
             place.down();
         }
+        self.once.down(id);
         self.agents.tell_all(&ToAgent::Instance {
             instance: id,
             address: None,

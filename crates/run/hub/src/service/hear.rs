@@ -1,16 +1,17 @@
 //! What agents and instances say.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use cohort_agent::protocol::{EndWhy, FromAgent, OneShot, OneShotAnswer, ThreadCalls, ToAgent};
+use cohort_agent::protocol::{EndWhy, FromAgent, ThreadCalls, ToAgent};
 use cohort_handoff::AgentId;
 use cohort_model::{EndpointId, Exit, InstanceId, ServiceSeen, Share, ThreadId};
 use cohort_service::What;
 
 use super::event::Event;
 use super::shell::{Hub, Phase};
+use super::threads::Journal;
 
 /// Agents that die one after the other before the campaign is given up.
 const AGENT_DEATHS_MAX: u32 = 20;
@@ -73,9 +74,14 @@ impl Hub {
             // The orchestrator knows that its instance is down, and moves it.
             FromAgent::Stranded { .. } => {}
             FromAgent::Ended { why, .. } => self.thread_ended(&why),
-            FromAgent::Unmovable { thread, .. } => {
-                let came = self.threads.unmovable(thread);
+            FromAgent::Unmovable {
+                thread, message, ..
+            } => {
+                let (came, said) = self.threads.unmovable(thread, &message);
                 self.came(came);
+                if let Some(said) = said {
+                    self.ledger.note(&said);
+                }
             }
             FromAgent::Abort { message, .. } => self.abort(message),
             FromAgent::Windows(windows) => self.tally.add(agent.0, &windows),
@@ -91,7 +97,7 @@ impl Hub {
                 self.tally.add_broken(&calls);
             }
             FromAgent::Slow(calls) => self.tally.add_slow(&calls),
-            FromAgent::OneShotDone(answer) => self.one_shot_done(*answer),
+            FromAgent::OneShotDone(answer) => self.once_done(*answer),
             FromAgent::Cost(cost) => self.measured.add_cost(agent.0, cost),
         }
     }
@@ -120,7 +126,7 @@ impl Hub {
     }
 
     /// The scenario cannot begin, and that is its own fault.
-    fn give_up(&mut self, why: String) {
+    pub(crate) fn give_up(&mut self, why: String) {
         self.measured.aborted.get_or_insert(why);
         self.phase = Phase::Closing;
         self.tell(ServiceSeen::Interrupted);
@@ -156,57 +162,6 @@ impl Hub {
         }
     }
 
-    fn one_shot_done(&mut self, answer: OneShotAnswer) {
-        match (answer.what, answer.result) {
-            (OneShot::Setup, Ok(data)) if self.phase == Phase::SettingUp => {
-                // One that returns nothing gives threads nothing.
-                self.setup_data = Some(data).filter(|data| !data.is_empty());
-                self.begin_schedule();
-            }
-            (OneShot::Setup, Err(error)) => {
-                self.give_up(format!("setup() of the script failed: {error}"));
-            }
-            (OneShot::Teardown, result) => {
-                if let Err(error) = result {
-                    let why = format!("teardown() of the script failed: {error}");
-                    self.measured.aborted.get_or_insert(why);
-                }
-                if self.phase == Phase::TearingDown {
-                    self.count();
-                }
-            }
-            (OneShot::HandleSummary, result) => {
-                match result {
-                    Ok(outputs) => self.write_outputs(&outputs),
-                    Err(error) => self
-                        .notes
-                        .push(format!("handleSummary() of the script failed: {error}")),
-                }
-                if self.phase == Phase::SummingUp {
-                    self.begin_closing();
-                }
-            }
-            (OneShot::Setup, Ok(_)) => {}
-        }
-    }
-
-    /// What `handleSummary()` returned: texts by the names of files, or `stdout` and `stderr`.
-    fn write_outputs(&mut self, outputs: &str) {
-        let outputs: BTreeMap<String, String> = serde_json::from_str(outputs).unwrap_or_default();
-        for (name, text) in outputs {
-            match name.as_str() {
-                "stdout" | "stderr" => self.said.push_str(&text),
-                file => {
-                    let path = self.setup.root.join(file);
-                    if let Err(error) = std::fs::write(&path, text) {
-                        self.notes
-                            .push(format!("write {}: {error}", path.display()));
-                    }
-                }
-            }
-        }
-    }
-
     fn agent_gone(&mut self, agent: AgentId, why: &str) {
         let journals = journals(&self.agents.journals(agent.0));
         self.agents.forget(agent.0);
@@ -215,8 +170,15 @@ impl Hub {
             return;
         }
         self.agent_deaths += 1;
-        self.notes.push(format!(
-            "an agent ended unasked ({why}); its threads went on from their journals"
+        let lost = journals.values().filter(|journal| journal.beyond).count();
+        let but = match lost {
+            0 => String::new(),
+            lost => format!(
+                "; {lost} of them had too large a journal, and new threads begin in their place"
+            ),
+        };
+        self.ledger.note(&format!(
+            "an agent ended unasked ({why}); its threads go on from their journals{but}"
         ));
         if self.agent_deaths > AGENT_DEATHS_MAX {
             self.break_off(format!("agents end one after the other: {why}"));
@@ -231,10 +193,11 @@ impl Hub {
                 }
                 self.inform(AgentId(next));
             }
-            Err(error) => return self.break_off(crate::ground::chain(&error)),
+            Err(error) => return self.break_off(cohort_host::chain(&error)),
         }
         let came = self.threads.died(agent, &journals);
         self.came(came);
+        self.set_up_again();
         let running = matches!(
             self.phase,
             Phase::SettingUp | Phase::TearingDown | Phase::SummingUp
@@ -255,6 +218,9 @@ impl Hub {
             };
             self.agents.tell(agent.0, order);
         }
+        for order in self.once.set_up_orders() {
+            self.agents.tell(agent.0, order);
+        }
         for order in self.timetable.scenarios() {
             self.agents.tell(agent.0, order);
         }
@@ -273,18 +239,8 @@ impl Hub {
         match event.what {
             What::Ready { address, .. } => {
                 self.tell_exit_of(instance);
-                if let Some(place) = self.places.get_mut(&instance) {
-                    place.ready(address);
-                }
                 self.heard_from(instance, address.ip());
-                self.agents.tell_all(&ToAgent::Instance {
-                    instance,
-                    address: self
-                        .places
-                        .get(&instance)
-                        .and_then(|place| place.address(self.setup.sut.tls)),
-                });
-                self.tell(seen);
+                self.answers(instance, address, seen);
             }
             What::NeverReady { .. } | What::GivenUp { .. } => {
                 self.tell_exit_of(instance);
@@ -308,12 +264,17 @@ impl Hub {
     }
 }
 
-/// The journals of a dead agent: each thread's file, and how many answers it holds.
-fn journals(directory: &Path) -> BTreeMap<ThreadId, (PathBuf, u64)> {
+/// The journals of a dead agent, by thread.
+fn journals(directory: &Path) -> BTreeMap<ThreadId, Journal> {
     let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let read = |file: std::fs::DirEntry| {
         let survey = cohort_agent::journal::survey(&file.path()).ok()?;
-        Some((survey.thread, (file.path(), survey.answers)))
+        let journal = Journal {
+            path: file.path(),
+            answers: survey.answers,
+            beyond: survey.beyond,
+        };
+        Some((survey.thread, journal))
     };
     files.filter_map(read).collect()
 }

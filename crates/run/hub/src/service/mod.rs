@@ -15,6 +15,7 @@ mod deeds;
 mod event;
 mod hear;
 mod metrics;
+mod once;
 mod open;
 mod orders;
 mod place;

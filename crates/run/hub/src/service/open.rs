@@ -23,14 +23,15 @@ use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events, listen_to_signals};
 use super::metrics::Measured;
+use super::once::Once;
 use super::plan::Timetable;
 use super::script_log::ScriptLog;
 use super::shell::{Hub, Phase};
 use super::tally::Tally;
 use super::threads::Threads;
-use crate::ground::chain;
 use crate::ledger::Ledger;
 use crate::{Error, Face, Outcome, runtime};
+use cohort_host::chain;
 
 /// Events that may wait for the hub.
 const EVENTS_MAX: usize = 4096;
@@ -142,7 +143,7 @@ impl Hub {
             seen: Vec::new(),
             urgent: false,
             phase: Phase::Opening,
-            setup_data: None,
+            once: Once::default(),
             exits: Vec::new(),
             left: Vec::new(),
             stopping: None,
@@ -298,7 +299,7 @@ impl Hub {
             return;
         };
         for complaint in receiver.take_complaints() {
-            self.notes.push(complaint.sentence);
+            self.ledger.note(&complaint.sentence);
         }
         for told in receiver.take(self.now()) {
             let exceptions: Vec<_> = told

@@ -134,7 +134,7 @@ impl Hub {
                         vu_in_instance: u64::from(vu),
                         seed,
                         env,
-                        setup_data: self.setup_data.clone(),
+                        setup_data: self.once.data(None),
                         base_url: self.prepared.base_url(),
                         scenario: ScenarioInfo {
                             name: scenario.name.clone(),

@@ -7,6 +7,15 @@ use cohort_agent::protocol::Address;
 use cohort_service::Instance;
 use cohort_telemetry::calls::{CallCounts, Calls};
 
+/// Where something that listens there is found.
+pub(crate) fn address_of(at: SocketAddr, tls: bool) -> Address {
+    Address {
+        tls,
+        host: at.ip().to_string(),
+        port: at.port(),
+    }
+}
+
 /// One instance.
 pub(crate) struct Place {
     /// `None` while it is being made.
@@ -57,16 +66,17 @@ impl Place {
         self.state = State::Failed;
     }
 
-    /// Where its threads find it.
-    pub(crate) fn address(&self, tls: bool) -> Option<Address> {
+    /// Where it listens, while it answers.
+    pub(crate) fn socket(&self) -> Option<SocketAddr> {
         match self.state {
-            State::Ready(address) => Some(Address {
-                tls,
-                host: address.ip().to_string(),
-                port: address.port(),
-            }),
+            State::Ready(address) => Some(address),
             _ => None,
         }
+    }
+
+    /// Where its threads find it.
+    pub(crate) fn address(&self, tls: bool) -> Option<Address> {
+        Some(address_of(self.socket()?, tls))
     }
 
     /// Its system calls are counted from now on.

@@ -236,7 +236,11 @@ impl Timetable {
         serde_json::json!({
             "metrics": metrics,
             "state": { "testRunDurationMs": elapsed_us as f64 / 1e3, "isStdOutTTY": false, "isStdErrTTY": false },
-            "options": { "summaryTrendStats": self.options.summary_trend_stats },
+            "options": {
+                "summaryTrendStats": self.options.summary_trend_stats,
+                "summaryTimeUnit": self.options.summary_time_unit.as_deref().unwrap_or_default(),
+                "noColor": true,
+            },
             "root_group": root_group,
         })
         .to_string()

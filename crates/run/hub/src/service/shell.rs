@@ -16,7 +16,7 @@ use cohort_model::{
 };
 use cohort_orchestrator::service::Conductor;
 use cohort_otlp::Receiver as OtlpReceiver;
-use cohort_scenario::{Birth, Role};
+use cohort_scenario::Role;
 use cohort_service::Instances;
 use cohort_store::Campaign;
 use cohort_telemetry::Collector;
@@ -29,6 +29,7 @@ use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
 use super::metrics::Measured;
+use super::once::Once;
 use super::place::Place;
 use super::plan::Timetable;
 use super::script_log::ScriptLog;
@@ -100,8 +101,8 @@ pub(crate) struct Hub {
     pub(crate) seen: Vec<ServiceSeen>,
     pub(crate) urgent: bool,
     pub(crate) phase: Phase,
-    /// What `setup()` returned, as JSON.
-    pub(crate) setup_data: Option<String>,
+    /// The functions that run once.
+    pub(crate) once: Once,
     /// Exits that wait for evidence.
     pub(crate) exits: Vec<(Instant, ServiceSeen)>,
     pub(crate) stopping: Option<Instant>,
@@ -187,7 +188,7 @@ impl Hub {
         if let Err(error) = self.ledger.flush()
             && self.broken.is_none()
         {
-            self.broken = Some(crate::ground::chain(&error));
+            self.broken = Some(cohort_host::chain(&error));
             self.tell(ServiceSeen::Interrupted);
         }
         for ServiceDecision { command, .. } in decisions {
@@ -317,13 +318,11 @@ impl Hub {
         if self.phase != Phase::Opening || !settled || self.stopping.is_some() {
             return;
         }
-        let Some(first) = self.places.iter().find(|(_, place)| place.is_ready()) else {
+        if !self.places.values().any(Place::is_ready) {
             return;
-        };
-        let instance = *first.0;
+        }
         if self.prepared.exports("setup") {
-            self.phase = Phase::SettingUp;
-            self.one_shot(OneShot::Setup, Role::Setup, instance);
+            self.set_up_all();
         } else {
             self.begin_schedule();
         }
@@ -340,13 +339,10 @@ impl Hub {
 
     /// The schedule wants nothing any more, and no thread is left.
     pub(crate) fn schedule_done(&mut self) {
-        let ready = self.places.iter().find(|(_, place)| place.is_ready());
-        match ready.map(|(id, _)| *id) {
-            Some(instance) if self.prepared.exports("teardown") => {
-                self.phase = Phase::TearingDown;
-                self.one_shot(OneShot::Teardown, Role::Teardown, instance);
-            }
-            _ => self.count(),
+        if self.prepared.exports("teardown") {
+            self.tear_down_all();
+        } else {
+            self.count();
         }
     }
 
@@ -385,10 +381,10 @@ impl Hub {
         }
         self.phase = Phase::SummingUp;
         let data = self.timetable.summary_data(&self.measured.root_group());
-        self.one_shot(
+        self.once(
             OneShot::HandleSummary,
             Role::Summary { data },
-            InstanceId(0),
+            (InstanceId(0), None),
         );
     }
 
@@ -397,31 +393,6 @@ impl Hub {
         self.tell_all_exits();
         self.end_last_window();
         self.tell(ServiceSeen::ScheduleDone);
-    }
-
-    pub(crate) fn one_shot(&mut self, what: OneShot, role: Role, instance: InstanceId) {
-        let agent = self.agent_for(instance);
-        let timeout_us = match what {
-            OneShot::Setup => self.prepared.options.setup_timeout_us,
-            _ => self.prepared.options.teardown_timeout_us,
-        };
-        let order = ToAgent::OneShot {
-            what,
-            instance,
-            birth: Box::new(Birth {
-                role,
-                vu: 0,
-                vu_in_instance: 0,
-                seed: self.setup.scenario.seed,
-                env: self.setup.scenario.env.clone(),
-                setup_data: self.setup_data.clone(),
-                base_url: self.prepared.base_url(),
-                tags: self.prepared.options.tags.clone(),
-                ..Birth::default()
-            }),
-            timeout_us,
-        };
-        self.agents.tell(agent.0, order);
     }
 
     /// The agent that drives the threads of an instance.
@@ -482,6 +453,11 @@ impl Hub {
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
         self.notes.extend(self.script_log.note(&self.setup.root));
+        if let more @ 2.. = self.threads.unmovable_count() {
+            self.notes.push(format!(
+                "the journals of {more} threads grew beyond their limit, so that these stayed with their agents"
+            ));
+        }
         let ending = match (&self.broken, &self.stopped) {
             (Some(_), _) => Ending::Broken,
             (None, Some(_)) => Ending::Interrupted,

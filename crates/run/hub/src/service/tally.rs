@@ -39,8 +39,8 @@ pub(crate) struct Tally {
 #[derive(Debug, Default)]
 struct Open {
     endpoints: BTreeMap<u32, EndpointWindow>,
-    /// Calls under way, by agent and endpoint, as last told.
-    in_flight: BTreeMap<(u32, u32), u32>,
+    /// Calls under way, and how long the oldest is, microseconds, by agent and endpoint, as last told.
+    in_flight: BTreeMap<(u32, u32), (u32, u64)>,
     slowest: BTreeMap<EndpointId, CallSeen>,
     broken: Vec<CallSeen>,
     /// Until when what was called is counted.
@@ -87,7 +87,8 @@ impl Tally {
                     .entry(id.0)
                     .or_default()
                     .merge(&converted(calls));
-                open.in_flight.insert((who, id.0), calls.in_flight);
+                let level = (calls.in_flight, calls.oldest_us);
+                open.in_flight.insert((who, id.0), level);
             }
         }
     }
@@ -182,8 +183,10 @@ impl Tally {
             let end = At(open.counted.0.max(at.0).max(before.0 + 1));
             ended.insert(*instance, end);
             let mut endpoints = open.endpoints;
-            for ((_, endpoint), in_flight) in open.in_flight {
-                endpoints.entry(endpoint).or_default().in_flight += in_flight;
+            for ((_, endpoint), (in_flight, oldest_us)) in open.in_flight {
+                let calls = endpoints.entry(endpoint).or_default();
+                calls.in_flight += in_flight;
+                calls.oldest_us = calls.oldest_us.max(oldest_us);
             }
             Some(LoadWindow {
                 instance: *instance,
@@ -204,22 +207,51 @@ impl Tally {
 }
 
 fn converted(calls: &agent::EndpointWindow) -> EndpointWindow {
-    let broken: u64 = calls.errors.iter().map(|(_, count)| count).sum();
+    // What was not sent is no fault of the service.
+    let all = || calls.errors.iter();
+    let sent = all().filter(|(how, _)| *how != agent::TransportError::Refused);
+    let broken: u64 = sent.map(|(_, count)| count).sum();
+    let unanswered: u64 = all().map(|(_, count)| count).sum();
     let mut latency: BTreeMap<u64, u64> = BTreeMap::new();
     for &(us, count) in &calls.latency.buckets {
         *latency.entry(bound(us.max(1) as u64)).or_default() += count;
     }
     EndpointWindow {
-        calls: calls.calls.saturating_sub(broken),
+        calls: calls.calls.saturating_sub(unanswered),
         classes: calls.status,
         broken,
+        failures: failures(calls),
         failed_checks: calls.failed_checks.iter().cloned().collect(),
         sent: calls.sent,
         received: calls.received,
         latency_sum_us: calls.latency.sum.max(0.0) as u64,
         latency: latency.into_iter().collect(),
         in_flight: 0,
+        oldest_us: 0,
     }
+}
+
+/// What failed calls ended in.
+fn failures(calls: &agent::EndpointWindow) -> BTreeMap<String, u64> {
+    let statuses = calls.server_errors.iter();
+    let mut failures: BTreeMap<String, u64> = statuses
+        .map(|(status, count)| (status.to_string(), *count))
+        .collect();
+    for (error, count) in &calls.errors {
+        let how = match error {
+            agent::TransportError::Dns => "name not found",
+            agent::TransportError::Connect => "not connected",
+            agent::TransportError::Reset => "connection closed",
+            agent::TransportError::Timeout => "timed out",
+            agent::TransportError::Protocol => "not HTTP",
+            agent::TransportError::Body => "unreadable body",
+            agent::TransportError::Tls => "no TLS",
+            agent::TransportError::Refused => continue,
+            agent::TransportError::AgentDied | agent::TransportError::Other => "no answer",
+        };
+        *failures.entry(how.to_owned()).or_default() += count;
+    }
+    failures
 }
 
 /// The upper bound of the bucket that `us` lies in.

@@ -6,7 +6,7 @@
 //!                        +---- recovered <---+ its agent died
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use cohort_agent::protocol::{Cargo, Freight, How, Luggage, SideOrder, SideReport, ToAgent};
@@ -15,6 +15,12 @@ use cohort_handoff::{
 };
 use cohort_model::{InstanceId, ServiceSeen, ThreadId};
 use cohort_scenario::Tail;
+
+/// A source may go on until its iteration ends (`SideOrder::gently`): longer than it does.
+const PATIENCE: Settings = Settings {
+    tries_max: 12,
+    rounds: 2,
+};
 
 /// One thread.
 struct Thread {
@@ -32,6 +38,18 @@ struct Thread {
     /// Orders that wait until it runs somewhere.
     later: Vec<ToAgent>,
     pause_us: u64,
+    /// Its hand-off can wait for the end of an iteration.
+    gently: bool,
+}
+
+/// A journal file that a dead agent left.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    pub(crate) path: PathBuf,
+    /// Answers in it.
+    pub(crate) answers: u64,
+    /// It had grown beyond its limit: the thread cannot be rebuilt from it.
+    pub(crate) beyond: bool,
 }
 
 /// What came of a message.
@@ -63,6 +81,8 @@ impl Came {
 #[derive(Default)]
 pub(crate) struct Threads {
     threads: BTreeMap<ThreadId, Thread>,
+    /// Those that ever were too large to leave their agents.
+    unmovable: BTreeSet<ThreadId>,
 }
 
 impl Threads {
@@ -71,13 +91,14 @@ impl Threads {
         let thread = Thread {
             scenario: scenario.to_owned(),
             how,
-            coordinator: Coordinator::new(Settings::default()),
+            coordinator: Coordinator::new(PATIENCE),
             told: None,
             target: None,
             frozen: None,
             files: Vec::new(),
             later: Vec::new(),
             pause_us: 0,
+            gently: false,
         };
         self.threads.insert(id, thread);
     }
@@ -107,10 +128,10 @@ impl Threads {
         self.step(id, Event::Place(place), Freight::Nothing)
     }
 
-    /// Hands a thread over.
+    /// Hands a thread over; `gently`: at the end of its iteration, if that is soon.
     ///
     /// A program is only told its next instance: any agent can do that, so it stays with its own.
-    pub(crate) fn hand_over(&mut self, id: ThreadId, mut place: Place) -> Came {
+    pub(crate) fn hand_over(&mut self, id: ThreadId, mut place: Place, gently: bool) -> Came {
         let own = self.agent_of(id);
         if let (Some(How::Program(_)), Some(agent)) =
             (self.threads.get(&id).map(|thread| &thread.how), own)
@@ -130,13 +151,24 @@ impl Threads {
                 };
             }
             thread.target = Some(place.instance);
+            thread.gently = gently;
         }
         self.step(id, Event::HandOff(place), Freight::Nothing)
     }
 
-    /// A thread cannot be handed over, as its agent says.
-    pub(crate) fn unmovable(&mut self, id: ThreadId) -> Came {
-        self.step(id, Event::Cancel, Freight::Nothing)
+    /// A thread cannot leave its agent any more, as that says. The first time it is told, in words.
+    pub(crate) fn unmovable(&mut self, id: ThreadId, why: &str) -> (Came, Option<String>) {
+        let is_first = self.unmovable.is_empty();
+        let is_new = self.unmovable.insert(id);
+        let said = (is_new && is_first).then(|| {
+            format!("{id}: {why}; should that end unasked, a new thread begins in its place")
+        });
+        (self.step(id, Event::Cancel, Freight::Nothing), said)
+    }
+
+    /// How many threads could not leave their agents any more.
+    pub(crate) fn unmovable_count(&self) -> usize {
+        self.unmovable.len()
     }
 
     /// Who is to be told of an order to a thread now; nobody while it is on its way: then it is told
@@ -159,20 +191,18 @@ impl Threads {
         self.step(thread, Event::Heard(agent, says), with)
     }
 
-    /// An agent is dead; `journals`: the files of its threads, and how many entries each holds.
+    /// An agent is dead; `journals`: the files of its threads.
     pub(crate) fn died(
         &mut self,
         agent: AgentId,
-        journals: &BTreeMap<ThreadId, (PathBuf, u64)>,
+        journals: &BTreeMap<ThreadId, Journal>,
     ) -> Came {
         let mut came = Came::default();
         for id in self.ids() {
             let mut journal = 0;
-            if let (Some((file, answers)), Some(thread)) =
-                (journals.get(&id), self.threads.get_mut(&id))
-            {
-                journal = *answers;
-                thread.files.push((file.clone(), journal));
+            if let (Some(left), Some(thread)) = (journals.get(&id), self.threads.get_mut(&id)) {
+                journal = left.answers;
+                thread.files.push((left.path.clone(), journal));
             }
             came.join(self.step(id, Event::Died { agent, journal }, Freight::Nothing));
         }
@@ -283,7 +313,10 @@ impl Thread {
                     (None, None) => SideOrder::begin(id, says, self.how.clone()),
                 }
             }
-            _ => SideOrder::bare(id, says),
+            _ => SideOrder {
+                gently: self.gently,
+                ..SideOrder::bare(id, says)
+            },
         }
     }
 

@@ -6,6 +6,7 @@
 //! what this host has -----------------------------------------+
 //! ```
 
+mod command;
 mod place;
 mod raw;
 mod resolved;

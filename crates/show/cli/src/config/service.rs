@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::raw::{File, Size, Time, Words};
+use super::command::CommandLine;
+use super::raw::{File, Size, Time};
 use super::{Error, Place};
 use crate::arguments::RunFlags;
 
@@ -23,8 +24,8 @@ const INSTANCES_MAX: u32 = 256;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawSut {
-    pub(crate) command: Option<Spanned<Words>>,
-    pub(crate) build: Option<Spanned<Words>>,
+    pub(crate) command: Option<Spanned<CommandLine>>,
+    pub(crate) build: Option<Spanned<CommandLine>>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) port: Option<Spanned<u16>>,
@@ -91,7 +92,7 @@ pub(crate) enum RawNetwork {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawScenario {
     pub(crate) script: Option<Spanned<PathBuf>>,
-    pub(crate) driver: Option<Spanned<Words>>,
+    pub(crate) driver: Option<Spanned<CommandLine>>,
     pub(crate) base_url: Option<Spanned<String>>,
     pub(crate) allow: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
@@ -248,7 +249,6 @@ fn names_service(file: &File) -> bool {
 /// Flags that only a suite knows are not swallowed by a service.
 fn only_of_a_suite(flags: &RunFlags) -> Result<(), Error> {
     let given = [
-        ("--junit", flags.faces.junit.is_some()),
         ("--strict", flags.strict),
         ("--timeout", flags.timeout.is_some()),
         ("--stall", flags.stall.is_some()),
@@ -282,8 +282,8 @@ fn no_service(flags: &RunFlags) -> Result<Option<Service>, Error> {
     }
 }
 
-fn not_empty(file: &File, words: &Spanned<Words>, key: &str) -> Result<Vec<String>, Error> {
-    let Words(given) = words.get_ref();
+fn not_empty(file: &File, words: &Spanned<CommandLine>, key: &str) -> Result<Vec<String>, Error> {
+    let CommandLine(given) = words.get_ref();
     match given.first() {
         Some(first) if !first.trim().is_empty() => Ok(given.clone()),
         _ => Err(Error::Wrong {
@@ -314,6 +314,13 @@ fn ready(file: &File, sut: &RawSut) -> Result<(Option<Ready>, u64), Error> {
     }
     if let Some(text) = &raw.log {
         ways.push(Ready::Log(text.clone()));
+    }
+    if sut.tls == Some(true) && matches!(ways[..], [Ready::Http { .. }]) {
+        return Err(Error::Wrong {
+            place: file.place(written),
+            what: "sut.ready.http is asked without TLS, and sut.tls is true; wait for tcp or a line of its log"
+                .to_owned(),
+        });
     }
     if ways.len() > 1 {
         return Err(Error::Wrong {
@@ -550,6 +557,10 @@ mod tests {
             (
                 format!("{sut}rate = '10'\n[scenario]\ndriver = 'x'"),
                 "\"10\" is no rate",
+            ),
+            (
+                format!("{sut}tls = true\nready = {{ http = '/up' }}\n[scenario]\ndriver = 'x'"),
+                "wait for tcp or a line of its log",
             ),
             (
                 format!("{sut}ready = {{ tcp = true, log = 'up' }}\n[scenario]\ndriver = 'x'"),

@@ -201,4 +201,19 @@ fn broken_files_make_no_script() {
         assert_said(&ended, 2, &["cohort: ", said]);
         assert!(!suite.root().join("made.js").exists(), "{text:?}");
     }
+    // Wrong arguments: nothing to read, a directory, a file that is there already.
+    suite.write("there.js", "// mine");
+    for (file, output, said) in [
+        ("missing.har", "made.js", "read "),
+        (".", "made.js", "read "),
+        ("good.har", "there.js", "create "),
+    ] {
+        suite.write("good.har", GOOD);
+        let ended = suite.cohort(&["script", "from-har", file, "-o", output]);
+        assert_said(&ended, 2, &["cohort: ", said]);
+    }
 }
+
+const GOOD: &str = r#"{"log": {"entries": [{"startedDateTime": "2024-01-01T00:00:00.000Z", "time": 1,
+    "request": {"method": "GET", "url": "http://localhost/a", "headers": []},
+    "response": {"status": 200, "headers": [], "content": {"mimeType": "application/json"}}}]}}"#;

@@ -14,7 +14,7 @@ fn one_that_never_gets_ready() {
         ..Campaign::of(CALLS)
     }
     .write();
-    let ended = suite.run(&[]);
+    let ended = suite.run(&["--junit", "out.xml"]);
     let wanted = [
         "failed           i0  it was not ready within 1s: connections to 127.0.0.1:",
         "still loading",
@@ -22,6 +22,12 @@ fn one_that_never_gets_ready() {
         "; the scenario did not begin: no instance got ready\n",
     ];
     assert_said(&ended, 1, &wanted);
+    let junit = suite.read("out.xml");
+    let error = r#"<error message="2 of 2 instances failed; "#;
+    assert!(
+        junit.contains(error) && junit.contains("still loading"),
+        "{junit}"
+    );
     suite.assert_replays();
     suite.assert_all_gone(&ended);
 }
@@ -92,7 +98,8 @@ fn one_that_answers_garbage() {
     let suite = Campaign::of("get('/garbage')").write();
     let ended = suite.run_for("6s");
     let wanted = [
-        "error burst      GET /garbage",
+        "errors           GET /garbage",
+        "All calls of GET /garbage get no answer (not HTTP), since the beginning: ",
         "x no answer to GET /garbage: malformed HTTP response: ",
         " without an answer on 2 instances",
     ];

@@ -88,6 +88,41 @@ fn a_burst_of_errors_is_found() {
 }
 
 #[test]
+fn errors_from_the_beginning_are_no_burst_and_told_once() {
+    // The check fails on the same answers, and says no more than their status.
+    let suite = Campaign::of(
+        "check(get(`/flaky/${__ITER % 10}`), { 'status is 200': (r) => r.status === 200 })",
+    )
+    .write();
+    let ended = suite.run_for("4s");
+    let wanted = [
+        "found            1 fault; ",
+        "errors           GET /flaky/{}",
+        "of the calls of GET /flaky/{} answer 503, since the beginning: ",
+    ];
+    assert_said(&ended, 1, &wanted);
+    suite.assert_replays();
+}
+
+#[test]
+fn a_check_that_fails_on_a_404_is_a_wrong_answer() {
+    let suite = Campaign::of(
+        "check(get(`/gone/${__ITER % 10}`), \
+         { 'status is 200': (r) => r.status === 200, 'it has a number': (r) => r.json('number') >= 0 })",
+    )
+    .write();
+    let ended = suite.run_for("3s");
+    let wanted = [
+        "found            1 fault; ",
+        "wrong answer     GET /gone/{}",
+        " and 1 check more failed on ",
+        " were 4xx.",
+    ];
+    assert_said(&ended, 1, &wanted);
+    suite.assert_replays();
+}
+
+#[test]
 fn failing_runs_of_a_driver_program_count() {
     let suite = Campaign {
         scenario: "driver = [\"python3\", \"drive.py\"]\nenv = { USERS = \"3\" }",

@@ -9,6 +9,8 @@ mod bad_server;
 mod ending;
 mod faults;
 mod healthy;
+mod secure;
+mod set_up;
 
 use std::path::Path;
 

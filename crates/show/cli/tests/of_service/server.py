@@ -2,12 +2,14 @@
 
     server.py PORT
 
+Over TLS when the environment names a CERTIFICATE (a file with its key).
 Calls that name themselves (X-Call) are written to the file `access`, a line each, before they are answered.
 """
 
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 import urllib.error
@@ -16,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ACCESS = os.open("access", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 STARTED = time.monotonic()
+# Only this process knows it.
+TOKEN = f"{os.getpid()}-{STARTED}"
 # From then on /burst fails.
 BURST_S = 3
 
@@ -69,6 +73,14 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {"total": number + (number % 5 == 0)})
         elif kind == "burst":
             self.answer(500 if time.monotonic() - STARTED > BURST_S else 200, {})
+        elif kind == "session":
+            self.answer(201, {"token": TOKEN})
+        elif kind == "own":
+            self.answer(200 if self.headers.get("X-Token") == TOKEN else 401, {})
+        elif kind == "flaky":
+            self.answer(503 if number == 4 else 200, {})
+        elif kind == "gone":
+            self.answer(404, {"error": "no such thing"}) if number == 4 else self.answer(200, {"number": number})
         elif kind == "nonsense":
             self.answer(200, {"status": tell_nonsense()})
         elif kind == "garbage":
@@ -99,4 +111,10 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-Server((os.environ.get("HOST", "127.0.0.1"), int(sys.argv[1])), Handler).serve_forever()
+server = Server((os.environ.get("HOST", "127.0.0.1"), int(sys.argv[1])), Handler)
+if "CERTIFICATE" in os.environ:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(os.environ["CERTIFICATE"])
+    # Whoever connects and says nothing keeps nobody else waiting.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()

@@ -1,7 +1,7 @@
 //! What a terminal shows while a service's campaign runs.
 //!
 //! ```text
-//! 42 s of 1 m 00 s  40 threads  12,345 calls  310/s  2 faults
+//! 42 s of 1 m 00 s  40 threads on 2 instances  12,345 calls  310/s  2 faults
 //! ━━━━━━━━━━━━━━━━━━━━━━━━──────────────────────────────────────────────────────
 //!   i0 general       10 threads   0.42 cores    31 MiB     99/s  p95 4.1 ms
 //!   i1 area search   12 threads   0.98 cores   210 MiB    120/s  p95 31 ms
@@ -60,7 +60,7 @@ fn header(view: &ServiceView, now: At) -> Line {
         .say(Tone::Strong, format!("{elapsed}{of}"))
         .plain(format!(
             "  {}  {}  {}/s",
-            words::counted(view.threads.len() as u64, "thread"),
+            view.doing(),
             words::counted(calls, "call"),
             words::decimal(rate)
         ));

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{At, Exit, Record, ServiceDecision, ServiceFinding, ServiceSeen};
+use cohort_model::{
+    At, Exit, Record, ServiceCommand, ServiceDecision, ServiceFinding, ServiceReason, ServiceSeen,
+};
 
 use super::view::ServiceView;
 use super::words::{self as own, labelled};
@@ -35,9 +37,9 @@ impl Lines {
         let lines = match record {
             Record::ServicePlanned(plan) => {
                 vec![labelled(Tone::Strong, "starting").plain(format!(
-                    "{}, {} cores and {} for all",
+                    "{}, {} and {} for all",
                     words::counted(u64::from(plan.instances), "instance"),
-                    words::decimal(plan.cores),
+                    own::cores(plan.cores),
                     words::bytes(plan.memory)
                 ))]
             }
@@ -72,18 +74,7 @@ impl Lines {
         for finding in findings {
             lines.extend(self.finding(view, finding));
         }
-        for decision in decisions {
-            if let cohort_model::ServiceCommand::Specialize { instance, purpose } =
-                &decision.command
-            {
-                let purpose = words::printable(&own::purpose(view, purpose));
-                lines.push(
-                    labelled(Tone::Faint, "specialized")
-                        .say(Tone::Name, instance.to_string())
-                        .plain(format!("  {purpose}")),
-                );
-            }
-        }
+        lines.extend(decisions.iter().filter_map(|it| decision(view, it)));
         lines
     }
 
@@ -112,19 +103,43 @@ impl Lines {
             return None;
         }
         let (calls, broken) = view.calls_total();
-        let ready = view
-            .instances
-            .values()
-            .filter(|instance| instance.ready)
-            .count() as u64;
+        let since = words::duration(at.0 / 1_000_000 * 1_000_000);
+        // What a driver program calls is not seen.
+        let done = match calls + broken {
+            0 => words::counted(view.iterations, "iteration"),
+            _ => format!(
+                "{}, {broken} without an answer",
+                words::counted(calls, "call")
+            ),
+        };
         Some(labelled(Tone::Faint, "running").plain(format!(
-            "{}: {} on {}, {}, {broken} without an answer, {}",
-            words::duration(at.0 / 1_000_000 * 1_000_000),
-            words::counted(view.threads.len() as u64, "thread"),
-            words::counted(ready, "instance"),
-            words::counted(calls, "call"),
+            "{since}: {}, {done}, {}",
+            view.doing(),
             words::counted(view.faults().count() as u64, "fault"),
         )))
+    }
+}
+
+/// What is done about an instance, where that explains what is seen of it.
+fn decision(view: &ServiceView, decision: &ServiceDecision) -> Option<Line> {
+    match &decision.command {
+        ServiceCommand::Specialize { instance, purpose } => {
+            let purpose = words::printable(&own::purpose(view, purpose));
+            let line = labelled(Tone::Faint, "specialized").say(Tone::Name, instance.to_string());
+            Some(line.plain(format!("  {purpose}")))
+        }
+        ServiceCommand::Restart { instance } => {
+            let why = match &decision.reason {
+                ServiceReason::Found { finding } => view.findings.get(finding),
+                _ => None,
+            };
+            let why = why.map_or_else(String::new, |finding| {
+                format!("  for its {}", own::kind(finding.kind))
+            });
+            let line = labelled(Tone::Odd, "restarted").say(Tone::Name, instance.to_string());
+            Some(line.plain(why))
+        }
+        _ => None,
     }
 }
 
@@ -156,7 +171,11 @@ fn event(seen: &ServiceSeen) -> Vec<Line> {
                     .plain(text),
             ]
         }
-        ServiceSeen::InstanceFailed { instance, reason } => own::failed(*instance, reason),
+        // What it wrote stands in the summary.
+        ServiceSeen::InstanceFailed { instance, reason } => {
+            let head = reason.lines().next().unwrap_or_default();
+            own::failed(&[*instance], head.trim_end_matches("; its last lines:"))
+        }
         _ => Vec::new(),
     }
 }

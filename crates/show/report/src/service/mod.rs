@@ -4,19 +4,23 @@
 //!                   +-> frame     live, in a terminal
 //! records -> ServiceView -> lines     as they come, in CI
 //!                   +-> summary   the end, in a terminal
+//!                   +-> junit     the end, for CI
 //!                   +-> page      the end, with pictures (HTML, no script, nothing fetched)
 //! ```
 
 mod chart;
 mod frame;
+mod junit;
 mod lines;
 mod page;
+mod script;
 mod series;
 mod summary;
 mod view;
 mod words;
 
 pub use frame::frame;
+pub use junit::junit;
 pub use lines::Lines;
 pub use page::page;
 pub use series::{Point, Series};

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use cohort_model::{ChangeVerdict, InstanceId, ServiceFinding};
 
 use super::chart::{COLORS, Curve, Mark, chart, escape};
+use super::script;
 use super::series::Point;
 use super::view::{ServiceInstance, ServiceView};
 use super::words as own;
@@ -53,6 +54,7 @@ pub fn page(view: &ServiceView) -> String {
         words::number(broken),
         words::counted(view.faults().count() as u64, "fault"),
     );
+    out.push_str(&script::failures(view));
     out.push_str("<h2>Findings</h2>\n");
     for finding in view.findings.values() {
         out.push_str(&article(view, finding));
@@ -62,6 +64,7 @@ pub fn page(view: &ServiceView) -> String {
     }
     out.push_str(&charts(view));
     out.push_str(&endpoints(view));
+    out.push_str(&script::section(view));
     out.push_str(&own_metrics(view));
     out.push_str(&changes(view));
     out.push_str("</html>\n");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cohort_model::{
     At, CampaignEnd, Change, ChangeVerdict, CheckTotal, Ending, EndpointId, EndpointWindow, Exit,
-    InstanceId, LoadWindow, Policy, Purpose, Record, ServiceCommand, ServiceDecision,
+    InstanceId, LoadWindow, MetricTotal, Policy, Purpose, Record, ServiceCommand, ServiceDecision,
     ServiceFinding, ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals,
     Share, ThreadId,
 };
@@ -71,6 +71,15 @@ fn finding() -> ServiceFinding {
     }
 }
 
+fn trend(name: &str, is_time: bool) -> MetricTotal {
+    MetricTotal {
+        name: name.to_owned(),
+        kind: "trend".to_owned(),
+        is_time,
+        values: BTreeMap::from([("avg".to_owned(), 12.5), ("count".to_owned(), 40.0)]),
+    }
+}
+
 fn change() -> Change {
     Change {
         number: 1,
@@ -96,6 +105,7 @@ fn beginning() -> Vec<Record> {
         duration_us: 60_000_000,
         limits_cpu: true,
         hands_over: true,
+        leans: true,
     };
     vec![
         Record::ServicePlanned(plan),
@@ -180,6 +190,11 @@ fn ending() -> Vec<Record> {
         }],
         driver_cpu_us: 900_000,
         driver_lag_p99_us: 300,
+        metrics: vec![
+            trend("http_req_duration", true),
+            trend("time_in_cart", true),
+            trend("time_in_cart{kind:a}", true),
+        ],
         ..ServiceTotals::default()
     }));
     records.push(Record::Ended(CampaignEnd {
@@ -212,5 +227,28 @@ pub(super) fn leaking() -> Vec<Record> {
         })],
     });
     records.extend(ending());
+    records
+}
+
+/// Two instances of which none gets ready.
+pub(crate) fn never_ready() -> Vec<Record> {
+    let failed = |instance: InstanceId, port: u32| ServiceSeen::InstanceFailed {
+        instance,
+        reason: format!(
+            "it was not ready within 20s: connections to 10.0.0.{port}:80 are refused; its last lines:\n  booting {}",
+            instance.0
+        ),
+    };
+    let mut records = leaking();
+    records.truncate(2);
+    records.push(seen(11, Vec::new()));
+    records.push(Record::ServiceDecided {
+        at: At(11_000_000),
+        findings: Vec::new(),
+        decisions: vec![decided(ServiceCommand::Restart { instance: I0 })],
+        changes: Vec::new(),
+        areas: Vec::new(),
+    });
+    records.push(seen(20, vec![failed(I0, 2), failed(I1, 3)]));
     records
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use cohort_model::{ChangeVerdict, Ending, ServiceFinding, ThresholdTotal};
 
+use super::script;
 use super::view::ServiceView;
 use super::words::{self as own, LABEL_COLUMNS, labelled};
 use crate::line::{Line, Tone};
@@ -18,6 +19,8 @@ const INSTANCES_MAX: usize = 16;
 const EXCERPTS_MAX: usize = 6;
 /// Characters of each error of the script.
 const ERROR_CHARS_MAX: usize = 240;
+/// Metrics of the script's own.
+const METRICS_MAX: usize = 12;
 /// Errors of the script that are named.
 const ERRORS_MAX: usize = 5;
 
@@ -106,11 +109,11 @@ impl ServiceSummary<'_> {
     }
 
     fn failures(&self) -> Vec<Line> {
-        let failed = self.view.instances.iter().filter_map(|(id, instance)| {
-            let reason = instance.failure.as_ref()?;
-            Some(own::failed(*id, reason))
-        });
-        failed.flatten().collect()
+        let told = own::failures(self.view);
+        let lines = told
+            .iter()
+            .map(|(instances, reason)| own::failed(instances, reason));
+        lines.flatten().collect()
     }
 
     fn endpoints(&self) -> Vec<Line> {
@@ -154,8 +157,8 @@ impl ServiceSummary<'_> {
             let numbers = [0.5, 0.95, 0.99].map(|q| own::latency(window.quantile_us(q)));
             let share = instance.share.map_or_else(String::new, |share| {
                 format!(
-                    "  {} cores, {}",
-                    words::decimal(share.cores),
+                    "  {}, {}",
+                    own::cores(share.cores),
                     words::bytes(share.memory)
                 )
             });
@@ -171,7 +174,13 @@ impl ServiceSummary<'_> {
                     words::printable(&own::purpose(self.view, &instance.purpose))
                 ))
                 .say(Tone::Bad, crashes);
-            lines.push(line);
+            let is_idle = instance.failure.is_none() && window.calls + window.broken == 0;
+            let idle = if is_idle && self.view.calls_total().0 > 0 {
+                "  never called: there are fewer threads than instances"
+            } else {
+                ""
+            };
+            lines.push(line.say(Tone::Odd, idle));
         }
         lines
     }
@@ -201,6 +210,11 @@ impl ServiceSummary<'_> {
             );
         }
         lines.extend(totals.thresholds.iter().map(threshold));
+        for metric in script::own_metrics(totals).take(METRICS_MAX) {
+            let line = labelled(Tone::Faint, &metric.kind);
+            let line = line.say(Tone::Name, words::printable(&metric.name));
+            lines.push(line.plain(format!("  {}", script::values(metric))));
+        }
         for (error, count) in totals.errors.iter().take(ERRORS_MAX) {
             let line = labelled(Tone::Bad, "error").plain(format!(
                 "{} x {}",
@@ -292,10 +306,14 @@ impl ServiceSummary<'_> {
         } else {
             String::new()
         };
+        // What a driver program calls is not seen.
+        let iterations = words::counted(view.iterations, "iteration");
+        let done = match calls + broken {
+            0 if view.iterations > 0 => iterations,
+            _ => format!("{} and {iterations}", words::counted(calls, "call")),
+        };
         line = line.plain(format!(
-            "{} and {}{lost} on {} in {}",
-            words::counted(calls, "call"),
-            words::counted(view.iterations, "iteration"),
+            "{done}{lost} on {} in {}",
             words::counted(view.instances.len() as u64, "instance"),
             words::duration(view.at().0 / 10_000 * 10_000)
         ));

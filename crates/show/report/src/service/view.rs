@@ -22,8 +22,10 @@ const OWN_MAX: usize = 60;
 pub struct ServiceInstance {
     /// It answers.
     pub ready: bool,
-    /// It is gone for good.
+    /// It is to be gone for good.
     pub closed: bool,
+    /// Nothing of it is left.
+    pub gone: bool,
     /// What it is for.
     pub purpose: Purpose,
     /// What it may use.
@@ -144,6 +146,31 @@ impl ServiceView {
         })
     }
 
+    /// What goes on, in few words: threads run, or instances are started or closed.
+    #[must_use]
+    pub fn doing(&self) -> String {
+        let count = |is: fn(&ServiceInstance) -> bool| {
+            self.instances.values().filter(|it| is(it)).count() as u64
+        };
+        let all = self.instances.len() as u64;
+        let instances = words::counted(all, "instance");
+        let ready = count(|it| it.ready);
+        if all > 0 && count(|it| it.closed) == all {
+            return match count(|it| it.gone) {
+                0 => format!("ending {instances}"),
+                gone => format!("ended {gone} of {instances}"),
+            };
+        }
+        if self.threads.is_empty() && self.iterations == 0 {
+            return format!("{ready} of {instances} ready, no thread yet");
+        }
+        let threads = match self.threads.len() as u64 {
+            0 => "no thread".to_owned(),
+            threads => words::counted(threads, "thread"),
+        };
+        format!("{threads} on {}", words::counted(ready, "instance"))
+    }
+
     /// Faults of the software that were found.
     pub fn faults(&self) -> impl Iterator<Item = &ServiceFinding> {
         self.findings
@@ -177,6 +204,14 @@ impl ServiceView {
         if missed > 0 {
             failures.push(format!("{} missed", words::counted(missed, "threshold")));
         }
+        failures.extend(self.troubles());
+        failures
+    }
+
+    /// The same without thresholds.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let mut failures = Vec::new();
         let dead = self.instances.values().filter(|it| it.failure.is_some());
         let dead = dead.count() as u64;
         if dead > 0 {
@@ -217,6 +252,7 @@ impl ServiceView {
             ServiceSeen::InstanceExited { instance, exit, .. } => {
                 let instance = self.instance(*instance);
                 instance.ready = false;
+                instance.gone = instance.closed && *exit == Exit::Asked;
                 instance.crashes += u32::from(*exit != Exit::Asked);
             }
             ServiceSeen::InstanceFailed { instance, reason } => {

@@ -24,10 +24,12 @@ pub(crate) fn kind(kind: ServiceFindingKind) -> &'static str {
         ServiceFindingKind::CpuBlowUp => "CPU blow-up",
         ServiceFindingKind::LockContention => "lock contention",
         ServiceFindingKind::CpuSaturation => "CPU saturation",
+        ServiceFindingKind::HostBusy => "busy host",
         ServiceFindingKind::Throttled => "throttled",
         ServiceFindingKind::NetworkLimit => "network limit",
         ServiceFindingKind::MemoryPressure => "memory pressure",
         ServiceFindingKind::ErrorBurst => "error burst",
+        ServiceFindingKind::Errors => "errors",
         ServiceFindingKind::Exception => "exception",
         ServiceFindingKind::WrongAnswer => "wrong answer",
         ServiceFindingKind::Crash => "crash",
@@ -39,6 +41,7 @@ pub(crate) fn purpose(view: &ServiceView, purpose: &Purpose) -> String {
     match purpose {
         Purpose::General => "general".to_owned(),
         Purpose::Area { area } => format!("area {area}"),
+        Purpose::Leaning { area } => format!("mostly {area}"),
         Purpose::Suspect { kind: of, endpoint } => match endpoint {
             Some(endpoint) => format!("watching {}: {}", view.endpoint(*endpoint), kind(*of)),
             None => format!("watching: {}", kind(*of)),
@@ -46,16 +49,46 @@ pub(crate) fn purpose(view: &ServiceView, purpose: &Purpose) -> String {
     }
 }
 
-/// Why an instance is given up, with the last lines that it wrote.
-pub(crate) fn failed(instance: InstanceId, reason: &str) -> Vec<Line> {
+/// Why instances are given up, with the last lines that the first of them wrote.
+pub(crate) fn failed(instances: &[InstanceId], reason: &str) -> Vec<Line> {
     let mut text = reason.lines().map(crate::words::printable);
+    let named: Vec<String> = instances.iter().map(ToString::to_string).collect();
     let head = labelled(Tone::Bad, "failed")
-        .say(Tone::Name, instance.to_string())
+        .say(Tone::Name, named.join(", "))
         .plain(format!("  {}", text.next().unwrap_or_default()));
     let indent = " ".repeat(LABEL_COLUMNS);
     let further =
         text.map(|line| Line::new().say(Tone::Faint, format!("{indent}| {}", line.trim_end())));
     std::iter::once(head).chain(further).collect()
+}
+
+/// Failures that are told as one: their reasons are the same but for numbers, as addresses and times.
+fn alike(reason: &str) -> String {
+    let head = reason.lines().next().unwrap_or_default();
+    head.chars().filter(|it| !it.is_ascii_digit()).collect()
+}
+
+/// Instances that were given up, those with like reasons together.
+pub(crate) fn failures(view: &ServiceView) -> Vec<(Vec<InstanceId>, &str)> {
+    let mut told: Vec<(Vec<InstanceId>, &str)> = Vec::new();
+    for (id, instance) in &view.instances {
+        let Some(reason) = &instance.failure else {
+            continue;
+        };
+        let is_like = |(_, other): &&mut (_, &str)| alike(other) == alike(reason);
+        match told.iter_mut().find(is_like) {
+            Some((instances, _)) => instances.push(*id),
+            None => told.push((vec![*id], reason)),
+        }
+    }
+    told
+}
+
+/// `1 core`, `1.5 cores`.
+pub(crate) fn cores(cores: f64) -> String {
+    let number = crate::words::decimal(cores);
+    let noun = if number == "1" { "core" } else { "cores" };
+    format!("{number} {noun}")
 }
 
 /// The instances of a finding: `i0, i2`, or how many.

@@ -15,6 +15,15 @@ use crate::statistics::{median, normal_tail};
 const GROWN_MIN: (f64, f64) = (1.8, 5_000.0);
 /// The latest time, which is judged by itself too, seconds.
 const LATE_S: f64 = 45.0;
+/// Values since it began to grow, at least, and how much slower, at least, the later half of them is
+/// than the earlier: what does not grow any more since it began to is slow from then on, not growing.
+const SINCE_MIN: usize = 8;
+const GROWS_ON: f64 = 1.15;
+/// Times the squared error of steady growth that the best step, or growth that is over, leaves at
+/// least. Of growth they leave several times as much; of a step among scattered values about the same.
+const SHAPE_MIN: f64 = 1.3;
+/// So long after an instance was kept for other endpoints, microseconds.
+const STRANGE_US: u64 = 60_000_000;
 /// Trend of growing latency.
 const TREND_Z_MIN: f64 = 4.5;
 
@@ -27,13 +36,16 @@ fn cell_of(span: &Span) -> Cell {
     }
 }
 
-pub(in crate::service) fn conclude(view: &View<'_>, _at: At, drawn: &mut Vec<Conclusion>) {
+pub(in crate::service) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
     for (instance, watched) in view.instances.iter().filter(|(_, w)| !w.down) {
         let steady = watched.history.steady();
         let whole = watched.history.spans();
         // What began late is no large part of all time.
         let latest: Vec<Span> = watched.recent(LATE_S).map(Span::of).collect();
         for endpoint in view.endpoints_of(watched) {
+            if watched.is_strange(at, endpoint, STRANGE_US) {
+                continue;
+            }
             let same_load = steady.len() == whole.len();
             let found = grown(steady, endpoint, same_load)
                 .or_else(|| grown(whole, endpoint, false))
@@ -100,7 +112,8 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         return None;
     }
     let verdict = judge(&latency, Rule::Shape);
-    if !verdict.is_leak() || verdict.trend_z < TREND_Z_MIN {
+    let steadily = verdict.is_leak() && verdict.shape_ratio >= SHAPE_MIN;
+    if !steadily || verdict.trend_z < TREND_Z_MIN {
         return None;
     }
     // It began after the last time at which it was hardly slower than at first.
@@ -108,6 +121,13 @@ fn grown(spans: &[Span], endpoint: u32, steady: bool) -> Option<Grown> {
         .iter()
         .rposition(|value| *value < from + 0.05 * (to - from))
         .unwrap_or(0);
+    let late = &latency[began..];
+    let halves = late.split_at(late.len() / 2);
+    let grows_on = late.len() >= SINCE_MIN
+        && median(&mut halves.1.to_vec()) >= GROWS_ON * median(&mut halves.0.to_vec());
+    if !grows_on {
+        return None;
+    }
     let since = cells[series.values[began].0].at;
     Some(Grown {
         from_us: raw_from,
@@ -141,7 +161,7 @@ impl Grown {
             " under the same load"
         };
         let data = if writes >= 1.0 {
-            format!(", after {writes:.0} writes")
+            format!(", after {}", words::counted(writes, "write"))
         } else {
             String::new()
         };

@@ -25,6 +25,8 @@ const RATIO_MIN: f64 = 2.0;
 const DIFFERENCE_MIN_US: f64 = 8_000.0;
 /// Without other endpoints as control, or under changing load, this ratio.
 const RATIO_ALONE_MIN: f64 = 3.0;
+/// The same on a host that is busy, and was as busy before.
+const RATIO_BUSY_MIN: f64 = 8.0;
 const PATIENCE_US: u64 = 20_000_000;
 /// Our own change of an allotment explains what begins within this time of it.
 const OWN_CHANGE_US: u64 = 6_000_000;

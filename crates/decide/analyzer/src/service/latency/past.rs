@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use cohort_model::{At, ServiceFindingKind};
 
 use super::{
-    Cell, DIFFERENCE_MIN_US, OWN_CHANGE_US, PATIENCE_US, RATIO_ALONE_MIN, RATIO_MIN, specific,
+    Cell, DIFFERENCE_MIN_US, OWN_CHANGE_US, PATIENCE_US, RATIO_ALONE_MIN, RATIO_BUSY_MIN,
+    RATIO_MIN, specific,
 };
 use crate::changepoint::change_since;
 use crate::findings::measured;
@@ -59,7 +60,7 @@ fn pooled(view: &View<'_>, at: At) -> Vec<Cell> {
             *count += 1.0;
             cell.threads += second.threads;
             cell.busy += f64::from(u8::from(second.host_busy));
-            for e in second.endpoints.iter().filter(|e| e.calls > 0.0) {
+            for e in second.endpoints.iter().filter(|e| e.is_timed()) {
                 let entry = cell.endpoints.entry(e.endpoint).or_insert((0.0, 0.0));
                 let total = entry.0 + e.calls;
                 // Means of logarithms, weighted by calls.
@@ -108,6 +109,9 @@ fn slower(view: &View<'_>, cells: &[Cell], endpoint: u32) -> Option<Conclusion> 
         RATIO_MIN
     } else if series.controls >= 2 || (!more_load && !busier && mean(later, |c| c.busy) < 0.3) {
         RATIO_ALONE_MIN
+    } else if !more_load && !busier {
+        // Not even a host that is busy all the time makes of one endpoint this much.
+        RATIO_BUSY_MIN
     } else {
         return None;
     };

@@ -58,7 +58,7 @@ fn peers(instance: InstanceId, watched: &Watched) -> BTreeMap<u32, Peer> {
     let mut peers: BTreeMap<u32, (Peer, f64)> = BTreeMap::new();
     let seconds = watched.recent(PEERS_S).count().max(1) as f64;
     for second in watched.recent(PEERS_S) {
-        for e in second.endpoints.iter().filter(|e| e.calls > 0.0) {
+        for e in second.endpoints.iter().filter(|e| e.is_timed()) {
             let (peer, calls) = peers.entry(e.endpoint).or_insert_with(|| {
                 let peer = Peer {
                     instance,
@@ -119,11 +119,12 @@ fn slower_than(
         since: peer.since,
         confidence: 0.9,
         sentence: format!(
-            "{} takes {} on {}, and {} on the other instances.",
+            "{} takes {} on {}, and {} on the other instance{}.",
             view.name(endpoint),
             words::time(own_us),
             peer.instance,
             words::time(others_us),
+            if others.len() == 1 { "" } else { "s" },
         ),
         evidence: vec![
             measured("median latency here", own_us / 1e3, "ms"),
