@@ -395,9 +395,14 @@ impl Look<'_> {
                 let Some(property) = property else { continue };
                 let inherited =
                     ["toString", "hasOwnProperty", "default"].contains(&property.as_str());
+                let module = self.modules[&alias].clone();
                 if !inherited && !exports.contains(&property.as_str()) {
-                    let module = self.modules[&alias].clone();
                     self.refuse(dot + 1, lacking(&module, &property, exports));
+                }
+                let of_test = module == "k6/execution" && property == "test";
+                if of_test && self.is(dot + 2, '.') && self.word(dot + 3) == Some("fail") {
+                    let what = "exec.test.fail() is not supported: a threshold that is missed, or exec.test.abort(), fails the run";
+                    self.refuse(dot + 3, what.into());
                 }
             }
         }

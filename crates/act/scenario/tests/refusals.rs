@@ -92,6 +92,10 @@ fn by_line_and_name() {
             "script.js:1:55: 'foo' of the module 'k6/http'",
         ),
         (
+            "import exec from 'k6/execution'; const f = () => exec.test.fail('so');",
+            "script.js:1:60: exec.test.fail() is not supported",
+        ),
+        (
             "const x = require('k6/browser');",
             "script.js:1:19: the module 'k6/browser' is not supported",
         ),

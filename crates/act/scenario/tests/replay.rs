@@ -378,3 +378,22 @@ fn what_was_not_looked_at_is_not_kept() {
     assert!(read > 2_000_000, "{read}");
     let _ = ok;
 }
+
+#[test]
+fn a_machine_that_let_go_of_its_journal_goes_on_as_before() {
+    let script = script(
+        "import http from 'k6/http'; let n = 0;
+         export default function () { n += Math.random(); console.log(http.get('http://h/' + n).status) }",
+    );
+    let answers = original(&script, 5, 60);
+    let mut keeping = Machine::new(&script, birth()).unwrap();
+    let expected = go_on(&mut keeping, &answers);
+    let mut other = Machine::new(&script, birth()).unwrap();
+    let mut seen = go_on(&mut other, &answers[..30]);
+    other.forget_journal();
+    let rest = go_on(&mut other, &answers[30..]);
+    seen.calls.extend(rest.calls);
+    seen.notes.extend(rest.notes);
+    assert_eq!(seen, expected);
+    assert_eq!((keeping.journal().len(), other.journal().len()), (60, 0));
+}

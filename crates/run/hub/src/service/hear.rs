@@ -178,7 +178,7 @@ impl Hub {
             ),
         };
         self.ledger.note(&format!(
-            "an agent ended unasked ({why}); its threads go on from their journals{but}"
+            "an agent ended unasked ({why}); its threads went on from their journals{but}"
         ));
         if self.agent_deaths > AGENT_DEATHS_MAX {
             self.break_off(format!("agents end one after the other: {why}"));

@@ -199,6 +199,8 @@ impl Hub {
                     return self.give_up(why);
                 }
             }
+            // The first that failed has ended the campaign.
+            Err(_) if self.phase == Phase::Closing => return,
             // What it made before may still be there.
             Err(error) => self.notes.push(format!(
                 "setup() of the script failed on {instance} when that came back: {error}; its threads are given what it returned before"

@@ -162,7 +162,7 @@ fn a_missed_threshold_is_no_success() {
     let suite = campaign.write();
     let ended = suite.run_for("1s");
     let wanted = [
-        "threshold        http_req_duration max<0.001: ",
+        "threshold missed http_req_duration max<0.001: ",
         "failed           1 threshold missed; ",
     ];
     assert_said(&ended, 1, &wanted);

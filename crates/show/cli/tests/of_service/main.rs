@@ -110,9 +110,11 @@ impl Suite {
         self.read("access").lines().map(str::to_owned).collect()
     }
 
-    /// No call was made twice.
+    /// No call of a thread was made twice.
     fn assert_no_call_twice(&self) {
         let mut calls = self.calls();
+        // `setup()` and `teardown()` name themselves, and run at each instance.
+        calls.retain(|call| call.starts_with(|first: char| first.is_ascii_digit()));
         let all = calls.len();
         assert!(all > 0, "no call was made");
         calls.sort();

@@ -56,7 +56,7 @@ pub fn page(view: &ServiceView) -> String {
     );
     out.push_str(&script::failures(view));
     out.push_str("<h2>Findings</h2>\n");
-    for finding in view.findings.values() {
+    for finding in own::in_order(view) {
         out.push_str(&article(view, finding));
     }
     if view.findings.is_empty() {
@@ -81,10 +81,10 @@ fn article(view: &ServiceView, finding: &ServiceFinding) -> String {
         format!(" <code>{}</code>", escape(view.endpoint(endpoint)))
     });
     let mut out = format!(
-        "<article{class}><b>{}</b>{place} on {} <span class=\"faint\">since {:.0} s</span><br>{}",
+        "<article{class}><b>{}</b>{place} on {} <span class=\"faint\">{}</span><br>{}",
         own::kind(finding.kind),
         escape(&own::instances(finding)),
-        finding.since.seconds(),
+        own::when(view, finding),
         escape(&finding.sentence)
     );
     let evidence: Vec<String> = finding

@@ -64,9 +64,7 @@ impl ServiceSummary<'_> {
     }
 
     fn findings(&self) -> Vec<Line> {
-        let mut findings: Vec<&ServiceFinding> = self.view.findings.values().collect();
-        findings.sort_by_key(|finding| (!finding.kind.is_fault(), finding.since, finding.number));
-        findings
+        own::in_order(self.view)
             .into_iter()
             .flat_map(|finding| self.finding(finding))
             .collect()
@@ -81,23 +79,10 @@ impl ServiceSummary<'_> {
         let place = finding.endpoint.map_or_else(String::new, |endpoint| {
             format!("{}  ", words::printable(self.view.endpoint(endpoint)))
         });
-        let told = self
-            .view
-            .told
-            .get(&finding.number)
-            .map_or(finding.at, |at| *at);
         let head = labelled(tone, own::kind(finding.kind))
             .say(Tone::Name, place)
             .plain(own::instances(finding))
-            .say(
-                Tone::Faint,
-                format!(
-                    "  since {:.0} s, told at {:.0} s{}",
-                    finding.since.seconds(),
-                    told.seconds(),
-                    if finding.ended { ", over" } else { "" }
-                ),
-            );
+            .say(Tone::Faint, format!("  {}", own::when(self.view, finding)));
         let indent = " ".repeat(LABEL_COLUMNS);
         let mut lines = vec![head];
         lines.push(Line::new().plain(format!("{indent}{}", words::printable(&finding.sentence))));
@@ -365,7 +350,7 @@ fn threshold(threshold: &ThresholdTotal) -> Line {
     let (tone, label) = if threshold.held {
         (Tone::Good, "threshold held")
     } else {
-        (Tone::Bad, "threshold")
+        (Tone::Bad, "threshold missed")
     };
     let value = threshold
         .value

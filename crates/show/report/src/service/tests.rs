@@ -246,6 +246,7 @@ fn the_page_escapes_what_others_wrote() {
     assert_eq!(page.matches("<svg").count(), 6);
     assert!(page.contains("41 KiB each"));
     assert!(page.contains("undone"));
+    assert!(page.contains("since 1 s, told at 4 s"));
     assert!(page.contains("time_in_cart"));
     assert!(page.contains("4 of 400 failed"));
     assert!(!page.contains("http_req_duration"));
@@ -296,7 +297,7 @@ fn instances_that_fail_alike_are_told_once_with_what_the_first_wrote() {
     }
     let expected = [
         "starting         2 instances, 2 cores and 1 GiB for all",
-        "waiting          11.0 s: no instance is ready yet",
+        "running          11.0 s: 0 of 2 instances ready, no thread yet, 0 iterations, 0 faults",
         "restarted        i0",
         "failed           i0  it was not ready within 20s: connections to 10.0.0.2:80 are refused",
         "failed           i1  it was not ready within 20s: connections to 10.0.0.3:80 are refused",

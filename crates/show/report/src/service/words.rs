@@ -91,6 +91,24 @@ pub(crate) fn cores(cores: f64) -> String {
     format!("{number} {noun}")
 }
 
+/// All findings: faults first, then as they began.
+pub(crate) fn in_order(view: &ServiceView) -> Vec<&ServiceFinding> {
+    let mut findings: Vec<&ServiceFinding> = view.findings.values().collect();
+    findings.sort_by_key(|finding| (!finding.kind.is_fault(), finding.since, finding.number));
+    findings
+}
+
+/// `since 12 s, told at 23 s, over`.
+pub(crate) fn when(view: &ServiceView, finding: &ServiceFinding) -> String {
+    let told = view.told.get(&finding.number).copied();
+    format!(
+        "since {:.0} s, told at {:.0} s{}",
+        finding.since.seconds(),
+        told.unwrap_or(finding.at).seconds(),
+        if finding.ended { ", over" } else { "" }
+    )
+}
+
 /// The instances of a finding: `i0, i2`, or how many.
 pub(crate) fn instances(finding: &ServiceFinding) -> String {
     let named: Vec<String> = finding.instances.iter().map(ToString::to_string).collect();
