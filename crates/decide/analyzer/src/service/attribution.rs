@@ -312,8 +312,10 @@ fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option
         .iter()
         .map(|(_, calls)| (like(*calls), *calls))
         .max_by_key(|(endpoints, _)| endpoints.len())?;
-    // Most of those that are likely are in it.
-    if growth <= 0.0 || endpoints.len() > GROUP_MAX || endpoints.len() * 2 < likely.len() {
+    // Most of those that are likely are in it; nearly all where no whole number speaks for it.
+    let most = if counted { 0.5 } else { 0.75 };
+    let few = (endpoints.len() as f64) < most * likely.len() as f64;
+    if growth <= 0.0 || endpoints.len() > GROUP_MAX || few {
         return None;
     }
     endpoints.sort_unstable();
