@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Change, ChangeVerdict, InstanceId, Policy, Purpose, ServiceCommand, ServiceFinding,
-    ServiceReason, ThreadId,
+    Change, ChangeVerdict, InstanceId, Policy, Purpose, ServiceCommand, ServiceDecision,
+    ServiceFinding, ServiceReason, ThreadId,
 };
 use cohort_sim::service::{ScenarioNeeds, ServiceNeeds, ServiceOutcome, run_service, service_plan};
 
@@ -130,7 +130,13 @@ fn where_it_does_not_help_the_threads_go_back_and_it_is_not_tried_again_at_once(
         .steps
         .iter()
         .flat_map(|(_, _, step)| &step.decisions);
-    assert!(decisions.filter(|one| one.reason == undo).count() >= 4);
+    let undone: Vec<_> = decisions.filter(|one| one.reason == undo).collect();
+    assert!(undone.len() >= 4, "{undone:?}");
+    for decision in undone {
+        let json = serde_json::to_string(decision).expect("a decision as JSON");
+        let read = serde_json::from_str::<ServiceDecision>(&json);
+        assert_eq!(read.ok().as_ref(), Some(decision), "{json}");
+    }
     assert!(adaptive.iterations * 100 >= fixed.iterations * 99);
     assert_nothing_found(&adaptive);
 }

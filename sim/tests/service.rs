@@ -511,6 +511,10 @@ proptest! {
         let mut came = std::collections::BTreeMap::new();
         for (at, _, step) in &outcome.steps {
             for decision in &step.decisions {
+                // What is on record can be read back.
+                let json = serde_json::to_string(decision).expect("a decision as JSON");
+                let read: ServiceDecision = serde_json::from_str(&json).expect("a decision from JSON");
+                prop_assert_eq!(&read, decision);
                 let ServiceCommand::HandOver { thread, .. } = decision.command else {
                     continue;
                 };

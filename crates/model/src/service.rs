@@ -556,7 +556,8 @@ pub enum ServiceReason {
     },
     /// A change that did not help is undone.
     Undo {
-        /// The change.
+        /// The change. Named otherwise on record, where it stands beside the change that a decision belongs to.
+        #[serde(rename = "undoes")]
         change: u32,
     },
     /// The fixed rule of the static policy.

@@ -15,8 +15,9 @@ use crate::run;
 const MARGIN: Duration = Duration::from_secs(120);
 
 /// What a service may be in without anything being wrong with it (`ServiceFindingKind::is_fault`).
-const STATES: [&str; 4] = [
+const STATES: [&str; 5] = [
     "cpu_saturation",
+    "host_busy",
     "throttled",
     "network_limit",
     "memory_pressure",

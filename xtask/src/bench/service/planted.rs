@@ -51,7 +51,7 @@ pub(super) const PLANTED: [Planted; 7] = [
         endpoints: &["GET /orders/{}/receipt"],
         of_instance: true,
         // Out of descriptors in the end.
-        follow: &["error_burst", "hang", "exception", "wrong_answer"],
+        follow: &["error_burst", "errors", "hang", "exception", "wrong_answer"],
     },
     Planted {
         name: "slow-query",
@@ -79,7 +79,7 @@ pub(super) const PLANTED: [Planted; 7] = [
         kinds: &["crash"],
         endpoints: &["POST /checkout"],
         of_instance: false,
-        follow: &["exception", "error_burst", "wrong_answer"],
+        follow: &["exception", "error_burst", "errors", "wrong_answer"],
     },
     Planted {
         name: "race",

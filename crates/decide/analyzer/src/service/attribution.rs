@@ -14,10 +14,14 @@
 
 use std::collections::BTreeMap;
 
+use super::fit::correlation;
+
 /// Fewer rows say nothing.
 const ROWS_MIN: usize = 12;
 /// By how much the log likelihood of time alone must be less, and within which others are as good.
 const MARGIN: f64 = 7.0;
+/// Calls that come perfectly evenly explain exactly what time does.
+const ROUNDING: f64 = 1e-6;
 /// Share of the growth that it must account for.
 const SHARE: (f64, f64) = (0.6, 1.5);
 /// Lags tried, in windows: what is counted is read as it is, and memory is accounted for a little later,
@@ -29,6 +33,8 @@ const PARTS: [f64; 2] = [0.0, 0.5];
 /// Shares of a reading's error that the next reading does not have: none, where growth itself is uneven;
 /// most, where growth is even and only readings are not.
 const ERRORS_OVER: [f64; 4] = [0.0, 0.4, 0.7, 0.9];
+/// Growth goes with calls under way when they correlate so.
+const HELD_MIN: f64 = 0.15;
 /// More suspects than this name none.
 const SUSPECTS_MAX: usize = 4;
 /// Times the work of each other suspect from which on one of several is blamed.
@@ -101,8 +107,8 @@ struct Explanation {
 
 impl Explanation {
     /// The best of the fits by how much of a reading's error is over with the next one.
-    fn of(rows: &[Row], amount: impl Fn(usize) -> f64) -> Explanation {
-        let fits = ERRORS_OVER.map(|over| Explanation::fit(rows, &amount, over));
+    fn of(rows: &[Row], held: &[f64], amount: impl Fn(usize) -> f64) -> Explanation {
+        let fits = ERRORS_OVER.map(|over| Explanation::fit(rows, held, &amount, over));
         let best = fits.into_iter().min_by(|a, b| a.error.total_cmp(&b.error));
         best.unwrap_or(Explanation {
             error: f64::INFINITY,
@@ -113,24 +119,32 @@ impl Explanation {
 
     /// What a reading has too much, by `over` of it the growth to the next has too little: both sides are
     /// summed up accordingly, as long as rows follow one another.
-    fn fit(rows: &[Row], amount: impl Fn(usize) -> f64, over: f64) -> Explanation {
-        let (mut squares, mut products, mut total, mut growth) = (0.0, 0.0, 0.0, 0.0);
-        let (mut x, mut y) = (0.0, 0.0);
+    fn fit(rows: &[Row], held: &[f64], amount: impl Fn(usize) -> f64, over: f64) -> Explanation {
+        let (mut xx, mut xy, mut xz, mut zz, mut zy) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut x, mut y, mut z, mut total, mut growth) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for (place, row) in rows.iter().enumerate() {
             let kept = if row.follows { over } else { 0.0 };
             let amount = amount(place);
             x = amount + kept * x;
             y = row.growth + kept * y;
-            squares += x * x;
-            products += x * y;
+            z = held[place] + kept * z;
+            (xx, xy, xz) = (xx + x * x, xy + x * y, xz + x * z);
+            (zz, zy) = (zz + z * z, zy + z * y);
             total += amount;
             growth += y * y;
         }
-        let factor = if squares > 0.0 {
-            f64::max(products / squares, 0.0)
-        } else {
-            0.0
-        };
+        let apart = xx * zz - xz * xz;
+        let alone = (if xx > 0.0 { xy / xx } else { 0.0 }, 0.0);
+        let both = ((xy * zz - zy * xz) / apart, (zy * xx - xy * xz) / apart);
+        let is_both = apart > 1e-6 * xx * zz && both.0 >= 0.0 && both.1 > 0.0;
+        let (factor, each) = if is_both { both } else { alone };
+        let factor = f64::max(factor, 0.0);
+        let products = xy
+            + if factor > 0.0 {
+                each * zy / factor
+            } else {
+                0.0
+            };
         // Rounding must not decide between two explanations that are both exact.
         let rounding = rows.iter().map(|row| row.growth * row.growth).sum::<f64>() * 1e-6;
         Explanation {
@@ -157,14 +171,38 @@ pub(super) fn blame(rows: &[Row], counted: bool, work: impl Fn(u32) -> f64) -> O
         return None;
     }
     let growth: f64 = rows.iter().map(|row| row.growth).sum();
-    let time = Explanation::of(rows, |place| rows[place].seconds).likelihood(rows.len());
-    let likely = likely(rows, growth, if counted { &LAGS_COUNTED } else { &LAGS });
-    if likely.first()?.likelihood < time {
+    let held = held(rows);
+    let time = Explanation::of(rows, &held, |place| rows[place].seconds).likelihood(rows.len());
+    let likely = likely(
+        rows,
+        &held,
+        growth,
+        if counted { &LAGS_COUNTED } else { &LAGS },
+    );
+    if likely.first()?.likelihood < time - ROUNDING {
         return None;
     }
     explaining(growth, time, &likely, work)
         .map(Blame::Calls)
         .or_else(|| group(rows, growth, &likely, counted))
+}
+
+/// What calls hold only while they are under way (a connection, a file, a buffer) is no growth that stays:
+/// of the endpoint where it shows most, how many more are under way, row by row.
+fn held(rows: &[Row]) -> Vec<f64> {
+    let growth: Vec<f64> = rows.iter().map(|row| row.growth).collect();
+    let mut endpoints: Vec<u32> = rows.iter().flat_map(|r| r.calls.keys().copied()).collect();
+    endpoints.sort_unstable();
+    endpoints.dedup();
+    let columns = endpoints.iter().map(|endpoint| -> Vec<f64> {
+        let more = |row: &Row| row.calls.get(endpoint).map_or(0.0, |c| c.more_under_way);
+        rows.iter().map(more).collect()
+    });
+    columns
+        .map(|column| (correlation(&column, &growth), column))
+        .filter(|(together, _)| *together > HELD_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(|| vec![0.0; rows.len()], |(_, column)| column)
 }
 
 /// An endpoint as the explanation, and its likelihood.
@@ -175,7 +213,7 @@ struct Suspect {
 }
 
 /// Endpoints that explain all growth about as well as the best, which is first.
-fn likely(rows: &[Row], growth: f64, lags: &[f64]) -> Vec<Suspect> {
+fn likely(rows: &[Row], held: &[f64], growth: f64, lags: &[f64]) -> Vec<Suspect> {
     let mut endpoints: Vec<u32> = rows.iter().flat_map(|r| r.calls.keys().copied()).collect();
     endpoints.sort_unstable();
     endpoints.dedup();
@@ -190,7 +228,7 @@ fn likely(rows: &[Row], growth: f64, lags: &[f64]) -> Vec<Suspect> {
                 .map(|row| (of(&row.calls, endpoint), of(&row.before, endpoint)))
                 .collect();
             let lagging = |lag: f64, part: f64| {
-                Explanation::of(rows, |place| {
+                Explanation::of(rows, held, |place| {
                     let (now, before) = calls[place];
                     (1.0 - lag) * now.reached(part) + lag * before.reached(part)
                 })
@@ -231,12 +269,13 @@ fn explaining(
     }
     let first = likely
         .iter()
+        .rev()
         .max_by(|a, b| work(a.endpoint).total_cmp(&work(b.endpoint)))?;
     let others = likely.iter().filter(|s| s.endpoint != first.endpoint);
     let most = others.map(|s| work(s.endpoint)).fold(0.0, f64::max);
     Some(Blamed {
         endpoint: first.endpoint,
-        alone: likely.len() == 1 || work(first.endpoint) >= FAR_MORE * most,
+        alone: likely.len() == 1 || (most > 0.0 && work(first.endpoint) >= FAR_MORE * most),
         others: likely
             .iter()
             .map(|suspect| suspect.endpoint)
@@ -273,8 +312,10 @@ fn group(rows: &[Row], growth: f64, likely: &[Suspect], counted: bool) -> Option
         .iter()
         .map(|(_, calls)| (like(*calls), *calls))
         .max_by_key(|(endpoints, _)| endpoints.len())?;
-    // Most of those that are likely are in it.
-    if growth <= 0.0 || endpoints.len() > GROUP_MAX || endpoints.len() * 2 < likely.len() {
+    // Most of those that are likely are in it; nearly all where no whole number speaks for it.
+    let most = if counted { 0.5 } else { 0.75 };
+    let few = (endpoints.len() as f64) < most * likely.len() as f64;
+    if growth <= 0.0 || endpoints.len() > GROUP_MAX || few {
         return None;
     }
     endpoints.sort_unstable();

@@ -233,9 +233,13 @@ impl Hub {
         let end = self.window_began + Duration::from_micros(span_us);
         let at = begin::at_of(self.epoch, end);
         let waited = now.duration_since(end) >= WINDOW_WAIT;
-        if span_us > 0 && (waited || self.tally.is_told_by(self.agents.alive(), at)) {
+        if span_us == 0 {
+            return;
+        }
+        let told = self.tally.is_told_by(self.agents.alive(), at);
+        if told || waited {
             self.window_began = end;
-            self.end_window(at, span_us);
+            self.end_window(at, span_us, told);
         }
     }
 
@@ -244,12 +248,12 @@ impl Hub {
         let now = Instant::now();
         let span_us = now.duration_since(self.window_began).as_micros() as u64;
         self.window_began = now;
-        self.end_window(begin::at_of(self.epoch, now), span_us);
+        self.end_window(begin::at_of(self.epoch, now), span_us, true);
     }
 
-    fn end_window(&mut self, at: At, span_us: u64) {
+    fn end_window(&mut self, at: At, span_us: u64, told: bool) {
         let instances: Vec<InstanceId> = self.places.keys().copied().collect();
-        let mut windows = self.tally.take(at, span_us, &instances);
+        let mut windows = self.tally.take(at, span_us, &instances, told);
         for window in &mut windows {
             if let Some(place) = self.places.get_mut(&window.instance) {
                 window.system_calls = place.system_calls();

@@ -10,6 +10,8 @@ use cohort_model::{At, CallSeen, EndpointId, EndpointWindow, InstanceId, LoadWin
 const ENDPOINTS_MAX: usize = 400;
 /// Name of the endpoint that all further ones are.
 const FURTHER: &str = "(further endpoints)";
+/// A window of which nothing is told goes on for less than this, microseconds.
+const GOES_ON_US_MAX: u64 = 2_500_000;
 /// Width of a latency bucket, relative to its value.
 const BUCKET: f64 = 1.08;
 /// Calls kept of each kind for one instance and window.
@@ -76,10 +78,8 @@ impl Tally {
             if let Some(open) = self.windows.get_mut(&window.instance) {
                 open.in_flight.retain(|(agent, _), _| *agent != who);
             }
-            if !window.endpoints.is_empty() {
-                let open = self.windows.entry(window.instance).or_default();
-                open.counted = open.counted.max(window.to);
-            }
+            let open = self.windows.entry(window.instance).or_default();
+            open.counted = open.counted.max(window.to);
             for calls in &window.endpoints {
                 let id = self.endpoint(&calls.endpoint);
                 let open = self.windows.entry(window.instance).or_default();
@@ -161,19 +161,25 @@ impl Tally {
     }
 
     /// Ends the window of `span_us` until `at` for `instances`. That of an instance ends where its calls
-    /// were counted in truth: an agent that is late counts a little longer.
+    /// were counted in truth: an agent that is late counts a little longer. Unless all is `told`, that of an
+    /// instance of which nothing was is left to go on.
     pub(crate) fn take(
         &mut self,
         at: At,
         span_us: u64,
         instances: &[InstanceId],
+        told: bool,
     ) -> Vec<LoadWindow> {
         let mut windows = std::mem::take(&mut self.windows);
         let began = At(at.0.saturating_sub(span_us));
         let ended = &mut self.ended;
-        let window = |instance: &InstanceId| {
-            let open = windows.remove(instance).unwrap_or_default();
+        let window = |instance: &InstanceId| -> Option<LoadWindow> {
             let before = *ended.get(instance).unwrap_or(&began);
+            let counted = windows.get(instance).map_or(At(0), |open| open.counted);
+            if !told && counted <= before && at.since(before) < GOES_ON_US_MAX {
+                return None;
+            }
+            let open = windows.remove(instance).unwrap_or_default();
             let end = At(open.counted.0.max(at.0).max(before.0 + 1));
             ended.insert(*instance, end);
             let mut endpoints = open.endpoints;
@@ -182,7 +188,7 @@ impl Tally {
                 calls.in_flight += in_flight;
                 calls.oldest_us = calls.oldest_us.max(oldest_us);
             }
-            LoadWindow {
+            Some(LoadWindow {
                 instance: *instance,
                 at: end,
                 span_us: end.since(before),
@@ -192,9 +198,11 @@ impl Tally {
                 system_calls: BTreeMap::new(),
                 spans: Vec::new(),
                 metrics: Vec::new(),
-            }
+            })
         };
-        instances.iter().map(window).collect()
+        let taken = instances.iter().filter_map(window).collect();
+        self.windows = windows;
+        taken
     }
 }
 
@@ -324,7 +332,7 @@ mod tests {
             1,
             &[window(0, vec![calls("GET /a", 1_010), calls("GET /b", 5)])],
         );
-        let windows = tally.take(At(1), 1_000_000, &[InstanceId(0), InstanceId(1)]);
+        let windows = tally.take(At(1), 1_000_000, &[InstanceId(0), InstanceId(1)], true);
         let [first, second] = windows.as_slice() else {
             panic!("{windows:?}")
         };
@@ -338,7 +346,7 @@ mod tests {
         assert_eq!(tally.take_names().len(), 2);
         assert!(tally.take_names().is_empty());
         assert!(
-            tally.take(At(2), 1, &[InstanceId(0)])[0]
+            tally.take(At(2), 1, &[InstanceId(0)], true)[0]
                 .endpoints
                 .is_empty()
         );
@@ -353,6 +361,28 @@ mod tests {
         tally.add(1, &[window(1, Vec::new())]);
         assert!(tally.is_told_by(agents(), At(1_000_000)));
         assert!(!tally.is_told_by(agents(), At(2_000_000)));
+    }
+
+    #[test]
+    fn a_window_of_an_agent_that_is_late_goes_on() {
+        let mut tally = Tally::default();
+        let take = |tally: &mut Tally, s: u64, told: bool| {
+            tally.take(At(s * 1_000_000), 1_000_000, &[InstanceId(0)], told)
+        };
+        let until = |ms: u64| agent::Window {
+            to: At(ms * 1_000),
+            ..window(0, vec![calls("GET /a", 1_000)])
+        };
+        tally.add(0, &[until(1_010)]);
+        let first = take(&mut tally, 1, true);
+        assert_eq!((first[0].at, first[0].span_us), (At(1_010_000), 1_010_000));
+        assert!(take(&mut tally, 2, false).is_empty());
+        tally.add(0, &[until(2_400), until(3_000)]);
+        let both = take(&mut tally, 3, true);
+        assert_eq!((both[0].at, both[0].span_us), (At(3_000_000), 1_990_000));
+        assert_eq!(both[0].endpoints[&0].calls, 4);
+        assert!(take(&mut tally, 4, false).is_empty() && take(&mut tally, 5, false).is_empty());
+        assert_eq!(take(&mut tally, 6, false)[0].span_us, 3_000_000);
     }
 
     #[test]

@@ -156,7 +156,8 @@ fn concluded(
     let work = |endpoint| match resource {
         // What is kept is mostly what was made for the answer.
         Resource::Memory => view.mean_answer(endpoint),
-        Resource::Files | Resource::Tasks => view.floor_us(endpoint).unwrap_or(0.0),
+        // How long a call takes says nothing of whether it keeps one.
+        Resource::Files | Resource::Tasks => 0.0,
     };
     let blame = attribution::blame(&rows(view, resource, leaking), resource.is_counted(), work);
     let (what, unit) = resource.words();
