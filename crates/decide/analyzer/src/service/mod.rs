@@ -16,6 +16,7 @@ mod answers;
 mod areas;
 mod attribution;
 mod book;
+mod endings;
 mod ends;
 mod errors;
 mod fit;
@@ -390,7 +391,11 @@ impl ServiceAnalyzer {
         for key in held {
             self.book.hold(key, at);
         }
-        self.book.settle(at, &mut said);
+        let mut book = std::mem::take(&mut self.book);
+        let view = self.view();
+        let how = |finding: &_, last| endings::end_of(&view, finding, last, at);
+        book.settle(at, how, &mut said);
+        self.book = book;
         said
     }
 
