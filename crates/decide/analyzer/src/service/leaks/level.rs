@@ -60,3 +60,45 @@ fn rate(resource: Resource, seconds: &[&Second]) -> Option<f64> {
     let span_us = last[0].at.since(first[0].at);
     (span_us > 0).then(|| (mean(last) - mean(first)) / (span_us as f64 / 1e6))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(calls: impl Fn(u64) -> f64, memory: impl Fn(f64) -> f64) -> Watched {
+        let seconds = (1..=80u64).map(|second| Second {
+            at: At(second * 1_000_000),
+            calls: calls(second),
+            memory: memory(second as f64),
+            ..Second::default()
+        });
+        let mut watched = Watched::default();
+        watched.ready = Some(At(0));
+        watched.seconds = seconds.collect();
+        watched
+    }
+
+    fn levels(watched: &Watched) -> bool {
+        let second = |second: u64| At(second * 1_000_000);
+        is_level(
+            Resource::Memory,
+            watched,
+            (second(5), second(45), second(80)),
+        )
+    }
+
+    #[test]
+    fn what_fills_levels_off_and_what_leaks_does_not() {
+        let steady = |_| 50.0;
+        let filled = watched(steady, |s| 4e5 * s.min(45.0));
+        assert!(levels(&filled));
+        assert!(!levels(&watched(steady, |s| 4e5 * s)));
+        // Nobody asks any more.
+        let rests = |second| if second > 45 { 0.0 } else { 50.0 };
+        assert!(!levels(&watched(rests, |s| 4e5 * s.min(45.0))));
+        // A new process has leaked nothing yet.
+        let mut again = filled;
+        again.ready = Some(At(50_000_000));
+        assert!(!levels(&again));
+    }
+}
