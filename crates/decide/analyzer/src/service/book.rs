@@ -120,9 +120,16 @@ struct Entry {
 pub(super) struct Book {
     next: u32,
     entries: BTreeMap<Key, Entry>,
+    /// What is said from now on is the last word.
+    is_last: bool,
 }
 
 impl Book {
+    /// What is said next is the last word: how much it came to is news then.
+    pub(super) fn end(&mut self) {
+        self.is_last = true;
+    }
+
     /// Whether a finding of `kind` that is about `endpoint`, when given, holds.
     pub(super) fn holds(&self, kind: ServiceFindingKind, endpoint: Option<u32>) -> bool {
         self.entries.iter().any(|(key, entry)| {
@@ -187,8 +194,9 @@ impl Book {
             drawn.evidence.push(measured("came", times, "times"));
         }
         let drawn = &drawn;
+        let is_due = came_again || (self.is_last && drawn.amount > entry.amount_said);
         let (news, finding) = match (entry.finding.take(), past) {
-            (Some(known), _) => updated(known, drawn, endpoint, at, entry.amount_said, came_again),
+            (Some(known), _) => updated(known, drawn, endpoint, at, entry.amount_said, is_due),
             (None, Some(past)) => (true, resumed(past, drawn, endpoint, at)),
             (None, None) => (true, self.begin(drawn, endpoint, at)),
         };
@@ -338,11 +346,11 @@ fn updated(
     endpoint: Option<EndpointId>,
     at: At,
     amount_said: f64,
-    again: bool,
+    is_due: bool,
 ) -> (bool, ServiceFinding) {
     let mut instances: BTreeSet<InstanceId> = known.instances.iter().copied().collect();
     instances.extend(&drawn.instances);
-    let news = again
+    let news = is_due
         || instances.len() > known.instances.len()
         || (known.endpoint.is_none() && endpoint.is_some())
         || drawn.confidence >= known.confidence + 0.15
@@ -455,6 +463,20 @@ mod tests {
             (0, false, "Hang 0; for the 3rd time."),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_last_word_says_how_much_it_came_to() {
+        let (mut book, mut said) = (Book::default(), Vec::new());
+        for count in [10.0, 11.0, 12.0] {
+            let failures = conclusion(ServiceFindingKind::Errors, count);
+            book.draw(At(1), &failures, &mut said);
+            if count > 10.5 {
+                book.end();
+            }
+        }
+        let told: Vec<&str> = said.iter().map(|f| f.sentence.as_str()).collect();
+        assert_eq!(told, ["Errors 10.", "Errors 12."]);
     }
 
     #[test]

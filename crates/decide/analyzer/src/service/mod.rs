@@ -351,6 +351,7 @@ impl ServiceAnalyzer {
     pub fn end(&mut self) {
         self.answers.end();
         self.errors.end();
+        self.book.end();
     }
 
     /// Draws conclusions from all that was seen until `at`; meant to be called every second. Gives
