@@ -138,7 +138,7 @@ fn burst_now(view: &View<'_>, endpoint: u32, failing: &Failing, burst: &Stretch)
         excerpts: Vec::new(),
         needs: 1,
         patience: PATIENCE_US,
-        amount: 0.0,
+        amount: burst.failed,
     }
 }
 

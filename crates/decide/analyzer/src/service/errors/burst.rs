@@ -10,6 +10,8 @@ use super::series::Cell;
 const GAIN_MIN: f64 = 16.0;
 /// Times as many fail, at least.
 const TIMES_MIN: f64 = 3.0;
+/// Times as many fail in a second: when calls become fewer, those that fail late are not more than before.
+const TIMES_A_SECOND_MIN: f64 = 2.0;
 /// What was before is known from so many calls, and so long, microseconds.
 const CALLS_BEFORE_MIN: f64 = 20.0;
 const BEFORE_US: u64 = 2_000_000;
@@ -74,12 +76,13 @@ pub(super) fn rising(cells: &[Cell]) -> Option<Stretch> {
 
 /// The likeliest stretch of higher rate that has something before it.
 fn best(cells: &[Cell], to_the_end: bool) -> Option<Stretch> {
-    let mut sums = vec![(0.0, 0.0)];
-    let (mut failed, mut calls) = (0.0, 0.0);
+    let mut sums = vec![(0.0, 0.0, 0.0)];
+    let (mut failed, mut calls, mut span_s) = (0.0, 0.0, 0.0);
     for cell in cells {
         failed += cell.failed;
         calls += cell.calls;
-        sums.push((failed, calls));
+        span_s += cell.at.since(cell.from) as f64 / 1e6;
+        sums.push((failed, calls, span_s));
     }
     if failed < FAILED_MIN {
         return None;
@@ -90,7 +93,7 @@ fn best(cells: &[Cell], to_the_end: bool) -> Option<Stretch> {
     // A stretch begins and ends with a cell in which calls failed.
     let failing = |place: &usize| cells[*place].failed > 0.0;
     for from in (1..cells.len()).filter(failing) {
-        let (failed_before, calls_before) = sums[from];
+        let (failed_before, calls_before, before_s) = sums[from];
         let known = calls_before >= CALLS_BEFORE_MIN && cells[from].from.since(began) >= BEFORE_US;
         if !known {
             continue;
@@ -101,6 +104,11 @@ fn best(cells: &[Cell], to_the_end: bool) -> Option<Stretch> {
             let outside = (failed - inside.0, calls - inside.1);
             let usual = (outside.0 + 0.5) / (outside.1 + 1.0);
             if inside.0 < FAILED_MIN || inside.0 < TIMES_MIN * usual * inside.1 {
+                continue;
+            }
+            let inside_s = sums[to].2 - before_s;
+            let usual_a_second = outside.0 / (span_s - inside_s).max(1e-3);
+            if inside.0 < TIMES_A_SECOND_MIN * usual_a_second * inside_s {
                 continue;
             }
             let gain = likelihood(inside.0, inside.1) + likelihood(outside.0, outside.1) - whole;

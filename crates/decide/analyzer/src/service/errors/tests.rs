@@ -37,6 +37,17 @@ fn a_rate_that_does_not_change_is_no_burst_at_any_time() {
 }
 
 #[test]
+fn calls_that_fail_last_when_no_more_are_made_are_no_burst() {
+    let mut cells = cells(&one_in_twenty(40));
+    // What times out is told late.
+    for cell in &mut cells[32..] {
+        cell.calls = cell.failed;
+    }
+    let (bursts, _) = without_bursts(&cells);
+    assert!(bursts.is_empty(), "{bursts:?}");
+}
+
+#[test]
 fn more_errors_from_some_time_on_are_a_burst() {
     let mut failed = vec![0.0; 30];
     failed.extend([10.0, 9.0]);
