@@ -203,6 +203,8 @@ pub struct EndpointWindow {
     pub in_flight: u32,
     /// How long the oldest of those has been waited for, microseconds.
     pub oldest_us: u64,
+    /// Least time between two answers, microseconds; none with fewer than two.
+    pub closest_us: Option<u64>,
     /// Answers of status 1xx, 2xx, 3xx, 4xx, 5xx.
     pub status: [u64; 5],
     /// Answers from 500 on, by status.

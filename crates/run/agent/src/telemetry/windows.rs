@@ -50,6 +50,21 @@ struct Cell {
     latency: Counted,
     failed_checks: BTreeMap<String, u64>,
     slowest: Option<SlowCall>,
+    /// When the latest answer came, and the least time between two.
+    answered: Option<At>,
+    closest_us: Option<u64>,
+}
+
+impl Cell {
+    /// An answer came at `at`.
+    fn answered(&mut self, at: At) {
+        let latest = self.answered.unwrap_or(at);
+        if self.answered.is_some() {
+            let apart = at.since(latest).max(latest.since(at));
+            self.closest_us = Some(self.closest_us.map_or(apart, |least| least.min(apart)));
+        }
+        self.answered = Some(latest.max(at));
+    }
 }
 
 impl Default for Cell {
@@ -65,6 +80,8 @@ impl Default for Cell {
             latency: Counted::new(2),
             failed_checks: BTreeMap::new(),
             slowest: None,
+            answered: None,
+            closest_us: None,
         }
     }
 }
@@ -150,6 +167,7 @@ impl Windows {
                 }
                 let latency_us = response.timings.duration_us();
                 cell.latency.record(latency_us as f64);
+                cell.answered(called.began.plus_us(latency_us));
                 let slower = cell
                     .slowest
                     .as_ref()
@@ -277,6 +295,7 @@ fn take_cell(cell: &mut Cell, name: &str, now: At) -> EndpointWindow {
         calls: std::mem::take(&mut cell.calls),
         in_flight: cell.under_way.values().sum(),
         oldest_us: oldest.map_or(0, |began| now.since(*began)),
+        closest_us: cell.closest_us.take(),
         status: std::mem::take(&mut cell.status),
         server_errors: std::mem::take(&mut cell.server_errors)
             .into_iter()

@@ -74,11 +74,19 @@ fn specific(cells: &[Cell], endpoint: u32) -> Specific {
                     Some(cell.endpoints.get(other)?.1.max(1.0).ln() - level)
                 })
                 .collect();
-            Some((place, latency.max(1.0).ln() - median(&mut shared)))
+            Some((place, latency.max(1.0).ln() - shared_by_most(&mut shared)))
         })
         .collect();
     Specific {
         values,
         controls: usual.len(),
     }
+}
+
+/// By how much controls have risen: their median, and of two in the middle the lower one, since what
+/// only half of them have is not shared.
+fn shared_by_most(rises: &mut [f64]) -> f64 {
+    rises.sort_unstable_by(f64::total_cmp);
+    let middle = rises.len().saturating_sub(1) / 2;
+    rises.get(middle).copied().unwrap_or(0.0)
 }
