@@ -15,7 +15,7 @@ use super::fit::non_negative;
 use super::record::{COARSE, Second, coarse_bound_us};
 use super::words;
 use crate::findings::measured;
-use crate::statistics::poisson_tail;
+use crate::statistics::{median, poisson_tail};
 
 /// How far back, seconds.
 const REACH_S: f64 = 90.0;
@@ -39,6 +39,13 @@ const CPU_SHARE_MIN: f64 = 0.12;
 /// Standard errors by which it is above zero.
 const SURE: f64 = 4.0;
 const PATIENCE_US: u64 = 90_000_000;
+/// Times what they took before the first slow call from which on even the fastest calls of late are
+/// slower, so that it is not some inputs; windows on each side, and how far late reaches, seconds.
+const SHIFTED_RATIO: f64 = 1.7;
+const SHIFTED_WINDOWS_MIN: usize = 4;
+const LATE_S: f64 = 12.0;
+/// Share of its calls of late that are slow, at most.
+const SLOW_OF_LATE_MAX: f64 = 0.5;
 
 pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
     let endpoints = view.all_endpoints();
@@ -75,7 +82,7 @@ struct Suspect {
 fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) -> Vec<Suspect> {
     let counts = &all[&endpoint];
     let total: f64 = counts.iter().sum();
-    let Some(usual_us) = quantile(counts, 0.5) else {
+    let Some(usual_us) = quantile(counts, 0.5).filter(|_| !view.has_one_input(endpoint)) else {
         return Vec::new();
     };
     let least_us = (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US);
@@ -93,7 +100,7 @@ fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) 
         let (instances, windows, since) = where_slow(view, endpoint, bucket);
         let (others, by_chance) = others_slow(all, endpoint, bucket, total * usual_us);
         let enriched = slow >= ENRICHED_MIN * by_chance && poisson_tail(by_chance, slow) < CHANCE;
-        if windows < WINDOWS_MIN || !enriched {
+        if windows < WINDOWS_MIN || !enriched || all_slower(view, endpoint, bucket, since) {
             return None;
         }
         Some(Suspect {
@@ -156,6 +163,28 @@ fn where_slow(view: &View<'_>, endpoint: u32, bucket: usize) -> (Vec<InstanceId>
         }
     }
     (instances, windows, since)
+}
+
+/// Whether it is all calls that got slower, by then or bit by bit: of late most are slow, or even the
+/// fastest take far longer than before the first slow one.
+fn all_slower(view: &View<'_>, endpoint: u32, bucket: usize, since: At) -> bool {
+    let fastest = |seconds: &mut dyn Iterator<Item = &Second>| {
+        let all = seconds.filter_map(|s| s.endpoint(endpoint));
+        let mut fastest: Vec<f64> = all.filter(|e| e.calls > 0.0).map(|e| e.p10_us).collect();
+        (fastest.len() >= SHIFTED_WINDOWS_MIN).then(|| median(&mut fastest))
+    };
+    let before = fastest(&mut view.recent(REACH_S).filter(|s| s.at < since));
+    let late = fastest(&mut view.recent(LATE_S));
+    let shifted = before
+        .zip(late)
+        .is_some_and(|(before, late)| late >= SHIFTED_RATIO * before);
+    let (slow, calls) = view
+        .recent(LATE_S)
+        .filter_map(|s| s.endpoint(endpoint))
+        .fold((0.0, 0.0), |sums, e| {
+            (sums.0 + e.calls_beyond(bucket), sums.1 + e.calls)
+        });
+    shifted || slow > SLOW_OF_LATE_MAX * f64::max(calls, CALLS_MIN)
 }
 
 /// Calls of all other endpoints that are about as slow (a bucket less: a pause of one length adds to

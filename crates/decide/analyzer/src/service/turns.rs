@@ -39,12 +39,12 @@ const CLOSER: f64 = 0.25;
 /// Logarithm of the chance of that, at most.
 const CHANCE_LN: f64 = -18.0;
 /// The hold as a share of the least latency.
-const HOLD: (f64, f64) = (0.4, 1.2);
+const HOLD: (f64, f64) = (0.5, 1.2);
 /// Share of the time in which it is held.
 const HELD: (f64, f64) = (0.3, 1.2);
 /// Mean wait for it, as a share of a hold, at least; and as a range of ratios to what is expected.
 const WAIT_MIN: f64 = 0.12;
-const WAIT_NEAR: (f64, f64) = (0.3, 3.0);
+const WAIT_NEAR: (f64, f64) = (0.5, 3.0);
 /// Calls that wait at once, at least.
 const WAITING_MIN: f64 = 0.2;
 /// Use of CPU, as a share of what the instance may use, and of the time in which it is held, at most.
@@ -57,8 +57,10 @@ const PRESSURE_BUSY_MAX: f64 = 0.6;
 const BUSY: f64 = 0.25;
 const THROTTLED_MAX: f64 = 0.05;
 /// Others wait with it from so many times their least latency on.
+/// and half of the wait that the one that holds gives them.
 const OTHERS_RATIO: f64 = 3.0;
 const OTHERS_WAIT_MIN_US: f64 = 5_000.0;
+const OTHERS_WAIT_NEAR: f64 = 0.5;
 const PATIENCE_US: u64 = 30_000_000;
 
 pub(super) fn conclude(view: &View<'_>, drawn: &mut Vec<Conclusion>) {
@@ -73,7 +75,7 @@ pub(super) fn conclude(view: &View<'_>, drawn: &mut Vec<Conclusion>) {
         // Who holds it longest.
         let holder = taking.max_by(|a, b| a.1.held.total_cmp(&b.1.held));
         if let Some((endpoint, turns)) = holder {
-            let others = others(view, &known, endpoint, &span);
+            let others = others(view, &known, (endpoint, &turns), &span);
             let waiting = turns.waiting + others.waiting;
             let starved = span.busy > BUSY && span.pressure > PRESSURE_BUSY_MAX * waiting;
             if waiting >= WAITING_MIN && !starved {
@@ -251,7 +253,14 @@ struct Others {
     waiting: f64,
 }
 
-fn others(view: &View<'_>, known: &BTreeMap<u32, Calls>, holder: u32, span: &Span<'_>) -> Others {
+fn others(
+    view: &View<'_>,
+    known: &BTreeMap<u32, Calls>,
+    (holder, turns): (u32, &Turns),
+    span: &Span<'_>,
+) -> Others {
+    let meets = 1.0 - 1.0 / span.threads.max(2.0);
+    let expected_us = meets * turns.hold_us * (turns.held / 2.0 + turns.waiting);
     let mut others = Others {
         endpoints: Vec::new(),
         waiting: 0.0,
@@ -263,7 +272,7 @@ fn others(view: &View<'_>, known: &BTreeMap<u32, Calls>, holder: u32, span: &Spa
         let wait_us = calls.mean_us() - floor_us;
         let waits = calls.count >= CALLS_MIN
             && calls.mean_us() >= OTHERS_RATIO * floor_us
-            && wait_us >= OTHERS_WAIT_MIN_US;
+            && wait_us >= OTHERS_WAIT_MIN_US.max(OTHERS_WAIT_NEAR * expected_us);
         if waits {
             others.endpoints.push(*endpoint);
             others.waiting += calls.count / span.seconds_s * wait_us / 1e6;

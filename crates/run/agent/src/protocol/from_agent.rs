@@ -381,9 +381,9 @@ pub struct SlowCall {
     pub url: String,
     /// The first 1 KiB of its body.
     pub body: Vec<u8>,
-    /// Status of the answer.
+    /// Status of the answer; 0 while there is none, and it is under way for long already.
     pub status: u16,
-    /// How long it took, microseconds.
+    /// How long it took, or is under way, microseconds.
     pub latency_us: u64,
 }
 
