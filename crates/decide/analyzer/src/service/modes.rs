@@ -33,6 +33,12 @@ const BETWEEN_MAX: f64 = 4.0;
 /// are then.
 const ENRICHED_MIN: f64 = 4.0;
 const CHANCE: f64 = 1e-3;
+/// The same where slow calls of others come only beside slow ones of it: it blocks them. Windows with
+/// slow calls of others, at least, and the share of them that hold a slow one of it.
+const BLOCKS_ENRICHED_MIN: f64 = 2.0;
+const BLOCKS_CHANCE: f64 = 1e-6;
+const BLOCKED_MIN: usize = 8;
+const BLOCKS_MIN: f64 = 0.85;
 /// CPU of a slow call: seconds, and as a share of its latency.
 const CPU_MIN_S: f64 = 0.04;
 const CPU_SHARE_MIN: f64 = 0.12;
@@ -73,6 +79,8 @@ struct Suspect {
     slow: f64,
     share: f64,
     others: f64,
+    /// Slow calls of others come only beside its own.
+    blocks: bool,
     instances: Vec<InstanceId>,
     since: At,
 }
@@ -99,8 +107,15 @@ fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) 
         }
         let (instances, windows, since) = where_slow(view, endpoint, bucket);
         let (others, by_chance) = others_slow(all, endpoint, bucket, total * usual_us);
-        let enriched = slow >= ENRICHED_MIN * by_chance && poisson_tail(by_chance, slow) < CHANCE;
-        if windows < WINDOWS_MIN || !enriched || all_slower(view, endpoint, bucket, since) {
+        let chance = poisson_tail(by_chance, slow);
+        let enriched = slow >= ENRICHED_MIN * by_chance && chance < CHANCE;
+        let blocks = slow >= BLOCKS_ENRICHED_MIN * by_chance
+            && chance < BLOCKS_CHANCE
+            && blocks_others(view, all, endpoint, bucket);
+        if windows < WINDOWS_MIN
+            || !(enriched || blocks)
+            || all_slower(view, endpoint, bucket, since)
+        {
             return None;
         }
         Some(Suspect {
@@ -111,6 +126,7 @@ fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) 
             slow,
             share,
             others,
+            blocks,
             instances,
             since,
         })
@@ -224,11 +240,7 @@ fn burn(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, suspect: &Suspect) 
     let (mut cpu, mut calls, mut slow) = (Vec::new(), Vec::new(), Vec::new());
     // Whether calls of other endpoints were slow too: CPU of such a window may be a pause's.
     let mut paused = Vec::new();
-    let least: BTreeMap<u32, f64> = all
-        .iter()
-        .filter(|(other, _)| **other != suspect.endpoint)
-        .filter_map(|(other, counts)| Some((*other, SLOW_RATIO * quantile(counts, 0.5)? / 1.5)))
-        .collect();
+    let least = slow_from(all, suspect.endpoint);
     for watched in view.instances.values() {
         let seconds: Vec<&Second> = watched.recent(REACH_S).collect();
         let running = running(&seconds, suspect);
@@ -237,12 +249,8 @@ fn burn(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, suspect: &Suspect) 
             cpu.push(cores * second.span_s);
             calls.push(second.calls);
             slow.push(running);
-            let pause = second.endpoints.iter().any(|e| {
-                least.get(&e.endpoint).is_some_and(|least_us| {
-                    (suspect.bucket.saturating_sub(1)..COARSE)
-                        .any(|b| e.coarse[b] > 0 && coarse_bound_us(b) / 2.0 >= *least_us)
-                })
-            });
+            // What it blocks itself is no pause beside it.
+            let pause = !suspect.blocks && others_slow_in(second, &least, suspect.bucket);
             paused.push(f64::from(u8::from(pause)));
         }
     }
@@ -256,6 +264,46 @@ fn burn(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, suspect: &Suspect) 
         error,
         sureness: seconds / error.max(1e-9),
     })
+}
+
+/// By other endpoint, from which latency on a call of it is slow, microseconds.
+fn slow_from(all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) -> BTreeMap<u32, f64> {
+    let others = all.iter().filter(|(other, _)| **other != endpoint);
+    others
+        .filter_map(|(other, counts)| Some((*other, SLOW_RATIO * quantile(counts, 0.5)? / 1.5)))
+        .collect()
+}
+
+/// Whether a window holds calls of others that are about as slow as `bucket`.
+fn others_slow_in(second: &Second, least: &BTreeMap<u32, f64>, bucket: usize) -> bool {
+    second.endpoints.iter().any(|e| {
+        least.get(&e.endpoint).is_some_and(|least_us| {
+            (bucket.saturating_sub(1)..COARSE)
+                .any(|b| e.coarse[b] > 0 && coarse_bound_us(b) / 2.0 >= *least_us)
+        })
+    })
+}
+
+/// Whether (nearly) each window in which calls of others are slow holds a slow one of it: pauses of
+/// the whole process would come without as well.
+fn blocks_others(
+    view: &View<'_>,
+    all: &BTreeMap<u32, [f64; COARSE]>,
+    endpoint: u32,
+    bucket: usize,
+) -> bool {
+    let least = slow_from(all, endpoint);
+    let (mut blocked, mut beside) = (0, 0);
+    for second in view.recent(REACH_S) {
+        if others_slow_in(second, &least, bucket) {
+            blocked += 1;
+            let slow = second
+                .endpoint(endpoint)
+                .is_some_and(|e| e.calls_beyond(bucket) > 0.0);
+            beside += usize::from(slow);
+        }
+    }
+    blocked >= BLOCKED_MIN && beside as f64 >= BLOCKS_MIN * blocked as f64
 }
 
 /// For every window, how much of slow calls ran in it, in calls: a call ends in its window, and

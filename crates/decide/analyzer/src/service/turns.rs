@@ -61,6 +61,8 @@ const THROTTLED_MAX: f64 = 0.05;
 const OTHERS_RATIO: f64 = 3.0;
 const OTHERS_WAIT_MIN_US: f64 = 5_000.0;
 const OTHERS_WAIT_NEAR: f64 = 0.5;
+/// Calls of theirs that wait at once from which on it does not matter whether they wait for each other.
+const OTHERS_WAITING_MIN: f64 = 0.4;
 const PATIENCE_US: u64 = 30_000_000;
 
 pub(super) fn conclude(view: &View<'_>, drawn: &mut Vec<Conclusion>) {
@@ -78,7 +80,8 @@ pub(super) fn conclude(view: &View<'_>, drawn: &mut Vec<Conclusion>) {
             let others = others(view, &known, (endpoint, &turns), &span);
             let waiting = turns.waiting + others.waiting;
             let starved = span.busy > BUSY && span.pressure > PRESSURE_BUSY_MAX * waiting;
-            if waiting >= WAITING_MIN && !starved {
+            let waits = turns.queue || others.waiting >= OTHERS_WAITING_MIN;
+            if waits && waiting >= WAITING_MIN && !starved {
                 drawn.push(concluded(view, *instance, endpoint, &turns, &span, &others));
             }
         }
@@ -218,6 +221,8 @@ struct Turns {
     held: f64,
     /// Calls that wait, on average.
     waiting: f64,
+    /// They wait about as long as they should for each other.
+    queue: bool,
 }
 
 impl Turns {
@@ -236,11 +241,11 @@ impl Turns {
             mean_us: calls.mean_us(),
             held: rate * hold_us,
             waiting: rate * wait_us,
+            queue: wait_us >= (WAIT_MIN * hold_us).max(WAIT_NEAR.0 * expected_us),
         };
         let fits = (HOLD.0..=HOLD.1).contains(&(hold_us / least_us))
             && (HELD.0..=HELD.1).contains(&turns.held)
-            && wait_us >= WAIT_MIN * hold_us
-            && (WAIT_NEAR.0..=WAIT_NEAR.1).contains(&(wait_us / expected_us));
+            && wait_us <= WAIT_NEAR.1 * expected_us.max(hold_us * WAIT_MIN);
         let computes = span.cores > COMPUTED_MAX * turns.held;
         (fits && !computes).then_some(turns)
     }
