@@ -328,3 +328,146 @@ fn concluded(
         amount: 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREADS: usize = 4;
+    const LEAST_US: f64 = 120e3;
+
+    /// Numbers from 0 to 1 that look like chance.
+    struct Draw(u64);
+
+    impl Draw {
+        fn unit(&mut self) -> f64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (self.0 >> 33) as f64 / (1u64 << 31) as f64
+        }
+    }
+
+    /// Fifteen seconds of threads that think for about `think_us` (or come at equal times) between
+    /// calls; `took(draw, free)` gives when a call that begins now and finds it free then is answered.
+    fn calls(
+        seed: u64,
+        think_us: impl Fn(&mut Draw) -> f64,
+        mut took: impl FnMut(&mut Draw, f64) -> f64,
+    ) -> Calls {
+        let mut draw = Draw(seed);
+        let mut next: Vec<f64> = (0..THREADS).map(|i| i as f64 * 31e3).collect();
+        let mut answers = Vec::new();
+        let mut calls = Calls::default();
+        loop {
+            let thread = (0..THREADS).min_by(|a, b| next[*a].total_cmp(&next[*b]));
+            let thread = thread.unwrap_or_default();
+            let began = next[thread];
+            let answered = took(&mut draw, began);
+            if answered > REACH_S * 1e6 {
+                break;
+            }
+            answers.push(answered);
+            let took_us = answered - began;
+            calls.count += 1.0;
+            calls.sum_us += took_us;
+            let bound = 1.05_f64.powf((took_us.ln() / 1.05_f64.ln()).ceil()) as u64;
+            *calls.latency.entry(bound).or_default() += 1.0;
+            next[thread] = answered + think_us(&mut draw);
+        }
+        answers.sort_unstable_by(f64::total_cmp);
+        for second in 0..REACH_S as u64 {
+            let within = |at: f64| (at / 1e6) as u64 == second;
+            let apart = answers.windows(2).filter(|pair| within(pair[1]));
+            let closest_us = apart
+                .map(|pair| pair[1] - pair[0])
+                .fold(f64::INFINITY, f64::min);
+            calls.apart.push(Apart {
+                calls: answers.iter().filter(|at| within(**at)).count() as f64,
+                closest_us,
+                span_us: 1e6,
+            });
+        }
+        calls
+    }
+
+    fn span() -> Span<'static> {
+        Span {
+            seconds: Vec::new(),
+            seconds_s: REACH_S,
+            threads: THREADS as f64,
+            cores: 0.05,
+            pressure: 0.05,
+            busy: 1.0,
+        }
+    }
+
+    fn of(calls: &Calls) -> Option<Turns> {
+        Turns::of(calls, &span()).filter(|turns| turns.queue)
+    }
+
+    fn pauses(draw: &mut Draw) -> f64 {
+        600e3 * draw.unit()
+    }
+
+    #[test]
+    fn calls_behind_a_lock_take_turns_also_with_few_threads_on_a_busy_host() {
+        for seed in 0..20 {
+            let mut free = 0.0_f64;
+            let locked = calls(seed, pauses, |draw, now| {
+                free = free.max(now) + LEAST_US;
+                // A host that is busy takes its time to pass it on.
+                free + 4e3 * draw.unit()
+            });
+            let turns = of(&locked).unwrap_or_else(|| panic!("seed {seed} found nothing"));
+            assert!((turns.hold_us - LEAST_US).abs() < 10e3, "{turns:?}");
+        }
+    }
+
+    #[test]
+    fn slow_calls_that_overlap_take_no_turns() {
+        for seed in 0..50 {
+            // As slow, alike or now more and now less.
+            for spread in [0.0, 0.5, 2.0] {
+                let took = |draw: &mut Draw, now: f64| {
+                    now + LEAST_US * (1.0 - spread * draw.unit().max(1e-6).ln())
+                };
+                let found = of(&calls(seed, pauses, took));
+                assert!(found.is_none(), "seed {seed}, spread {spread}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn calls_that_come_at_equal_times_take_no_turns() {
+        for seed in 0..50 {
+            for spread in [0.0, 0.05, 0.1, 0.2] {
+                let mut draw = Draw(seed);
+                let mut made = Calls::default();
+                let mut answers = Vec::new();
+                for number in 0..150 {
+                    let began = f64::from(number) * 100e3;
+                    let more = 1.0 - spread * draw.unit().max(1e-6).ln();
+                    let at = began + LEAST_US * more;
+                    made.count += 1.0;
+                    made.sum_us += at - began;
+                    let bound = ((at - began) / 5e3).ceil() as u64 * 5_000;
+                    *made.latency.entry(bound).or_default() += 1.0;
+                    answers.push(at);
+                }
+                answers.sort_unstable_by(f64::total_cmp);
+                for ten in answers.chunks(10) {
+                    let closest = ten.windows(2).map(|pair| pair[1] - pair[0]);
+                    made.apart.push(Apart {
+                        calls: 10.0,
+                        closest_us: closest.fold(f64::INFINITY, f64::min),
+                        span_us: 1e6,
+                    });
+                }
+                let found = of(&made);
+                assert!(found.is_none(), "seed {seed}, spread {spread}: {found:?}");
+            }
+        }
+    }
+}
