@@ -1,11 +1,6 @@
 //! Says what the analyzer finds in the record of a campaign of a service, second by second.
 //!
-//! `cargo run -p cohort-analyzer --example replay -- .cohort/campaigns/1/log`
-
-#![expect(
-    clippy::disallowed_methods,
-    reason = "an evaluation program is told by its arguments what to read"
-)]
+//! `cargo run -p cohort-analyzer --example replay < .cohort/campaigns/1/log`
 
 use std::io::BufRead;
 
@@ -13,10 +8,9 @@ use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{At, Record};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::args().nth(1).ok_or("usage: replay LOG")?;
     let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: 2.0 });
     let mut concluded = At(0);
-    for line in std::io::BufReader::new(std::fs::File::open(path)?).lines() {
+    for line in std::io::stdin().lock().lines() {
         let line = line?;
         let Some((_, json)) = line.split_once(' ') else {
             continue;

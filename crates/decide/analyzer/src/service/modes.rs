@@ -50,7 +50,7 @@ const PATIENCE_US: u64 = 90_000_000;
 const SHIFTED_RATIO: f64 = 1.7;
 const SHIFTED_WINDOWS_MIN: usize = 4;
 const LATE_S: f64 = 12.0;
-/// Share of its calls of late that are slow, at most.
+/// Share of its calls of late, since the first slow one, that are slow, at most.
 const SLOW_OF_LATE_MAX: f64 = 0.5;
 
 pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
@@ -190,17 +190,17 @@ fn all_slower(view: &View<'_>, endpoint: u32, bucket: usize, since: At) -> bool 
         (fastest.len() >= SHIFTED_WINDOWS_MIN).then(|| median(&mut fastest))
     };
     let before = fastest(&mut view.recent(REACH_S).filter(|s| s.at < since));
-    let late = fastest(&mut view.recent(LATE_S));
+    let late = || view.recent(LATE_S).filter(|s| s.at >= since);
+    let latest = fastest(&mut late());
     let shifted = before
-        .zip(late)
-        .is_some_and(|(before, late)| late >= SHIFTED_RATIO * before);
-    let (slow, calls) = view
-        .recent(LATE_S)
+        .zip(latest)
+        .is_some_and(|(before, latest)| latest >= SHIFTED_RATIO * before);
+    let (slow, calls) = late()
         .filter_map(|s| s.endpoint(endpoint))
-        .fold((0.0, 0.0), |sums, e| {
+        .fold((0.0, 0.0_f64), |sums, e| {
             (sums.0 + e.calls_beyond(bucket), sums.1 + e.calls)
         });
-    shifted || slow > SLOW_OF_LATE_MAX * f64::max(calls, CALLS_MIN)
+    shifted || slow > SLOW_OF_LATE_MAX * calls.max(CALLS_MIN)
 }
 
 /// Calls of all other endpoints that are about as slow (a bucket less: a pause of one length adds to
