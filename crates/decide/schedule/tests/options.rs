@@ -136,7 +136,8 @@ fn a_whole_scenario_is_read() {
 
 #[test]
 fn a_script_is_told_the_load_that_is_run() {
-    let written = json!({ "vus": 3, "stages": [{ "duration": "90s", "target": 5 }], "tags": { "a": "b" } });
+    let written =
+        json!({ "vus": 3, "stages": [{ "duration": "90s", "target": 5 }], "tags": { "a": "b" } });
     let told = Options::parse(&written).expect("good").told(&written);
     let scenario = json!({
         "executor": "ramping-vus", "exec": "default", "startTime": "0s", "gracefulStop": "30s", "env": {}, "tags": {},

@@ -319,7 +319,10 @@ async fn no_more_requests_a_second_are_sent_than_may_be() {
     assert_eq!(came.len(), 18);
     for (place, at) in came.iter().enumerate() {
         let earliest = began.plus_us(40_000 * place as u64);
-        assert!(*at >= earliest, "request {place} came at {at:?}, before {earliest:?}");
+        assert!(
+            *at >= earliest,
+            "request {place} came at {at:?}, before {earliest:?}"
+        );
     }
 }
 

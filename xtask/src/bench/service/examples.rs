@@ -250,7 +250,7 @@ mod tests {
         );
         assert_eq!((rows[1].target, rows[1].holds), (Some(0.69), Some(false)));
 
-        let handed = "998 hand-offs of 50 threads (2 were still under way, 0 given up, 0 diverged)\n\
+        let handed = "5988 hand-offs of 50 threads (2 were still under way, 0 given up, 0 diverged)\n\
                       pause p50 0.412 ms, p90 0.9 ms, p99 2.500 ms, max 4.0 ms\n\
                       9000 requests, each exactly once and in order; driver's own lag p99 at most 90 us\n";
         let rows = hand_off_rows(&[handed.into()]);

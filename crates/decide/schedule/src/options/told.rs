@@ -90,6 +90,7 @@ fn executor_told(executor: &Executor) -> Value {
 }
 
 fn stages_told(stages: &[Stage]) -> Value {
-    let told = |stage: &Stage| json!({ "duration": in_words(stage.duration_us), "target": stage.target });
+    let told =
+        |stage: &Stage| json!({ "duration": in_words(stage.duration_us), "target": stage.target });
     stages.iter().map(told).collect()
 }

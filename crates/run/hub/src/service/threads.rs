@@ -192,11 +192,7 @@ impl Threads {
     }
 
     /// An agent is dead; `journals`: the files of its threads.
-    pub(crate) fn died(
-        &mut self,
-        agent: AgentId,
-        journals: &BTreeMap<ThreadId, Journal>,
-    ) -> Came {
+    pub(crate) fn died(&mut self, agent: AgentId, journals: &BTreeMap<ThreadId, Journal>) -> Came {
         let mut came = Came::default();
         for id in self.ids() {
             let mut journal = 0;
