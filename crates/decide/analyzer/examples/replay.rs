@@ -2,6 +2,11 @@
 //!
 //! `cargo run -p cohort-analyzer --example replay < .cohort/campaigns/1/log`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "an evaluation program is told on its input what to judge"
+)]
+
 use std::io::BufRead;
 
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};

@@ -90,7 +90,9 @@ struct Suspect {
 fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) -> Vec<Suspect> {
     let counts = &all[&endpoint];
     let total: f64 = counts.iter().sum();
-    let Some(usual_us) = quantile(counts, 0.5).filter(|_| !view.has_one_input(endpoint)) else {
+    // What never ends burns CPU, and slows the others of its endpoint.
+    let another = view.has_one_input(endpoint) || view.hangs(endpoint);
+    let Some(usual_us) = quantile(counts, 0.5).filter(|_| !another) else {
         return Vec::new();
     };
     let least_us = (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US);

@@ -83,10 +83,34 @@ fn specific(cells: &[Cell], endpoint: u32) -> Specific {
     }
 }
 
-/// By how much controls have risen: their median, and of two in the middle the lower one, since what
-/// only half of them have is not shared.
+/// By how much controls have risen: their median, and of two in the middle what both have, since what
+/// only half of them do is not shared.
 fn shared_by_most(rises: &mut [f64]) -> f64 {
     rises.sort_unstable_by(f64::total_cmp);
-    let middle = rises.len().saturating_sub(1) / 2;
-    rises.get(middle).copied().unwrap_or(0.0)
+    let Some(last) = rises.len().checked_sub(1) else {
+        return 0.0;
+    };
+    let (lower, upper) = (rises[last / 2], rises[last.div_ceil(2)]);
+    lower.max(0.0) + upper.min(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared_by_most;
+
+    #[test]
+    fn what_half_of_the_controls_do_is_not_shared() {
+        let cases: [(&[f64], f64); 6] = [
+            (&[], 0.0),
+            (&[0.7], 0.7),
+            (&[2.0, 0.1], 0.1),
+            (&[-2.0, -0.3], -0.3),
+            (&[-2.0, 1.0], 0.0),
+            (&[3.0, -1.0, 0.5], 0.5),
+        ];
+        for (rises, shared) in cases {
+            let found = shared_by_most(&mut rises.to_vec());
+            assert!((found - shared).abs() < 1e-9, "{rises:?}: {found}");
+        }
+    }
 }
