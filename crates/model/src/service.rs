@@ -78,6 +78,9 @@ pub struct EndpointWindow {
     /// How long the oldest of those had been, microseconds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub oldest_us: u64,
+    /// Least time between two answers that one agent received, microseconds; none with fewer than two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closest_us: Option<u64>,
 }
 
 impl EndpointWindow {
@@ -122,6 +125,10 @@ impl EndpointWindow {
         self.latency = merged.into_iter().collect();
         self.in_flight += other.in_flight;
         self.oldest_us = self.oldest_us.max(other.oldest_us);
+        self.closest_us = [self.closest_us, other.closest_us]
+            .into_iter()
+            .flatten()
+            .min();
     }
 }
 

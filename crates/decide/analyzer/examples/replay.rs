@@ -1,76 +1,61 @@
-//! What the analyzer of a service concludes of what was seen before.
+//! Says what the analyzer finds in the record of a campaign of a service, second by second.
 //!
-//! `cargo run --release -p cohort-analyzer --example replay -- CORES FILE...`: event logs of campaigns
-//! of a service, one record a line. What the campaign was told is told again, and so are its own
-//! orders, as far as they matter; conclusions are drawn every second, as there.
+//! `cargo run -p cohort-analyzer --example replay < .cohort/campaigns/1/log`
+
 #![expect(
-    clippy::disallowed_types,
     clippy::disallowed_methods,
-    reason = "an evaluation program reads its data from files"
+    reason = "an evaluation program is told on its input what to judge"
 )]
 
-use std::error::Error;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
-use cohort_model::{At, Record, ServiceSeen};
+use cohort_model::{At, Record};
 
-/// Between two looks at what was seen, microseconds.
-const BEAT_US: u64 = 1_000_000;
-
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let cores = arguments
-        .next()
-        .ok_or("usage: replay CORES FILE...")?
-        .parse()?;
-    for path in arguments {
-        let file = File::open(&path).map_err(|e| format!("{path}: {e}"))?;
-        println!("{path}");
-        let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores });
-        let mut next = None;
-        for line in BufReader::new(file).lines() {
-            match serde_json::from_str(&line?)? {
-                Record::ServiceSeen { at, seen } => heard(&mut analyzer, at, &seen, &mut next),
-                Record::ServiceDecided { at, decisions, .. } => {
-                    for decision in decisions {
-                        analyzer.ordered(at, &decision.command);
-                    }
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: 2.0 });
+    let mut concluded = At(0);
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let Some((_, json)) = line.split_once(' ') else {
+            continue;
+        };
+        let Ok(record) = serde_json::from_str::<Record>(json) else {
+            continue;
+        };
+        let now = match record {
+            Record::ServiceSeen { at, seen } => {
+                for seen in &seen {
+                    analyzer.observe(at, seen);
                 }
-                _ => {}
+                at
             }
+            Record::ServiceDecided { at, decisions, .. } => {
+                for decision in &decisions {
+                    analyzer.ordered(at, &decision.command);
+                }
+                at
+            }
+            _ => continue,
+        };
+        if now.since(concluded) < 1_000_000 {
+            continue;
         }
-        for area in analyzer.areas() {
-            println!("  area {}: {:?}", area.name, area.endpoints);
+        concluded = now;
+        for finding in analyzer.conclude(now) {
+            let over = if finding.ended { " (over)" } else { "" };
+            println!(
+                "{:6.1} #{} {:?}{over} {:?} {}",
+                now.seconds(),
+                finding.number,
+                finding.kind,
+                finding.instances,
+                finding.sentence
+            );
+            for measured in &finding.evidence {
+                println!("         {measured:?}");
+            }
         }
     }
     Ok(())
-}
-
-fn heard(analyzer: &mut ServiceAnalyzer, at: At, seen: &[ServiceSeen], next: &mut Option<At>) {
-    for one in seen {
-        analyzer.observe(at, one);
-    }
-    let due = *next.get_or_insert(at.plus_us(BEAT_US));
-    if at < due {
-        return;
-    }
-    *next = Some(at.plus_us(BEAT_US));
-    for f in analyzer.conclude(at) {
-        let over = if f.ended { " (over)" } else { "" };
-        let endpoint = f.endpoint.map_or(String::new(), |e| format!(" e{}", e.0));
-        println!(
-            "  {:6.1} #{} {:?}{endpoint}{over} {:.2} since {:.0}: {}",
-            at.seconds(),
-            f.number,
-            f.kind,
-            f.confidence,
-            f.since.seconds(),
-            f.sentence
-        );
-        for excerpt in &f.excerpts {
-            println!("         | {excerpt}");
-        }
-    }
 }

@@ -152,7 +152,7 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32) -> Outcome
     let name = of_request(&request.method, own, path.as_str());
     let flight = origin
         .is_some()
-        .then(|| Flight::begin(caller, to, &name, began));
+        .then(|| Flight::begin(caller, to, (&name, request), began));
     let exchanged = agent.client.exchange(&caller.connections, going).await;
     let mut telemetry = agent.telemetry.borrow_mut();
     telemetry.requests += 1;
@@ -188,10 +188,17 @@ struct Flight {
 }
 
 impl Flight {
-    fn begin(caller: &Caller, to: &To, name: &str, began: At) -> Flight {
+    fn begin(
+        caller: &Caller,
+        to: &To,
+        (name, request): (&str, &Request),
+        began: At,
+    ) -> Flight {
         let mut telemetry = caller.agent.telemetry.borrow_mut();
         let endpoint = telemetry.windows.number(name);
-        telemetry.windows.begun(to.instance, endpoint, began);
+        telemetry
+            .windows
+            .begun((to.instance, endpoint), (caller.thread, began), request);
         Flight {
             agent: Rc::clone(&caller.agent),
             instance: to.instance,

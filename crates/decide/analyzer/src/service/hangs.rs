@@ -146,7 +146,10 @@ fn instances_hang(view: &View<'_>, only: Option<u32>, all: &[Still]) -> Conclusi
             measured("calls under way", calls, "calls"),
             measured("cpu used", cores, "cores"),
         ],
-        excerpts: Vec::new(),
+        excerpts: waiting
+            .iter()
+            .flat_map(|endpoint| view.asked_for(*endpoint, seconds))
+            .collect(),
         needs: 2,
         patience: PATIENCE_US,
         amount: 0.0,
@@ -295,7 +298,7 @@ fn endpoint_hangs(view: &View<'_>, endpoint: u32, parts: &[Part]) -> Conclusion 
             measured("answered meanwhile", answered, "calls"),
             measured("latency before", usual_us / 1e3, "ms"),
         ],
-        excerpts: Vec::new(),
+        excerpts: view.asked_for(endpoint, seconds),
         needs: 2,
         patience: PATIENCE_US,
         amount: 0.0,

@@ -29,6 +29,7 @@ mod modes;
 mod recent;
 mod record;
 mod suspects;
+mod turns;
 mod view;
 mod words;
 
@@ -207,6 +208,8 @@ impl ServiceAnalyzer {
         };
         if let Some(watched) = self.instances.get_mut(&instance) {
             watched.leans_to(at, endpoints);
+            let apart = matches!(purpose, Purpose::Suspect { .. } | Purpose::Area { .. });
+            watched.kept_apart(at, apart);
         }
     }
 
@@ -372,7 +375,8 @@ impl ServiceAnalyzer {
         limits::conclude(&view, at, &mut drawn, &mut held);
         locks::conclude(&view, at, &mut drawn);
         leaks::conclude(&view, at, &mut drawn);
-        latency::against_peers(&view, at, &mut drawn);
+        turns::conclude(&view, &mut drawn);
+        latency::against_peers(&view, at, &mut drawn, &mut held);
         if self.concluded.is_multiple_of(SLOW_JUDGES_EVERY) {
             latency::growing(&view, at, &mut drawn);
             latency::against_past(&view, at, &mut drawn);

@@ -15,7 +15,7 @@ use super::fit::non_negative;
 use super::record::{COARSE, Second, coarse_bound_us};
 use super::words;
 use crate::findings::measured;
-use crate::statistics::poisson_tail;
+use crate::statistics::{median, poisson_tail};
 
 /// How far back, seconds.
 const REACH_S: f64 = 90.0;
@@ -33,12 +33,25 @@ const BETWEEN_MAX: f64 = 4.0;
 /// are then.
 const ENRICHED_MIN: f64 = 4.0;
 const CHANCE: f64 = 1e-3;
+/// The same where slow calls of others come only beside slow ones of it: it blocks them. Windows with
+/// slow calls of others, at least, and the share of them that hold a slow one of it.
+const BLOCKS_ENRICHED_MIN: f64 = 2.0;
+const BLOCKS_CHANCE: f64 = 1e-6;
+const BLOCKED_MIN: usize = 8;
+const BLOCKS_MIN: f64 = 0.85;
 /// CPU of a slow call: seconds, and as a share of its latency.
 const CPU_MIN_S: f64 = 0.04;
 const CPU_SHARE_MIN: f64 = 0.12;
 /// Standard errors by which it is above zero.
 const SURE: f64 = 4.0;
 const PATIENCE_US: u64 = 90_000_000;
+/// Times what they took before the first slow call from which on even the fastest calls of late are
+/// slower, so that it is not some inputs; windows on each side, and how far late reaches, seconds.
+const SHIFTED_RATIO: f64 = 1.7;
+const SHIFTED_WINDOWS_MIN: usize = 4;
+const LATE_S: f64 = 12.0;
+/// Share of its calls of late, since the first slow one, that are slow, at most.
+const SLOW_OF_LATE_MAX: f64 = 0.5;
 
 pub(super) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
     let endpoints = view.all_endpoints();
@@ -66,6 +79,8 @@ struct Suspect {
     slow: f64,
     share: f64,
     others: f64,
+    /// Slow calls of others come only beside its own.
+    blocks: bool,
     instances: Vec<InstanceId>,
     since: At,
 }
@@ -75,7 +90,9 @@ struct Suspect {
 fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) -> Vec<Suspect> {
     let counts = &all[&endpoint];
     let total: f64 = counts.iter().sum();
-    let Some(usual_us) = quantile(counts, 0.5) else {
+    // What never ends burns CPU, and slows the others of its endpoint.
+    let another = view.has_one_input(endpoint) || view.hangs(endpoint);
+    let Some(usual_us) = quantile(counts, 0.5).filter(|_| !another) else {
         return Vec::new();
     };
     let least_us = (SLOW_RATIO * usual_us / 1.5).max(SLOW_MIN_US);
@@ -92,8 +109,15 @@ fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) 
         }
         let (instances, windows, since) = where_slow(view, endpoint, bucket);
         let (others, by_chance) = others_slow(all, endpoint, bucket, total * usual_us);
-        let enriched = slow >= ENRICHED_MIN * by_chance && poisson_tail(by_chance, slow) < CHANCE;
-        if windows < WINDOWS_MIN || !enriched {
+        let chance = poisson_tail(by_chance, slow);
+        let enriched = slow >= ENRICHED_MIN * by_chance && chance < CHANCE;
+        let blocks = slow >= BLOCKS_ENRICHED_MIN * by_chance
+            && chance < BLOCKS_CHANCE
+            && blocks_others(view, all, endpoint, bucket);
+        if windows < WINDOWS_MIN
+            || !(enriched || blocks)
+            || all_slower(view, endpoint, bucket, since)
+        {
             return None;
         }
         Some(Suspect {
@@ -104,6 +128,7 @@ fn suspects(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) 
             slow,
             share,
             others,
+            blocks,
             instances,
             since,
         })
@@ -158,6 +183,28 @@ fn where_slow(view: &View<'_>, endpoint: u32, bucket: usize) -> (Vec<InstanceId>
     (instances, windows, since)
 }
 
+/// Whether it is all calls that got slower, by then or bit by bit: of late most are slow, or even the
+/// fastest take far longer than before the first slow one.
+fn all_slower(view: &View<'_>, endpoint: u32, bucket: usize, since: At) -> bool {
+    let fastest = |seconds: &mut dyn Iterator<Item = &Second>| {
+        let all = seconds.filter_map(|s| s.endpoint(endpoint));
+        let mut fastest: Vec<f64> = all.filter(|e| e.calls > 0.0).map(|e| e.p10_us).collect();
+        (fastest.len() >= SHIFTED_WINDOWS_MIN).then(|| median(&mut fastest))
+    };
+    let before = fastest(&mut view.recent(REACH_S).filter(|s| s.at < since));
+    let late = || view.recent(LATE_S).filter(|s| s.at >= since);
+    let latest = fastest(&mut late());
+    let shifted = before
+        .zip(latest)
+        .is_some_and(|(before, latest)| latest >= SHIFTED_RATIO * before);
+    let (slow, calls) = late()
+        .filter_map(|s| s.endpoint(endpoint))
+        .fold((0.0, 0.0_f64), |sums, e| {
+            (sums.0 + e.calls_beyond(bucket), sums.1 + e.calls)
+        });
+    shifted || slow > SLOW_OF_LATE_MAX * calls.max(CALLS_MIN)
+}
+
 /// Calls of all other endpoints that are about as slow (a bucket less: a pause of one length adds to
 /// what they take otherwise), and slow against their own median; and how many
 /// of this endpoint would be, if it were the whole process that stands still at times: as many for
@@ -195,11 +242,7 @@ fn burn(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, suspect: &Suspect) 
     let (mut cpu, mut calls, mut slow) = (Vec::new(), Vec::new(), Vec::new());
     // Whether calls of other endpoints were slow too: CPU of such a window may be a pause's.
     let mut paused = Vec::new();
-    let least: BTreeMap<u32, f64> = all
-        .iter()
-        .filter(|(other, _)| **other != suspect.endpoint)
-        .filter_map(|(other, counts)| Some((*other, SLOW_RATIO * quantile(counts, 0.5)? / 1.5)))
-        .collect();
+    let least = slow_from(all, suspect.endpoint);
     for watched in view.instances.values() {
         let seconds: Vec<&Second> = watched.recent(REACH_S).collect();
         let running = running(&seconds, suspect);
@@ -208,12 +251,8 @@ fn burn(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, suspect: &Suspect) 
             cpu.push(cores * second.span_s);
             calls.push(second.calls);
             slow.push(running);
-            let pause = second.endpoints.iter().any(|e| {
-                least.get(&e.endpoint).is_some_and(|least_us| {
-                    (suspect.bucket.saturating_sub(1)..COARSE)
-                        .any(|b| e.coarse[b] > 0 && coarse_bound_us(b) / 2.0 >= *least_us)
-                })
-            });
+            // What it blocks itself is no pause beside it.
+            let pause = !suspect.blocks && others_slow_in(second, &least, suspect.bucket);
             paused.push(f64::from(u8::from(pause)));
         }
     }
@@ -227,6 +266,46 @@ fn burn(view: &View<'_>, all: &BTreeMap<u32, [f64; COARSE]>, suspect: &Suspect) 
         error,
         sureness: seconds / error.max(1e-9),
     })
+}
+
+/// By other endpoint, from which latency on a call of it is slow, microseconds.
+fn slow_from(all: &BTreeMap<u32, [f64; COARSE]>, endpoint: u32) -> BTreeMap<u32, f64> {
+    let others = all.iter().filter(|(other, _)| **other != endpoint);
+    others
+        .filter_map(|(other, counts)| Some((*other, SLOW_RATIO * quantile(counts, 0.5)? / 1.5)))
+        .collect()
+}
+
+/// Whether a window holds calls of others that are about as slow as `bucket`.
+fn others_slow_in(second: &Second, least: &BTreeMap<u32, f64>, bucket: usize) -> bool {
+    second.endpoints.iter().any(|e| {
+        least.get(&e.endpoint).is_some_and(|least_us| {
+            (bucket.saturating_sub(1)..COARSE)
+                .any(|b| e.coarse[b] > 0 && coarse_bound_us(b) / 2.0 >= *least_us)
+        })
+    })
+}
+
+/// Whether (nearly) each window in which calls of others are slow holds a slow one of it: pauses of
+/// the whole process would come without as well.
+fn blocks_others(
+    view: &View<'_>,
+    all: &BTreeMap<u32, [f64; COARSE]>,
+    endpoint: u32,
+    bucket: usize,
+) -> bool {
+    let least = slow_from(all, endpoint);
+    let (mut blocked, mut beside) = (0, 0);
+    for second in view.recent(REACH_S) {
+        if others_slow_in(second, &least, bucket) {
+            blocked += 1;
+            let slow = second
+                .endpoint(endpoint)
+                .is_some_and(|e| e.calls_beyond(bucket) > 0.0);
+            beside += usize::from(slow);
+        }
+    }
+    blocked >= BLOCKED_MIN && beside as f64 >= BLOCKS_MIN * blocked as f64
 }
 
 /// For every window, how much of slow calls ran in it, in calls: a call ends in its window, and

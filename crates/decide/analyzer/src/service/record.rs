@@ -10,6 +10,8 @@ use cohort_model::{At, EndpointWindow, InstanceSample, LoadWindow, Share};
 pub(super) const SECONDS_MAX: usize = 150;
 /// Spans kept.
 const SPANS_MAX: usize = 96;
+/// Windows whose latencies are kept as finely as they were told.
+const FINE_MAX: usize = 24;
 /// Endpoints followed on an instance; calls of further ones count only in its totals.
 const ENDPOINTS_MAX: usize = 192;
 /// Coarse latency buckets, each twice as wide as the one before; the first ends at 1/8 ms.
@@ -55,9 +57,14 @@ pub(super) struct EndpointSecond {
     pub(super) in_flight: f64,
     /// How long the oldest of those had been under way, microseconds.
     pub(super) oldest_us: f64,
+    /// Least time between two answers, microseconds; infinite where not known.
+    pub(super) closest_us: f64,
     /// Of those that broke: because no answer came in the time that the script gives them.
     pub(super) timed_out: f64,
     pub(super) coarse: [u16; COARSE],
+    /// The histogram as it was told, of the latest [`FINE_MAX`] windows: upper bound in microseconds,
+    /// and calls.
+    pub(super) fine: Vec<(u64, u64)>,
     /// The instance was kept for other areas by us, so that its latency says nothing of the software.
     pub(super) strange: bool,
 }
@@ -83,8 +90,10 @@ impl EndpointSecond {
             received: window.received as f64,
             in_flight: f64::from(window.in_flight),
             oldest_us: window.oldest_us as f64,
+            closest_us: window.closest_us.map_or(f64::INFINITY, |us| us as f64),
             timed_out: window.failures.get("timed out").map_or(0.0, |n| *n as f64),
             coarse,
+            fine: window.latency.clone(),
             strange: false,
         }
     }
@@ -340,6 +349,9 @@ pub(super) struct Watched {
     pub(super) threads: u32,
     /// The endpoints that most of its threads call by our doing, and when that was over.
     leaning: Option<(BTreeSet<u32>, Option<At>)>,
+    /// It is kept for a suspicion or an area, or was until then: others are called there, and more
+    /// often, than elsewhere.
+    kept: Option<Option<At>>,
 }
 
 impl Watched {
@@ -353,6 +365,21 @@ impl Watched {
                 }
             }
         }
+    }
+
+    /// It is kept for what some threads call from now on, or for all again.
+    pub(super) fn kept_apart(&mut self, at: At, is: bool) {
+        if is {
+            self.kept = Some(None);
+        } else if let Some(until @ None) = &mut self.kept {
+            *until = Some(at);
+        }
+    }
+
+    /// Whether what is called there differs from elsewhere by our own doing.
+    pub(super) fn is_kept_apart(&self, at: At) -> bool {
+        self.kept
+            .is_some_and(|until| until.is_none_or(|until| at.since(until) < GOING_BACK_US))
     }
 
     /// Whether it is, or was up to `us` ago, kept for other endpoints.
@@ -424,6 +451,11 @@ impl Watched {
             self.seconds.pop_front();
         }
         self.seconds.push_back(second);
+        if let Some(place) = self.seconds.len().checked_sub(FINE_MAX + 1) {
+            for e in &mut self.seconds[place].endpoints {
+                e.fine = Vec::new();
+            }
+        }
         self.before = self.latest;
     }
 

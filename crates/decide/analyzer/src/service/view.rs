@@ -86,8 +86,18 @@ impl View<'_> {
 
     /// The slowest requests of late.
     pub(super) fn exemplars(&self, endpoint: u32) -> Vec<String> {
+        self.requests(endpoint, 0.0)
+    }
+
+    /// Requests that were, or are, under way for most of `seconds`.
+    pub(super) fn asked_for(&self, endpoint: u32, seconds: f64) -> Vec<String> {
+        self.requests(endpoint, seconds * 5e5)
+    }
+
+    fn requests(&self, endpoint: u32, least_us: f64) -> Vec<String> {
         let kept = self.exemplars.get(&endpoint).map_or(&[][..], Vec::as_slice);
         kept.iter()
+            .filter(|(_, call)| call.took_us as f64 >= least_us)
             .map(|(_, call)| {
                 let body = if call.body.is_empty() {
                     String::new()
@@ -98,6 +108,15 @@ impl View<'_> {
                 words::cut(&format!("{}{body} ({took})", call.request))
             })
             .collect()
+    }
+
+    /// Whether no two calls of it differ in what they ask for, as far as its slowest ones show: nothing
+    /// in its path, no query and no body.
+    pub(super) fn has_one_input(&self, endpoint: u32) -> bool {
+        let name = self.name(endpoint);
+        let kept = self.exemplars.get(&endpoint).map_or(&[][..], Vec::as_slice);
+        let only = |(_, call): &(f64, CallSeen)| call.request == name && call.body.is_empty();
+        !kept.is_empty() && kept.iter().all(only)
     }
 
     /// Endpoints called on an instance of late.

@@ -141,6 +141,8 @@ struct Instance {
     /// Flow of each thread and its next step.
     flows: Vec<(usize, usize)>,
     windows: BTreeMap<u32, EndpointWindow>,
+    /// When the latest answer of each endpoint came.
+    answered: BTreeMap<u32, u64>,
     slowest: BTreeMap<u32, CallSeen>,
     broken: Vec<CallSeen>,
     together: BTreeMap<usize, BTreeMap<u32, u64>>,
@@ -237,6 +239,7 @@ impl World {
                 threads: Vec::new(),
                 flows: Vec::new(),
                 windows: BTreeMap::new(),
+                answered: BTreeMap::new(),
                 slowest: BTreeMap::new(),
                 broken: Vec::new(),
                 together: BTreeMap::new(),
@@ -648,6 +651,12 @@ impl World {
             *window.failed_checks.entry(check).or_default() += 1;
         }
         window.latency_sum_us += took_us;
+        let ended = call.began + took_us;
+        let latest = instance.answered.insert(call.endpoint, ended);
+        if let Some(apart) = latest.map(|latest| ended.abs_diff(latest)) {
+            let least = window.closest_us.map_or(apart, |least| least.min(apart));
+            window.closest_us = Some(least);
+        }
         let bound = 1.05_f64.powf((took_us as f64).ln() / 1.05_f64.ln()).ceil();
         let bound = 1.05_f64.powf((bound.ln() / 1.05_f64.ln()).ceil()) as u64 + 1;
         match window.latency.binary_search_by_key(&bound, |b| b.0) {

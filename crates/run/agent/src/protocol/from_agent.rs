@@ -203,6 +203,8 @@ pub struct EndpointWindow {
     pub in_flight: u32,
     /// How long the oldest of those has been waited for, microseconds.
     pub oldest_us: u64,
+    /// Least time between two answers, microseconds; none with fewer than two.
+    pub closest_us: Option<u64>,
     /// Answers of status 1xx, 2xx, 3xx, 4xx, 5xx.
     pub status: [u64; 5],
     /// Answers from 500 on, by status.
@@ -380,9 +382,9 @@ pub struct SlowCall {
     pub url: String,
     /// The first 1 KiB of its body.
     pub body: Vec<u8>,
-    /// Status of the answer.
+    /// Status of the answer; 0 while there is none, and it is under way for long already.
     pub status: u16,
-    /// How long it took, microseconds.
+    /// How long it took, or is under way, microseconds.
     pub latency_us: u64,
 }
 

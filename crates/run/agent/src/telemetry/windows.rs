@@ -19,6 +19,8 @@ const SERVER_ERRORS_MAX: usize = 8;
 const CHECK_NAMES_MAX: usize = 50;
 /// Bytes of a body that are kept as evidence.
 const BODY_BYTES: usize = 1 << 10;
+/// A request that is under way for so long is shown, microseconds.
+const LONG_US: u64 = 8_000_000;
 /// What stands for all endpoints beyond the bound.
 const OTHERS: &str = "(other endpoints)";
 
@@ -36,11 +38,19 @@ pub(crate) struct Called<'r> {
     pub(crate) exchanged: &'r Exchanged,
 }
 
+/// A request that is under way.
+#[derive(Debug)]
+struct Asked {
+    thread: ThreadId,
+    url: String,
+    body: Vec<u8>,
+}
+
 #[derive(Debug)]
 struct Cell {
     calls: u64,
     /// Under way now, by when they began.
-    under_way: BTreeMap<At, u32>,
+    under_way: BTreeMap<At, Vec<Asked>>,
     status: [u64; 5],
     /// Answers from 500 on.
     server_errors: BTreeMap<u16, u64>,
@@ -50,6 +60,21 @@ struct Cell {
     latency: Counted,
     failed_checks: BTreeMap<String, u64>,
     slowest: Option<SlowCall>,
+    /// When the latest answer came, and the least time between two.
+    answered: Option<At>,
+    closest_us: Option<u64>,
+}
+
+impl Cell {
+    /// An answer came at `at`.
+    fn answered(&mut self, at: At) {
+        let latest = self.answered.unwrap_or(at);
+        if self.answered.is_some() {
+            let apart = at.since(latest).max(latest.since(at));
+            self.closest_us = Some(self.closest_us.map_or(apart, |least| least.min(apart)));
+        }
+        self.answered = Some(latest.max(at));
+    }
 }
 
 impl Default for Cell {
@@ -65,6 +90,8 @@ impl Default for Cell {
             latency: Counted::new(2),
             failed_checks: BTreeMap::new(),
             slowest: None,
+            answered: None,
+            closest_us: None,
         }
     }
 }
@@ -108,10 +135,19 @@ impl Windows {
         number
     }
 
-    /// A request is sent at `at`.
-    pub(crate) fn begun(&mut self, instance: InstanceId, endpoint: EndpointNumber, at: At) {
+    /// A request of `thread` is sent at `at`.
+    pub(crate) fn begun(
+        &mut self,
+        (instance, endpoint): (InstanceId, EndpointNumber),
+        (thread, at): (ThreadId, At),
+        request: &Request,
+    ) {
         let cell = self.cells.entry((instance, endpoint)).or_default();
-        *cell.under_way.entry(at).or_default() += 1;
+        cell.under_way.entry(at).or_default().push(Asked {
+            thread,
+            url: request.url.clone(),
+            body: prefix(&request.body),
+        });
     }
 
     /// A request that was sent at `at` is not waited for any more.
@@ -119,9 +155,9 @@ impl Windows {
         let Some(cell) = self.cells.get_mut(&(instance, endpoint)) else {
             return;
         };
-        if let Some(count) = cell.under_way.get_mut(&at) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(asked) = cell.under_way.get_mut(&at) {
+            asked.pop();
+            if asked.is_empty() {
                 cell.under_way.remove(&at);
             }
         }
@@ -150,6 +186,7 @@ impl Windows {
                 }
                 let latency_us = response.timings.duration_us();
                 cell.latency.record(latency_us as f64);
+                cell.answered(called.began.plus_us(latency_us));
                 let slower = cell
                     .slowest
                     .as_ref()
@@ -239,12 +276,14 @@ impl Windows {
             if cell.calls == 0 && cell.under_way.is_empty() && cell.failed_checks.is_empty() {
                 return false;
             }
+            let name = &self.names[*number as usize];
             slow.extend(cell.slowest.take());
+            slow.extend(long_under_way(cell, (*instance, name), to));
             windows
                 .entry(*instance)
                 .or_insert_with(|| window(*instance, Standing::default()))
                 .endpoints
-                .push(take_cell(cell, &self.names[*number as usize], to));
+                .push(take_cell(cell, name, to));
             true
         });
         (windows.into_values().collect(), slow)
@@ -275,8 +314,9 @@ fn take_cell(cell: &mut Cell, name: &str, now: At) -> EndpointWindow {
     EndpointWindow {
         endpoint: name.to_owned(),
         calls: std::mem::take(&mut cell.calls),
-        in_flight: cell.under_way.values().sum(),
+        in_flight: cell.under_way.values().map(|asked| asked.len() as u32).sum(),
         oldest_us: oldest.map_or(0, |began| now.since(*began)),
+        closest_us: cell.closest_us.take(),
         status: std::mem::take(&mut cell.status),
         server_errors: std::mem::take(&mut cell.server_errors)
             .into_iter()
@@ -289,6 +329,23 @@ fn take_cell(cell: &mut Cell, name: &str, now: At) -> EndpointWindow {
             .into_iter()
             .collect(),
     }
+}
+
+/// The request that is under way for the longest, when that is long.
+fn long_under_way(cell: &Cell, (instance, name): (InstanceId, &str), now: At) -> Option<SlowCall> {
+    let (began, asked) = cell.under_way.first_key_value()?;
+    let latency_us = now.since(*began);
+    let asked = asked.first().filter(|_| latency_us >= LONG_US)?;
+    Some(SlowCall {
+        at: *began,
+        thread: asked.thread,
+        instance,
+        endpoint: name.to_owned(),
+        url: asked.url.clone(),
+        body: asked.body.clone(),
+        status: 0,
+        latency_us,
+    })
 }
 
 fn slow(called: &Called<'_>, endpoint: &str, status: u16, latency_us: u64) -> SlowCall {

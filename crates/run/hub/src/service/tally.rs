@@ -228,6 +228,7 @@ fn converted(calls: &agent::EndpointWindow) -> EndpointWindow {
         latency: latency.into_iter().collect(),
         in_flight: 0,
         oldest_us: 0,
+        closest_us: calls.closest_us,
     }
 }
 

@@ -74,11 +74,43 @@ fn specific(cells: &[Cell], endpoint: u32) -> Specific {
                     Some(cell.endpoints.get(other)?.1.max(1.0).ln() - level)
                 })
                 .collect();
-            Some((place, latency.max(1.0).ln() - median(&mut shared)))
+            Some((place, latency.max(1.0).ln() - shared_by_most(&mut shared)))
         })
         .collect();
     Specific {
         values,
         controls: usual.len(),
+    }
+}
+
+/// By how much controls have risen: their median, and of two in the middle what both have, since what
+/// only half of them do is not shared.
+fn shared_by_most(rises: &mut [f64]) -> f64 {
+    rises.sort_unstable_by(f64::total_cmp);
+    let Some(last) = rises.len().checked_sub(1) else {
+        return 0.0;
+    };
+    let (lower, upper) = (rises[last / 2], rises[last.div_ceil(2)]);
+    lower.max(0.0) + upper.min(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared_by_most;
+
+    #[test]
+    fn what_half_of_the_controls_do_is_not_shared() {
+        let cases: [(&[f64], f64); 6] = [
+            (&[], 0.0),
+            (&[0.7], 0.7),
+            (&[2.0, 0.1], 0.1),
+            (&[-2.0, -0.3], -0.3),
+            (&[-2.0, 1.0], 0.0),
+            (&[3.0, -1.0, 0.5], 0.5),
+        ];
+        for (rises, shared) in cases {
+            let found = shared_by_most(&mut rises.to_vec());
+            assert!((found - shared).abs() < 1e-9, "{rises:?}: {found}");
+        }
     }
 }

@@ -16,10 +16,23 @@ use crate::statistics::median;
 const PEERS_S: f64 = 12.0;
 const PEER_CALLS_MIN: f64 = 24.0;
 
-pub(in crate::service) fn conclude(view: &View<'_>, at: At, drawn: &mut Vec<Conclusion>) {
+/// `held`: what was found before an instance was kept for some of the threads, and cannot be judged
+/// until it is for all again.
+pub(in crate::service) fn conclude(
+    view: &View<'_>,
+    at: At,
+    drawn: &mut Vec<Conclusion>,
+    held: &mut Vec<Key>,
+) {
     let mut known: BTreeMap<u32, Vec<Peer>> = BTreeMap::new();
     for (instance, watched) in view.instances.iter().filter(|(_, w)| !w.down) {
         if watched.changed_within(at, OWN_CHANGE_US) {
+            continue;
+        }
+        // What else is called there, and how often, is our own doing.
+        if watched.is_kept_apart(at) {
+            let all = view.endpoints_of(watched).into_iter();
+            held.extend(all.map(|endpoint| key(endpoint, *instance)));
             continue;
         }
         for (endpoint, peer) in peers(*instance, watched) {
@@ -82,6 +95,14 @@ fn peers(instance: InstanceId, watched: &Watched) -> BTreeMap<u32, Peer> {
         .collect()
 }
 
+fn key(endpoint: u32, instance: InstanceId) -> Key {
+    Key {
+        kind: ServiceFindingKind::SlowEndpoint,
+        endpoint: Some(endpoint),
+        detail: format!("peers {instance}"),
+    }
+}
+
 fn slower_than(
     view: &View<'_>,
     endpoint: u32,
@@ -109,11 +130,7 @@ fn slower_than(
         return None;
     }
     Some(Conclusion {
-        key: Key {
-            kind: ServiceFindingKind::SlowEndpoint,
-            endpoint: Some(endpoint),
-            detail: format!("peers {}", peer.instance),
-        },
+        key: key(endpoint, peer.instance),
         instances: vec![peer.instance],
         endpoint: None,
         since: peer.since,
