@@ -452,6 +452,9 @@ pub struct ServiceFinding {
     /// It is over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ended: bool,
+    /// It turned out to have been none, and is no fault any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
     /// 0 to 1.
     pub confidence: f64,
     /// What, where and why, in one sentence.
@@ -461,6 +464,14 @@ pub struct ServiceFinding {
     /// The exception, the request, the last lines of a log: what a person would want to see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excerpts: Vec<String>,
+}
+
+impl ServiceFinding {
+    /// Whether it is a fault of the software, as far as is known by now.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        self.kind.is_fault() && !self.withdrawn
+    }
 }
 
 /// Something the orchestrator of a service wants done. Safe to repeat.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{
     At, CallSeen, EndpointId, EndpointWindow, ExceptionSeen, Exit, InstanceId, LoadWindow,
-    ServiceFinding, ServiceFindingKind as Kind, ServiceSeen, ThreadId,
+    ServiceCommand, ServiceFinding, ServiceFindingKind as Kind, ServiceSeen, ThreadId,
 };
 use proptest::prelude::*;
 use sim::{Event, ORDER, PRODUCTS, SEARCH, Setup, TOTAL};
@@ -211,6 +211,75 @@ fn a_panic_that_ends_its_process_is_one_finding_with_its_request() {
     let said = panics(&mut analyzer, At(80_000_000), false);
     let kinds: Vec<Kind> = said.iter().map(|f| f.kind).collect();
     assert_eq!(kinds, [Kind::Exception], "{said:#?}");
+}
+
+fn excepted(kind: &str, message: &str, frame: &str, fingerprint: &str) -> ServiceSeen {
+    let exceptions = vec![ExceptionSeen {
+        instance: InstanceId(0),
+        fingerprint: fingerprint.to_owned(),
+        kind: kind.to_owned(),
+        message: message.to_owned(),
+        frame: frame.to_owned(),
+        plain_line: frame.is_empty(),
+        count: 1,
+    }];
+    ServiceSeen::Excepted { exceptions }
+}
+
+#[test]
+fn the_last_words_of_processes_belong_to_their_ends_also_of_the_last_one() {
+    let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: 2.0 });
+    let instance = InstanceId(0);
+    let mut said = Vec::new();
+    for life in 1..=5u64 {
+        let at = At(life * 1_500_000);
+        let error = ("python OperationalError", "unable to open database file");
+        let seen = excepted(error.0, error.1, "<module> (app.py:15)", "a");
+        analyzer.observe(at, &seen);
+        analyzer.observe(at, &excepted("error line", "Shutting down", "", "b"));
+        let ended = if life < 5 {
+            ServiceSeen::InstanceExited {
+                instance,
+                exit: Exit::Code { code: 3 },
+                lived_us: 1_000_000,
+                last_lines: vec!["[ERROR] Reason: Worker failed to boot.".to_owned()],
+                calls: Vec::new(),
+                again: true,
+            }
+        } else {
+            ServiceSeen::InstanceFailed {
+                instance,
+                reason: "it exited 5 times in a row".to_owned(),
+            }
+        };
+        analyzer.observe(at.plus_us(300_000), &ended);
+        said.extend(analyzer.conclude(at.plus_us(400_000)));
+    }
+    analyzer.ordered(At(8_000_000), &ServiceCommand::Close { instance });
+    for second in 8..14 {
+        said.extend(analyzer.conclude(At(second * 1_000_000)));
+    }
+    assert!(said.iter().all(|f| f.kind == Kind::Crash), "{said:#?}");
+    let last = &said[said.len() - 1].sentence;
+    let error = "OperationalError: unable to open database file at <module>";
+    assert!(last.contains(error), "{last}");
+}
+
+#[test]
+fn the_same_words_of_the_same_place_are_one_exception() {
+    let mut analyzer = ServiceAnalyzer::new(ServiceSettings { cores: 2.0 });
+    let place = "do_GET (s.py:6)";
+    for (second, message, fingerprint) in [
+        (1, "refused 17", "whole"),
+        (2, "refused 18", "torn"),
+        (3, "no route", "other"),
+    ] {
+        let seen = excepted("python URLError", message, place, fingerprint);
+        analyzer.observe(At(second * 1_000_000), &seen);
+    }
+    let said = analyzer.conclude(At(9_000_000));
+    let counts: Vec<f64> = said.iter().map(|f| f.evidence[0].value).collect();
+    assert_eq!(counts, [1.0, 2.0], "{said:#?}");
 }
 
 /// Runs what is no fault and asserts that none is named.

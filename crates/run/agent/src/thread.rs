@@ -56,6 +56,9 @@ pub(crate) struct Thread {
     journal: Rc<RefCell<Option<JournalFile>>>,
     connections: Rc<Connections>,
     last_endpoint: Rc<Cell<Option<u32>>>,
+    /// The instance of its iteration is another one by now, or was started again: it need not know what
+    /// the iteration asks for.
+    moved: bool,
     permits: OwnPermits,
     stop: Option<Stop>,
     /// When the sleep it is in ends.
@@ -159,6 +162,7 @@ impl Thread {
             journal: Rc::default(),
             connections: Rc::default(),
             last_endpoint: Rc::default(),
+            moved: false,
             permits: OwnPermits::default(),
             stop: None,
             wake: None,

@@ -508,6 +508,45 @@ async fn a_thread_can_be_handed_over_in_the_middle_of_a_sleep() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn checks_of_an_iteration_that_changed_its_instance_say_nothing_of_that() {
+    let script = r"
+      import http from 'k6/http';
+      import { check, sleep } from 'k6';
+      export default function () {
+        check(http.get('http://sut.test/a'), { 'before': (r) => r.status === 201 });
+        sleep(1);
+        check(http.get('http://sut.test/a'), { 'after': (r) => r.status === 201 });
+      }
+    ";
+    let (mut hub, agent, log) = started(script, 1).await;
+    hub.instance(1, Some(sut::serve(&log, counting(Duration::ZERO))))
+        .await;
+    let thread = ThreadId(1);
+    let iterations = 2;
+    hub.permit(Permit::Count { thread, iterations }).await;
+    hub.until("it sleeps", |_| log.lock().unwrap().len() == 1)
+        .await;
+    hub.hand_off(1, agent, 1).await;
+    hub.until("both iterations", |hub| hub.iterations() == 2)
+        .await;
+    hub.finish().await;
+    let mut of_instances = BTreeMap::new();
+    for window in &hub.heard.windows {
+        for endpoint in &window.endpoints {
+            for (check, count) in &endpoint.failed_checks {
+                let key = (window.instance.0, check.as_str());
+                *of_instances.entry(key).or_insert(0) += count;
+            }
+        }
+    }
+    let expected = [((0, "before"), 1), ((1, "after"), 1), ((1, "before"), 1)];
+    assert_eq!(of_instances, BTreeMap::from(expected));
+    // What thresholds are held against is whole.
+    let checks = &hub.heard.checks;
+    assert_eq!((checks["before"], checks["after"]), ((0, 2), (0, 2)));
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn setup_runs_once_and_says_what_it_returned() {
     let script = r"
       import http from 'k6/http';

@@ -89,7 +89,7 @@ fn frame(text: &str) -> Option<Frame> {
 }
 
 /// A class of an exception somewhere in the line, and what follows its colon.
-fn head(line: &str) -> Option<(String, String)> {
+pub(super) fn head(line: &str) -> Option<(String, String)> {
     let mut rest = line;
     while let Some(at) = rest.find(|letter: char| letter.is_alphabetic()) {
         let word_end = rest[at..]

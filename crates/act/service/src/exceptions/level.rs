@@ -1,55 +1,24 @@
-//! Lines with a level of error: as text (`ERROR`, `[error]`, `level=error`, `E1126 12:00`) and as JSON.
-
-use serde_json::Value;
+//! Lines of text with a level of error: `ERROR`, `[error]`, `level=error`, `E1126 12:00`.
 
 use super::Raised;
 
 /// A level stands within this many bytes of a line, behind time, host and process.
 const HEAD_BYTES_MAX: usize = 100;
 /// Levels that count.
-const LEVELS: [&str; 8] = [
+pub(super) const LEVELS: [&str; 8] = [
     "error", "fatal", "critical", "panic", "emerg", "alert", "severe", "crit",
 ];
-/// Where JSON loggers put what was said ...
-const MESSAGE_KEYS: [&str; 5] = ["msg", "message", "event", "error", "err"];
-/// ... and a trace.
-const TRACE_KEYS: [&str; 9] = [
-    "stack",
-    "stack_trace",
-    "stacktrace",
-    "stackTrace",
-    "exception",
-    "exc_info",
-    "error",
-    "err",
-    "backtrace",
-];
-/// `error` of pino and bunyan.
-const NUMBER_MIN: u64 = 50;
-
-/// How a level mostly begins; what follows is often `info`, `debug`, `trace` or `warn`.
-const LEVEL_STARTS: [&str; 2] = ["\"level\":\"", "\"severity\":\""];
 /// Lengths of levels, bytes.
 const LEVEL_BYTES: std::ops::RangeInclusive<usize> = 4..=8;
 
-/// What a line says.
-#[derive(Debug)]
-pub(super) enum Judged {
-    Plain(Raised),
-    /// A line of JSON that holds a whole trace.
-    Trace(Raised, String),
-}
-
-pub(super) fn judge(line: &str) -> Option<Judged> {
-    let trimmed = line.trim_start();
-    if trimmed.starts_with('{') {
-        return json(trimmed);
-    }
+/// What a line of text says.
+pub(super) fn judge(line: &str) -> Option<Raised> {
     let (level, message) = text(line)?;
-    Some(Judged::Plain(plain(level, message)))
+    Some(plain(level, message))
 }
 
-fn plain(level: &str, message: &str) -> Raised {
+/// A line that has the level, and says `message`.
+pub(super) fn plain(level: &str, message: &str) -> Raised {
     let message = message
         .trim_start_matches([':', ']', ' ', '-', '|', '\t', '"'])
         .trim();
@@ -126,89 +95,16 @@ fn glog(line: &str) -> Option<(&str, &str)> {
     Some((level, message))
 }
 
-fn json(line: &str) -> Option<Judged> {
-    // Most lines are none of error: a look before the work.
-    if LEVEL_STARTS.iter().any(|start| {
-        let value = line.split_once(start).map(|(_, value)| value.as_bytes());
-        value.is_some_and(|value| {
-            matches!(
-                value.first(),
-                Some(b'i' | b'I' | b'd' | b'D' | b't' | b'T' | b'w' | b'W')
-            )
-        })
-    }) {
-        return None;
-    }
-    let worth = LEVELS
-        .iter()
-        .any(|level| contains_ignoring_case(line, level))
-        || line.contains("\"level\":5")
-        || line.contains("\"level\":6");
-    if !worth {
-        return None;
-    }
-    let Ok(Value::Object(fields)) = serde_json::from_str(line) else {
-        return None;
-    };
-    let level = [
-        "level",
-        "severity",
-        "lvl",
-        "log.level",
-        "levelname",
-        "@level",
-    ]
-    .iter()
-    .find_map(|key| fields.get(*key))?;
-    let level = match level {
-        Value::String(level) => LEVELS
-            .iter()
-            .find(|known| level.eq_ignore_ascii_case(known))
-            .copied()?,
-        Value::Number(number) if number.as_u64()? >= NUMBER_MIN => "error",
-        _ => return None,
-    };
-    let said = MESSAGE_KEYS
-        .iter()
-        .find_map(|key| as_text(fields.get(*key)?));
-    let head = plain(level, &said.unwrap_or_default());
-    let traces = TRACE_KEYS.iter().filter_map(|key| trace(fields.get(*key)?));
-    Some(match traces.into_iter().find(|text| text.contains('\n')) {
-        Some(text) => Judged::Trace(head, text),
-        None => Judged::Plain(head),
-    })
-}
-
-fn as_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Object(fields) => as_text(fields.get("message")?),
-        _ => None,
-    }
-}
-
-fn trace(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Object(fields) => as_text(fields.get("stack").or(fields.get("stacktrace"))?),
-        _ => None,
-    }
-}
-
-fn contains_ignoring_case(text: &str, word: &str) -> bool {
-    text.as_bytes()
-        .windows(word.len())
-        .any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn judged(line: &str) -> Option<(String, String)> {
-        match judge(line)? {
-            Judged::Plain(raised) | Judged::Trace(raised, _) => Some((raised.kind, raised.message)),
-        }
+        let judged = match line.starts_with('{') {
+            true => super::super::json::judge(line),
+            false => judge(line),
+        };
+        judged.map(|raised| (raised.kind, raised.message))
     }
 
     #[test]

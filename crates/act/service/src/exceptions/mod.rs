@@ -1,4 +1,5 @@
-//! Exceptions in log lines: Rust, Python, Java, Node, Go, sanitizers, and lines with a level of error.
+//! Exceptions in log lines: Rust, Python, Java, Node, Go, PHP, Ruby, .NET, sanitizers, and lines with a
+//! level of error, as text and as JSON.
 //!
 //! ```text
 //! line --starts one of these--> block --its lines--> ... --ends, or nothing for half a second--> raised
@@ -8,13 +9,17 @@
 //! Lines of other threads between those of a block are passed over, a few at most. Memory is bounded
 //! whatever is written: a block has few frames, and only so many kinds are told apart.
 
+mod dotnet;
 mod fingerprint;
 mod go;
 mod java;
+mod json;
 mod known;
 mod level;
 mod node;
+mod php;
 mod python;
+mod ruby;
 mod rust;
 mod sanitizer;
 
@@ -29,9 +34,10 @@ const BEFORE_MAX: usize = 6;
 /// Lines of others within a block.
 const FOREIGN_MAX: u32 = 8;
 /// Lines between one with a level and the first that is known to be of a trace: the head of a Java one.
+/// Blank and indented ones go on with what was said.
 const HELD_LINES: u32 = 2;
-/// Lines of a block.
-const LINES_MAX: u32 = 400;
+/// Lines of a block: Python writes each call of an endless recursion before it says what was raised.
+const LINES_MAX: u32 = 20_000;
 /// Frames that are kept of one.
 const FRAMES_MAX: usize = 64;
 /// A block that gets no line for so long is complete.
@@ -100,6 +106,7 @@ enum Take {
 /// An exception whose lines are still coming.
 trait Block: std::fmt::Debug + Send {
     fn take(&mut self, line: &str) -> Take;
+    /// What was raised; of an empty kind when that was never said.
     fn raised(self: Box<Self>) -> Raised;
 }
 
@@ -116,6 +123,8 @@ pub struct Parser {
 #[derive(Debug)]
 struct Open {
     block: Box<dyn Block>,
+    /// A line with a level that announced it, for the case that it turns out to say nothing.
+    head: Option<Raised>,
     /// What stood before the first line of it: a time stamp, say.
     prefix: String,
     foreign: u32,
@@ -125,10 +134,14 @@ struct Open {
 impl Parser {
     /// Takes the next line, without its end; gives what is complete now.
     pub fn take(&mut self, line: &str, at: SystemTime) -> Vec<Raised> {
+        let whole = line.trim_start();
         let line = &line[..boundary(line, LINE_BYTES_MAX)];
         self.last = Some(at);
         let mut complete = Vec::new();
-        if !self.continues(line, &mut complete) {
+        if whole.starts_with('{') {
+            // Whole in itself, whatever is under way around it.
+            self.hold(whole, json::judge(whole), &mut complete);
+        } else if !self.continues(line, &mut complete) {
             self.begin(line, &mut complete);
         }
         // The oldest gives its memory to the newest: this is done for every line there is.
@@ -160,7 +173,7 @@ impl Parser {
             .map(|(raised, _)| raised)
             .into_iter()
             .collect();
-        complete.extend(self.open.take().map(Open::raised));
+        complete.extend(self.open.take().and_then(Open::raised));
         complete
     }
 
@@ -183,7 +196,7 @@ impl Parser {
             }
         };
         if ended {
-            complete.extend(self.open.take().map(Open::raised));
+            complete.extend(self.open.take().and_then(Open::raised));
         }
         matches!(taken, Take::Part | Take::Last)
     }
@@ -193,57 +206,59 @@ impl Parser {
             .or_else(|| python::start(line))
             .or_else(|| go::start(line))
             .or_else(|| sanitizer::start(line))
+            .or_else(|| php::start(line))
             .or_else(|| java::start(line, &self.before))
-            .or_else(|| node::start(line, &self.before));
+            .or_else(|| node::start(line, &self.before))
+            .or_else(|| dotnet::start(line, &self.before))
+            .or_else(|| ruby::start(line, &self.before));
         if let Some((at, block)) = started {
-            // The line before said that this follows; it is one exception.
-            self.held = None;
-            complete.extend(self.open.take().map(Open::raised));
+            complete.extend(self.open.take().and_then(Open::raised));
             self.open = Some(Open {
                 block,
+                // The line before said that this follows; it is one exception.
+                head: self.held.take().map(|(raised, _)| raised),
                 prefix: line[..at].to_owned(),
                 foreign: 0,
                 lines: 0,
             });
             return;
         }
-        let judged = level::judge(line);
-        if let Some((_, age)) = &mut self.held {
+        self.hold(line, level::judge(line), complete);
+    }
+
+    /// Takes what the level of a line says of it: what is no more than that is held for a trace.
+    fn hold(&mut self, line: &str, judged: Option<Raised>, complete: &mut Vec<Raised>) {
+        let goes_on = line.is_empty() || line.starts_with([' ', '\t']);
+        if let Some((_, age)) = self.held.as_mut().filter(|_| !goes_on) {
             *age += 1;
         }
         let is_over = |held: &mut (Raised, u32)| judged.is_some() || held.1 > HELD_LINES;
         complete.extend(self.held.take_if(is_over).map(|(raised, _)| raised));
         match judged {
-            Some(level::Judged::Plain(raised)) => self.held = Some((raised, 0)),
-            Some(level::Judged::Trace(head, text)) => complete.extend(inner(head, &text)),
-            None => {}
+            // A level alone says nothing.
+            Some(raised) if raised.message.is_empty() && raised.plain_line => {}
+            Some(raised) if raised.plain_line => self.held = Some((raised, 0)),
+            other => complete.extend(other),
         }
     }
 }
 
 impl Open {
-    fn raised(self) -> Raised {
-        let mut raised = self.block.raised();
+    /// Threads that write at once can tear a trace to pieces of which none says what was raised: then
+    /// the line that announced it is all there is, if any.
+    fn raised(self) -> Option<Raised> {
+        let raised = self.block.raised();
+        let mut raised = if raised.kind.is_empty() {
+            self.head?
+        } else {
+            raised
+        };
         raised.frames.truncate(FRAMES_MAX);
         raised
             .message
             .truncate(boundary(&raised.message, MESSAGE_BYTES_MAX));
-        raised
+        Some(raised)
     }
-}
-
-/// A trace that came within one line of JSON.
-fn inner(head: Raised, text: &str) -> Vec<Raised> {
-    let mut parser = Parser::default();
-    let mut found: Vec<Raised> = text
-        .lines()
-        .take(LINES_MAX as usize)
-        .flat_map(|line| parser.take(line, SystemTime::UNIX_EPOCH))
-        .collect();
-    found.extend(parser.finish());
-    found.retain(|raised| !raised.plain_line);
-    found.truncate(1);
-    if found.is_empty() { vec![head] } else { found }
 }
 
 /// The line behind what looks like `prefix`: digits where it has digits, and so on.

@@ -139,18 +139,16 @@ impl Block for Traceback {
 
     fn raised(mut self: Box<Self>) -> Raised {
         self.frames.reverse();
-        let nameless = self.class.is_empty() && self.frames.is_empty();
-        let class = if self.class.is_empty() {
-            "exception"
-        } else {
-            &self.class
+        let class = self.class.rsplit('.').next().unwrap_or(&self.class);
+        let kind = match class {
+            "" => String::new(),
+            class => format!("python {class}"),
         };
         Raised {
-            kind: format!("python {}", class.rsplit('.').next().unwrap_or(class)),
+            kind,
             message: self.message,
             frames: self.frames,
-            // Threads that write at once can tear a traceback to pieces of which none says anything.
-            plain_line: nameless,
+            plain_line: false,
         }
     }
 }

@@ -31,6 +31,8 @@ const FATAL_US: (u64, u64) = (2_000_000, 1_500_000);
 const KNOWN_US: u64 = 3_500_000;
 /// Exceptions whose process may end yet, at most.
 const WAITING_MAX: usize = 64;
+/// Ends of processes kept in mind.
+const ENDS_MAX: usize = 256;
 
 /// One check of the script on answers of one endpoint.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +65,8 @@ struct Exception {
 pub(super) struct Answers {
     checks: BTreeMap<(u32, String), Check>,
     exceptions: BTreeMap<String, Exception>,
+    /// Processes that ended unasked; also of instances that are closed by now.
+    ends: VecDeque<(InstanceId, At)>,
     /// Answers of each endpoint that are no error of the server, and those of them that are 4xx.
     calls: BTreeMap<u32, (f64, f64)>,
     /// Nothing comes any more.
@@ -140,23 +144,29 @@ impl Answers {
         }
     }
 
+    /// The process of an instance ended unasked.
+    pub(super) fn ended(&mut self, at: At, instance: InstanceId) {
+        if self.ends.len() == ENDS_MAX {
+            self.ends.pop_front();
+        }
+        self.ends.push_back((instance, at));
+    }
+
     pub(super) fn excepted(&mut self, at: At, seen: &ExceptionSeen) {
-        if self.exceptions.len() >= KINDS_MAX && !self.exceptions.contains_key(&seen.fingerprint) {
+        let key = self.known_as(seen);
+        if self.exceptions.len() >= KINDS_MAX && !self.exceptions.contains_key(&key) {
             return;
         }
-        let exception = self
-            .exceptions
-            .entry(seen.fingerprint.clone())
-            .or_insert_with(|| Exception {
-                seen: seen.clone(),
-                count: 0,
-                first: at,
-                last: at,
-                instances: Vec::new(),
-                waiting: Vec::new(),
-                votes: BTreeMap::new(),
-                fresh: true,
-            });
+        let exception = self.exceptions.entry(key).or_insert_with(|| Exception {
+            seen: seen.clone(),
+            count: 0,
+            first: at,
+            last: at,
+            instances: Vec::new(),
+            waiting: Vec::new(),
+            votes: BTreeMap::new(),
+            fresh: true,
+        });
         exception.last = at;
         exception.fresh = true;
         exception.seen.message.clone_from(&seen.message);
@@ -166,6 +176,22 @@ impl Answers {
             Some((_, _, count)) if full => *count += seen.count,
             _ => exception.waiting.push((seen.instance, at, seen.count)),
         }
+    }
+
+    /// The fingerprint under which it is counted: what says the same of the same place is the same, even
+    /// when threads that wrote at once tore the calls around that place.
+    fn known_as(&self, seen: &ExceptionSeen) -> String {
+        let says_the_same = |known: &&String| {
+            let other = &self.exceptions[*known].seen;
+            !seen.frame.is_empty()
+                && (&other.kind, &other.frame) == (&seen.kind, &seen.frame)
+                && words::without_digits(&other.message) == words::without_digits(&seen.message)
+        };
+        if self.exceptions.contains_key(&seen.fingerprint) {
+            return seen.fingerprint.clone();
+        }
+        let known = self.exceptions.keys().find(says_the_same);
+        known.unwrap_or(&seen.fingerprint).clone()
     }
 
     /// The exceptions that `instance` told around `at`.
@@ -187,7 +213,7 @@ impl Answers {
                 exception.fresh = at.since(exception.last) < 2 * COINCIDE_US;
             }
             let failing: f64 = exception.votes.values().sum();
-            exception.settle(view, at, self.over);
+            exception.settle(&self.ends, at, self.over);
             // A line that merely has the level of an error counts when calls fail with it.
             let enough = !exception.seen.plain_line || (failing >= 1.0 && exception.count >= 3);
             if enough && exception.count > 0 {
@@ -302,14 +328,14 @@ fn is_fatal(told: At, ended: At) -> bool {
 
 impl Exception {
     /// Counts those of which it is known by now that their process went on.
-    fn settle(&mut self, view: &View<'_>, at: At, over: bool) {
+    fn settle(&mut self, ends: &VecDeque<(InstanceId, At)>, at: At, over: bool) {
         for (instance, told, count) in std::mem::take(&mut self.waiting) {
             if at.since(told) < KNOWN_US && !over {
                 self.waiting.push((instance, told, count));
                 continue;
             }
-            let watched = view.instances.get(&instance);
-            if watched.is_some_and(|w| w.crashes.iter().any(|end| is_fatal(told, *end))) {
+            let mut own = ends.iter().filter(|(ended, _)| *ended == instance);
+            if own.any(|(_, end)| is_fatal(told, *end)) {
                 continue;
             }
             if self.count == 0 {

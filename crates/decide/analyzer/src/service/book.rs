@@ -8,6 +8,9 @@
 //!      +-- not drawn for a while: gone    +----+ another instance, an endpoint named, much more of it
 //! ```
 //!
+//! What was over and is drawn again is the same finding, for another time. What turned out to have been
+//! none is withdrawn rather than over: who knows that says so when its patience is at its end.
+//!
 //! One defect is one finding. What is said of an endpoint by a more telling kind takes over the number
 //! of what was said of it before ([`absorbs`]); from then on, the less telling only keeps it open.
 
@@ -15,12 +18,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{At, EndpointId, InstanceId, Measured, ServiceFinding, ServiceFindingKind};
 
+use crate::findings::measured;
+
 /// A conclusion that is not drawn again for this long is no longer pending, microseconds.
 const PENDING_US: u64 = 3_500_000;
 /// Findings kept in mind; the oldest that are over are forgotten first.
 const KEPT_MAX: usize = 512;
 /// Excerpts of a finding, at most.
 const EXCERPTS_MAX: usize = 8;
+/// Kinds of which each time is told, though they are not over in between: what hangs is restarted by us.
+const TIMES_TOLD: [ServiceFindingKind; 1] = [ServiceFindingKind::Hang];
+/// What was not drawn for so long, and then again, came again, microseconds.
+const AGAIN_US: u64 = 8_000_000;
 /// So many are told one by one.
 const EACH_MAX: f64 = 5.0;
 
@@ -81,10 +90,26 @@ pub(super) struct Conclusion {
     pub(super) amount: f64,
 }
 
+/// How a finding that is not drawn any more ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is over.
+    Over,
+    /// It turned out to have been none.
+    Withdrawn,
+    /// It shows no more since its instances were started again, which is no cure.
+    Restarted,
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     finding: Option<ServiceFinding>,
+    /// The finding, when it does not hold at present but held before.
+    past: Option<ServiceFinding>,
+    /// How often it came again.
+    again: u32,
     drawn: u32,
+    drawn_at: At,
     last: At,
     patience: u64,
     amount_said: f64,
@@ -95,9 +120,16 @@ struct Entry {
 pub(super) struct Book {
     next: u32,
     entries: BTreeMap<Key, Entry>,
+    /// What is said from now on is the last word.
+    is_last: bool,
 }
 
 impl Book {
+    /// What is said next is the last word: how much it came to is news then.
+    pub(super) fn end(&mut self) {
+        self.is_last = true;
+    }
+
     /// Whether a finding of `kind` that is about `endpoint`, when given, holds.
     pub(super) fn holds(&self, kind: ServiceFindingKind, endpoint: Option<u32>) -> bool {
         self.entries.iter().any(|(key, entry)| {
@@ -134,7 +166,10 @@ impl Book {
         }
         let entry = self.entries.entry(drawn.key.clone()).or_insert(Entry {
             finding: None,
+            past: None,
+            again: 0,
             drawn: 0,
+            drawn_at: at,
             last: at,
             patience: drawn.patience,
             amount_said: 0.0,
@@ -145,9 +180,25 @@ impl Book {
         if entry.finding.is_none() && entry.drawn < drawn.needs {
             return;
         }
-        let (news, finding) = match entry.finding.take() {
-            None => (true, self.begin(drawn, endpoint, at)),
-            Some(known) => updated(known, drawn, endpoint, at, entry.amount_said),
+        let quiet = at.since(std::mem::replace(&mut entry.drawn_at, at));
+        let past = entry.past.take();
+        let was_none = past.as_ref().is_some_and(|past| past.withdrawn);
+        let came_again =
+            entry.finding.is_some() && quiet > AGAIN_US && TIMES_TOLD.contains(&drawn.key.kind);
+        entry.again += u32::from(came_again || (past.is_some() && !was_none));
+        let mut drawn = drawn.clone();
+        if entry.again > 0 {
+            let sentence = drawn.sentence.trim_end_matches('.');
+            drawn.sentence = format!("{sentence}; for the {} time.", ordinal(entry.again + 1));
+            let times = f64::from(entry.again + 1);
+            drawn.evidence.push(measured("came", times, "times"));
+        }
+        let drawn = &drawn;
+        let is_due = came_again || (self.is_last && drawn.amount > entry.amount_said);
+        let (news, finding) = match (entry.finding.take(), past) {
+            (Some(known), _) => updated(known, drawn, endpoint, at, entry.amount_said, is_due),
+            (None, Some(past)) => (true, resumed(past, drawn, endpoint, at)),
+            (None, None) => (true, self.begin(drawn, endpoint, at)),
         };
         let Some(entry) = self.entries.get_mut(&drawn.key) else {
             return;
@@ -212,22 +263,62 @@ impl Book {
         finding
     }
 
-    /// Ends what was not drawn for its patience.
-    pub(super) fn settle(&mut self, at: At, said: &mut Vec<ServiceFinding>) {
+    /// Ends what was not drawn for its patience. `how`: what is known of that, of a finding that was drawn
+    /// last at a time.
+    pub(super) fn settle(
+        &mut self,
+        at: At,
+        how: impl Fn(&ServiceFinding, At) -> End,
+        said: &mut Vec<ServiceFinding>,
+    ) {
+        let crowded = self.entries.len() > KEPT_MAX / 2;
         self.entries.retain(|_, entry| {
             let quiet = at.since(entry.last);
-            match &mut entry.finding {
-                None => quiet <= PENDING_US,
-                Some(finding) if quiet > entry.patience => {
-                    finding.ended = true;
-                    finding.at = at;
-                    said.push(finding.clone());
-                    false
+            if let Some(mut finding) = entry.finding.take_if(|_| quiet > entry.patience) {
+                let end = how(&finding, entry.last);
+                finding.ended = true;
+                finding.withdrawn = end == End::Withdrawn;
+                finding.at = at;
+                if end == End::Restarted {
+                    let sentence = finding.sentence.trim_end_matches('.');
+                    finding.sentence = format!("{sentence}; no more since it was started again.");
                 }
-                Some(_) => true,
+                said.push(finding.clone());
+                entry.past = Some(finding);
+                entry.drawn = 0;
+            } else if entry.finding.is_none() && quiet > PENDING_US {
+                entry.drawn = 0;
+                return entry.past.is_some() && !crowded;
             }
+            true
         });
     }
+}
+
+/// A finding that held before and holds again.
+fn resumed(
+    past: ServiceFinding,
+    drawn: &Conclusion,
+    endpoint: Option<EndpointId>,
+    at: At,
+) -> ServiceFinding {
+    let known = ServiceFinding {
+        ended: false,
+        withdrawn: false,
+        ..past
+    };
+    updated(known, drawn, endpoint, at, 0.0, true).1
+}
+
+fn ordinal(number: u32) -> String {
+    let end = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{end}")
 }
 
 fn begun(number: u32, drawn: &Conclusion, endpoint: Option<EndpointId>, at: At) -> ServiceFinding {
@@ -241,6 +332,7 @@ fn begun(number: u32, drawn: &Conclusion, endpoint: Option<EndpointId>, at: At) 
         at,
         since: drawn.since.min(at),
         ended: false,
+        withdrawn: false,
         confidence: drawn.confidence,
         sentence: drawn.sentence.clone(),
         evidence: drawn.evidence.clone(),
@@ -254,10 +346,12 @@ fn updated(
     endpoint: Option<EndpointId>,
     at: At,
     amount_said: f64,
+    is_due: bool,
 ) -> (bool, ServiceFinding) {
     let mut instances: BTreeSet<InstanceId> = known.instances.iter().copied().collect();
     instances.extend(&drawn.instances);
-    let news = instances.len() > known.instances.len()
+    let news = is_due
+        || instances.len() > known.instances.len()
         || (known.endpoint.is_none() && endpoint.is_some())
         || drawn.confidence >= known.confidence + 0.15
         || much_more(drawn.amount, amount_said);
@@ -327,9 +421,9 @@ mod tests {
         );
         assert_eq!(said[1].excerpts, ["GrowingLatency", "SlowEndpoint"]);
         book.draw(At(9_000_000), &conclusion(SlowEndpoint, 99.0), &mut said);
-        book.settle(At(15_000_000), &mut said);
+        book.settle(At(15_000_000), |_, _| End::Over, &mut said);
         assert_eq!(said.len(), 2, "it goes on, and nothing is news: {said:?}");
-        book.settle(At(20_000_000), &mut said);
+        book.settle(At(20_000_000), |_, _| End::Over, &mut said);
         assert!(said[2].ended && said[2].number == 0, "{said:?}");
     }
 
@@ -343,5 +437,78 @@ mod tests {
         let told: Vec<&str> = said.iter().map(|f| f.sentence.as_str()).collect();
         let counts = [1, 2, 3, 4, 5, 10, 20].map(|count| format!("Crash {count}."));
         assert_eq!(told, counts);
+    }
+
+    #[test]
+    fn what_comes_again_is_the_same_finding_for_another_time() {
+        let (mut book, mut said) = (Book::default(), Vec::new());
+        let hang = conclusion(ServiceFindingKind::Hang, 0.0);
+        let other = conclusion(ServiceFindingKind::Crash, 0.0);
+        for second in [1, 2, 3, 12, 13] {
+            book.draw(At(second * 1_000_000), &hang, &mut said);
+            book.draw(At(second * 1_000_000), &other, &mut said);
+        }
+        let over = At(40_000_000);
+        book.settle(over, |_, _| End::Over, &mut said);
+        book.settle(At(90_000_000), |_, _| End::Over, &mut said);
+        book.draw(At(91_000_000), &hang, &mut said);
+        let hangs = said.iter().filter(|f| f.kind == ServiceFindingKind::Hang);
+        let told: Vec<_> = hangs
+            .map(|f| (f.number, f.ended, f.sentence.as_str()))
+            .collect();
+        let expected = [
+            (0, false, "Hang 0."),
+            (0, false, "Hang 0; for the 2nd time."),
+            (0, true, "Hang 0; for the 2nd time."),
+            (0, false, "Hang 0; for the 3rd time."),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_last_word_says_how_much_it_came_to() {
+        let (mut book, mut said) = (Book::default(), Vec::new());
+        for count in [10.0, 11.0, 12.0] {
+            let failures = conclusion(ServiceFindingKind::Errors, count);
+            book.draw(At(1), &failures, &mut said);
+            if count > 10.5 {
+                book.end();
+            }
+        }
+        let told: Vec<&str> = said.iter().map(|f| f.sentence.as_str()).collect();
+        assert_eq!(told, ["Errors 10.", "Errors 12."]);
+    }
+
+    #[test]
+    fn what_was_none_is_withdrawn_and_no_fault_any_more() {
+        let (mut book, mut said) = (Book::default(), Vec::new());
+        let leak = conclusion(ServiceFindingKind::MemoryLeak, 9.0);
+        book.draw(At(1), &leak, &mut said);
+        book.settle(At(20_000_000), |_, _| End::Withdrawn, &mut said);
+        book.draw(At(30_000_000), &leak, &mut said);
+        let told: Vec<_> = said
+            .iter()
+            .map(|f| (f.number, f.ended, f.withdrawn, f.is_fault()))
+            .collect();
+        let expected = [
+            (0, false, false, true),
+            (0, true, true, false),
+            (0, false, false, true),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(said[2].sentence, "MemoryLeak 9.");
+    }
+
+    #[test]
+    fn what_was_started_again_is_not_merely_over() {
+        let (mut book, mut said) = (Book::default(), Vec::new());
+        let hang = conclusion(ServiceFindingKind::Hang, 0.0);
+        book.draw(At(1), &hang, &mut said);
+        book.settle(At(20_000_000), |_, _| End::Restarted, &mut said);
+        assert!(said[1].ended && !book.stands(&hang.key), "{said:#?}");
+        assert_eq!(
+            said[1].sentence,
+            "Hang 0; no more since it was started again."
+        );
     }
 }

@@ -60,7 +60,10 @@ impl Ends {
     ) {
         let how = described(ended.exit);
         let line = telling(ended.lines);
-        let key = format!("{how} {}", normalized(line.as_deref().unwrap_or_default()));
+        let key = format!(
+            "{how} {}",
+            words::without_digits(line.as_deref().unwrap_or_default())
+        );
         if self.kinds.len() >= KINDS_MAX && !self.kinds.contains_key(&key) {
             return;
         }
@@ -269,17 +272,6 @@ fn telling(lines: &[String]) -> Option<String> {
         });
     }
     lines.iter().rev().find(|line| !trace(line)).cloned()
-}
-
-/// Without numbers, so that two crashes of the same bug are alike.
-fn normalized(line: &str) -> String {
-    let mut short: String = line
-        .chars()
-        .filter(|c| !c.is_ascii_digit())
-        .take(120)
-        .collect();
-    short.truncate(short.trim_end().len());
-    short
 }
 
 /// Whether the crashes of an instance are a loop, the latest being now.

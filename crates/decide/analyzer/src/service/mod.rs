@@ -16,6 +16,7 @@ mod answers;
 mod areas;
 mod attribution;
 mod book;
+mod endings;
 mod ends;
 mod errors;
 mod fit;
@@ -155,6 +156,8 @@ impl ServiceAnalyzer {
                 };
                 self.exited(at, &ended);
             }
+            // Its last process has ended, or is ended.
+            ServiceSeen::InstanceFailed { instance, .. } => self.answers.ended(at, *instance),
             ServiceSeen::ShareSet { instance, share } => self.share_set(at, *instance, *share),
             ServiceSeen::Sampled(batch) => self.sampled(batch),
             ServiceSeen::Loaded { windows } => self.loaded(windows),
@@ -220,6 +223,7 @@ impl ServiceAnalyzer {
             watched.crashes.remove(0);
         }
         watched.crashes.push(at);
+        self.answers.ended(at, ended.instance);
         let looping = ends::is_loop(&watched.crashes, at);
         let under_way = under_way(watched);
         self.ends.crashed(at, ended, &under_way, looping);
@@ -350,6 +354,7 @@ impl ServiceAnalyzer {
     pub fn end(&mut self) {
         self.answers.end();
         self.errors.end();
+        self.book.end();
     }
 
     /// Draws conclusions from all that was seen until `at`; meant to be called every second. Gives
@@ -391,7 +396,11 @@ impl ServiceAnalyzer {
         for key in held {
             self.book.hold(key, at);
         }
-        self.book.settle(at, &mut said);
+        let mut book = std::mem::take(&mut self.book);
+        let view = self.view();
+        let how = |finding: &_, last| endings::end_of(&view, finding, last, at);
+        book.settle(at, how, &mut said);
+        self.book = book;
         said
     }
 

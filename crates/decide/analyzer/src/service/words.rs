@@ -87,6 +87,17 @@ pub(super) fn cut(text: &str) -> String {
     short
 }
 
+/// Without numbers, so that two tellings of the same bug are alike.
+pub(super) fn without_digits(line: &str) -> String {
+    let mut short: String = line
+        .chars()
+        .filter(|c| !c.is_ascii_digit())
+        .take(120)
+        .collect();
+    short.truncate(short.trim_end().len());
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -218,7 +218,8 @@ pub struct EndpointWindow {
     /// From the first byte written to the last byte read, microseconds; answers only.
     pub latency: Histogram,
     /// Failed checks by name, of the checks of an answer of this endpoint, or that came after one. Those of
-    /// a request that failed (no answer, or a status from 500 on) are told with that.
+    /// a request that failed (no answer, or a status from 500 on) are told with that; those of an iteration
+    /// during which its thread came to another instance say nothing of this one.
     pub failed_checks: Vec<(String, u64)>,
 }
 

@@ -117,6 +117,7 @@ impl Thread {
         };
         drop(permits);
         self.permits.begun += 1;
+        self.moved = false;
         if std::mem::take(&mut self.permits.idle) {
             self.say_iterated(0, 0);
         }
@@ -241,6 +242,7 @@ impl Thread {
 
     /// The instance is down: until it is up, the thread is moved, or is to end.
     pub(super) async fn wait_for_instance(&mut self) {
+        self.moved = true;
         if !self.told_stranded {
             self.told_stranded = true;
             self.agent.post(FromAgent::Stranded {

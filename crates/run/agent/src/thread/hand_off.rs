@@ -450,6 +450,7 @@ impl Thread {
             let _ = file.stands(stands);
         }
         self.epoch = epoch;
+        self.moved |= self.is_within_iteration() && (changed || self.instance != instance);
         self.instance = instance;
         self.handle.instance.set(instance);
         self.told_stranded = false;

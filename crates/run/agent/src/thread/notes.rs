@@ -71,7 +71,8 @@ impl Thread {
         let now = self.agent.clock.now();
         let mut telemetry = self.agent.telemetry.borrow_mut();
         telemetry.check(self.instance, group, name, passed);
-        if !passed && let Some(endpoint) = endpoint {
+        // What another instance was told before is no fault of this one.
+        if !passed && !self.moved && let Some(endpoint) = endpoint {
             telemetry
                 .windows
                 .check_failed(self.instance, endpoint, name);

@@ -88,12 +88,16 @@ impl Lines {
             return None;
         }
         self.said.insert(finding.number, now);
-        let tone = if finding.kind.is_fault() {
+        let tone = if finding.is_fault() {
             Tone::Bad
         } else {
             Tone::Odd
         };
-        let over = if finding.ended { "over: " } else { "" };
+        let over = match finding {
+            it if it.withdrawn => "withdrawn, it was none: ",
+            it if it.ended => "over: ",
+            _ => "",
+        };
         let line = labelled(tone, own::kind(finding.kind)).say(Tone::Name, own::instances(finding));
         Some(line.plain(format!("  {over}{}", words::printable(&finding.sentence))))
     }

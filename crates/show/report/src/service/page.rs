@@ -72,7 +72,7 @@ pub fn page(view: &ServiceView) -> String {
 }
 
 fn article(view: &ServiceView, finding: &ServiceFinding) -> String {
-    let class = if finding.kind.is_fault() {
+    let class = if finding.is_fault() {
         ""
     } else {
         " class=\"state\""

@@ -63,6 +63,7 @@ fn finding() -> ServiceFinding {
         at: At(4_000_000),
         since: At(1_000_000),
         ended: false,
+        withdrawn: false,
         confidence: 0.97,
         sentence: "memory grows by 2.1 MiB/s; calls of POST /cart explain it: 41 KiB each"
             .to_owned(),

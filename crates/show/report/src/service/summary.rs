@@ -71,7 +71,7 @@ impl ServiceSummary<'_> {
     }
 
     fn finding(&self, finding: &ServiceFinding) -> Vec<Line> {
-        let tone = if finding.kind.is_fault() {
+        let tone = if finding.is_fault() {
             Tone::Bad
         } else {
             Tone::Odd

@@ -181,6 +181,30 @@ fn junit_has_a_case_for_each_fault_threshold_and_check() {
 }
 
 #[test]
+fn a_finding_that_was_withdrawn_is_told_and_counted_as_no_fault() {
+    let mut view = view();
+    for finding in view.findings.values_mut() {
+        finding.ended = true;
+        finding.withdrawn = true;
+    }
+    let mut out = Vec::new();
+    let summary = ServiceSummary {
+        view: &view,
+        directory: ".cohort/campaigns/1",
+        running: false,
+        width: 100,
+        color: false,
+    };
+    summary.write(&mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("withdrawn: it was none"), "{text}");
+    assert!(!text.contains("1 fault"), "{text}");
+    assert_eq!(view.faults().count(), 0);
+    let cases = xml(&view);
+    assert!(!cases.iter().any(|line| line.contains("name=\"faults\"")));
+}
+
+#[test]
 fn junit_says_what_kept_a_campaign_from_its_end() {
     let case = |view: &ServiceView| {
         let lines = xml(view);

@@ -173,9 +173,7 @@ impl ServiceView {
 
     /// Faults of the software that were found.
     pub fn faults(&self) -> impl Iterator<Item = &ServiceFinding> {
-        self.findings
-            .values()
-            .filter(|finding| finding.kind.is_fault())
+        self.findings.values().filter(|finding| finding.is_fault())
     }
 
     /// Changes that came to this.

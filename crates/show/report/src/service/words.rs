@@ -94,7 +94,7 @@ pub(crate) fn cores(cores: f64) -> String {
 /// All findings: faults first, then as they began.
 pub(crate) fn in_order(view: &ServiceView) -> Vec<&ServiceFinding> {
     let mut findings: Vec<&ServiceFinding> = view.findings.values().collect();
-    findings.sort_by_key(|finding| (!finding.kind.is_fault(), finding.since, finding.number));
+    findings.sort_by_key(|finding| (!finding.is_fault(), finding.since, finding.number));
     findings
 }
 
@@ -105,7 +105,11 @@ pub(crate) fn when(view: &ServiceView, finding: &ServiceFinding) -> String {
         "since {:.0} s, told at {:.0} s{}",
         finding.since.seconds(),
         told.unwrap_or(finding.at).seconds(),
-        if finding.ended { ", over" } else { "" }
+        match finding {
+            it if it.withdrawn => ", withdrawn: it was none",
+            it if it.ended => ", over",
+            _ => "",
+        }
     )
 }
 

@@ -7,6 +7,7 @@
 //! for longer before it is believed: a cache fills that way.
 
 mod growth;
+mod level;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use cohort_model::{At, InstanceId, Measured, ServiceFindingKind};
 
 use self::growth::{Growth, growth};
+pub(super) use self::level::level_off;
 use super::View;
 use super::attribution::{self, Blame, Blamed, Calls, Row};
 use super::book::{Conclusion, Key};
