@@ -188,12 +188,7 @@ struct Flight {
 }
 
 impl Flight {
-    fn begin(
-        caller: &Caller,
-        to: &To,
-        (name, request): (&str, &Request),
-        began: At,
-    ) -> Flight {
+    fn begin(caller: &Caller, to: &To, (name, request): (&str, &Request), began: At) -> Flight {
         let mut telemetry = caller.agent.telemetry.borrow_mut();
         let endpoint = telemetry.windows.number(name);
         telemetry

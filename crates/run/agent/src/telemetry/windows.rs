@@ -314,7 +314,11 @@ fn take_cell(cell: &mut Cell, name: &str, now: At) -> EndpointWindow {
     EndpointWindow {
         endpoint: name.to_owned(),
         calls: std::mem::take(&mut cell.calls),
-        in_flight: cell.under_way.values().map(|asked| asked.len() as u32).sum(),
+        in_flight: cell
+            .under_way
+            .values()
+            .map(|asked| asked.len() as u32)
+            .sum(),
         oldest_us: oldest.map_or(0, |began| now.since(*began)),
         closest_us: cell.closest_us.take(),
         status: std::mem::take(&mut cell.status),
@@ -363,4 +367,42 @@ fn slow(called: &Called<'_>, endpoint: &str, status: u16, latency_us: u64) -> Sl
 
 fn prefix(body: &[u8]) -> Vec<u8> {
     body[..body.len().min(BODY_BYTES)].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_come_out_of_order_are_as_far_apart_as_they_are() {
+        let mut cell = Cell::default();
+        cell.answered(At(100));
+        assert_eq!(cell.closest_us, None, "one answer is apart from none");
+        cell.answered(At(400));
+        cell.answered(At(350));
+        assert_eq!(cell.closest_us, Some(50));
+        // The window ends, and the next answer is told apart from the latest one of before.
+        assert_eq!(take_cell(&mut cell, "GET /", At(500)).closest_us, Some(50));
+        cell.answered(At(900));
+        assert_eq!(take_cell(&mut cell, "GET /", At(999)).closest_us, Some(500));
+    }
+
+    #[test]
+    fn what_is_under_way_for_long_is_shown() {
+        let mut cell = Cell::default();
+        let asked = |url: &str| Asked {
+            thread: ThreadId(3),
+            url: url.to_owned(),
+            body: b"{}".to_vec(),
+        };
+        cell.under_way
+            .insert(At(5), vec![asked("http://a/search?q=zz")]);
+        cell.under_way
+            .insert(At(900), vec![asked("http://a/search?q=a")]);
+        let shown = |now: u64| long_under_way(&cell, (InstanceId(1), "GET /search"), At(now));
+        assert_eq!(shown(LONG_US), None);
+        let call = shown(LONG_US + 5).map(|call| (call.url, call.latency_us, call.status));
+        let oldest = "http://a/search?q=zz".to_owned();
+        assert_eq!(call, Some((oldest, LONG_US, 0)));
+    }
 }
