@@ -33,7 +33,7 @@ mod turns;
 mod view;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     Area, At, CallSeen, Exit, HostSample, InstanceId, LoadWindow, Purpose, SampleBatch,
@@ -96,6 +96,8 @@ pub struct ServiceAnalyzer {
     host: Option<HostSeen>,
     host_before: Option<HostSeen>,
     is_host_busy: bool,
+    /// Endpoints of the area that an instance leans to.
+    leaning: BTreeMap<InstanceId, BTreeSet<u32>>,
     floors: BTreeMap<u32, Floor>,
     exemplars: BTreeMap<u32, Vec<(f64, CallSeen)>>,
     answers: Answers,
@@ -118,6 +120,7 @@ impl ServiceAnalyzer {
             host: None,
             host_before: None,
             is_host_busy: false,
+            leaning: BTreeMap::new(),
             floors: BTreeMap::new(),
             exemplars: BTreeMap::new(),
             answers: Answers::default(),
@@ -197,8 +200,9 @@ impl ServiceAnalyzer {
         }
     }
 
+    /// Instances that lean to an area each swapped threads: those of the others are strange to each.
     fn specialized(&mut self, at: At, instance: InstanceId, purpose: &Purpose) {
-        let endpoints = match purpose {
+        let endpoints: Option<BTreeSet<u32>> = match purpose {
             Purpose::Leaning { area } => {
                 let areas = self.areas();
                 let area = areas.iter().find(|known| known.name == *area);
@@ -206,8 +210,17 @@ impl ServiceAnalyzer {
             }
             _ => None,
         };
+        match endpoints {
+            Some(endpoints) => self.leaning.insert(instance, endpoints),
+            None => self.leaning.remove(&instance),
+        };
+        for (id, watched) in &mut self.instances {
+            let own = self.leaning.get(id);
+            let all = self.leaning.values().flatten().copied();
+            let others = all.filter(|endpoint| own.is_some_and(|own| !own.contains(endpoint)));
+            watched.strange_are(at, others.collect());
+        }
         if let Some(watched) = self.instances.get_mut(&instance) {
-            watched.leans_to(at, endpoints);
             let apart = matches!(purpose, Purpose::Suspect { .. } | Purpose::Area { .. });
             watched.kept_apart(at, apart);
         }

@@ -65,7 +65,7 @@ pub(super) struct EndpointSecond {
     /// The histogram as it was told, of the latest [`FINE_MAX`] windows: upper bound in microseconds,
     /// and calls.
     pub(super) fine: Vec<(u64, u64)>,
-    /// The instance was kept for other areas by us, so that its latency says nothing of the software.
+    /// We had others called more there, so that its latency says nothing of the software.
     pub(super) strange: bool,
 }
 
@@ -347,23 +347,20 @@ pub(super) struct Watched {
     pub(super) still_s: f64,
     pub(super) last_exit: Option<At>,
     pub(super) threads: u32,
-    /// The endpoints that most of its threads call by our doing, and when that was over.
-    leaning: Option<(BTreeSet<u32>, Option<At>)>,
+    /// Endpoints that fewer of its threads call by our doing, and when that was over.
+    strange: Option<(BTreeSet<u32>, Option<At>)>,
     /// It is kept for a suspicion or an area, or was until then: others are called there, and more
     /// often, than elsewhere.
     kept: Option<Option<At>>,
 }
 
 impl Watched {
-    /// Most of its threads are to be those that call these, or again as they come.
-    pub(super) fn leans_to(&mut self, at: At, endpoints: Option<BTreeSet<u32>>) {
-        match endpoints {
-            Some(endpoints) => self.leaning = Some((endpoints, None)),
-            None => {
-                if let Some((_, over @ None)) = &mut self.leaning {
-                    *over = Some(at);
-                }
-            }
+    /// Threads that call these were swapped for others, or none are any more.
+    pub(super) fn strange_are(&mut self, at: At, endpoints: BTreeSet<u32>) {
+        if !endpoints.is_empty() {
+            self.strange = Some((endpoints, None));
+        } else if let Some((_, over @ None)) = &mut self.strange {
+            *over = Some(at);
         }
     }
 
@@ -382,11 +379,11 @@ impl Watched {
             .is_some_and(|until| until.is_none_or(|until| at.since(until) < GOING_BACK_US))
     }
 
-    /// Whether it is, or was up to `us` ago, kept for other endpoints.
+    /// Whether fewer of its threads call an endpoint by our doing, or did up to `us` ago.
     pub(super) fn is_strange(&self, at: At, endpoint: u32, us: u64) -> bool {
-        self.leaning.as_ref().is_some_and(|(endpoints, over)| {
+        self.strange.as_ref().is_some_and(|(endpoints, over)| {
             let lasts = over.is_none_or(|over| at.since(over) < us);
-            lasts && !endpoints.contains(&endpoint)
+            lasts && endpoints.contains(&endpoint)
         })
     }
 

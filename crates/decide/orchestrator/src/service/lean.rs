@@ -197,9 +197,10 @@ impl Conductor {
     /// slower there for it.
     pub(super) fn leans_elsewhere(&self, instance: InstanceId, endpoint: u32) -> bool {
         let area = self.area_name(EndpointId(endpoint));
-        let sides = self.leans.iter().flat_map(|lean| &lean.sides);
-        let mut of_it = sides.filter(|(id, _)| *id == instance);
-        of_it.any(|(_, known)| *known != area)
+        let of_it = |lean: &&Lean| lean.has(instance);
+        let sides = self.leans.iter().filter(of_it).flat_map(|lean| &lean.sides);
+        let mut others = sides.filter(|(id, _)| *id != instance);
+        others.any(|(_, known)| *known == area)
     }
 
     /// The threads of a change that was in vain go back.
