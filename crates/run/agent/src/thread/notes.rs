@@ -72,7 +72,10 @@ impl Thread {
         let mut telemetry = self.agent.telemetry.borrow_mut();
         telemetry.check(self.instance, group, name, passed);
         // What another instance was told before is no fault of this one.
-        if !passed && !self.moved && let Some(endpoint) = endpoint {
+        if !passed
+            && !self.moved
+            && let Some(endpoint) = endpoint
+        {
             telemetry
                 .windows
                 .check_failed(self.instance, endpoint, name);
