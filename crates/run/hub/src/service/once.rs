@@ -11,7 +11,7 @@ use cohort_agent::protocol::{OneShot, OneShotAnswer, ToAgent};
 use cohort_model::{InstanceId, ServiceSeen};
 use cohort_scenario::{Birth, Role};
 
-use super::place::{Place, address_of};
+use super::place::address_of;
 use super::shell::{Hub, Phase};
 
 /// What is known of the functions that run once.
@@ -21,6 +21,8 @@ pub(crate) struct Once {
     set_up: BTreeMap<InstanceId, Option<String>>,
     /// Instances against which one of them runs.
     running: BTreeSet<InstanceId>,
+    /// Instances on which `setup()` failed at first, with the error.
+    failed: BTreeMap<InstanceId, String>,
     /// Instances that came back: where they listen, and what is to be told of it once they are set up.
     back: BTreeMap<InstanceId, (SocketAddr, ServiceSeen)>,
 }
@@ -192,15 +194,10 @@ impl Hub {
                 self.once.set_up.insert(instance, data.clone());
                 self.agents.tell_all(&ToAgent::SetUp { instance, data });
             }
+            // Where instances share a database, say, one can be set up once.
             Err(error) if self.phase == Phase::SettingUp => {
-                let is_up = self.places.get(&instance).is_some_and(Place::is_ready);
-                if is_up || self.once.running.is_empty() && self.once.set_up.is_empty() {
-                    let why = format!("setup() of the script failed on {instance}: {error}");
-                    return self.give_up(why);
-                }
+                self.once.failed.insert(instance, error);
             }
-            // The first that failed has ended the campaign.
-            Err(_) if self.phase == Phase::Closing => return,
             // What it made before may still be there.
             Err(error) => self.notes.push(format!(
                 "setup() of the script failed on {instance} when that came back: {error}; its threads are given what it returned before"
@@ -210,8 +207,24 @@ impl Hub {
             self.opened(instance, at, seen);
         }
         if self.phase == Phase::SettingUp && self.once.running.is_empty() {
-            self.begin_schedule();
+            self.begin_or_give_up();
         }
+    }
+
+    /// All instances had their turn: one that could be set up is enough.
+    fn begin_or_give_up(&mut self) {
+        let failed = std::mem::take(&mut self.once.failed);
+        let Some((instance, error)) = failed.into_iter().next() else {
+            return self.begin_schedule();
+        };
+        let why = format!("setup() of the script failed on {instance}: {error}");
+        if self.once.set_up.is_empty() {
+            return self.give_up(why);
+        }
+        self.notes.push(format!(
+            "{why}; its threads are given what it returned on another instance"
+        ));
+        self.begin_schedule();
     }
 
     /// What `handleSummary()` returned: texts by the names of files, or `stdout` and `stderr`.

@@ -75,6 +75,13 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(500 if time.monotonic() - STARTED > BURST_S else 200, {})
         elif kind == "session":
             self.answer(201, {"token": TOKEN})
+        elif kind == "first":
+            # One file for all instances.
+            try:
+                os.close(os.open("first", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+                self.answer(201, {})
+            except FileExistsError:
+                self.answer(409, {})
         elif kind == "own":
             self.answer(200 if self.headers.get("X-Token") == TOKEN else 401, {})
         elif kind == "flaky":

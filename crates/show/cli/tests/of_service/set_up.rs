@@ -66,3 +66,34 @@ fn an_instance_that_comes_back_is_set_up_again_before_threads_come() {
     assert!(ready >= 3, "{ready} times an instance was ready");
     suite.assert_all_gone(&ended);
 }
+
+#[test]
+fn what_can_be_set_up_once_is_set_up_once() {
+    // As with a database that instances share: who comes second is refused.
+    let script = script("").replace(
+        "  return { token",
+        "  if (http.post(`${U}/first`, 'x').status !== 201) { throw new Error('it is there'); }\n  return { token",
+    );
+    let script = script.replace(
+        "r.status === 200 ||",
+        "r.status === 200 || r.status === 401 ||",
+    );
+    let script = &script[..script.find("export function teardown").expect("a teardown")];
+    let suite = Campaign {
+        script: script.to_owned(),
+        ..Campaign::default()
+    }
+    .write();
+    let ended = suite.run(&["--vus", "4", "--duration", "2s"]);
+    let said = "Error: it is there at load.js:5:";
+    assert_said(
+        &ended,
+        0,
+        &[
+            said,
+            "given what it returned on another instance",
+            "nothing found",
+        ],
+    );
+    suite.assert_all_gone(&ended);
+}
