@@ -96,27 +96,14 @@ fn sample(at: At, number: u64, running: usize) -> SampleBatch {
         },
         instances: (0..INSTANCES)
             .map(|instance| InstanceSample {
-                instance: InstanceId(instance),
                 cpu_us: at.0,
-                throttled_us: 0,
                 memory: 8 << 20,
                 memory_peak: 8 << 20,
                 memory_anon: (8 << 20) + number * 4096,
-                memory_file: 0,
-                oom_kills: 0,
-                io_read: 0,
-                io_written: 0,
-                io_operations: 0,
-                cpu_pressure_us: 0,
-                memory_pressure_us: 0,
-                io_pressure_us: 0,
                 processes: 2,
                 tasks: 2,
                 open_files: 9,
-                net_received: None,
-                net_sent: None,
-                scratch: None,
-                failures: 0,
+                ..InstanceSample::empty(InstanceId(instance))
             })
             .collect(),
         collector: Collector::default(),

@@ -357,26 +357,13 @@ impl<'a> Host<'a> {
 
 fn reading(instance: InstanceId, state: &Instance, memory: u64) -> InstanceSample {
     InstanceSample {
-        instance,
         cpu_us: state.cpu_us,
-        throttled_us: 0,
         memory,
         memory_peak: memory,
         memory_anon: memory,
-        memory_file: 0,
-        oom_kills: 0,
-        io_read: 0,
-        io_written: 0,
-        io_operations: 0,
-        cpu_pressure_us: 0,
-        memory_pressure_us: 0,
-        io_pressure_us: 0,
         processes: 1,
         tasks: 1,
         open_files: 3,
-        net_received: None,
-        net_sent: None,
-        scratch: None,
-        failures: 0,
+        ..InstanceSample::empty(instance)
     }
 }

@@ -77,27 +77,15 @@ impl Books {
     pub(super) fn sample(&self) -> InstanceSample {
         let memory = self.memory.0 + self.memory.1 * self.answered;
         InstanceSample {
-            instance: self.instance,
             cpu_us: self.cpu_us as u64,
             throttled_us: self.throttled_us,
             memory,
             memory_peak: memory,
             memory_anon: memory,
-            memory_file: 0,
-            oom_kills: 0,
-            io_read: 0,
-            io_written: 0,
-            io_operations: 0,
-            cpu_pressure_us: 0,
-            memory_pressure_us: 0,
-            io_pressure_us: 0,
             processes: 1,
             tasks: 4,
             open_files: 16,
-            net_received: None,
-            net_sent: None,
-            scratch: None,
-            failures: 0,
+            ..InstanceSample::empty(self.instance)
         }
     }
 }

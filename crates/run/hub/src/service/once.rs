@@ -107,11 +107,15 @@ impl Hub {
         }
     }
 
-    /// `teardown()` runs against every instance that answers.
+    /// `teardown()` runs against every instance that answers and could be set up.
     pub(crate) fn tear_down_all(&mut self) {
         self.phase = Phase::TearingDown;
         self.once.running.clear();
-        for (instance, at) in self.listening() {
+        let mut instances = self.listening();
+        if self.prepared.exports("setup") {
+            instances.retain(|(instance, _)| self.once.set_up.contains_key(instance));
+        }
+        for (instance, at) in instances {
             self.once.running.insert(instance);
             self.once(OneShot::Teardown, Role::Teardown, (instance, Some(at)));
         }

@@ -78,9 +78,8 @@ fn what_can_be_set_up_once_is_set_up_once() {
         "r.status === 200 ||",
         "r.status === 200 || r.status === 401 ||",
     );
-    let script = &script[..script.find("export function teardown").expect("a teardown")];
     let suite = Campaign {
-        script: script.to_owned(),
+        script,
         ..Campaign::default()
     }
     .write();
@@ -95,5 +94,6 @@ fn what_can_be_set_up_once_is_set_up_once() {
             "nothing found",
         ],
     );
+    assert_eq!(suite.calls(), ["teardown"]);
     suite.assert_all_gone(&ended);
 }
