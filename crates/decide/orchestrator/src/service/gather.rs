@@ -231,14 +231,10 @@ impl Conductor {
         &self,
         source: InstanceId,
         target: InstanceId,
-    ) -> (ServiceReason, Option<u32>) {
+    ) -> Option<(ServiceReason, Option<u32>)> {
         let of = |id: InstanceId| self.gathers.iter().find(move |known| known.instance == id);
-        match of(target).or_else(|| of(source)) {
-            Some(gather) => (gather.reason.clone(), Some(gather.change)),
-            None => self
-                .lean_reason(source, target)
-                .unwrap_or((ServiceReason::Balance, None)),
-        }
+        let gather = of(target).or_else(|| of(source))?;
+        Some((gather.reason.clone(), Some(gather.change)))
     }
 
     /// The threads that an instance is to have, and how many are not where they are to be.

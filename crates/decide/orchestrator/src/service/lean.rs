@@ -17,6 +17,7 @@ use cohort_model::{
 };
 
 use super::state::{Stage, Thread};
+use super::swap::part_in;
 use super::trial::Deed;
 use super::verdict;
 use super::{Conductor, ServiceStep, Vain};
@@ -158,22 +159,26 @@ impl Conductor {
         Some(threads.map(|(&id, _)| id).collect())
     }
 
-    /// Why a thread goes from or to an instance that leans.
+    /// Why a thread that is swapped, or goes back, goes there.
     pub(super) fn lean_reason(
         &self,
-        source: InstanceId,
+        thread: ThreadId,
         target: InstanceId,
     ) -> Option<(ServiceReason, Option<u32>)> {
-        let open = |lean: &&Lean| !lean.arranged && lean.has(source) && lean.has(target);
-        let lean = self.leans.iter().find(open)?;
+        let takes = |lean: &&Lean| !lean.arranged && lean.goal(thread) == Some(target);
+        let lean = self.leans.iter().find(takes)?;
         let change = lean.change;
         if lean.undone {
             return Some((ServiceReason::Undo { change }, Some(change)));
         }
-        let (_, area) = lean.sides.iter().find(|(id, _)| *id == target)?;
-        let area = area.clone();
-        let share = 1.0;
-        Some((ServiceReason::Area { area, share }, Some(change)))
+        let (_, name) = lean.sides.iter().find(|(id, _)| *id == target)?;
+        let area = self.areas.iter().find(|area| area.name == *name)?;
+        let calls = &self.threads.get(&thread)?.calls;
+        let reason = ServiceReason::Area {
+            area: name.clone(),
+            share: part_in(calls, area),
+        };
+        Some((reason, Some(change)))
     }
 
     /// The instance that leans to what a scenario calls, when it is not fuller than it should be.

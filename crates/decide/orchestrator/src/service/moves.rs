@@ -138,7 +138,10 @@ impl Conductor {
         match chosen.reason {
             Reason::Restarting => (ServiceReason::Restarting, None),
             Reason::Balance => (self.balance_reason(chosen.from), None),
-            _ => self.gather_reason(chosen.from, chosen.to),
+            _ => self
+                .gather_reason(chosen.from, chosen.to)
+                .or_else(|| self.lean_reason(chosen.thread, chosen.to))
+                .unwrap_or((ServiceReason::Balance, None)),
         }
     }
 

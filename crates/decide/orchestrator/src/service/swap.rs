@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{At, InstanceId, ThreadId};
+use cohort_model::{Area, At, InstanceId, ThreadId};
 
 use super::Conductor;
 use super::lean::Lean;
@@ -16,6 +16,16 @@ const SCENARIO_CALLS: f64 = 20.0;
 const THREADS_MIN: usize = 2;
 /// One in so many of them is swapped.
 const SWAPPED_PART: usize = 2;
+
+/// Which part of some calls goes to an area, 0 to 1.
+pub(super) fn part_in(calls: &Calls, area: &Area) -> f64 {
+    let of_area: f64 = area.endpoints.iter().map(|&id| calls.of(id)).sum();
+    if calls.total > 0.0 {
+        of_area / calls.total
+    } else {
+        0.0
+    }
+}
 
 impl Conductor {
     /// The area that a thread is of, by position; `None` when it calls this and that.
@@ -34,10 +44,8 @@ impl Conductor {
     }
 
     pub(super) fn area_of_calls(&self, calls: &Calls) -> Option<usize> {
-        self.areas.iter().position(|area| {
-            let of_area: f64 = area.endpoints.iter().map(|&id| calls.of(id)).sum();
-            calls.total > 0.0 && of_area >= AREA_SHARE * calls.total
-        })
+        let of_it = |area: &Area| part_in(calls, area) >= AREA_SHARE;
+        self.areas.iter().position(of_it)
     }
 
     /// Threads of each area, by instance.
