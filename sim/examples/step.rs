@@ -78,6 +78,7 @@ fn end(thread: ThreadId) -> ThreadEnd {
         },
         message: None,
         parts: None,
+        symptom: None,
         left_behind: 0,
         output_dropped: 0,
     }

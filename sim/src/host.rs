@@ -189,7 +189,7 @@ impl<'a> Host<'a> {
                 seen.push(Observation::ThreadMoved { thread, target });
             }
             Command::Conclude(ref result) => self.outcome.results.push(result.clone()),
-            Command::Finish => {}
+            Command::TryCase { .. } | Command::Finish => {}
         }
     }
 
@@ -319,6 +319,7 @@ impl<'a> Host<'a> {
             },
             message: None,
             parts: None,
+            symptom: None,
             left_behind: 0,
             output_dropped: 0,
         }

@@ -289,6 +289,7 @@ fn a_costly_instance_that_is_lost_is_replaced_however_little_is_left() {
         usage: cohort_model::Usage::default(),
         message: None,
         parts: None,
+        symptom: None,
         left_behind: 0,
         output_dropped: 0,
     };

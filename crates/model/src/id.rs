@@ -53,6 +53,12 @@ id!(
 );
 
 id!(
+    /// One edge case. Numbers from 1, unique within a project, over campaigns.
+    CaseId,
+    "EC-"
+);
+
+id!(
     /// One endpoint of a service: method and path with its variable parts left out.
     EndpointId,
     "e"

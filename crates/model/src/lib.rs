@@ -3,6 +3,7 @@
 //! Every other crate speaks in these. What is here is also what the event log holds and what
 //! `--events` prints, so a change here is a change of a published format: bump [`FORMAT`].
 
+mod case;
 mod finding;
 mod id;
 mod log;
@@ -11,8 +12,12 @@ mod service;
 mod step;
 mod suite;
 
+pub use case::{
+    Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
+    Stage, Subject, Suspect, Symptom, SymptomKind,
+};
 pub use finding::{Finding, FindingKind, Measured};
-pub use id::{At, EndpointId, GroupId, InstanceId, TestId, ThreadId};
+pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
 pub use service::{

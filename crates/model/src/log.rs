@@ -8,9 +8,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    Area, At, Change, Decision, Finding, GroupId, Isolation, Observation, Policy, ServiceDecision,
-    ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, SuiteKind, TestCase, TestHistory,
-    TestResult,
+    Area, At, Case, Change, Decision, Finding, GroupId, Isolation, Observation, Policy,
+    ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, SuiteKind, TestCase,
+    TestHistory, TestResult,
 };
 
 /// What the campaign may use of this host.
@@ -157,6 +157,9 @@ pub enum Record {
         /// What the analyzer concluded.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         findings: Vec<Finding>,
+        /// Edge cases of which more is known now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cases: Vec<Case>,
         /// What is to be done.
         decisions: Vec<Decision>,
     },
@@ -179,6 +182,9 @@ pub enum Record {
         /// The areas, when they are seen anew.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         areas: Vec<Area>,
+        /// Edge cases of which more is known now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cases: Vec<Case>,
         /// Changes begun or judged.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<Change>,

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    FindingKind, InstanceId, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+    CaseId, FindingKind, InstanceId, Recipe, SampleBatch, Stage, TestId, TestResult, ThreadEnd,
+    ThreadId, Verdict,
 };
 
 /// What an instance may use now.
@@ -34,6 +35,8 @@ pub enum Specialty {
     Quiet,
     /// A test so long that the end of the campaign depends on it: it gets CPU before all others.
     Critical,
+    /// Trying edge cases again.
+    Reproducing,
 }
 
 /// Which private namespaces an instance gets.
@@ -176,6 +179,20 @@ pub enum Command {
         /// Where.
         instance: InstanceId,
     },
+    /// Try an edge case again, in an instance for that. Its end is a [`Observation::ThreadEnded`] too,
+    /// and never counts as a result of its test.
+    TryCase {
+        /// The id of this execution, never used before.
+        thread: ThreadId,
+        /// Which case.
+        case: CaseId,
+        /// The test it is about.
+        test: TestId,
+        /// Where.
+        instance: InstanceId,
+        /// How.
+        recipe: Recipe,
+    },
     /// Kill a thread and all it started.
     KillThread {
         /// Which.
@@ -254,6 +271,13 @@ pub enum Reason {
     Limit {
         /// The limit, seconds.
         seconds: f64,
+    },
+    /// An edge case is open, and this is the most telling try.
+    Case {
+        /// Which.
+        case: CaseId,
+        /// What it is tried for.
+        stage: Stage,
     },
     /// The test is over.
     Ended,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupId, TestId, ThreadId};
+use crate::{GroupId, Symptom, TestId, ThreadId};
 
 /// Which adapter a suite is run by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -160,6 +160,9 @@ pub struct ThreadEnd {
     /// Tests within it, when it ran whole and said which they are. There may be none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<Vec<Part>>,
+    /// How its failure looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symptom: Option<Box<Symptom>>,
     /// Processes it left running when it ended; they were killed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_behind: u32,

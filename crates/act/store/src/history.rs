@@ -235,6 +235,7 @@ mod tests {
             },
             message: None,
             parts: None,
+            symptom: None,
             left_behind: 0,
             output_dropped: 0,
         }

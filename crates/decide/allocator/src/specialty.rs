@@ -68,7 +68,7 @@ pub fn is_preferred(specialty: Specialty) -> bool {
 #[must_use]
 pub fn allotment_weight(specialty: Specialty) -> u32 {
     match specialty {
-        Specialty::General | Specialty::Cpu | Specialty::Memory => 100,
+        Specialty::General | Specialty::Cpu | Specialty::Memory | Specialty::Reproducing => 100,
         Specialty::Waiting => 300,
         Specialty::Quiet | Specialty::Critical => 1000,
     }

@@ -42,7 +42,7 @@ impl Hub {
                 source,
                 target,
             } => self.hand_over(thread, source, target).await?,
-            Command::Conclude(_) | Command::Finish => {}
+            Command::TryCase { .. } | Command::Conclude(_) | Command::Finish => {}
         }
         Ok(())
     }

@@ -229,6 +229,7 @@ impl Hub {
         if !step.decisions.is_empty() || !step.findings.is_empty() {
             self.ledger.add(Record::Decided {
                 at,
+                cases: Vec::new(),
                 findings: step.findings,
                 decisions: step.decisions,
             });

@@ -88,6 +88,7 @@ pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> Thread
         usage: ended.usage,
         message,
         parts,
+        symptom: None,
         left_behind: ended.left_behind,
         output_dropped: ended.dropped_bytes,
     }
@@ -103,6 +104,7 @@ pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> T
         usage: Usage::default(),
         message: Some(message),
         parts: None,
+        symptom: None,
         left_behind: 0,
         output_dropped: 0,
     }

@@ -73,6 +73,7 @@ impl Scenario {
             .collect();
         self.records.push(Record::Decided {
             at: self.at,
+            cases: Vec::new(),
             findings: Vec::new(),
             decisions,
         });
@@ -81,6 +82,7 @@ impl Scenario {
     pub(crate) fn find(&mut self, finding: Finding) {
         self.records.push(Record::Decided {
             at: self.at,
+            cases: Vec::new(),
             findings: vec![finding],
             decisions: Vec::new(),
         });
@@ -281,6 +283,7 @@ pub(crate) fn end(thread: ThreadId, verdict: Verdict, wall_us: u64) -> ThreadEnd
         usage,
         message: failed.then(|| "assertion failed: 1 == 2".to_owned()),
         parts: None,
+        symptom: None,
         left_behind: 0,
         output_dropped: 0,
     }

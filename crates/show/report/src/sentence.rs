@@ -43,6 +43,7 @@ pub(crate) fn specialty(specialty: Specialty) -> &'static str {
         Specialty::Waiting => "waiting",
         Specialty::Quiet => "quiet",
         Specialty::Critical => "critical",
+        Specialty::Reproducing => "reproducing",
     }
 }
 

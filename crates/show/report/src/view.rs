@@ -11,9 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cohort_model::{
-    Allotment, At, CampaignEnd, CampaignStart, Collector, Command, Decision, Finding, FindingKind,
-    HostSample, InstanceId, InstanceSample, KillReason, Observation, Part, Plan, Reason, Record,
-    SampleBatch, Specialty, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+    Allotment, At, CampaignEnd, CampaignStart, Case, CaseId, Collector, Command, Decision, Finding,
+    FindingKind, HostSample, InstanceId, InstanceSample, KillReason, Observation, Part, Plan,
+    Reason, Record, SampleBatch, Specialty, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 
 use crate::forecast::{Cost, Forecast};
@@ -139,6 +139,8 @@ pub struct View {
     pub failures: Vec<TestId>,
     /// Tests that failed once and have no result yet, with that execution: they are to be tried again.
     pub failed_once: BTreeMap<TestId, ThreadId>,
+    /// Edge cases, each as last told.
+    pub edge_cases: BTreeMap<CaseId, Case>,
     /// Open instances.
     pub instances: BTreeMap<InstanceId, InstanceView>,
     /// Running executions.
@@ -190,10 +192,14 @@ impl View {
             }
             Record::Decided {
                 at,
+                cases,
                 findings,
                 decisions,
             } => {
                 self.advance(*at);
+                for case in cases {
+                    self.edge_cases.insert(case.case, case.clone());
+                }
                 for finding in findings {
                     self.note(finding);
                 }
@@ -376,7 +382,7 @@ impl View {
                 let kill = (*why, decision.reason.clone());
                 self.kills.entry(*thread).or_insert(kill);
             }
-            Command::HandOverThread { .. } | Command::Finish => {}
+            Command::HandOverThread { .. } | Command::TryCase { .. } | Command::Finish => {}
         }
     }
 

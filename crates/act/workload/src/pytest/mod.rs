@@ -395,6 +395,7 @@ pub fn end(ended: Ended) -> (ThreadEnd, Output) {
         usage: ended.usage,
         message: ended.message,
         parts: None,
+        symptom: None,
         left_behind: 0,
         output_dropped: ended.dropped,
     };

@@ -179,6 +179,7 @@ impl Hub {
         if !empty || !decisions.is_empty() {
             self.ledger.add(Record::ServiceDecided {
                 at,
+                cases: Vec::new(),
                 findings: step.findings,
                 areas: step.areas,
                 changes: step.changes,

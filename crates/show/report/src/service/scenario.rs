@@ -112,6 +112,7 @@ fn beginning() -> Vec<Record> {
         Record::ServicePlanned(plan),
         Record::ServiceDecided {
             at: At(0),
+            cases: Vec::new(),
             findings: Vec::new(),
             areas: Vec::new(),
             changes: Vec::new(),
@@ -219,6 +220,7 @@ pub(super) fn leaking() -> Vec<Record> {
     }
     records.push(Record::ServiceDecided {
         at: At(4_000_000),
+        cases: Vec::new(),
         findings: vec![finding()],
         areas: Vec::new(),
         changes: vec![change()],
@@ -245,6 +247,7 @@ pub(crate) fn never_ready() -> Vec<Record> {
     records.push(seen(11, Vec::new()));
     records.push(Record::ServiceDecided {
         at: At(11_000_000),
+        cases: Vec::new(),
         findings: Vec::new(),
         decisions: vec![decided(ServiceCommand::Restart { instance: I0 })],
         changes: Vec::new(),

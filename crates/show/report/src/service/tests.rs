@@ -91,6 +91,7 @@ fn it_is_said_what_goes_on_from_the_first_start_to_the_last_end() {
     };
     apply(&Record::ServiceDecided {
         at,
+        cases: Vec::new(),
         findings: Vec::new(),
         areas: Vec::new(),
         changes: Vec::new(),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Area, At, CampaignEnd, CampaignStart, Change, ChangeVerdict, EndpointId, EndpointWindow, Exit,
-    InstanceId, Purpose, Record, ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan,
-    ServiceSeen, ServiceTotals, Share, ThreadId,
+    Area, At, CampaignEnd, CampaignStart, Case, CaseId, Change, ChangeVerdict, EndpointId,
+    EndpointWindow, Exit, InstanceId, Purpose, Record, ServiceCommand, ServiceDecision,
+    ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, Share, ThreadId,
 };
 
 use super::series::{Point, Series};
@@ -64,6 +64,8 @@ pub struct ServiceView {
     pub instances: BTreeMap<InstanceId, ServiceInstance>,
     /// Findings by number, each as last told.
     pub findings: BTreeMap<u32, ServiceFinding>,
+    /// Edge cases, each as last told.
+    pub cases: BTreeMap<CaseId, Case>,
     /// When each finding was first told.
     pub told: BTreeMap<u32, At>,
     /// Changes by number, each as last told.
@@ -101,10 +103,14 @@ impl ServiceView {
                 at,
                 findings,
                 areas,
+                cases,
                 changes,
                 decisions,
             } => {
                 self.at = *at;
+                for case in cases {
+                    self.cases.insert(case.case, case.clone());
+                }
                 for finding in findings {
                     self.told.entry(finding.number).or_insert(*at);
                     self.findings.insert(finding.number, finding.clone());
