@@ -14,7 +14,8 @@ use super::judge::{Care, Count, Judge, Verdict};
 const DONE: f64 = 0.6;
 /// A list is tried beforehand only where it is at least so likely to be asked for.
 const LIKELY: f64 = 0.03;
-/// One control is run for each item that was found to matter, so many in all.
+/// For each item that was found to matter controls are run, one of which is expected to fail, until so many
+/// have.
 const CONTROLS: u32 = 10;
 /// Whether a list fails less often than the full one is not said before the full one was run so often, and
 /// not less than the list.
@@ -70,12 +71,14 @@ pub struct Minimizer<T> {
     restarts: u32,
     /// Runs of lists after they were concluded to fail.
     controls: Count,
-    /// How many these were, with those of the full list.
-    controls_run: u32,
+    /// These and the runs of the full list that were made here.
+    controls_run: Count,
     fixed: Key,
     /// `None`: not even `fixed` alone is known to pass.
     passing: Option<usize>,
     failing: usize,
+    /// The item that the check left out last: it goes on behind it.
+    left_out: u32,
     /// `fixed` is a result of the search, and smaller results of the check.
     checking: bool,
 }
@@ -95,8 +98,9 @@ impl<T: Clone + Eq> Minimizer<T> {
             background: 0.0,
             restarts: 0,
             controls: Count::default(),
-            controls_run: 0,
+            controls_run: Count::default(),
             fixed: Key::new(),
+            left_out: 0,
             passing: None,
         }
     }
@@ -147,10 +151,10 @@ impl<T: Clone + Eq> Minimizer<T> {
         record.count = record.count.and(count);
         if key.len() == self.full.len() {
             self.known = self.known.and(count);
-            self.controls_run += count.runs;
+            self.controls_run = self.controls_run.and(count);
         } else if record.verdict == Some(Verdict::Fails) {
             self.controls = self.controls.and(count);
-            self.controls_run += count.runs;
+            self.controls_run = self.controls_run.and(count);
         }
         if self.known.failed > 0 {
             self.conclude(&key);
@@ -371,14 +375,16 @@ impl<T: Clone + Eq> Minimizer<T> {
             self.restart(count);
             return true;
         }
-        let mut smaller = key.iter().map(|item| without(&key, *item));
-        let fails =
-            |key: &Key| self.records.get(key).and_then(|r| r.verdict) == Some(Verdict::Fails);
-        if let Some(smaller) = smaller.find(fails) {
-            self.fixed = smaller;
-            return true;
-        }
-        false
+        let fails = |item: &&u32| {
+            let record = self.records.get(&without(&key, **item));
+            record.and_then(|r| r.verdict) == Some(Verdict::Fails)
+        };
+        let Some(item) = key.iter().find(fails) else {
+            return false;
+        };
+        self.left_out = *item;
+        self.fixed = without(&key, *item);
+        true
     }
 
     /// It fails far less often than the full list.
@@ -399,7 +405,7 @@ impl<T: Clone + Eq> Minimizer<T> {
         self.restarts += 1;
         self.background = self.background.max(count.rate()) * 1.25;
         self.controls = Count::default();
-        self.controls_run = 0;
+        self.controls_run = Count::default();
         self.fixed.clear();
         self.failing = self.full.len();
         self.passing = None;
@@ -429,8 +435,11 @@ impl<T: Clone + Eq> Minimizer<T> {
     fn choose_search(&self) -> Option<Key> {
         let judge = self.judge();
         let best = self.best();
-        let controls = self.controls_run + self.under_way(&best);
-        if (controls as usize) < self.fixed.len() && controls < CONTROLS {
+        let mut controls = self.controls_run;
+        controls.runs += self.under_way(&best);
+        let each = judge.passes_needed(Count::default(), Care::Search) / 3;
+        let due = self.fixed.len() * each.max(1) as usize;
+        if (controls.runs as usize) < due && controls.failed < CONTROLS {
             return Some(best);
         }
         let first = self.passing.map_or(0, |p| p + 1);
@@ -498,7 +507,9 @@ impl<T: Clone + Eq> Minimizer<T> {
         if unfair && self.under_way(&full) < FAIR_RUNS {
             return Some(full);
         }
-        let smaller = key.iter().map(|item| without(&key, *item));
+        let (before, behind) = key.split_at(key.partition_point(|i| *i < self.left_out));
+        let smaller = behind.iter().chain(before);
+        let smaller = smaller.map(|item| without(&key, *item));
         let mut open = smaller.filter(|key| {
             let verdict = judge.verdict(self.count(key), Care::Strict);
             verdict.is_none() && self.wants_run(key, &judge, Care::Strict)
