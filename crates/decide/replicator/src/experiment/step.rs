@@ -306,10 +306,7 @@ impl Step {
             Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => Some(trial),
             Step::Prove(prove) => match place.checked_sub(1) {
                 None => Some(&mut prove.with),
-                Some(place) => prove
-                    .claims
-                    .get_mut(place)
-                    .map(|claim| &mut claim.without),
+                Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without),
             },
             Step::Rivals(rivals) => rivals.others.get_mut(place).map(|(_, trial)| trial),
             Step::Degree(degree) => degree.trial.as_mut(),
