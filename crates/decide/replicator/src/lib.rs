@@ -3,6 +3,7 @@
 
 mod replicator;
 mod same;
+pub mod sameness;
 mod terms;
 
 pub use replicator::Replicator;
