@@ -5,6 +5,7 @@ mod experiment;
 pub mod minimize;
 mod replicator;
 mod same;
+pub mod sameness;
 mod terms;
 
 pub use replicator::Replicator;
