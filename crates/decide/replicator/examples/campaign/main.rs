@@ -51,8 +51,18 @@ fn main() {
             let own = seed + 1_000 * time;
             let mut world = world::World::new(&kinds[0], own);
             let (case, tried) = world.campaign(own, 2);
-            let named: Vec<_> = case.causes.iter().map(|cause| (&cause.condition, &cause.parts, cause.with, cause.without)).collect();
-            println!("{:?} {:?} runs {} {named:?} {:?}", world.drawn, case.verdict, tried.len(), case.remarks);
+            let named: Vec<_> = case
+                .causes
+                .iter()
+                .map(|cause| (&cause.condition, &cause.parts, cause.with, cause.without))
+                .collect();
+            println!(
+                "{:?} {:?} runs {} {named:?} {:?}",
+                world.drawn,
+                case.verdict,
+                tried.len(),
+                case.remarks
+            );
         }
     }
     if times == 1 {

@@ -522,12 +522,7 @@ impl Experiment {
     }
 
     /// What may do the same as a condition, at the degree that is likeliest to.
-    fn rivals(
-        &self,
-        leader: &Condition,
-        plan: &Recipe,
-        itself: bool,
-    ) -> Vec<(Condition, Trial)> {
+    fn rivals(&self, leader: &Condition, plan: &Recipe, itself: bool) -> Vec<(Condition, Trial)> {
         let alike = |kind: ConditionKind| match leader.kind() {
             ConditionKind::Seed => kind == ConditionKind::Seed,
             own => (itself || kind != own) && kin(own, kind),

@@ -350,7 +350,9 @@ impl Step {
             Step::Hunt => "hunt",
             Step::Repeat(_) => "repeat",
             Step::Single(_) => "single",
-            Step::Narrow(less) => return format!("narrow {:?} {:?}", less.known, less.plan.conditions),
+            Step::Narrow(less) => {
+                return format!("narrow {:?} {:?}", less.known, less.plan.conditions);
+            }
             Step::Prove(_) => "prove",
             Step::Rivals(_) => "rivals",
             Step::Degree(_) => "degree",
@@ -358,7 +360,13 @@ impl Step {
             Step::Cover(_) => "cover",
             Step::Closed => "closed",
         };
-        format!("{name} {:?}", self.plans().iter().map(|p| &p.conditions).collect::<Vec<_>>())
+        format!(
+            "{name} {:?}",
+            self.plans()
+                .iter()
+                .map(|p| &p.conditions)
+                .collect::<Vec<_>>()
+        )
     }
 
     /// The plans it is about.
