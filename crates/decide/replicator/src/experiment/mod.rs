@@ -26,6 +26,7 @@ mod recipes;
 mod rivals;
 mod runs;
 mod step;
+mod words;
 
 use std::collections::BTreeSet;
 
