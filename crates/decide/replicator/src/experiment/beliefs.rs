@@ -13,15 +13,15 @@ use super::evidence::Tally;
 use super::menu::{Family, family, slowdown, slows};
 
 /// Weight of a prior, in runs.
-const PRIOR_RUNS: f64 = 4.0;
+const PRIOR_RUNS: f64 = 7.0;
 /// Probability that one more condition in a cocktail hides what the others do.
 const HIDES: f64 = 0.06;
 /// Cocktails that compete for one run.
-const COCKTAILS: usize = 6;
+const COCKTAILS: usize = 12;
 /// Most conditions of one cocktail that act on its timing.
 const TIMING_MAX: usize = 3;
 /// What starting a run costs beside its run time, seconds.
-const START_S: f64 = 0.3;
+const START_S: f64 = 0.5;
 
 /// One condition at one degree.
 #[derive(Clone, Debug)]
