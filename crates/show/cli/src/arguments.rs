@@ -94,6 +94,16 @@ pub(crate) enum Command {
     /// Drives scenario threads; started by Cohort itself.
     #[command(hide = true)]
     Agent,
+    /// Runs one program under conditions; started by Cohort itself.
+    #[command(hide = true)]
+    Under {
+        /// Which conditions, as JSON
+        #[arg(long, value_name = "FILE")]
+        order: PathBuf,
+        /// The program and its arguments
+        #[arg(last = true, required = true, value_name = "PROGRAM")]
+        program: Vec<OsString>,
+    },
     /// First process of an instance; started by Cohort itself.
     #[command(hide = true)]
     InstanceInit {
