@@ -4,6 +4,7 @@
 pub mod minimize;
 mod replicator;
 mod same;
+pub mod sameness;
 mod terms;
 
 pub use replicator::Replicator;
