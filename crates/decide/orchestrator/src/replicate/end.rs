@@ -29,6 +29,8 @@ impl Orchestrator {
             place.thread = None;
         }
         let outcome = outcome(&attempt, end);
+        let ran = outcome.passed || outcome.symptom.is_some() || attempt.killed.is_some();
+        replication.fruitless = if ran { 0 } else { replication.fruitless + 1 };
         let (case, recipe) = (attempt.case, attempt.recipe);
         replication.driver.ended(at, case, &recipe, outcome);
         true
