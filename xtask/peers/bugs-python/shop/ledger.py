@@ -1,6 +1,10 @@
 """Accounts that several tills book on."""
 
 
+def line(amount, text):
+    return f"{text:>20} {amount:>10.2f}"
+
+
 class Account:
     def __init__(self):
         self.balance = 0
@@ -8,5 +12,5 @@ class Account:
 
     def deposit(self, amount, text):
         balance = self.balance
-        self.lines.append(f"{text:>20} {amount:>10.2f}")
+        self.lines.append(line(amount, text))
         self.balance = balance + amount

@@ -15,7 +15,7 @@ def test_tills_book_on_one_account():
     account = Account()
 
     def till(number):
-        for receipt in range(2500):
+        for receipt in range(4000):
             account.deposit(1, f"till {number}, {receipt}")
 
     tills = [threading.Thread(target=till, args=(number,)) for number in range(3)]
@@ -23,4 +23,4 @@ def test_tills_book_on_one_account():
         thread.start()
     for thread in tills:
         thread.join()
-    assert account.balance == 7500
+    assert account.balance == 12000

@@ -24,13 +24,15 @@ fn now_s() -> u64 {
 pub fn change(file: &Path, text: &str, log: &Path) -> io::Result<Entry> {
     let changed_s = now_s();
     std::fs::write(file, text)?;
-    let mut lines = std::fs::OpenOptions::new()
+    let log = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
         .open(log)?;
+    let mut lines = io::BufWriter::new(log);
     for (at, line) in text.lines().enumerate() {
         writeln!(lines, "{} +{at}: {line}", file.display())?;
     }
+    lines.flush()?;
     let what = file.display().to_string();
     Ok(Entry {
         what,
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn a_change_is_noted_when_it_is_made() {
         let folder = folder("noted");
-        let text = "a line of the settings\n".repeat(1200);
+        let text = "a line of the settings\n".repeat(6000);
         let entry = change(&folder.join("settings"), &text, &folder.join("log")).expect("written");
         std::fs::remove_dir_all(&folder).expect("there");
         assert_eq!(entry.changed_s, entry.noted_s);
