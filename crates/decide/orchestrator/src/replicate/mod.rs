@@ -17,7 +17,7 @@ mod repeat;
 mod sight;
 mod start;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
     At, Budget, Case, CaseId, CasePlan, CaseWork, Command, InstanceId, KillReason, Policy, Reason,
@@ -51,6 +51,7 @@ struct Place {
 #[derive(Clone, Debug)]
 struct Attempt {
     case: CaseId,
+    test: TestId,
     recipe: Recipe,
     place: InstanceId,
     started: At,
@@ -90,6 +91,8 @@ pub(crate) struct Replication {
     open_failures: u32,
     /// Tries one after the other that could not be run, though nobody ended them.
     fruitless: u32,
+    /// Tests that are tried alone, each with all memory there is.
+    hungry: BTreeSet<TestId>,
     /// Nothing more is tried.
     over: bool,
     begun: bool,
@@ -126,6 +129,7 @@ impl Replication {
             done: None,
             open_failures: 0,
             fruitless: 0,
+            hungry: BTreeSet::new(),
             over: false,
             begun: false,
         }
