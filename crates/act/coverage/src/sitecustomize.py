@@ -24,21 +24,34 @@ class Record:
     def __init__(self, folder, project):
         self.folder = folder
         self.project = os.path.join(os.path.realpath(project), "")
-        self.lock = _thread.RLock()
+        self.files = {}
+        self.functions = {}
         self.begin()
 
     def begin(self):
         import mmap
         import time
 
+        self.lock = _thread.RLock()
         name = os.path.join(self.folder, f"{os.getpid()}-{time.time_ns()}")
         self.text = self.mapped(mmap, name + ".text", TEXT_MAX)
         self.counts = memoryview(self.mapped(mmap, name + ".counts", 8 * LINES_MAX)).cast("Q")
         self.at = 0
         self.slots = 0
-        self.files = {}
-        self.functions = set()
         self.full = False
+        # A forked child goes on in functions that its parent has entered.
+        for found in self.files.values():
+            if found is not None:
+                found[1].clear()
+                self.write(f"F {found[0]} {found[2]}")
+        for function in self.functions.values():
+            self.write(function)
+
+    def end(self):
+        """Records no more, and leaves the files of the parent alone."""
+        self.at = TEXT_MAX
+        self.full = True
+        self.counts = memoryview(bytearray(8 * LINES_MAX)).cast("Q")
 
     @staticmethod
     def mapped(mmap, path, size):
@@ -62,7 +75,7 @@ class Record:
         return True
 
     def file(self, path):
-        """The lines known of a file of the project, by number, and its own number; None for others."""
+        """Of a file of the project: its number, the slots of its lines, its path; None for others."""
         try:
             return self.files[path]
         except KeyError:
@@ -73,9 +86,9 @@ class Record:
             found = None
             inside = self.inside(path)
             if inside is not None:
-                number = len(self.files)
+                number = len(self.files)  # Numbers may have gaps.
                 if self.write(f"F {number} {inside}"):
-                    found = (number, {})
+                    found = (number, {}, inside)
             self.files[path] = found
             return found
 
@@ -107,9 +120,11 @@ class Record:
         key = (number, code.co_firstlineno, code.co_name)
         if key in self.functions or code.co_name.startswith("<"):
             return
-        self.functions.add(key)
         name = getattr(code, "co_qualname", code.co_name).replace(".<locals>", "")
-        self.write(f"D {number} {code.co_firstlineno} {last_line(code)} {name}")
+        function = f"D {number} {code.co_firstlineno} {last_line(code)} {name}"
+        self.functions[key] = function
+        with self.lock:
+            self.write(function)
 
 
 def last_line(code):
@@ -131,7 +146,7 @@ def trace_all(record):
     local_of = {}
 
     def of_file(found):
-        number, lines = found
+        number, lines, _ = found
 
         def local(frame, event, _):
             if event == "line":
@@ -157,13 +172,9 @@ def trace_all(record):
             record.function(record.files[path][0], code)
         return local
 
-    def forked():
-        local_of.clear()
-
     os.environ["PYTEST_ADDOPTS"] = without_rival(os.environ.get("PYTEST_ADDOPTS", ""))
     threading.settrace(on_call)
     sys.settrace(on_call)
-    return forked
 
 
 def without_rival(options):
@@ -182,7 +193,7 @@ def monitor_all(record):
     monitoring = sys.monitoring
     free = [tool for tool in (4, 3, 5, 2) if monitoring.get_tool(tool) is None]
     if not free:
-        return None
+        raise RuntimeError("no tool of sys.monitoring is free")
     tool = free[0]
     monitoring.use_tool_id(tool, "cohort")
 
@@ -197,7 +208,7 @@ def monitor_all(record):
         found = record.file(code.co_filename)
         if found is None:
             return monitoring.DISABLE
-        number, lines = found
+        number, lines, _ = found
         slot = lines.get(line)
         if slot is None:
             slot = record.slot(number, lines, line)
@@ -208,7 +219,6 @@ def monitor_all(record):
     monitoring.register_callback(tool, monitoring.events.PY_START, on_start)
     monitoring.register_callback(tool, monitoring.events.LINE, on_line)
     monitoring.set_events(tool, monitoring.events.PY_START)
-    return lambda: None
 
 
 def begin():
@@ -217,15 +227,16 @@ def begin():
     if not folder or not project:
         return
     record = Record(folder, project)
-    forked = monitor_all(record) if hasattr(sys, "monitoring") else trace_all(record)
+    if hasattr(sys, "monitoring"):
+        monitor_all(record)
+    else:
+        trace_all(record)
 
     def in_child():
         try:
             record.begin()
         except OSError:
-            record.full = True
-        if forked:
-            forked()
+            record.end()
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=in_child)

@@ -24,9 +24,15 @@ fn times(lines: &Lines, file: &str, line: u32) -> u64 {
 fn recorded(project: &Path, built: Built, command: &mut Command) -> (Recording, Output) {
     let folder = project.join("../recording");
     let recording = Recording::begin(&folder, project, built).expect("a recording begins");
-    let variables = recording
-        .environment(|name| std::env::var_os(name))
-        .expect("a plain path");
+    let set: Vec<_> = command
+        .get_envs()
+        .map(|(n, v)| (n.to_owned(), v.map(Into::into)))
+        .collect();
+    let inherited = |name: &str| {
+        let own = set.iter().find(|(n, _)| n == name);
+        own.map_or_else(|| std::env::var_os(name), |(_, value)| value.clone())
+    };
+    let variables = recording.environment(inherited).expect("a plain path");
     command.envs(variables).current_dir(project);
     let output = command.output().expect("the program starts");
     (recording, output)
@@ -102,15 +108,12 @@ fn pythons() -> Vec<String> {
         "python3.13",
         "python3.14",
     ];
-    let starts = |name: &&str| {
+    let starts = |name: &str| {
         let output = Command::new(name).args(["-c", "import mmap"]).output();
         output.is_ok_and(|output| output.status.success())
     };
-    names
-        .iter()
-        .filter(starts)
-        .map(ToString::to_string)
-        .collect()
+    let here = names.into_iter().filter(|name| starts(name));
+    here.map(String::from).collect()
 }
 
 #[test]
