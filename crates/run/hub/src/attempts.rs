@@ -33,7 +33,9 @@ use crate::shell::Hub;
 use crate::threads::{self, Thread, order_start, unjudged};
 
 /// Failed tries of one case whose output is kept.
-const KEPT_MAX: u32 = 8;
+const KEPT_MAX: usize = 4;
+/// Bytes that are kept of each of its output streams: its end.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 /// What `cohort under` is told, and what it tells, in the directory of a try.
 const UNDER_ORDER: &str = "under.json";
 const UNDER_REPORT: &str = "under.report.json";
@@ -48,6 +50,19 @@ pub(crate) struct Attempt {
     directory: PathBuf,
     /// What could not be had from the start.
     unapplied: Vec<ConditionKind>,
+    /// Its instance's memory is limited.
+    squeezed: bool,
+}
+
+impl Attempt {
+    /// What it means that the init of its instance is gone.
+    pub(crate) fn without_init(&self) -> Verdict {
+        if self.squeezed {
+            Verdict::OutOfMemory
+        } else {
+            Verdict::Aborted
+        }
+    }
 }
 
 /// What is to be run.
@@ -89,11 +104,13 @@ impl Hub {
             self.end_thread(id, unjudged(task.thread, Verdict::Aborted, message));
             return Ok(());
         };
-        let unapplied = instance.squeeze(squeeze_of(recipe, &self.ground));
+        let squeeze = squeeze_of(recipe, &self.ground);
+        let unapplied = instance.squeeze(squeeze);
         let attempt = Attempt {
             case,
             directory: directory.clone(),
             unapplied,
+            squeezed: squeeze.memory.is_some(),
         };
         let thread = Thread {
             test: task.test,
@@ -304,13 +321,14 @@ impl Hub {
     /// Keeps what failed tries wrote, up to some of each case.
     fn keep_attempt(&mut self, attempt: &Attempt, end: &ThreadEnd, output: &Output) {
         let kept = self.kept_attempts.entry(attempt.case).or_default();
-        if !end.verdict.is_failure() || end.verdict == Verdict::Aborted || *kept >= KEPT_MAX {
+        if !end.verdict.is_failure() || end.verdict == Verdict::Aborted || kept.len() >= KEPT_MAX {
             return;
         }
-        *kept += 1;
+        kept.push(end.thread);
         let keep = |stream, text: &str| {
-            self.campaign
-                .keep_output(end.thread, stream, text.as_bytes())
+            let end_of = text.as_bytes();
+            let end_of = &end_of[end_of.len().saturating_sub(KEPT_BYTES_MAX)..];
+            self.campaign.keep_output(end.thread, stream, end_of)
         };
         let kept = keep(Stream::Report, &output.report)
             .and(keep(Stream::Stdout, &output.stdout))

@@ -94,6 +94,9 @@ impl Orchestrator {
         if verdict.is_success() {
             replication.passes[test.index()] += 1;
         } else if verdict.is_failure() && run.killed != Some(KillReason::Disk) {
+            if verdict == Verdict::OutOfMemory {
+                replication.hungry.insert(test);
+            }
             let before = replication.before.get(&run.place);
             let before = before.into_iter().flatten();
             let parts = before
@@ -111,8 +114,11 @@ impl Orchestrator {
                 passes: replication.passes[test.index()] + passed_before,
             };
             if let Driver::Replicator(replicator) = &mut replication.driver {
+                let known = replicator.cases().count();
                 replicator.sighted(at, &sighting);
+                replication.fresh += u32::from(replicator.cases().count() > known);
                 replication.since.get_or_insert(at);
+                replication.has_failed = true;
             }
         }
         let gone = run.killed.is_some() || verdict == Verdict::Crashed;

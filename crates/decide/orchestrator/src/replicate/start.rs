@@ -86,7 +86,9 @@ impl Orchestrator {
             .threads
             .values()
             .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
-        if self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty()) || apart || self.is_memory_short() {
+        let fresh = self.replication.as_ref()?.fresh > 0;
+        let quiet_waits = self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
+        if apart || quiet_waits && !fresh || self.is_memory_short() {
             return None;
         }
         let waits = self.waiting() > 0 && !self.stopping;
@@ -143,6 +145,7 @@ impl Orchestrator {
         }
         let attempt = Attempt {
             case: wanted.case,
+            test,
             recipe: wanted.recipe.clone(),
             place: instance,
             started: at,
@@ -188,7 +191,9 @@ impl Orchestrator {
         let one = memory_needed(&self.costs.test(test), &self.budget);
         let need = (one * copies.unwrap_or(1.0)).max(wanted.memory as f64);
         let alone = self.threads.is_empty() && self.attempts() == 0;
-        self.promises.offer(need).or_else(|| {
+        let hungry = self.replication.as_ref()?.hungry.contains(&test);
+        let offer = self.promises.offer(need).filter(|_| !hungry);
+        offer.or_else(|| {
             // Nothing else runs: it gets what there is, and if that is too little, that shows.
             alone.then(|| {
                 self.release_idle(step);
