@@ -11,13 +11,14 @@ use super::view::{ServiceInstance, ServiceView};
 use super::words as own;
 use crate::words;
 
-const STYLE: &str = "
+/// How a page of Cohort looks.
+pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1320px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.4em; } h2 { font-size: 1.1em; margin-top: 2em; }
 table { border-collapse: collapse; } td, th { padding: .15em .8em .15em 0; text-align: left; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-article { border-left: 4px solid #d55e00; padding: .2em 1em; margin: 1em 0; }
+h3, h4 { margin: .8em 0 .2em; } article { border-left: 4px solid #d55e00; padding: .2em 1em; margin: 1em 0; }
 article.state { border-color: #e69f00; }
 pre { overflow: auto; background: #8881; padding: .5em; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(430px, 1fr)); gap: 1em; }

@@ -1,6 +1,6 @@
 //! What faces ask a view.
 
-use cohort_model::{At, GroupId, TestId, TestResult, ThreadEnd, ThreadId};
+use cohort_model::{At, Case, GroupId, Stage, TestId, TestResult, ThreadEnd, ThreadId};
 
 use super::{ThreadView, View};
 
@@ -21,6 +21,19 @@ impl View {
     #[must_use]
     pub fn not_run(&self) -> usize {
         self.total() - self.counts.concluded()
+    }
+
+    /// Edge cases that more is tried of.
+    pub fn open_cases(&self) -> impl Iterator<Item = &Case> {
+        let cases = self.edge_cases.values();
+        cases.filter(|case| case.stage != Stage::Closed)
+    }
+
+    /// Whether only edge cases are left to be tried: every test has its result.
+    #[must_use]
+    pub fn only_cases_left(&self) -> bool {
+        let done = self.not_run() == 0 && self.running.is_empty();
+        done && self.end.is_none() && self.open_cases().next().is_some()
     }
 
     /// What would be the result of a test that failed once, were it not tried again.
