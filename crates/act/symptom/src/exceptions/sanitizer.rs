@@ -85,7 +85,7 @@ fn undefined(line: &str) -> Option<(usize, Box<dyn Block>)> {
 }
 
 /// `#0 0x4f in load /src/cart.c:12:3` or `#0 load /src/cart.c:12 (binary+0x4f)`
-fn frame(text: &str) -> Option<(bool, Frame)> {
+pub(crate) fn frame(text: &str) -> Option<(bool, Frame)> {
     let (number, rest) = text.strip_prefix('#')?.split_once(' ')?;
     let number: u32 = number.parse().ok()?;
     let rest = match rest.split_once(" in ") {
@@ -136,6 +136,7 @@ impl Block for Report {
             message: self.message,
             frames: self.frames,
             plain_line: false,
+            thread: String::new(),
         }
     }
 }

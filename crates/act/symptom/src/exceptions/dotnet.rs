@@ -83,6 +83,7 @@ impl Block for Trace {
             message: self.message,
             frames: self.frames,
             plain_line: false,
+            thread: String::new(),
         }
     }
 }

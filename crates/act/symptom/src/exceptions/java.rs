@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use super::{Block, Frame, Raised, Take};
 
-const LIBRARIES: [&str; 16] = [
+const LIBRARIES: [&str; 23] = [
     "java.",
     "javax.",
     "jakarta.",
@@ -31,6 +31,13 @@ const LIBRARIES: [&str; 16] = [
     "io.undertow.",
     "reactor.",
     "com.zaxxer.",
+    "org.junit.",
+    "junit.",
+    "org.opentest4j.",
+    "org.testng.",
+    "org.assertj.",
+    "org.hamcrest.",
+    "org.gradle.",
 ];
 
 #[derive(Debug)]
@@ -147,6 +154,7 @@ impl Block for Trace {
             message: self.message,
             frames: self.frames,
             plain_line: false,
+            thread: String::new(),
         }
     }
 }

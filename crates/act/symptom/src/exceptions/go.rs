@@ -142,6 +142,7 @@ impl Block for Panic {
             // Other programs say "panic:" and "fatal error:" too.
             plain_line: self.goroutines == 0,
             frames: self.frames,
+            thread: String::new(),
         }
     }
 }

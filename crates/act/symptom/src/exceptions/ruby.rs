@@ -148,6 +148,7 @@ impl Block for Backtrace {
             message: self.message,
             frames: self.frames,
             plain_line: false,
+            thread: String::new(),
         }
     }
 }

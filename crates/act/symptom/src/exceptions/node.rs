@@ -118,6 +118,7 @@ impl Block for Stack {
             message: self.message,
             frames: self.frames,
             plain_line: false,
+            thread: String::new(),
         }
     }
 }

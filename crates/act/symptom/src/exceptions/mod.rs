@@ -18,14 +18,15 @@ mod known;
 mod level;
 mod node;
 mod php;
-mod python;
+pub(crate) mod python;
 mod ruby;
 mod rust;
-mod sanitizer;
+pub(crate) mod sanitizer;
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
+pub use cohort_model::Frame;
 pub use fingerprint::{fingerprint, normalized};
 pub use known::{Known, Summary};
 
@@ -58,36 +59,8 @@ pub struct Raised {
     pub frames: Vec<Frame>,
     /// A line with a level of error and no more: weaker evidence.
     pub plain_line: bool,
-}
-
-/// A place in a program.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
-    /// Function; empty when not told.
-    pub function: String,
-    /// File; empty when not told.
-    pub file: String,
-    /// Line; 0 when not told.
-    pub line: u32,
-    /// It is the program's own code, not a library's.
-    pub own: bool,
-}
-
-impl Frame {
-    /// `function (file:line)`, as much of it as is told.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        let place = match (self.file.as_str(), self.line) {
-            ("", _) => String::new(),
-            (file, 0) => file.to_owned(),
-            (file, line) => format!("{file}:{line}"),
-        };
-        match (self.function.as_str(), place.as_str()) {
-            ("", place) => place.to_owned(),
-            (function, "") => function.to_owned(),
-            (function, place) => format!("{function} ({place})"),
-        }
-    }
+    /// Name of the thread that raised it; empty when not told.
+    pub thread: String,
 }
 
 /// What a line is to a block.
@@ -282,7 +255,7 @@ fn without_prefix<'l>(line: &'l str, prefix: &str) -> &'l str {
 }
 
 /// The last place at or before `most` where the text may be cut.
-fn boundary(text: &str, most: usize) -> usize {
+pub(crate) fn boundary(text: &str, most: usize) -> usize {
     let mut end = most.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -291,7 +264,7 @@ fn boundary(text: &str, most: usize) -> usize {
 }
 
 /// `file:line:column` or `file:line`.
-fn location(text: &str) -> (String, u32) {
+pub(crate) fn location(text: &str) -> (String, u32) {
     let mut rest = text;
     let mut numbers = [0; 2];
     let mut found = 0;
@@ -308,7 +281,7 @@ fn location(text: &str) -> (String, u32) {
 }
 
 /// Ends in `:line:column`.
-fn has_line_and_column(text: &str) -> bool {
+pub(crate) fn has_line_and_column(text: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.rsplit_once(':').is_some_and(|(rest, column)| {
         number(column) && rest.rsplit_once(':').is_some_and(|(_, line)| number(line))

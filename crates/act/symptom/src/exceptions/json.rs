@@ -209,6 +209,7 @@ fn named(fields: &Fields) -> Option<Raised> {
         message: said.trim().to_owned(),
         frames,
         plain_line: false,
+        thread: String::new(),
     })
 }
 

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 const ESCAPE: char = '\u{1b}';
 
 /// The line as a person would read it.
-pub(super) fn without(line: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn without(line: &str) -> Cow<'_, str> {
     if !line.contains(ESCAPE) {
         return Cow::Borrowed(line);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use cohort_model::InstanceId;
-use cohort_service::exceptions::{Known, Parser, Raised, fingerprint};
+use cohort_symptom::exceptions::{Known, Parser, Raised, fingerprint};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Vec<Raised> {

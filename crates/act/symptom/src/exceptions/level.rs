@@ -33,6 +33,7 @@ pub(super) fn plain(level: &str, message: &str) -> Raised {
         message: message.to_owned(),
         frames: Vec::new(),
         plain_line: true,
+        thread: String::new(),
     }
 }
 

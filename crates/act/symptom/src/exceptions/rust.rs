@@ -15,7 +15,7 @@ use super::{Block, Frame, Raised, Take, boundary, location};
 /// Lines of a message.
 const MESSAGE_LINES_MAX: u32 = 8;
 /// Crates whose frames are not the program's own.
-const LIBRARIES: [&str; 12] = [
+const LIBRARIES: [&str; 17] = [
     "std::",
     "core::",
     "alloc::",
@@ -28,10 +28,16 @@ const LIBRARIES: [&str; 12] = [
     "hyper_util::",
     "axum::",
     "tower::",
+    "test::run_test",
+    "test::__rust_begin",
+    "test::assert_test_result",
+    "test::test_main",
+    "test::types::",
 ];
 
 #[derive(Debug, Default)]
 struct Panic {
+    thread: String,
     message: String,
     lines: u32,
     location: Option<Frame>,
@@ -54,8 +60,12 @@ enum Stage {
 
 pub(super) fn start(line: &str) -> Option<(usize, Box<dyn Block>)> {
     let at = line.find("thread '")?;
-    let (_, rest) = line[at..].split_once(" panicked at ")?;
-    let mut panic = Panic::default();
+    let (head, rest) = line[at..].split_once(" panicked at ")?;
+    let (name, _) = head["thread '".len()..].rsplit_once('\'')?;
+    let mut panic = Panic {
+        thread: name.to_owned(),
+        ..Panic::default()
+    };
     match rest.strip_prefix('\'') {
         Some(quoted) => {
             panic.stage = Stage::Quoted;
@@ -202,6 +212,7 @@ impl Block for Panic {
             message: self.message,
             frames,
             plain_line: false,
+            thread: self.thread,
         }
     }
 }

@@ -144,6 +144,7 @@ impl Block for Fatal {
             message: self.message,
             frames: self.frames,
             plain_line: false,
+            thread: String::new(),
         }
     }
 }

@@ -91,10 +91,11 @@ impl Traceback {
     }
 }
 
-fn is_own(file: &str) -> bool {
+pub(crate) fn is_own(file: &str) -> bool {
     ![
         "site-packages",
         "dist-packages",
+        "/_pytest/",
         "/lib/python",
         "/lib64/python",
     ]
@@ -149,6 +150,7 @@ impl Block for Traceback {
             message: self.message,
             frames: self.frames,
             plain_line: false,
+            thread: String::new(),
         }
     }
 }

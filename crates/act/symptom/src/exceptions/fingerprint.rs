@@ -218,6 +218,7 @@ mod tests {
                 })
                 .collect(),
             plain_line: false,
+            thread: String::new(),
         }
     }
 
