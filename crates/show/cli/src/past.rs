@@ -36,7 +36,11 @@ pub(crate) fn show(
     }
     let view = view(&campaign)?;
     let running = view.end.is_none() && is_running(&place.project, &campaign);
-    write_summary(&view, &campaign, (&place.root, running), color)?;
+    let told = Told {
+        running,
+        cases_max: usize::MAX,
+    };
+    write_summary(&view, &campaign, &place.root, told, color)?;
     if let Some(path) = junit {
         JunitFile::open(path)?.write(&view, &campaign)?;
     }
@@ -123,17 +127,27 @@ pub(crate) fn directory(campaign: &Campaign, root: &Path) -> String {
         .to_string()
 }
 
+/// How a campaign is summed up.
+pub(crate) struct Told {
+    /// It is under way.
+    pub(crate) running: bool,
+    /// Edge cases at most.
+    pub(crate) cases_max: usize,
+}
+
 pub(crate) fn write_summary(
     view: &View,
     campaign: &Campaign,
-    (root, running): (&Path, bool),
+    root: &Path,
+    told: Told,
     color: bool,
 ) -> Result<(), Failure> {
     let summary = Summary {
         view,
         outputs: &|thread| output(campaign, thread),
         directory: &directory(campaign, root),
-        running,
+        running: told.running,
+        cases_max: told.cases_max,
         width: faces::columns(),
         color,
     };

@@ -22,6 +22,8 @@ use crate::{past, say, service};
 
 /// Tests that a dry run names, longest first.
 const DRY_RUN_NAMED: usize = 20;
+/// Edge cases in a summary at the end of a campaign.
+const CASES_SUMMED_UP: usize = 10;
 
 /// Where a command works, and with what.
 pub(crate) struct Place {
@@ -260,8 +262,12 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
         "" => Ok(()),
         said => past::pass_on(format!("{said}\n\n").as_bytes(), b""),
     };
+    let told = past::Told {
+        running: false,
+        cases_max: CASES_SUMMED_UP,
+    };
     let summed_up =
-        said.and_then(|()| past::write_summary(&view, &outcome.campaign, (&root, false), color));
+        said.and_then(|()| past::write_summary(&view, &outcome.campaign, &root, told, color));
     if let Some(junit) = junit {
         junit.write(&view, &outcome.campaign)?;
     }

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use cohort_model::{At, Command, Observation, Record, ThreadId};
 
+use crate::case::News;
 use crate::line::Line;
+use crate::progress;
 use crate::sentence;
 use crate::view::View;
 use crate::words;
@@ -31,6 +33,9 @@ pub struct Plain {
     said_at: At,
     said_tenth: usize,
     named: HashSet<ThreadId>,
+    news: News,
+    /// It was said that only edge cases are left.
+    said_reproducing: bool,
     /// Failed executions of which it is not known yet whether they are the last word.
     failed: Vec<ThreadId>,
 }
@@ -66,6 +71,8 @@ impl Plain {
                     .map(|line| line.render(usize::MAX, self.color))
                     .collect();
                 lines.extend(self.failed_once(view));
+                lines.extend(self.news.after(view, record, self.color));
+                lines.extend(self.reproducing(view, *at));
                 lines.extend(self.sign_of_life(view, *at));
                 lines
             }
@@ -85,6 +92,16 @@ impl Plain {
         lines.collect()
     }
 
+    /// Said once, when the ordinary work is done and edge cases are left.
+    fn reproducing(&mut self, view: &View, at: At) -> Option<String> {
+        if self.said_reproducing || !view.only_cases_left() {
+            return None;
+        }
+        self.said_reproducing = true;
+        self.said_at = at;
+        Some(progress::reproducing(view, at).render(usize::MAX, self.color))
+    }
+
     fn sign_of_life(&mut self, view: &View, at: At) -> Option<String> {
         if at < self.said_at {
             self.said_at = At(0);
@@ -92,7 +109,11 @@ impl Plain {
         let silence_us = at.since(self.said_at);
         let tenth = view.counts.concluded() * 10 / view.total().max(1);
         let step = tenth > self.said_tenth && tenth < 10 && silence_us >= SILENCE_US_MIN;
-        if !step && silence_us < SILENCE_US_MAX || view.not_run() == 0 {
+        if view.only_cases_left() && silence_us >= SILENCE_US_MAX {
+            self.said_at = at;
+            return Some(progress::reproducing(view, at).render(usize::MAX, self.color));
+        }
+        if !step && silence_us < SILENCE_US_MAX || view.not_run() == 0 || view.is_for_cases() {
             return None;
         }
         self.said_at = at;

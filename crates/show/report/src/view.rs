@@ -188,6 +188,8 @@ pub struct View {
     closed_pressure_us: u64,
     first_start: Option<At>,
     last_end: At,
+    /// When the last test had its result.
+    tested: Option<At>,
 }
 
 impl View {
@@ -251,6 +253,7 @@ impl View {
         self.tries.clear();
         self.results = vec![None; plan.tests.len()];
         self.forecast = Forecast::of(plan);
+        self.tested = None;
         for result in &plan.concluded {
             self.conclude(result);
         }
@@ -489,6 +492,9 @@ impl View {
         }
         if !stand_for(parts, result.verdict) {
             self.cases.add(result.verdict);
+        }
+        if self.not_run() == 0 {
+            self.tested.get_or_insert(self.at);
         }
     }
 }

@@ -32,7 +32,8 @@ mod samples;
 mod tests;
 
 pub use dossier::{Dossier, Excerpt, kin};
-pub use news::News;
+pub(crate) use news::News;
+pub use news::closings;
 pub use numbers::{degree, interval, moment, once_in, percent};
 pub use order::most_telling_first;
 pub use page::{article, page};

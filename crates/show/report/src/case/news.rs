@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use cohort_model::{At, Case, CaseId, Command, InstanceId, Record, Stage, TestId};
 
 use super::dossier::kin;
-use super::verdict::{explained, sentence, subject};
+use super::verdict::{sentence, subject};
 use super::words::{conditions, series};
 use crate::line::{Line, Tone};
 use crate::sentence::labelled;
@@ -18,7 +18,7 @@ const MESSAGE_COLUMNS_MAX: usize = 160;
 
 /// What was said of the cases so far.
 #[derive(Clone, Debug, Default)]
-pub struct News {
+pub(crate) struct News {
     said: BTreeMap<CaseId, Said>,
 }
 
@@ -26,13 +26,13 @@ pub struct News {
 struct Said {
     tried: bool,
     again: bool,
-    explained: bool,
+    /// What its cause was said to be.
+    explained: Option<String>,
     closed: bool,
 }
 
 impl News {
-    /// The lines for `record`, which `view` has taken in already.
-    pub(crate) fn lines(&mut self, view: &View, record: &Record) -> Vec<Line> {
+    fn lines(&mut self, view: &View, record: &Record) -> Vec<Line> {
         let Record::Decided {
             at,
             cases,
@@ -57,8 +57,8 @@ impl News {
         lines
     }
 
-    /// The same, coloured or not.
-    pub fn after(&mut self, view: &View, record: &Record, color: bool) -> Vec<String> {
+    /// The lines for `record`, which `view` has taken in already, coloured or not.
+    pub(crate) fn after(&mut self, view: &View, record: &Record, color: bool) -> Vec<String> {
         let lines = self.lines(view, record).into_iter();
         lines.map(|line| line.render(usize::MAX, color)).collect()
     }
@@ -81,7 +81,7 @@ impl News {
         }
         if case.stage == Stage::Closed {
             if !std::mem::replace(&mut said.closed, true) {
-                tell(Tone::Odd, format!("closed: {}", sentence(case, &names)));
+                tell(Tone::Odd, closing(case, view, said.explained.as_deref()));
             }
             return lines;
         }
@@ -89,9 +89,10 @@ impl News {
             said.again = true;
             tell(Tone::Odd, again(case, runs));
         }
-        if let Some(text) = explained(case, &names).filter(|_| !said.explained) {
-            said.explained = true;
-            tell(Tone::Odd, format!("{} fails {text}", subject(case, &names)));
+        if case.stage == Stage::Minimizing && said.explained.is_none() && !case.causes.is_empty() {
+            let text = sentence(case, &names);
+            said.explained = Some(text.clone());
+            tell(Tone::Odd, text);
         }
         lines
     }
@@ -110,6 +111,31 @@ impl News {
         }
         lines
     }
+}
+
+/// A line for each case that `record` closes.
+#[must_use]
+pub fn closings(view: &View, record: &Record, columns: usize, color: bool) -> Vec<String> {
+    let Record::Decided { cases, .. } = record else {
+        return Vec::new();
+    };
+    let closed = cases.iter().filter(|case| case.stage == Stage::Closed);
+    let line = |case: &Case| {
+        let text = closing(case, view, None);
+        let line = labelled(Tone::Odd, &case.case.to_string()).plain(text);
+        line.render(columns, color)
+    };
+    closed.map(line).collect()
+}
+
+/// That a case is closed, and why; what was said of it in the same words is not said again.
+fn closing(case: &Case, view: &View, said: Option<&str>) -> String {
+    let names = |test: TestId| view.test_name(test).to_owned();
+    let text = sentence(case, &names);
+    if said == Some(text.as_str()) {
+        return format!("closed; cohort repro {} shows it again", case.case);
+    }
+    format!("closed: {text}")
 }
 
 fn opened(view: &View, case: &Case) -> String {

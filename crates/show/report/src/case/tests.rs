@@ -586,3 +586,202 @@ proptest! {
         prop_assert!(!markdown.chars().any(|c| c.is_control() && c != '\n'));
     }
 }
+
+mod in_a_campaign {
+    use cohort_model::{CaseId, CaseWork, Record, ThreadId, Verdict};
+
+    use super::*;
+    use crate::plain::Plain;
+    use crate::scenario::{self, Scenario};
+    use crate::summary::Summary;
+    use crate::view::View;
+    use crate::{junit, progress};
+
+    /// A test fails once, is tried again beside the others, and is explained after them.
+    fn campaign() -> Scenario {
+        let mut scenario = Scenario::new(&["tests::checkout_totals", "b"]);
+        scenario.reproducing(60_000_000, None);
+        let thread = scenario.start(0, 0, cohort_model::Reason::Static);
+        scenario.wait(1_000_000);
+        scenario.end(scenario::end(thread, Verdict::Failed, 1_000_000));
+        scenario.conclude(scenario::result(0, Verdict::Failed, &[thread]));
+        let mut case = fresh(0);
+        case.since = cohort_model::At(1_000_000);
+        scenario.tell(case.clone());
+        scenario.wait(6_000);
+        scenario.open(4, cohort_model::Specialty::Reproducing, 100);
+        let tried = scenario.try_case(&case, 4, Recipe::default());
+        scenario.wait(500_000);
+        scenario.end(scenario::end(tried, Verdict::Passed, 500_000));
+        case.stage = Stage::Reproducing;
+        case.arms = vec![control(Recipe::default(), rate(0, 1))];
+        scenario.tell(case.clone());
+        let mut scenario = scenario.run(1, Verdict::Passed, 2);
+        let limit = with(vec![Condition::CpuLimit { cores: 0.25 }]);
+        case.stage = Stage::Explaining;
+        case.runs_to_first = Some(4);
+        case.arms.push(arm(limit.clone(), rate(3, 3)));
+        scenario.tell(case.clone());
+        scenario.try_case(&case, 4, limit);
+        scenario
+    }
+
+    fn explained(scenario: &mut Scenario) {
+        let mut case = too_little_cpu();
+        case.stage = Stage::Minimizing;
+        case.verdict = None;
+        scenario.wait(12_000_000);
+        scenario.tell(case);
+        scenario.wait(1_000_000);
+        scenario.tell(too_little_cpu());
+    }
+
+    fn view(records: &[Record]) -> View {
+        scenario::view(records)
+    }
+
+    #[test]
+    fn a_try_is_no_execution_of_the_plan() {
+        let scenario = campaign();
+        let view = view(&scenario.records);
+        assert_eq!(view.tries.len(), 1);
+        assert_eq!(view.running.len(), 0);
+        assert_eq!(view.concurrency_max, 1);
+        assert_eq!(view.failed_once.len(), 0);
+        assert_eq!(view.counts.concluded(), 2);
+        assert!(view.only_cases_left());
+        assert_eq!(view.cases_left_us(view.at()), Some(60_000_000));
+    }
+
+    #[test]
+    fn lines_as_it_goes() {
+        let mut scenario = campaign();
+        explained(&mut scenario);
+        let mut view = View::default();
+        let mut plain = Plain::new(false);
+        let mut lines = Vec::new();
+        for record in &scenario.records {
+            view.apply(record);
+            lines.extend(plain.after(&view, record));
+        }
+        assert_eq!(
+            lines,
+            [
+                "2 tests in 1 group, on 2 cores",
+                "failed         tests::checkout_totals  exit code 101, 1.00 s  assertion failed: 1 == 2",
+                "EC-3           opened: `tests::checkout_totals`: rust panic: assertion `left == right` failed",
+                "EC-3           tried again on i4 after 6.0 ms",
+                "reproducing 1 edge case, at most 1 m 00 s more; 1 failed; Ctrl-C ends it, the results stand",
+                "EC-3           failed again at try 4, with 0.25 CPU",
+                "EC-3           `tests::checkout_totals` fails below 0.6 CPU: 41 of 50 runs, against 0 of 50 without that limit",
+                "EC-3           closed; cohort repro EC-3 shows it again",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_frame_while_it_is_tried() {
+        let scenario = campaign();
+        let view = view(&scenario.records);
+        let now = cohort_model::At(5_500_000);
+        assert_eq!(
+            progress::frame(&view, now, 100, 9, false),
+            [
+                "reproducing 1 edge case, at most 59 s more; 1 failed; Ctrl-C ends it, the results stand  5.50 s",
+                "━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━",
+                "  i4 trying   100 %                         1.99 s  EC-3 0.25 CPU",
+                "EC-3  failed again in 3 of 4 runs so far; under which condition is tried  tests::checkout_totals",
+            ]
+        );
+    }
+
+    fn summary(view: &View, cases_max: usize) -> Vec<String> {
+        let summary = Summary {
+            view,
+            outputs: &|_| None,
+            directory: ".cohort/campaigns/7",
+            running: false,
+            cases_max,
+            width: 100,
+            color: false,
+        };
+        let mut out = Vec::new();
+        summary.write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_most_telling_are_summed_up_first() {
+        let mut scenario = campaign();
+        explained(&mut scenario);
+        let mut always = closed(1, CaseVerdict::Always);
+        always.case = CaseId(1);
+        always.arms = vec![control(Recipe::default(), rate(3, 3))];
+        scenario.tell(always.clone());
+        let mut gone = closed(1, CaseVerdict::NotTried);
+        gone.case = CaseId(2);
+        scenario.tell(gone);
+        let scenario = scenario.complete();
+        let lines = summary(&view(&scenario.records), 2);
+        assert_eq!(
+            lines[1..4],
+            [
+                "edge cases     EC-3  `tests::checkout_totals` fails below 0.6 CPU: 41 of 50 runs, against 0 of 50 without that limit",
+                "               EC-1  `b` fails every time: 3 of 3 runs",
+                "               and 1 more: cohort show",
+            ]
+        );
+        let all = summary(&view(&scenario.records), usize::MAX);
+        assert_eq!(all[3], "               EC-2  `b` was not tried again");
+        assert_eq!(all[4], "               cohort show EC-3, for all that is known of it");
+    }
+
+    #[test]
+    fn a_campaign_for_cases_alone() {
+        let mut scenario = Scenario::new(&["tests::checkout_totals", "b"]);
+        let only = CaseWork::Stress {
+            tests: vec![TestId(0)],
+            rate: 0.001,
+            doubt: 0.05,
+        };
+        scenario.reproducing(300_000_000, Some(only));
+        let mut case = fresh(0);
+        case.symptom = None;
+        case.sightings.clear();
+        scenario.tell(case.clone());
+        scenario.open(0, cohort_model::Specialty::Reproducing, 100);
+        scenario.try_case(&case, 0, Recipe::default());
+        let now = cohort_model::At(10_000_000);
+        let frame = progress::frame(&view(&scenario.records), now, 90, 9, false);
+        assert_eq!(
+            frame[0],
+            "stressing 1 test, at most 4 m 50 s more; Ctrl-C ends it  10.0 s"
+        );
+        scenario.wait(2_000_000);
+        let mut passed = closed(0, CaseVerdict::Unsuspicious);
+        passed.symptom = None;
+        passed.arms = vec![control(Recipe::default(), rate(0, 3_000))];
+        scenario.tell(passed);
+        let scenario = scenario.complete();
+        let lines = summary(&view(&scenario.records), 10);
+        assert_eq!(
+            lines.last().unwrap(),
+            "passed         3,000 runs: 0 failed; took 2.00 s"
+        );
+    }
+
+    #[test]
+    fn junit_names_the_case() {
+        let mut scenario = campaign();
+        explained(&mut scenario);
+        let mut out = Vec::new();
+        let outputs = |_: ThreadId| None;
+        junit::write(&view(&scenario.records), &outputs, &mut out).unwrap();
+        let xml = String::from_utf8(out).unwrap();
+        let property = "<property name=\"edge_case\" value=\"EC-3: `tests::checkout_totals` fails below \
+                        0.6 CPU: 41 of 50 runs, against 0 of 50 without that limit\"/>";
+        assert!(xml.contains(property), "{xml}");
+        assert!(quick_junit::Report::deserialize_from_str(&xml).is_ok(), "{xml}");
+    }
+}

@@ -41,12 +41,24 @@ pub fn sentence(case: &Case, names: Names<'_>) -> String {
     format!("{back}{} {known}", subject(case, names))
 }
 
-/// What the first cause says, in the same words: `` below 0.6 CPU: 41 of 50 runs, against 0 of 50
-/// without that limit ``.
+/// How far a case is, without its name.
 #[must_use]
-pub(crate) fn explained(case: &Case, names: Names<'_>) -> Option<String> {
-    let told = Told { case, names };
-    Some(told.because(case.causes.first()?))
+pub(crate) fn progress_of(case: &Case) -> String {
+    let nameless = |_| String::new();
+    let told = Told {
+        case,
+        names: &nameless,
+    };
+    match (case.stage, case.causes.first()) {
+        (Stage::Minimizing, Some(cause)) if cause.parts.is_empty() => {
+            format!("{} {}", told.verb(), told.because(cause))
+        }
+        (Stage::Minimizing, Some(_)) => {
+            let (runs, failed) = total(case);
+            format!("failed again in {failed} of {runs} runs so far; what can be left out is tried")
+        }
+        _ => told.under_way(),
+    }
 }
 
 /// All runs of a case, and those of them that failed.

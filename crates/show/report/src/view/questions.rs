@@ -29,11 +29,26 @@ impl View {
         cases.filter(|case| case.stage != Stage::Closed)
     }
 
+    /// Whether the campaign is for edge cases alone, and no test is run for its result.
+    #[must_use]
+    pub fn is_for_cases(&self) -> bool {
+        let plan = self.plan.cases.as_ref();
+        plan.is_some_and(|plan| plan.only.is_some())
+    }
+
     /// Whether only edge cases are left to be tried: every test has its result.
     #[must_use]
     pub fn only_cases_left(&self) -> bool {
-        let done = self.not_run() == 0 && self.running.is_empty();
-        done && self.end.is_none() && self.open_cases().next().is_some()
+        let done = self.is_for_cases() || self.tested.is_some() && self.running.is_empty();
+        done && self.end.is_none() && (!self.tries.is_empty() || self.open_cases().next().is_some())
+    }
+
+    /// Microseconds for which edge cases are tried at most from `now` on, when nothing else is left.
+    #[must_use]
+    pub fn cases_left_us(&self, now: At) -> Option<u64> {
+        let after_us = self.plan.cases.as_ref()?.after_us;
+        let since = if self.is_for_cases() { At(0) } else { self.tested? };
+        Some(after_us.saturating_sub(now.since(since)))
     }
 
     /// What would be the result of a test that failed once, were it not tried again.
