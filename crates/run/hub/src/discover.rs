@@ -194,6 +194,10 @@ fn know(setup: &Setup, plan: &mut Plan) -> Result<(), Error> {
     if let Some((_, past)) = &setup.resume {
         plan.concluded = past.results_for(plan);
     }
+    plan.cases = match &setup.cases {
+        Some(cases) => Some(cases.plan(setup, plan)?),
+        None => None,
+    };
     Ok(())
 }
 
