@@ -6,8 +6,8 @@ use std::io::{self, Write};
 
 use cohort_model::{Case, Ending, FindingKind, TestId, TestResult};
 
-use crate::case::verdict::{sentence as sentence_of, total};
 use crate::case::most_telling_first;
+use crate::case::verdict::{sentence as sentence_of, total};
 use crate::line::{Line, Tone};
 use crate::saved::{lanes, saved};
 use crate::sentence::{self, LABEL_COLUMNS, labelled};
@@ -47,6 +47,8 @@ pub struct Summary<'a> {
     pub outputs: Outputs<'a>,
     /// Where the campaign is kept, as the user would type it.
     pub directory: &'a str,
+    /// The page with pictures, when there is one, as the user would type it.
+    pub page: Option<&'a str>,
     /// Whether the campaign is under way.
     pub running: bool,
     /// Edge cases that are told at most; the rest is counted.
@@ -74,6 +76,8 @@ impl Summary<'_> {
         lines.extend(self.collector());
         lines.extend(self.missing());
         lines.push(labelled(Tone::Faint, "record").plain(words::printable(self.directory)));
+        let page = self.page.map(words::printable);
+        lines.extend(page.map(|page| labelled(Tone::Faint, "pictures").plain(page)));
         lines.extend(self.next());
         lines.extend(self.ending());
         lines.push(self.verdict());
@@ -354,7 +358,10 @@ impl Summary<'_> {
             Some(Ending::Interrupted) => (Tone::Bad, "interrupted"),
             Some(Ending::Complete) => (Tone::Good, "passed"),
         };
-        let (of, elapsed) = (words::counted(runs, "run"), self.view.elapsed_us(self.view.at()));
+        let (of, elapsed) = (
+            words::counted(runs, "run"),
+            self.view.elapsed_us(self.view.at()),
+        );
         let text = format!("{of}: {} failed", words::number(failed));
         labelled(tone, label)
             .say(Tone::Strong, text)
@@ -526,6 +533,7 @@ mod tests {
             directory: ".cohort/campaigns/2026-01-01-a",
             running: false,
             cases_max: 10,
+            page: None,
             width,
             color: false,
         };

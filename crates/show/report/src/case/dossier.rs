@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{Arm, Case, CaseId, Frame, Suspect, TestId};
+use cohort_model::{Arm, Case, CaseId, Frame, Subject, Suspect, TestId};
 
+use super::numbers::interval;
 use super::table::{self, Table};
 use super::text::threshold;
 use super::verdict;
 use super::words::{clause, parts_clause, series, share, verb};
-use super::numbers::interval;
 use crate::words;
 
 /// Lines of a message that are shown.
@@ -83,6 +83,27 @@ pub struct Dossier {
 }
 
 impl Dossier {
+    /// What is known from the case alone; `others` are cases that it is told apart from.
+    #[must_use]
+    pub fn of<'a>(
+        case: &Case,
+        names: BTreeMap<TestId, String>,
+        campaign: &str,
+        others: impl IntoIterator<Item = &'a Case>,
+    ) -> Self {
+        Self {
+            case: case.clone(),
+            names,
+            campaign: campaign.to_owned(),
+            by_hand: None,
+            requests: Vec::new(),
+            suspects: Vec::new(),
+            output: Vec::new(),
+            places: Vec::new(),
+            kin: kin(case, others),
+        }
+    }
+
     /// The name of a test it speaks of.
     #[must_use]
     pub fn name(&self, test: TestId) -> String {
@@ -213,7 +234,9 @@ impl Dossier {
         }
         let class = words::printable(&symptom.class);
         match lines.first_mut() {
-            Some(first) if !first.starts_with(class.as_str()) => *first = format!("{class}: {first}"),
+            Some(first) if !first.starts_with(class.as_str()) => {
+                *first = format!("{class}: {first}")
+            }
             Some(_) => {}
             None if class.is_empty() => lines.push(verb(Some(symptom.kind)).to_owned()),
             None => lines.push(class),
@@ -242,16 +265,23 @@ impl Dossier {
         let mut remarks = Vec::new();
         if !self.kin.is_empty() {
             let others: Vec<String> = self.kin.iter().map(ToString::to_string).collect();
-            let what = match self.case.subject {
-                cohort_model::Subject::Test(_) => "test",
-                cohort_model::Subject::Service(_) => "endpoint",
-            };
-            let others = series(&others);
-            remarks.push(format!("A different bug from {others}, though the same {what}."));
+            let (others, what) = (series(&others), what(&self.case));
+            remarks.push(format!(
+                "A different bug from {others}, though the same {what}."
+            ));
         }
         let further = self.case.remarks.iter().map(|it| words::printable(it));
         remarks.extend(further.filter(|it| !it.is_empty()).map(full_stop));
         remarks
+    }
+}
+
+/// What a case is about, in a word.
+pub(crate) fn what(case: &Case) -> &'static str {
+    match &case.subject {
+        Subject::Test(_) => "test",
+        Subject::Service(endpoint) if endpoint.is_empty() => "server",
+        Subject::Service(_) => "endpoint",
     }
 }
 

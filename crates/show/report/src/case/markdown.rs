@@ -64,7 +64,11 @@ impl Dossier {
             fenced(out, "console", &format!("$ {}", words::printable(by_hand)));
         }
         if !self.requests.is_empty() {
-            let lines: Vec<String> = self.requests.iter().map(|it| words::printable(it)).collect();
+            let lines: Vec<String> = self
+                .requests
+                .iter()
+                .map(|it| words::printable(it))
+                .collect();
             out.push_str("\nRequests:\n\n");
             fenced(out, "console", &lines.join("\n"));
         }
@@ -126,7 +130,11 @@ fn list(out: &mut String, title: &str, texts: &[String]) {
 
 fn sentence(text: &str) -> String {
     let text = capital(&prose(text));
-    if text.ends_with('.') { text } else { format!("{text}.") }
+    if text.ends_with('.') {
+        text
+    } else {
+        format!("{text}.")
+    }
 }
 
 fn capital(text: &str) -> String {
@@ -156,7 +164,11 @@ fn prose(text: &str) -> String {
 /// A code span whose fence is longer than any within (`CommonMark` 0.31, section 6.1).
 fn code(text: &str) -> String {
     let fence = "`".repeat(longest_run(text) + 1);
-    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    let pad = if text.starts_with('`') || text.ends_with('`') {
+        " "
+    } else {
+        ""
+    };
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 

@@ -32,8 +32,8 @@ mod samples;
 mod tests;
 
 pub use dossier::{Dossier, Excerpt, kin};
-pub(crate) use news::News;
 pub use news::closings;
+pub(crate) use news::{News, Scene};
 pub use numbers::{degree, interval, moment, once_in, percent};
 pub use order::most_telling_first;
 pub use page::{article, page};

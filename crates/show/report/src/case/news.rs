@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use cohort_model::{At, Case, CaseId, Command, InstanceId, Record, Stage, TestId};
 
-use super::dossier::kin;
+use super::dossier::{kin, what};
 use super::verdict::{sentence, subject};
-use super::words::{conditions, series};
-use crate::line::{Line, Tone};
+use super::words::{Names, conditions, series};
+use crate::line::Tone;
 use crate::sentence::labelled;
 use crate::view::View;
 use crate::words;
@@ -31,8 +31,22 @@ struct Said {
     closed: bool,
 }
 
+/// What the lines are made of.
+pub(crate) struct Scene<'a> {
+    /// Names of tests.
+    pub(crate) names: Names<'a>,
+    /// All cases, each as last told.
+    pub(crate) cases: &'a BTreeMap<CaseId, Case>,
+    /// Now.
+    pub(crate) at: At,
+}
+
+/// Something new of a case.
+pub(crate) type New = (CaseId, Tone, String);
+
 impl News {
-    fn lines(&mut self, view: &View, record: &Record) -> Vec<Line> {
+    /// What is new in a suite's `record`, which `view` has taken in already; coloured or not.
+    pub(crate) fn after(&mut self, view: &View, record: &Record, color: bool) -> Vec<String> {
         let Record::Decided {
             at,
             cases,
@@ -42,74 +56,76 @@ impl News {
         else {
             return Vec::new();
         };
-        let tries = decisions.iter().filter_map(|decision| match decision.command {
-            Command::TryCase { case, instance, .. } => Some((case, instance)),
-            _ => None,
-        });
-        let mut tries: Vec<(CaseId, InstanceId)> = tries.collect();
-        tries.dedup_by_key(|(case, _)| *case);
-        let mut lines = Vec::new();
+        let tries = decisions
+            .iter()
+            .filter_map(|decision| match decision.command {
+                Command::TryCase { case, instance, .. } => Some((case, instance)),
+                _ => None,
+            });
+        let tries: Vec<(CaseId, InstanceId)> = tries.collect();
+        let scene = Scene {
+            names: &|test| view.test_name(test).to_owned(),
+            cases: &view.edge_cases,
+            at: *at,
+        };
+        let new = self.tell(&scene, cases, &tries).into_iter();
+        let line = |(id, tone, text): New| labelled(tone, &id.to_string()).plain(text);
+        new.map(|new| line(new).render(usize::MAX, color)).collect()
+    }
+
+    /// What is new of `cases`, and which are tried for the first time.
+    pub(crate) fn tell(
+        &mut self,
+        scene: &Scene<'_>,
+        cases: &[Case],
+        tries: &[(CaseId, InstanceId)],
+    ) -> Vec<New> {
+        let mut new = Vec::new();
         for case in cases {
             let first = tries.iter().find(|(id, _)| *id == case.case);
-            lines.extend(self.case(view, case, first.map(|(_, on)| (*on, *at))));
+            new.extend(self.case(scene, case, first.map(|(_, on)| *on)));
         }
-        lines.extend(self.first_tries(view, *at, &tries));
-        lines
-    }
-
-    /// The lines for `record`, which `view` has taken in already, coloured or not.
-    pub(crate) fn after(&mut self, view: &View, record: &Record, color: bool) -> Vec<String> {
-        let lines = self.lines(view, record).into_iter();
-        lines.map(|line| line.render(usize::MAX, color)).collect()
-    }
-
-    fn case(&mut self, view: &View, case: &Case, tried: Option<(InstanceId, At)>) -> Vec<Line> {
-        let names = |test: TestId| view.test_name(test).to_owned();
-        let is_new = !self.said.contains_key(&case.case);
-        let said = self.said.entry(case.case).or_default();
-        let mut lines = Vec::new();
-        let mut tell = |tone, text: String| {
-            lines.push(labelled(tone, &case.case.to_string()).plain(text));
-        };
-        if is_new && case.stage != Stage::Closed {
-            let mut text = opened(view, case);
-            if let Some((instance, at)) = tried {
-                said.tried = true;
-                text.push_str(&format!("; {}", tried_on(case, instance, at)));
-            }
-            tell(Tone::Odd, text);
-        }
-        if case.stage == Stage::Closed {
-            if !std::mem::replace(&mut said.closed, true) {
-                tell(Tone::Odd, closing(case, view, said.explained.as_deref()));
-            }
-            return lines;
-        }
-        if let Some(runs) = case.runs_to_first.filter(|_| !said.again) {
-            said.again = true;
-            tell(Tone::Odd, again(case, runs));
-        }
-        if case.stage == Stage::Minimizing && said.explained.is_none() && !case.causes.is_empty() {
-            let text = sentence(case, &names);
-            said.explained = Some(text.clone());
-            tell(Tone::Odd, text);
-        }
-        lines
-    }
-
-    fn first_tries(&mut self, view: &View, at: At, tries: &[(CaseId, InstanceId)]) -> Vec<Line> {
-        let mut lines = Vec::new();
         for (id, instance) in tries {
             let Some(said) = self.said.get_mut(id).filter(|said| !said.tried) else {
                 continue;
             };
             said.tried = true;
-            if let Some(case) = view.edge_cases.get(id) {
-                let text = tried_on(case, *instance, at);
-                lines.push(labelled(Tone::Faint, &id.to_string()).plain(text));
+            if let Some(case) = scene.cases.get(id) {
+                new.push((*id, Tone::Faint, tried_on(case, *instance, scene.at)));
             }
         }
-        lines
+        new
+    }
+
+    fn case(&mut self, scene: &Scene<'_>, case: &Case, tried: Option<InstanceId>) -> Vec<New> {
+        let is_new = !self.said.contains_key(&case.case);
+        let said = self.said.entry(case.case).or_default();
+        let mut new = Vec::new();
+        let mut tell = |text: String| new.push((case.case, Tone::Odd, text));
+        if is_new && case.stage != Stage::Closed {
+            let mut text = opened(scene, case);
+            if let Some(instance) = tried {
+                said.tried = true;
+                text.push_str(&format!("; {}", tried_on(case, instance, scene.at)));
+            }
+            tell(text);
+        }
+        if case.stage == Stage::Closed {
+            if !std::mem::replace(&mut said.closed, true) {
+                tell(closing(case, scene.names, said.explained.as_deref()));
+            }
+            return new;
+        }
+        if let Some(runs) = case.runs_to_first.filter(|_| !said.again) {
+            said.again = true;
+            tell(again(case, runs));
+        }
+        if case.stage == Stage::Minimizing && said.explained.is_none() && !case.causes.is_empty() {
+            let text = sentence(case, scene.names);
+            said.explained = Some(text.clone());
+            tell(text);
+        }
+        new
     }
 }
 
@@ -120,8 +136,9 @@ pub fn closings(view: &View, record: &Record, columns: usize, color: bool) -> Ve
         return Vec::new();
     };
     let closed = cases.iter().filter(|case| case.stage == Stage::Closed);
+    let names = |test: TestId| view.test_name(test).to_owned();
     let line = |case: &Case| {
-        let text = closing(case, view, None);
+        let text = closing(case, &names, None);
         let line = labelled(Tone::Odd, &case.case.to_string()).plain(text);
         line.render(columns, color)
     };
@@ -129,18 +146,16 @@ pub fn closings(view: &View, record: &Record, columns: usize, color: bool) -> Ve
 }
 
 /// That a case is closed, and why; what was said of it in the same words is not said again.
-fn closing(case: &Case, view: &View, said: Option<&str>) -> String {
-    let names = |test: TestId| view.test_name(test).to_owned();
-    let text = sentence(case, &names);
+fn closing(case: &Case, names: Names<'_>, said: Option<&str>) -> String {
+    let text = sentence(case, names);
     if said == Some(text.as_str()) {
         return format!("closed; cohort repro {} shows it again", case.case);
     }
     format!("closed: {text}")
 }
 
-fn opened(view: &View, case: &Case) -> String {
-    let names = |test: TestId| view.test_name(test).to_owned();
-    let subject = subject(case, &names);
+fn opened(scene: &Scene<'_>, case: &Case) -> String {
+    let subject = subject(case, scene.names);
     let Some(symptom) = &case.symptom else {
         return format!("{subject} is tried on request");
     };
@@ -152,13 +167,25 @@ fn opened(view: &View, case: &Case) -> String {
         (class, Some(said)) => format!("{class}: {said}"),
     };
     let said = words::cut(&words::printable(said.trim()), MESSAGE_COLUMNS_MAX);
-    let said = if said.is_empty() { said } else { format!(": {said}") };
-    let before = if case.returned { "back again" } else { "opened" };
-    let kin = kin(case, view.edge_cases.values().filter(|it| it.case < case.case));
+    let said = if said.is_empty() {
+        said
+    } else {
+        format!(": {said}")
+    };
+    let before = if case.returned {
+        "back again"
+    } else {
+        "opened"
+    };
+    let kin = kin(case, scene.cases.values().filter(|it| it.case < case.case));
     let kin: Vec<String> = kin.iter().map(ToString::to_string).collect();
     let kin = match kin.as_slice() {
         [] => String::new(),
-        others => format!("; a different bug from {}, though the same test", series(others)),
+        others => format!(
+            "; a different bug from {}, though the same {}",
+            series(others),
+            what(case)
+        ),
     };
     format!("{before}: {subject}{said}{kin}")
 }
@@ -168,7 +195,11 @@ fn tried_on(case: &Case, instance: InstanceId, at: At) -> String {
         0 => "at once".to_owned(),
         us => format!("after {}", words::duration(us)),
     };
-    let tried = if case.symptom.is_some() { "tried again" } else { "tried" };
+    let tried = if case.symptom.is_some() {
+        "tried again"
+    } else {
+        "tried"
+    };
     format!("{tried} on {instance} {when}")
 }
 

@@ -42,12 +42,14 @@ pub fn degree(kind: ConditionKind, value: f64) -> String {
 #[must_use]
 pub(super) fn between(kind: ConditionKind, passes: f64, fails: f64) -> String {
     let unit = match kind {
-        ConditionKind::MemoryLimit | ConditionKind::DiskRate => {
-            binary_unit(passes.max(fails)).0
-        }
+        ConditionKind::MemoryLimit | ConditionKind::DiskRate => binary_unit(passes.max(fails)).0,
         ConditionKind::NetworkLoss => 0.01,
         ConditionKind::DiskDelay | ConditionKind::NetworkDelay => {
-            if passes.max(fails) >= 1_000_000.0 { 1e6 } else { 1e3 }
+            if passes.max(fails) >= 1_000_000.0 {
+                1e6
+            } else {
+                1e3
+            }
         }
         ConditionKind::NetworkRate => decimal_unit(passes.max(fails)).0,
         _ => 1.0,
@@ -132,7 +134,11 @@ pub fn moment(unix_s: u64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (unix_s / 3_600 % 24, unix_s / 60 % 60, unix_s % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
@@ -222,7 +228,11 @@ mod tests {
             (Kind::NetworkRate, 1_400_000.0, 800_000.0, "1 Mbit/s"),
         ];
         for (kind, passes, fails, words) in cases {
-            assert_eq!(between(kind, passes, fails), words, "{kind:?} {passes} {fails}");
+            assert_eq!(
+                between(kind, passes, fails),
+                words,
+                "{kind:?} {passes} {fails}"
+            );
         }
     }
 

@@ -45,7 +45,11 @@ pub fn article(dossier: &Dossier) -> String {
         "<article id=\"{id}\"><h3>{id}</h3><p><b>{}.</b></p>\n",
         prose(&dossier.sentence())
     );
-    let _ = writeln!(out, "<p class=\"faint\">{}</p>", prose(&dossier.seen().join(" ")));
+    let _ = writeln!(
+        out,
+        "<p class=\"faint\">{}</p>",
+        prose(&dossier.seen().join(" "))
+    );
     let table = dossier.table(ROWS_MAX);
     out.push_str(&chart("how often it failed, by condition", &table.rows));
     if let Some(rest) = table.rest {
@@ -99,12 +103,21 @@ fn suspect(excerpt: &Excerpt) -> String {
 
 fn evidence(dossier: &Dossier) -> String {
     let mut lines: Vec<String> = dossier.message();
-    lines.extend(dossier.frames().into_iter().map(|frame| format!("  {frame}")));
+    lines.extend(
+        dossier
+            .frames()
+            .into_iter()
+            .map(|frame| format!("  {frame}")),
+    );
     let output = dossier.output.iter();
     lines.extend(output.map(|line| format!("| {}", words::tame(line, false))));
     let mut out = String::new();
     if !lines.is_empty() {
-        let _ = writeln!(out, "<h4>Evidence</h4><pre>{}</pre>", escape(&lines.join("\n")));
+        let _ = writeln!(
+            out,
+            "<h4>Evidence</h4><pre>{}</pre>",
+            escape(&lines.join("\n"))
+        );
     }
     for (what, path) in &dossier.places {
         let _ = writeln!(
@@ -121,7 +134,10 @@ fn list(title: &str, texts: &[String]) -> String {
     if texts.is_empty() {
         return String::new();
     }
-    let items: Vec<String> = texts.iter().map(|it| format!("<li>{}", prose(it))).collect();
+    let items: Vec<String> = texts
+        .iter()
+        .map(|it| format!("<li>{}", prose(it)))
+        .collect();
     format!("<h4>{}</h4><ul>{}</ul>\n", escape(title), items.join(""))
 }
 
@@ -129,7 +145,11 @@ fn list(title: &str, texts: &[String]) -> String {
 fn prose(text: &str) -> String {
     let pieces = text.split('`').enumerate().map(|(place, piece)| {
         let piece = escape(piece);
-        if place % 2 == 1 { format!("<code>{piece}</code>") } else { piece }
+        if place % 2 == 1 {
+            format!("<code>{piece}</code>")
+        } else {
+            piece
+        }
     });
     pieces.collect()
 }

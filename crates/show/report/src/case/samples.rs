@@ -27,8 +27,16 @@ pub(crate) fn rate(failed: u32, runs: u32) -> Rate {
     Rate {
         runs,
         failed,
-        low: if failed == 0 { 0.0 } else { (share - half).max(0.0) },
-        high: if failed == runs { 1.0 } else { (share + half).min(1.0) },
+        low: if failed == 0 {
+            0.0
+        } else {
+            (share - half).max(0.0)
+        },
+        high: if failed == runs {
+            1.0
+        } else {
+            (share + half).min(1.0)
+        },
     }
 }
 
@@ -120,7 +128,10 @@ pub(crate) fn too_little_cpu() -> Case {
             arm(with(vec![Condition::Copies { count: 4 }]), rate(0, 8)),
         ],
         runs_to_first: Some(4),
-        causes: vec![because(Condition::CpuLimit { cores: 0.25 }, Some((0.65, 0.55)))],
+        causes: vec![because(
+            Condition::CpuLimit { cores: 0.25 },
+            Some((0.65, 0.55)),
+        )],
         smallest: Some(arm(limit(0.25), rate(41, 50))),
         minimal: true,
         ..closed(0, CaseVerdict::Conditional)
@@ -130,7 +141,10 @@ pub(crate) fn too_little_cpu() -> Case {
 /// Fails when another test ran before it.
 pub(crate) fn out_of_order() -> Case {
     let parts = |tests: &[u32]| Recipe {
-        parts: tests.iter().map(|it| CasePart::Before(TestId(*it))).collect(),
+        parts: tests
+            .iter()
+            .map(|it| CasePart::Before(TestId(*it)))
+            .collect(),
         ..Recipe::default()
     };
     Case {

@@ -67,7 +67,10 @@ fn every_condition_has_its_words() {
             Condition::NetworkRate { bits_s: 1_000_000 },
             "network at 1 Mbit/s",
             "when the network carries only 1 Mbit/s",
-            Some(((2.4e6, 1.4e6), "when the network carries less than 2 Mbit/s")),
+            Some((
+                (2.4e6, 1.4e6),
+                "when the network carries less than 2 Mbit/s",
+            )),
             "without that limit",
         ),
         (
@@ -292,7 +295,10 @@ fn several_causes() {
 fn every_time_now_and_then_and_not_again() {
     let mut always = closed(0, CaseVerdict::Always);
     always.arms = vec![control(Recipe::default(), rate(3, 3))];
-    assert_eq!(told(&always), "`tests::checkout_totals` fails every time: 3 of 3 runs");
+    assert_eq!(
+        told(&always),
+        "`tests::checkout_totals` fails every time: 3 of 3 runs"
+    );
     always.returned = true;
     assert_eq!(
         told(&always),
@@ -331,7 +337,10 @@ fn every_time_now_and_then_and_not_again() {
     );
 
     let mut not_tried = closed(0, CaseVerdict::NotTried);
-    assert_eq!(told(&not_tried), "`tests::checkout_totals` was not tried again");
+    assert_eq!(
+        told(&not_tried),
+        "`tests::checkout_totals` was not tried again"
+    );
     not_tried.remarks = vec!["It needs 8 GiB, and there are 2 GiB.".to_owned()];
     assert_eq!(
         told(&not_tried),
@@ -432,7 +441,11 @@ fn of_a_server() {
 fn page(case: Case, columns: usize) -> Vec<String> {
     let mut out = Vec::new();
     dossier(case).write(columns, false, &mut out).unwrap();
-    String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(out)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -559,7 +572,10 @@ fn pictures() {
     assert!(html.contains("<h3>EC-3</h3>"), "{html}");
     assert_eq!(html.matches("<rect ").count(), 5, "{html}");
     assert_eq!(html.matches("<path ").count(), 5, "{html}");
-    assert!(html.contains("<code>tests::checkout_totals</code> fails below 0.6 CPU"), "{html}");
+    assert!(
+        html.contains("<code>tests::checkout_totals</code> fails below 0.6 CPU"),
+        "{html}"
+    );
     let mut evil = dossier(too_little_cpu());
     evil.output = vec!["</pre><script>alert(1)</script>".to_owned()];
     assert!(!super::article(&evil).contains("<script"), "escaped");
@@ -702,6 +718,7 @@ mod in_a_campaign {
             directory: ".cohort/campaigns/7",
             running: false,
             cases_max,
+            page: None,
             width: 100,
             color: false,
         };
@@ -734,7 +751,10 @@ mod in_a_campaign {
         );
         let all = summary(&view(&scenario.records), usize::MAX);
         assert_eq!(all[3], "               EC-2  `b` was not tried again");
-        assert_eq!(all[4], "               cohort show EC-3, for all that is known of it");
+        assert_eq!(
+            all[4],
+            "               cohort show EC-3, for all that is known of it"
+        );
     }
 
     #[test]
@@ -782,6 +802,9 @@ mod in_a_campaign {
         let property = "<property name=\"edge_case\" value=\"EC-3: `tests::checkout_totals` fails below \
                         0.6 CPU: 41 of 50 runs, against 0 of 50 without that limit\"/>";
         assert!(xml.contains(property), "{xml}");
-        assert!(quick_junit::Report::deserialize_from_str(&xml).is_ok(), "{xml}");
+        assert!(
+            quick_junit::Report::deserialize_from_str(&xml).is_ok(),
+            "{xml}"
+        );
     }
 }

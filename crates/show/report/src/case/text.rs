@@ -124,13 +124,19 @@ impl Page<'_> {
             texts.push((Tone::Plain, as_it_was));
         }
         if let Some(by_hand) = &self.dossier.by_hand {
-            texts.push((Tone::Faint, format!("by hand: {}", words::printable(by_hand))));
+            texts.push((
+                Tone::Faint,
+                format!("by hand: {}", words::printable(by_hand)),
+            ));
         }
         let mut lines = self.section("again", Tone::Faint, |_| texts);
         let indent = " ".repeat(LABEL_COLUMNS);
         // Lines that are to be typed are not broken.
         lines.extend(self.dossier.requests.iter().map(|request| {
-            Line::new().say(Tone::Faint, format!("{indent}{}", words::printable(request)))
+            Line::new().say(
+                Tone::Faint,
+                format!("{indent}{}", words::printable(request)),
+            )
         }));
         lines
     }
@@ -174,7 +180,11 @@ fn source(excerpt: &Excerpt) -> Vec<Line> {
     numbered
         .iter()
         .map(|(number, text, own)| {
-            let (mark, tone) = if *own { (">", Tone::Plain) } else { (" ", Tone::Faint) };
+            let (mark, tone) = if *own {
+                (">", Tone::Plain)
+            } else {
+                (" ", Tone::Faint)
+            };
             let text = words::printable(&text.replace('\t', "    "));
             Line::new().say(tone, format!("{indent}{mark}{number:>5} | {text}"))
         })

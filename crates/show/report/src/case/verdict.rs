@@ -66,10 +66,7 @@ pub(crate) fn progress_of(case: &Case) -> String {
 pub fn total(case: &Case) -> (u64, u64) {
     let rates = case.arms.iter().map(|arm| &arm.rate);
     rates.fold((0, 0), |(runs, failed), rate| {
-        (
-            runs + u64::from(rate.runs),
-            failed + u64::from(rate.failed),
-        )
+        (runs + u64::from(rate.runs), failed + u64::from(rate.failed))
     })
 }
 
@@ -256,11 +253,7 @@ impl Told<'_> {
 
     fn under_way(&self) -> String {
         let (runs, failed) = total(self.case);
-        let so_far = format!(
-            "{} of {} runs",
-            words::number(failed),
-            words::number(runs)
-        );
+        let so_far = format!("{} of {} runs", words::number(failed), words::number(runs));
         let verb = self.verb();
         match self.case.stage {
             Stage::Open if self.case.symptom.is_none() => "is to be tried".to_owned(),
@@ -268,7 +261,10 @@ impl Told<'_> {
                 "failed and was not tried again yet".to_owned()
             }
             Stage::Open | Stage::Reproducing if failed == 0 => {
-                format!("did not fail again in {} so far", words::counted(runs, "run"))
+                format!(
+                    "did not fail again in {} so far",
+                    words::counted(runs, "run")
+                )
             }
             Stage::Minimizing => match self.case.causes.first() {
                 Some(cause) => format!("{verb} {}", self.because(cause)),

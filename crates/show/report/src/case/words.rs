@@ -193,7 +193,11 @@ fn clause_beyond(condition: &Condition, (passes, fails): (f64, f64)) -> Option<S
             format!("when {more} than {edge} of messages are lost")
         }
         Condition::Noise { noise, .. } => {
-            let noun = if so_many == "1" { "neighbour" } else { "neighbours" };
+            let noun = if so_many == "1" {
+                "neighbour"
+            } else {
+                "neighbours"
+            };
             format!("beside {so_many} {} {noun}", doing(*noise))
         }
         Condition::Copies { .. } => format!("when {so_many} copies of it run at once"),

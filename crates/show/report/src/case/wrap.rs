@@ -52,7 +52,10 @@ mod tests {
     #[test]
     fn words_stay_whole_where_they_can() {
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrap("a::very_long_name fails", 8), ["a::very_", "long_nam", "e fails"]);
+        assert_eq!(
+            wrap("a::very_long_name fails", 8),
+            ["a::very_", "long_nam", "e fails"]
+        );
         assert_eq!(wrap("  left: 1 right: 2", 9), ["  left: 1", "right: 2"]);
         assert_eq!(wrap("", 8), [""; 0]);
     }

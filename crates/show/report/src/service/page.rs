@@ -1,5 +1,6 @@
 //! The report with pictures: one HTML file, no script, nothing fetched.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cohort_model::{ChangeVerdict, InstanceId, ServiceFinding};
@@ -9,6 +10,7 @@ use super::script;
 use super::series::Point;
 use super::view::{ServiceInstance, ServiceView};
 use super::words as own;
+use crate::case::{Dossier, article as article_of_case, most_telling_first};
 use crate::words;
 
 /// How a page of Cohort looks.
@@ -63,6 +65,7 @@ pub fn page(view: &ServiceView) -> String {
     if view.findings.is_empty() {
         out.push_str("<p>None.</p>\n");
     }
+    out.push_str(&cases(view, name));
     out.push_str(&charts(view));
     out.push_str(&endpoints(view));
     out.push_str(&script::section(view));
@@ -109,6 +112,18 @@ fn article(view: &ServiceView, finding: &ServiceFinding) -> String {
     }
     out.push_str("</article>\n");
     out
+}
+
+fn cases(view: &ServiceView, campaign: &str) -> String {
+    if view.cases.is_empty() {
+        return String::new();
+    }
+    let all = most_telling_first(view.cases.values()).into_iter();
+    let articles = all.map(|case| {
+        let others = view.cases.values();
+        article_of_case(&Dossier::of(case, BTreeMap::new(), campaign, others))
+    });
+    format!("<h2>Edge cases</h2>\n{}", articles.collect::<String>())
 }
 
 fn charts(view: &ServiceView) -> String {
