@@ -9,9 +9,12 @@
 //! Promise: a try leaves nothing for the next one. A scratch directory that cannot be made as it was is
 //! given up together with its instance.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use cohort_conditions::{Command, Order, Report};
+use cohort_host::cgroup::Controller;
 use cohort_host::init::Ended;
 use cohort_model::{
     CaseId, CasePart, Condition, ConditionKind, InstanceId, Observation, Recipe, TestId, ThreadEnd,
@@ -23,6 +26,7 @@ use cohort_workload::pytest::{Output, Single, SingleEnd};
 
 use crate::Error;
 use crate::discover::Runner;
+use crate::ground::Ground;
 use crate::instance::{Instance, Squeeze};
 use crate::python::Task;
 use crate::shell::Hub;
@@ -30,6 +34,9 @@ use crate::threads::{self, Thread, order_start, unjudged};
 
 /// Failed tries of one case whose output is kept.
 const KEPT_MAX: u32 = 8;
+/// What `cohort under` is told, and what it tells, in the directory of a try.
+const UNDER_ORDER: &str = "under.json";
+const UNDER_REPORT: &str = "under.report.json";
 /// Names the files of the test that a try is about.
 const LABEL: &str = "test";
 
@@ -52,13 +59,16 @@ struct Wanted<'a> {
 }
 
 /// What the control group of an instance is to do for a recipe.
-fn squeeze_of(recipe: &Recipe) -> Squeeze {
+fn squeeze_of(recipe: &Recipe, ground: &Ground) -> Squeeze {
     let mut squeeze = Squeeze::default();
     for condition in &recipe.conditions {
         match *condition {
-            Condition::CpuLimit { cores } => squeeze.cores = Some(cores),
-            Condition::MemoryLimit { bytes } => squeeze.memory = Some(bytes),
-            Condition::DiskRate { bytes_s } => squeeze.disk = Some(bytes_s),
+            Condition::CpuLimit { cores } if ground.limits(Controller::Cpu) => {
+                squeeze.cores = Some(cores);
+            }
+            Condition::MemoryLimit { bytes } if ground.limits(Controller::Memory) => {
+                squeeze.memory = Some(bytes);
+            }
             _ => {}
         }
     }
@@ -79,7 +89,7 @@ impl Hub {
             self.end_thread(id, unjudged(task.thread, Verdict::Aborted, message));
             return Ok(());
         };
-        let unapplied = instance.squeeze(squeeze_of(recipe));
+        let unapplied = instance.squeeze(squeeze_of(recipe, &self.ground));
         let attempt = Attempt {
             case,
             directory: directory.clone(),
@@ -126,7 +136,56 @@ impl Hub {
     fn attempt_launch(&mut self, wanted: &Wanted<'_>) -> std::io::Result<Launch> {
         fs::create_dir(&wanted.directory)?;
         let before: Vec<TestId> = wanted.recipe.parts.iter().filter_map(before).collect();
-        self.test_launch(wanted, LABEL, (&before, wanted.task.test))
+        let beside: Vec<TestId> = wanted.recipe.parts.iter().filter_map(beside).collect();
+        let together = matches!(self.runner, Runner::Python(_));
+        let inside: &[TestId] = if together { &before } else { &[] };
+        let launch = self.test_launch(wanted, LABEL, (inside, wanted.task.test))?;
+        let mut order = Order {
+            conditions: wanted.recipe.conditions.clone(),
+            report: Some(wanted.directory.join(UNDER_REPORT)),
+            ..Order::default()
+        };
+        let squeeze = squeeze_of(wanted.recipe, &self.ground);
+        let grouped = squeeze.kinds();
+        order
+            .conditions
+            .retain(|condition| !grouped.contains(&condition.kind()));
+        order.fallback = [
+            ConditionKind::CpuLimit,
+            ConditionKind::MemoryLimit,
+            ConditionKind::DiskRate,
+        ]
+        .into_iter()
+        .filter(|kind| !grouped.contains(kind))
+        .collect();
+        if !together {
+            for &test in &before {
+                order.before.push(command(&self.test_launch(wanted, "", (&[], test))?, &launch));
+            }
+        }
+        for (place, &test) in beside.iter().enumerate() {
+            let label = format!("beside-{place}");
+            let other = self.test_launch(wanted, &label, (&[], test))?;
+            order.beside.push(command(&other, &launch));
+        }
+        if order.conditions.is_empty() && order.before.is_empty() && order.beside.is_empty() {
+            return Ok(launch);
+        }
+        self.under(&order, &wanted.directory, launch)
+    }
+
+    /// The same program under an order.
+    fn under(&self, order: &Order, directory: &Path, launch: Launch) -> std::io::Result<Launch> {
+        let path = directory.join(UNDER_ORDER);
+        fs::write(&path, serde_json::to_vec(order)?)?;
+        let mut args = vec!["under".into(), "--order".into(), path.into(), "--".into()];
+        args.push(launch.program.into());
+        args.extend(launch.args);
+        Ok(Launch {
+            program: self.ground.executable().to_owned(),
+            args,
+            ..launch
+        })
     }
 
     /// How one test is run, `before` in the same process where the suite's runner does so.
@@ -176,10 +235,19 @@ impl Hub {
             return Ok(());
         };
         let (mut end, output) = self.judge_attempt(&thread, &attempt, ended);
+        let is_under = attempt.directory.join(UNDER_ORDER).exists();
+        if is_under && thread.killed.is_none() && under_report(&attempt).is_none() {
+            // Not the test failed, but what was to bring its conditions about.
+            end.verdict = Verdict::Aborted;
+        }
         self.account(&thread, &mut end);
         let said = (output.stdout.as_bytes(), output.stderr.as_bytes());
         self.read_symptom(&thread, &mut end, said, &output.report);
         end.unapplied.clone_from(&attempt.unapplied);
+        if let Some(report) = under_report(&attempt) {
+            let missing = report.missing.iter().map(|missing| missing.condition);
+            end.unapplied.extend(missing);
+        }
         // Files that cannot be removed now are removed with the campaign.
         let _ = fs::remove_dir_all(&attempt.directory);
         self.keep_attempt(&attempt, &end, &output);
@@ -279,6 +347,41 @@ impl Hub {
                 reason: why.to_owned(),
             });
         }
+    }
+}
+
+/// A launch as a program beside another one.
+fn command(launch: &Launch, main: &Launch) -> Command {
+    let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
+    let own: BTreeMap<_, _> = launch.env.iter().map(|(name, value)| (name, value)).collect();
+    let others: BTreeMap<_, _> = main.env.iter().map(|(name, value)| (name, value)).collect();
+    let mut environment = BTreeMap::new();
+    for (name, value) in &own {
+        if others.get(name) != Some(value) && *name != "TMPDIR" {
+            environment.insert(text(name), Some(text(value)));
+        }
+    }
+    for name in others.keys().filter(|name| !own.contains_key(*name)) {
+        environment.insert(text(name), None);
+    }
+    Command {
+        program: text(launch.program.as_os_str()),
+        arguments: launch.args.iter().map(|word| text(word)).collect(),
+        directory: Some(launch.cwd.clone()),
+        environment,
+    }
+}
+
+/// Reads what `cohort under` said of itself; none when it was not asked, or did not come to say it.
+fn under_report(attempt: &Attempt) -> Option<Report> {
+    let text = fs::read(attempt.directory.join(UNDER_REPORT)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn beside(part: &CasePart) -> Option<TestId> {
+    match part {
+        CasePart::Beside(test) => Some(*test),
+        _ => None,
     }
 }
 

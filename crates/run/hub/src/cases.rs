@@ -1,8 +1,9 @@
 //! What a campaign is to do about edge cases, in the words of its user and of its plan.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cohort_model::{CaseId, CasePlan, CaseWork, Plan, Recipe, Symptom, TestId};
+use cohort_model::{CaseId, CasePlan, CaseWork, ConditionKind, Plan, Recipe, Symptom, TestId};
 
 use crate::{Error, Setup};
 
@@ -87,7 +88,7 @@ impl Cases {
             share: self.share,
             after_us: u64::try_from(self.after.as_micros()).unwrap_or(u64::MAX),
             seed: seed(setup),
-            able: std::collections::BTreeSet::new(),
+            able: able(),
             first_case: store.next_case(),
             known: if only.is_some() {
                 Vec::new()
@@ -97,6 +98,14 @@ impl Cases {
             only,
         })
     }
+}
+
+/// What can be varied on this host, by a control group or without.
+fn able() -> BTreeSet<ConditionKind> {
+    let able = cohort_conditions::able().into_iter();
+    able.filter(|(_, answer)| answer.is_ok())
+        .map(|(kind, _)| kind)
+        .collect()
 }
 
 /// Another one for each campaign, so that not the same few conditions are tried each day.

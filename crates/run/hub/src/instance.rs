@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use cohort_host::cgroup::{InstanceGroup, InstanceMaker, IoLimit};
+use cohort_host::cgroup::{InstanceGroup, InstanceMaker};
 use cohort_host::init::{self, ToInit};
 use cohort_host::{process, remains};
 use cohort_model::{Allotment, ConditionKind, InstanceId, Isolation, ThreadId};
@@ -60,8 +60,6 @@ pub(crate) struct Squeeze {
     pub(crate) cores: Option<f64>,
     /// Most memory, bytes: beyond, the kernel kills.
     pub(crate) memory: Option<u64>,
-    /// Most to and from storage, bytes a second.
-    pub(crate) disk: Option<u64>,
 }
 
 /// One instance.
@@ -198,7 +196,7 @@ impl Instance {
         };
         if let Some(group) = &mut open.group {
             group.set(&self.allotment)?;
-            let _ = squeeze(group, &self.scratch, &self.squeeze);
+            let _ = squeeze(group, &self.squeeze);
             if let Ok(Some(signal)) = group.hold_signal() {
                 let watch = tokio::spawn(watch_hold(id, signal, events.clone()));
                 open.hold = Some(watch.abort_handle());
@@ -295,7 +293,7 @@ impl Instance {
     /// kinds that could not be had.
     pub(crate) fn squeeze(&mut self, to: Squeeze) -> Vec<ConditionKind> {
         let before = std::mem::replace(&mut self.squeeze, to);
-        let (scratch, allotment) = (self.scratch.clone(), self.allotment);
+        let allotment = self.allotment;
         let opening = matches!(self.stage, Stage::Opening(_));
         let Some(group) = self.group_mut() else {
             return if opening { Vec::new() } else { to.kinds() };
@@ -306,7 +304,7 @@ impl Instance {
         if before == to {
             return Vec::new();
         }
-        squeeze(group, &scratch, &to)
+        squeeze(group, &to)
     }
 
     /// Whether its scratch directory is as a test may expect it: there, its own, empty.
@@ -425,11 +423,10 @@ impl Instance {
 
 impl Squeeze {
     /// What is to be had.
-    fn kinds(&self) -> Vec<ConditionKind> {
+    pub(crate) fn kinds(&self) -> Vec<ConditionKind> {
         let kinds = [
             (self.cores.is_some(), ConditionKind::CpuLimit),
             (self.memory.is_some(), ConditionKind::MemoryLimit),
-            (self.disk.is_some(), ConditionKind::DiskRate),
         ];
         let wanted = kinds.into_iter().filter(|(wanted, _)| *wanted);
         wanted.map(|(_, kind)| kind).collect()
@@ -437,7 +434,7 @@ impl Squeeze {
 }
 
 /// Gives the kinds that could not be had.
-fn squeeze(group: &mut InstanceGroup, scratch: &Path, to: &Squeeze) -> Vec<ConditionKind> {
+fn squeeze(group: &mut InstanceGroup, to: &Squeeze) -> Vec<ConditionKind> {
     let mut missing = Vec::new();
     if group.set_cpu_limit(to.cores).is_err() && to.cores.is_some() {
         missing.push(ConditionKind::CpuLimit);
@@ -446,14 +443,6 @@ fn squeeze(group: &mut InstanceGroup, scratch: &Path, to: &Squeeze) -> Vec<Condi
         && group.set_memory_limit(bytes).is_err()
     {
         missing.push(ConditionKind::MemoryLimit);
-    }
-    let limit = IoLimit {
-        read: to.disk,
-        write: to.disk,
-    };
-    let limited = group.set_io_limit(scratch, &limit).unwrap_or(false);
-    if to.disk.is_some() && !limited {
-        missing.push(ConditionKind::DiskRate);
     }
     missing
 }

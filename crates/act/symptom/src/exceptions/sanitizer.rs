@@ -11,17 +11,6 @@
 
 use super::{Block, Frame, Raised, Take, has_line_and_column, location};
 
-const LIBRARIES: [&str; 8] = [
-    "__interceptor_",
-    "__asan",
-    "__tsan",
-    "__ubsan",
-    "__sanitizer",
-    "__libc_start",
-    "_start",
-    "operator ",
-];
-
 #[derive(Debug, Default)]
 struct Report {
     tool: String,
@@ -90,17 +79,21 @@ pub(crate) fn frame(text: &str) -> Option<(bool, Frame)> {
     let number: u32 = number.parse().ok()?;
     let rest = match rest.split_once(" in ") {
         Some((address, rest)) if address.starts_with("0x") => rest,
+        // Without a function: `#0 0x4f  /src/memmove.S:3` or `#0 0x4f  (/lib/libc.so.6+0x2)`.
+        _ if rest.starts_with("0x") => rest.split_once(' ').map_or("", |(_, place)| place),
         _ => rest,
     };
-    let rest = rest.split(" (").next().unwrap_or(rest);
+    let rest = rest.split(" (/").next().unwrap_or(rest).trim_end();
+    // `(binary+0x4f)` of TSan stands behind the place.
+    let rest = match rest.rsplit_once(" (") {
+        Some((before, module)) if module.contains("+0x") => before,
+        _ => rest,
+    };
     let (function, place) = rest.rsplit_once(' ').unwrap_or((rest, ""));
     let (file, line) = location(place);
-    let own = !LIBRARIES
-        .iter()
-        .any(|library| function.starts_with(library))
-        && !["/libsanitizer/", "/glibc", "../sysdeps", "compiler-rt"]
-            .iter()
-            .any(|part| file.contains(part));
+    // The return type of a template stands before it.
+    let name = function.strip_prefix("void ").unwrap_or(function);
+    let own = crate::reports::is_own_native(name, &file) && !(name.is_empty() && file.is_empty());
     let frame = Frame {
         function: function.to_owned(),
         file,

@@ -10,6 +10,7 @@
 use cohort_model::{Frame, SymptomKind};
 
 use super::{Found, Rank, is_own_native};
+use crate::exceptions::sanitizer;
 
 /// Lines of one stack.
 const LINES_MAX: usize = 2000;
@@ -44,6 +45,25 @@ pub(super) fn read(lines: &[&str], at: usize) -> Option<(Found, usize)> {
     let class = signal.unwrap_or_else(|| "backtrace".to_owned());
     let found = Found::new(Rank::Dump, SymptomKind::Signal, &class, "", frames);
     Some((found, end - at))
+}
+
+/// A stack in the form of the sanitizers, without a report of theirs around it (libFuzzer, a program
+/// that printed it by itself).
+pub(super) fn bare(lines: &[&str], at: usize) -> Option<(Found, usize)> {
+    let is_first = |line: &str| line.trim_start().starts_with("#0 0x");
+    if !is_first(lines[at]) {
+        return None;
+    }
+    let frames: Vec<Frame> = lines[at..]
+        .iter()
+        .take(LINES_MAX)
+        .enumerate()
+        .take_while(|(index, line)| *index == 0 || !is_first(line))
+        .map_while(|(_, line)| Some(sanitizer::frame(line.trim())?.1))
+        .collect();
+    let taken = frames.len();
+    let found = Found::new(Rank::Dump, SymptomKind::Signal, "backtrace", "", frames);
+    Some((found, taken))
 }
 
 /// `Program received signal SIGSEGV, ...`, `Thread 2 "x" received signal ...`

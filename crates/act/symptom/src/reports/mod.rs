@@ -60,7 +60,7 @@ impl Found {
 /// A reader: what begins at `lines[at]`, and how many lines it took.
 type Reader = fn(lines: &[&str], at: usize) -> Option<(Found, usize)>;
 
-const READERS: [Reader; 10] = [
+const READERS: [Reader; 11] = [
     race::read,
     pytest::read,
     frameworks::read,
@@ -71,6 +71,7 @@ const READERS: [Reader; 10] = [
     dumps::faulthandler,
     dumps::pytest_timeout,
     gdb::read,
+    gdb::bare,
 ];
 
 /// Reports in the order in which they stand, those of one line before exceptions.
@@ -123,8 +124,8 @@ fn exceptions(lines: &[&str]) -> Vec<Found> {
 }
 
 /// Own code of a compiled program: not of the system's libraries, a test framework's or the toolchain's.
-fn is_own_native(function: &str, file: &str) -> bool {
-    const FUNCTIONS: [&str; 24] = [
+pub(crate) fn is_own_native(function: &str, file: &str) -> bool {
+    const FUNCTIONS: [&str; 32] = [
         "__libc_",
         "_start",
         "start_thread",
@@ -142,6 +143,14 @@ fn is_own_native(function: &str, file: &str) -> bool {
         "std::",
         "__gnu_cxx",
         "__cxa_",
+        "interceptor_",
+        "malloc",
+        "free",
+        "calloc",
+        "realloc",
+        "_Exit",
+        "_int_",
+        "sysmalloc",
         "fuzzer::",
         "operator ",
         "__interceptor_",
@@ -150,7 +159,7 @@ fn is_own_native(function: &str, file: &str) -> bool {
         "__ubsan",
         "__sanitizer",
     ];
-    const FILES: [&str; 12] = [
+    const FILES: [&str; 13] = [
         "/usr/include/",
         "/usr/lib",
         "/lib/x86_64",
@@ -159,6 +168,7 @@ fn is_own_native(function: &str, file: &str) -> bool {
         "/glibc",
         "/libsanitizer/",
         "compiler-rt",
+        "/include/c++/",
         "/rustc/",
         ".cargo/registry",
         "gtest",
