@@ -14,7 +14,7 @@ use cohort_store::{Campaign, Project};
 use cohort_workload::{Progress, Request, SuiteConfig, project_root, pytest, recognize};
 
 use crate::arguments::{self, Faces, RunFlags};
-use crate::config::{self, File, Means, Resolved};
+use crate::config::{self, EdgeCases, File, Means, Resolved};
 use crate::exit::Exit;
 use crate::faces::{self, Shared};
 use crate::failure::Failure;
@@ -160,6 +160,22 @@ fn clean_up() {
     }
 }
 
+fn cases(wanted: &EdgeCases) -> Cases {
+    let work = match &wanted.stress {
+        None => Work::Suite,
+        Some(stress) => Work::Stress {
+            test: stress.test.clone(),
+            rate: stress.rate,
+            doubt: stress.doubt,
+        },
+    };
+    Cases {
+        share: wanted.share,
+        after: Duration::from_micros(wanted.after_us),
+        work,
+    }
+}
+
 fn setup(
     place: &Place,
     resolved: &Resolved,
@@ -211,11 +227,7 @@ fn setup(
         budget: resolved.budget,
         policy: resolved.policy,
         isolation: resolved.isolation,
-        cases: resolved.cases.map(|cases| Cases {
-            share: cases.share,
-            after: Duration::from_micros(cases.after_us),
-            work: Work::Suite,
-        }),
+        cases: resolved.cases.as_ref().map(cases),
         strict: resolved.strict,
         hz: resolved.hz,
         resume,
