@@ -50,6 +50,14 @@ pub(crate) fn choose(ended: &Ended, found: Vec<Vec<Found>>, texts: &[String; 3])
         }
         return symptom;
     }
+    if let Some(message) = returned(ended, texts) {
+        return Symptom {
+            kind: SymptomKind::Exception,
+            class: "rust error".to_owned(),
+            message,
+            frames: Vec::new(),
+        };
+    }
     let (kind, class) = ending::class(ended.exit_code, ended.signal);
     Symptom {
         kind,
@@ -57,6 +65,25 @@ pub(crate) fn choose(ended: &Ended, found: Vec<Vec<Found>>, texts: &[String; 3])
         message: words(ended, kind, texts),
         frames: dump(&found),
     }
+}
+
+/// What a Rust test, or `main`, returned as its error: `Error: DEBUG`, with its causes.
+fn returned(ended: &Ended, texts: &[String; 3]) -> Option<String> {
+    if ended.suite != SuiteKind::Cargo || ended.signal.is_some() {
+        return None;
+    }
+    let lines: Vec<&str> = texts[1].lines().collect();
+    let at = lines.iter().rposition(|line| line.starts_with("Error: "))?;
+    let more = lines[at + 1..]
+        .iter()
+        .take(12)
+        .take_while(|line| line.is_empty() || line.starts_with([' ', '}', ')', ']', 'C']));
+    let mut message = lines[at]["Error: ".len()..].to_owned();
+    for line in more {
+        message.push('\n');
+        message.push_str(line);
+    }
+    Some(message)
 }
 
 /// Where it stood, when anything told.
@@ -156,13 +183,7 @@ fn words(ended: &Ended, kind: SymptomKind, texts: &[String; 3]) -> String {
             .find(|line| !line.is_empty())?;
         Some(line.to_owned())
     };
-    let error = texts[1]
-        .lines()
-        .rev()
-        .find(|line| line.starts_with("Error: "));
-    error
-        .map(str::to_owned)
-        .or_else(|| last(&texts[1]))
+    last(&texts[1])
         .or_else(|| last(&texts[2]))
         .unwrap_or_else(|| ended.message.trim().to_owned())
 }

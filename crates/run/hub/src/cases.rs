@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cohort_host::cgroup::Controller;
 use cohort_model::{CaseId, CasePlan, CaseWork, ConditionKind, Plan, Recipe, Symptom, TestId};
 
+use crate::ground::Ground;
 use crate::{Error, Setup};
 
 /// How edge cases are tried again.
@@ -73,7 +75,12 @@ impl Cases {
     ///
     /// # Errors
     /// When a test that is named is not in the plan.
-    pub(crate) fn plan(&self, setup: &Setup, plan: &Plan) -> Result<CasePlan, Error> {
+    pub(crate) fn plan(
+        &self,
+        setup: &Setup,
+        ground: &Ground,
+        plan: &Plan,
+    ) -> Result<CasePlan, Error> {
         let only = match &self.work {
             Work::Suite => None,
             Work::Stress { test, rate, doubt } => Some(CaseWork::Stress {
@@ -88,7 +95,7 @@ impl Cases {
             share: self.share,
             after_us: u64::try_from(self.after.as_micros()).unwrap_or(u64::MAX),
             seed: seed(setup),
-            able: able(),
+            able: able(ground),
             first_case: store.next_case(),
             known: if only.is_some() {
                 Vec::new()
@@ -101,10 +108,17 @@ impl Cases {
 }
 
 /// What can be varied on this host, by a control group or without.
-fn able() -> BTreeSet<ConditionKind> {
+fn able(ground: &Ground) -> BTreeSet<ConditionKind> {
     let able = cohort_conditions::able().into_iter();
+    let grouped = [
+        (Controller::Cpu, ConditionKind::CpuLimit),
+        (Controller::Memory, ConditionKind::MemoryLimit),
+    ];
+    let grouped = grouped.into_iter();
+    let grouped = grouped.filter(|(controller, _)| ground.limits(*controller));
     able.filter(|(_, answer)| answer.is_ok())
         .map(|(kind, _)| kind)
+        .chain(grouped.map(|(_, kind)| kind))
         .collect()
 }
 

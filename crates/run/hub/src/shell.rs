@@ -81,10 +81,9 @@ pub(crate) async fn conduct(
         None => (setup.project.create_campaign()?, 0, At(0)),
     };
     let log = campaign.log_writer()?;
-    let (found, spares) = match &runner {
-        Runner::Python(_) => (instances, Instances::new()),
-        Runner::Processes(_) => (Instances::new(), instances),
-    };
+    let (found, spares) = instances
+        .into_iter()
+        .partition(|(instance, _)| *instance == COLLECTOR);
     let mut hub = Hub {
         ledger: Ledger::new(log, faces(&campaign, show)),
         ground,
@@ -342,7 +341,7 @@ impl Hub {
                 if self
                     .threads
                     .get(&thread)
-                    .is_some_and(|started| started.late)
+                    .is_some_and(|started| started.late || started.attempt.is_some())
                 {
                     self.seen.push(Observation::ThreadStarted { thread });
                 }

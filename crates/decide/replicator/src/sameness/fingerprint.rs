@@ -31,7 +31,7 @@ impl Fingerprint {
         }
         let counts = match kind {
             Family::Raised if symptom.kind == SymptomKind::Assertion => {
-                helpers(&stack).count().max(1)
+                helpers(&stack).count().max(2)
             }
             // Stacks as a whole count; their inner part tells them apart.
             Family::Crashed => 3,

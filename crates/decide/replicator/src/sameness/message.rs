@@ -4,6 +4,8 @@
 const CHARS_MAX: usize = 600;
 /// Shortest run of hexadecimal digits, at least one a decimal one, that is a number.
 const HEX_MIN: usize = 8;
+/// Words from which on a quoted text is a sentence rather than a value.
+const PROSE_WORDS: usize = 3;
 /// What follows on the same line are values that were compared.
 const VALUES: [&str; 8] = [
     " left: ",
@@ -61,14 +63,18 @@ fn quoted(letters: &[char], start: usize, quote: char, out: &mut String) -> usiz
     while end < letters.len() && letters[end] != quote {
         end += if letters[end] == '\\' { 2 } else { 1 };
     }
-    if end < letters.len() {
-        out.push_str("''");
-        end + 1
+    let inside: String = letters[start + 1..end.min(letters.len())].iter().collect();
+    let is_prose = inside.split_whitespace().count() >= PROSE_WORDS;
+    if is_prose {
+        // Somebody's words, not a value.
+        out.push(quote);
+        out.push_str(&normalized(&inside));
+        out.push(quote);
     } else {
-        // Cut off: the rest of it is a value, too.
         out.push_str("''");
-        letters.len()
     }
+    // Where the quote was cut off, the rest of it is a value, too.
+    letters.len().min(end + 1)
 }
 
 /// A word: letters, digits, and what holds numbers, identifiers and paths together.

@@ -143,6 +143,9 @@ fn raised_alike(one: (&Symptom, &[Place]), other: (&Symptom, &[Place])) -> bool 
         let is_place = stack[0].function.is_empty() || other_stack[0].function.is_empty();
         return is_place || helpers(stack).eq(helpers(other_stack));
     }
+    if symptom.kind == SymptomKind::Assertion && called_elsewhere(stack, other_stack) {
+        return false;
+    }
     let (a, b) = (
         normalized(&symptom.message),
         normalized(&other_symptom.message),
@@ -156,6 +159,14 @@ fn raised_alike(one: (&Symptom, &[Place]), other: (&Symptom, &[Place])) -> bool 
     match callers {
         true => similarity(stack, other_stack) >= SIMILAR,
         false => common >= AKIN,
+    }
+}
+
+/// One function called what failed at two of its lines: a check for two things.
+fn called_elsewhere(one: &[Place], other: &[Place]) -> bool {
+    match (one.get(1), other.get(1)) {
+        (Some(caller), Some(other)) => caller.is_of(other) && caller.line != other.line,
+        _ => false,
     }
 }
 
