@@ -142,8 +142,7 @@ pub(crate) fn write_page(view: &View, campaign: &Campaign) -> Result<(), Failure
     }
     let path = campaign.path().join(PAGE);
     let tests = (0..).map(TestId).zip(&view.plan.tests);
-    let names: BTreeMap<TestId, String> =
-        tests.map(|(id, test)| (id, test.name.clone())).collect();
+    let names: BTreeMap<TestId, String> = tests.map(|(id, test)| (id, test.name.clone())).collect();
     let cases = case::most_telling_first(view.edge_cases.values()).into_iter();
     let dossiers: Vec<Dossier> = cases
         .take(PAGE_CASES_MAX)

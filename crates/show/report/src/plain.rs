@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use cohort_model::{At, Command, Observation, Record, ThreadId};
+use cohort_model::{At, CaseWork, Command, Observation, Record, TestId, ThreadId};
 
 use crate::case::News;
+use crate::case::verdict::recipe as in_words;
+use crate::case::words::quoted;
 use crate::line::Line;
 use crate::progress;
 use crate::sentence;
@@ -22,6 +24,9 @@ const LONG_US: u64 = 30_000_000;
 
 /// Running tests named in one line.
 const NAMED_MAX: usize = 5;
+
+/// Stressed tests named in one line.
+const STRESSED_NAMED_MAX: usize = 8;
 
 /// Lines for a name alone.
 const NAME_COLUMNS: usize = 100;
@@ -94,7 +99,7 @@ impl Plain {
 
     /// Said once, when the ordinary work is done and edge cases are left.
     fn reproducing(&mut self, view: &View, at: At) -> Option<String> {
-        if self.said_reproducing || !view.only_cases_left() {
+        if view.is_repeating() || self.said_reproducing || !view.only_cases_left() {
             return None;
         }
         self.said_reproducing = true;
@@ -166,7 +171,34 @@ fn failed(observation: &Observation) -> Option<ThreadId> {
     }
 }
 
+/// Tests that are tried on request, by name.
+fn stressed(view: &View, chosen: &[TestId], total: &str) -> String {
+    let names: Vec<String> = chosen
+        .iter()
+        .take(STRESSED_NAMED_MAX)
+        .map(|test| words::shorten(view.test_name(*test), NAME_COLUMNS))
+        .collect();
+    let more = match chosen.len().saturating_sub(STRESSED_NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {} more", words::number(more as u64)),
+    };
+    let chosen = words::number(chosen.len() as u64);
+    format!("stressing {chosen} of {total}: {}{more}", names.join(", "))
+}
+
 fn planned(view: &View) -> String {
+    let total = words::counted(view.total() as u64, "test");
+    match view.plan.cases.as_ref().and_then(|plan| plan.only.as_ref()) {
+        Some(CaseWork::Stress { tests, .. }) => return stressed(view, tests, &total),
+        Some(CaseWork::Repeat {
+            case, test, recipe, ..
+        }) => {
+            let names = |test: TestId| view.test_name(test).to_owned();
+            let (name, how) = (quoted(view.test_name(*test)), in_words(recipe, &names));
+            return format!("running {case} again: {name} {how}");
+        }
+        None => {}
+    }
     let tests = words::counted(view.total() as u64, "test");
     let groups = words::counted(view.plan.groups.len() as u64, "group");
     let cores = view.start.as_ref().map_or(0.0, |start| start.budget.cores);

@@ -14,11 +14,11 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{At, Case, CaseWork, InstanceId, Subject, TestResult, ThreadId};
+use cohort_model::{At, Case, CaseId, CaseWork, InstanceId, Subject, TestResult, ThreadId};
 
 use crate::case::most_telling_first;
 use crate::case::verdict::progress_of;
-use crate::case::words::conditions;
+use crate::case::words::{conditions, share};
 use crate::line::{Line, Tone};
 use crate::sentence;
 use crate::view::{InstanceView, View};
@@ -29,6 +29,9 @@ const COLUMNS_FOR_USE: usize = 70;
 
 /// Open edge cases that have a line each.
 const CASES_MAX: usize = 4;
+
+/// A time limit that is further away is none that anyone waits for.
+const LEFT_US_MAX: u64 = 12 * 3_600_000_000;
 
 /// The frame at `now`: at most `height` lines of at most `width` columns, coloured with ANSI codes
 /// when `color` is on.
@@ -54,6 +57,9 @@ pub fn conclusion(view: &View, result: &TestResult, width: usize, color: bool) -
 
 /// Open edge cases, a line each in at most `room`; those that failed again first.
 fn cases(view: &View, room: usize) -> Vec<Line> {
+    if view.is_repeating() {
+        return Vec::new();
+    }
     let open = most_telling_first(view.open_cases());
     let shown = if open.len() <= room.min(CASES_MAX) {
         open.len()
@@ -81,28 +87,46 @@ fn cases(view: &View, room: usize) -> Vec<Line> {
 
 /// `reproducing 2 edge cases, at most 48 s more; Ctrl-C ends it, the results stand`.
 pub(crate) fn reproducing(view: &View, now: At) -> Line {
-    let open = view.open_cases().count() as u64;
-    let doing = match &view.plan.cases {
-        Some(plan) if matches!(plan.only, Some(CaseWork::Stress { .. })) => "stressing",
-        _ => "reproducing",
+    let only = view.plan.cases.as_ref().and_then(|plan| plan.only.as_ref());
+    let (doing, stand) = match only {
+        Some(CaseWork::Repeat { case, runs, .. }) => (repeating(view, *case, *runs), String::new()),
+        Some(CaseWork::Stress { tests, .. }) => {
+            let tests = words::counted(tests.len() as u64, "test");
+            (format!("stressing {tests}"), String::new())
+        }
+        None => {
+            let open = words::counted(view.open_cases().count() as u64, "edge case");
+            let results = match view.counts.failures() as u64 {
+                0 => "; all tests have passed".to_owned(),
+                failed => format!("; {} failed", words::number(failed)),
+            };
+            (format!("reproducing {open}"), results)
+        }
     };
-    let what = match (doing, open) {
-        ("stressing", tests) => words::counted(tests, "test"),
-        (_, cases) => words::counted(cases, "edge case"),
-    };
-    let mut line = Line::new().say(Tone::Strong, format!("{doing} {what}"));
-    if let Some(left_us) = view.cases_left_us(now) {
+    let mut line = Line::new().say(Tone::Strong, doing);
+    if let Some(left_us) = view.cases_left_us(now).filter(|left| *left < LEFT_US_MAX) {
         line = line.plain(format!(", at most {} more", left(left_us)));
     }
-    let stand = match (view.is_for_cases(), view.counts.failures() as u64) {
-        (true, _) => "Ctrl-C ends it".to_owned(),
-        (false, 0) => "all tests have passed; Ctrl-C ends it, the results stand".to_owned(),
-        (false, failed) => format!(
-            "{} failed; Ctrl-C ends it, the results stand",
-            words::number(failed)
-        ),
+    let end = if only.is_some() {
+        "Ctrl-C ends it"
+    } else {
+        "Ctrl-C ends it, the results stand"
     };
-    line.plain(format!("; {stand}"))
+    line.plain(format!("{stand}; {end}"))
+}
+
+/// `running EC-3 again: failed 3 of 4 so far, of 10`.
+fn repeating(view: &View, case: CaseId, runs: u32) -> String {
+    let told = view.edge_cases.get(&case);
+    let rate = told.and_then(|case| case.arms.first()).map(|arm| arm.rate);
+    let so_far = match rate.filter(|rate| rate.runs > 0) {
+        Some(rate) => format!("failed {} so far", share(&rate)),
+        None => "nothing has ended yet".to_owned(),
+    };
+    match runs {
+        u32::MAX => format!("running {case} again: {so_far}"),
+        runs => format!("running {case} again, {runs} times: {so_far}"),
+    }
 }
 
 fn header(view: &View, now: At) -> Line {

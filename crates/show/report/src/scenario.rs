@@ -1,10 +1,11 @@
 //! Hand-written campaigns for the tests of this crate.
 
 use cohort_model::{
-    Allotment, At, Budget, CampaignEnd, CampaignStart, Case, CasePlan, CaseWork, Collector, Command, Decision, Ending,
-    Finding, FindingKind, GroupId, HostSample, InstanceId, InstanceSample, Isolation, Measured,
-    Observation, Part, Plan, Policy, Reason, Recipe, Record, SampleBatch, Specialty, Subject, SuiteKind, TestCase,
-    TestHistory, TestId, TestResult, ThreadEnd, ThreadId, Usage, Verdict,
+    Allotment, At, Budget, CampaignEnd, CampaignStart, Case, CasePlan, CaseWork, Collector,
+    Command, Decision, Ending, Finding, FindingKind, GroupId, HostSample, InstanceId,
+    InstanceSample, Isolation, Measured, Observation, Part, Plan, Policy, Reason, Recipe, Record,
+    SampleBatch, Specialty, Subject, SuiteKind, TestCase, TestHistory, TestId, TestResult,
+    ThreadEnd, ThreadId, Usage, Verdict,
 };
 
 use crate::view::View;

@@ -168,7 +168,15 @@ impl Summary<'_> {
                 .say(Tone::Name, case.case.to_string())
                 .plain(format!("  {sentence}"))
         };
-        let mut lines: Vec<Line> = told.map(line).collect();
+        let mut lines = Vec::new();
+        for (place, case) in told {
+            lines.push(line((place, case)));
+            // Of a campaign for cases alone, what was asked and what was reached is the result.
+            let remarks = case.remarks.iter().filter(|_| self.view.is_for_cases());
+            lines.extend(remarks.map(|remark| {
+                labelled(Tone::Faint, "").say(Tone::Faint, words::printable(remark))
+            }));
+        }
         let rest = cases.len().saturating_sub(self.cases_max) as u64;
         if rest > 0 {
             let more = format!("and {} more: cohort show", words::number(rest));

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use cohort_model::{
     Allotment, At, CampaignEnd, CampaignStart, Case, CaseId, Collector, Command, Decision, Finding,
     FindingKind, HostSample, InstanceId, InstanceSample, KillReason, Observation, Part, Plan,
-    Reason, Recipe, Record, SampleBatch, Specialty, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+    Reason, Recipe, Record, SampleBatch, Specialty, TestId, TestResult, ThreadEnd, ThreadId,
+    Verdict,
 };
 
 use crate::forecast::{Cost, Forecast};

@@ -46,8 +46,9 @@ fn variables(recipe: &Recipe) -> Option<Vec<String>> {
         return Some(settings);
     }
     // `env` takes what is unset first.
-    let (unset, mut set): (Vec<_>, Vec<_>) =
-        settings.into_iter().partition(|it| it.starts_with("--unset="));
+    let (unset, mut set): (Vec<_>, Vec<_>) = settings
+        .into_iter()
+        .partition(|it| it.starts_with("--unset="));
     let mut words = vec!["env".to_owned()];
     words.extend(unset);
     words.append(&mut set);
@@ -80,8 +81,14 @@ mod tests {
     #[test]
     fn a_runner_ends_with_pytest() {
         let words = |text: &str| shell_words::split(text).unwrap();
-        assert_eq!(runner(&words("uv run pytest -x tests")), Some(words("uv run pytest")));
-        assert_eq!(runner(&words("python -m pytest")), Some(words("python -m pytest")));
+        assert_eq!(
+            runner(&words("uv run pytest -x tests")),
+            Some(words("uv run pytest"))
+        );
+        assert_eq!(
+            runner(&words("python -m pytest")),
+            Some(words("python -m pytest"))
+        );
         assert_eq!(runner(&words("make check")), None);
     }
 
@@ -102,7 +109,12 @@ mod tests {
         let zone = Condition::TimeZone {
             name: "Asia/Kolkata".to_owned(),
         };
-        let words = of(vec![variable("A", Some("x y")), variable("HOME", None), zone]).unwrap();
+        let words = of(vec![
+            variable("A", Some("x y")),
+            variable("HOME", None),
+            zone,
+        ])
+        .unwrap();
         assert_eq!(
             shell_words::join(words),
             "env --unset=HOME 'A=x y' TZ=Asia/Kolkata"
@@ -113,7 +125,10 @@ mod tests {
     fn one_test_of_cargo() {
         let command = ["cargo", "test"].map(str::to_owned);
         let words = cargo(&command, "shop tests::totals").unwrap();
-        assert_eq!(shell_words::join(words), "cargo test -- --exact tests::totals");
+        assert_eq!(
+            shell_words::join(words),
+            "cargo test -- --exact tests::totals"
+        );
         assert_eq!(cargo(&command, "whole"), None);
         let filtered = ["cargo", "test", "--", "x"].map(str::to_owned);
         assert_eq!(cargo(&filtered, "shop tests::totals"), None);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{Case, CaseId, CasePart, CampaignStart, Record, TestId};
+use cohort_model::{CampaignStart, Case, CaseId, CasePart, Record, TestId};
 use cohort_report::View;
 use cohort_report::service::ServiceView;
 use cohort_store::{Campaign, KeptCase, Project};
@@ -137,7 +137,11 @@ fn others(project: &Project, id: CaseId) -> Vec<Case> {
 }
 
 fn names(case: &Case, told: Option<&Told>) -> BTreeMap<TestId, String> {
-    let recipes = case.arms.iter().chain(&case.smallest).map(|arm| &arm.recipe.parts);
+    let recipes = case
+        .arms
+        .iter()
+        .chain(&case.smallest)
+        .map(|arm| &arm.recipe.parts);
     let causes = case.causes.iter().map(|cause| &cause.parts);
     let parts = recipes.chain(causes).flatten();
     let mut tests: Vec<TestId> = parts
@@ -150,6 +154,8 @@ fn names(case: &Case, told: Option<&Told>) -> BTreeMap<TestId, String> {
         tests.push(test);
     }
     let name = |test: TestId| told?.tests.get(test.index()).cloned();
-    let named = tests.into_iter().filter_map(|test| Some((test, name(test)?)));
+    let named = tests
+        .into_iter()
+        .filter_map(|test| Some((test, name(test)?)));
     named.collect()
 }

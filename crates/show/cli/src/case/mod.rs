@@ -40,9 +40,13 @@ pub(crate) fn named(name: &str) -> Option<CaseId> {
 pub(crate) fn target(place: &Place, what: &str) -> Result<Found, Failure> {
     match named(what) {
         Some(id) => Found::read(&place.project, id),
-        None => Err(place.project.cases().find(what).map_or_else(Failure::Store, |_| {
-            Failure::Misplaced("write an edge case as in EC-3")
-        })),
+        None => Err(place
+            .project
+            .cases()
+            .find(what)
+            .map_or_else(Failure::Store, |_| {
+                Failure::Misplaced("write an edge case as in EC-3")
+            })),
     }
 }
 
@@ -75,7 +79,17 @@ mod tests {
         for name in ["EC-3", "ec-3", "EC3", "Ec3"] {
             assert_eq!(named(name), Some(CaseId(3)), "{name}");
         }
-        for name in ["3", "c3", "EC-", "EC", "E", "", "EC-3.capsule", "ÉC-3", "EC-99999999999"] {
+        for name in [
+            "3",
+            "c3",
+            "EC-",
+            "EC",
+            "E",
+            "",
+            "EC-3.capsule",
+            "ÉC-3",
+            "EC-99999999999",
+        ] {
             assert_eq!(named(name), None, "{name}");
         }
     }

@@ -35,11 +35,19 @@ fn output(found: &Found) -> Vec<String> {
     let Some(kept) = kept else {
         return Vec::new();
     };
-    let text = if kept.stdout.trim().is_empty() { kept.stderr } else { kept.stdout };
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let text = if kept.stdout.trim().is_empty() {
+        kept.stderr
+    } else {
+        kept.stdout
+    };
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let from = lines.len().saturating_sub(OUTPUT_LINES_MAX);
     let last = lines[from..].iter();
-    last.map(|line| cohort_report::words::tame(line, false)).collect()
+    last.map(|line| cohort_report::words::tame(line, false))
+        .collect()
 }
 
 fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
@@ -127,7 +135,11 @@ mod tests {
         assert_eq!(found.after.as_deref(), Some("three"));
         let first = excerpt(&root, suspect("a.py", 1, ""));
         assert_eq!((first.before, first.suspect.source.as_str()), (None, "one"));
-        for (file, line, source) in [("a.py", 3, "changed"), ("../secret", 1, ""), ("absent", 1, "")] {
+        for (file, line, source) in [
+            ("a.py", 3, "changed"),
+            ("../secret", 1, ""),
+            ("absent", 1, ""),
+        ] {
             let found = excerpt(&root, suspect(file, line, source));
             assert_eq!((found.before, found.after), (None, None), "{file}");
             assert_eq!(found.suspect.source, source, "{file}");

@@ -90,7 +90,11 @@ fn tell(found: &Found, now: Option<&Case>) -> Result<(), Failure> {
     let text = match rate {
         Some(rate) if rate.runs > 0 => format!(
             "{id} {} {} runs{}",
-            if rate.failed > 0 { "failed again in" } else { "did not fail:" },
+            if rate.failed > 0 {
+                "failed again in"
+            } else {
+                "did not fail:"
+            },
             share(&rate),
             compared(&rate, before.as_ref())
         ),
@@ -134,10 +138,17 @@ fn exit(now: Option<&Case>, outcome: &Outcome) -> Exit {
 
 /// Whether a case failed in a campaign that is for cases alone.
 pub(crate) fn any_failed(view: &View) -> bool {
-    let harmless = [CaseVerdict::NotReproduced, CaseVerdict::Unsuspicious, CaseVerdict::NotTried];
+    let harmless = [
+        CaseVerdict::NotReproduced,
+        CaseVerdict::Unsuspicious,
+        CaseVerdict::NotTried,
+    ];
     view.edge_cases.values().any(|case| {
         let failed = case.arms.iter().any(|arm| arm.rate.failed > 0);
-        failed && case.verdict.is_none_or(|verdict| !harmless.contains(&verdict))
+        failed
+            && case
+                .verdict
+                .is_none_or(|verdict| !harmless.contains(&verdict))
     })
 }
 
@@ -159,8 +170,14 @@ mod tests {
         let before = rate(41, 50, 0.69, 0.91);
         let cases = [
             (rate(9, 10, 0.6, 0.98), ", as before (41 of 50)"),
-            (rate(2, 100, 0.0, 0.07), ", less often than before (41 of 50)"),
-            (rate(100, 100, 0.96, 1.0), ", more often than before (41 of 50)"),
+            (
+                rate(2, 100, 0.0, 0.07),
+                ", less often than before (41 of 50)",
+            ),
+            (
+                rate(100, 100, 0.96, 1.0),
+                ", more often than before (41 of 50)",
+            ),
         ];
         for (now, words) in cases {
             assert_eq!(compared(&now, Some(&before)), words);

@@ -56,6 +56,9 @@ impl News {
         else {
             return Vec::new();
         };
+        if view.is_repeating() {
+            return Vec::new();
+        }
         let tries = decisions
             .iter()
             .filter_map(|decision| match decision.command {
@@ -135,7 +138,9 @@ pub fn closings(view: &View, record: &Record, columns: usize, color: bool) -> Ve
     let Record::Decided { cases, .. } = record else {
         return Vec::new();
     };
-    let closed = cases.iter().filter(|case| case.stage == Stage::Closed);
+    let closed = cases
+        .iter()
+        .filter(|case| case.stage == Stage::Closed && !view.is_repeating());
     let names = |test: TestId| view.test_name(test).to_owned();
     let line = |case: &Case| {
         let text = closing(case, &names, None);

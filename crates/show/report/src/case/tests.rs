@@ -314,6 +314,19 @@ fn every_time_now_and_then_and_not_again() {
         "`tests::checkout_totals` fails now and then, whatever is varied: 12 of 400 runs (1.4 to 5.2 %)"
     );
 
+    let mut mixed = closed(0, CaseVerdict::Sometimes);
+    let limits = with(vec![
+        Condition::CpuLimit { cores: 0.1 },
+        Condition::Copies { count: 2 },
+    ]);
+    mixed.arms = vec![control(Recipe::default(), rate(0, 9))];
+    mixed.smallest = Some(arm(limits, rate(2, 6)));
+    assert_eq!(
+        told(&mixed),
+        "`tests::checkout_totals` fails now and then: 2 of 6 runs with 0.1 CPU + 2 copies at once \
+         (0 to 82 %), and which of that matters is not known"
+    );
+
     let mut gone = closed(0, CaseVerdict::NotReproduced);
     let mut none = rate(0, 400);
     none.high = 1.0 / 131.0;

@@ -17,8 +17,10 @@ const ROWS_MAX: usize = 14;
 /// Columns of what was run, in the table.
 const WHAT_COLUMNS_MAX: usize = 38;
 const WHAT_COLUMNS_MIN: usize = 12;
-/// Columns of `41 of 50`, and of `69 to 91 %`.
+/// Columns of `41 of 50`.
 const RUNS_COLUMNS: usize = 12;
+/// Columns of `  69 to 91 %`.
+const INTERVAL_COLUMNS: usize = 16;
 
 impl Dossier {
     /// Writes it for a terminal of so many columns.
@@ -83,7 +85,7 @@ impl Page<'_> {
 
     fn table(&self) -> Vec<Line> {
         let Table { rows, rest } = self.dossier.table(ROWS_MAX);
-        let others = LABEL_COLUMNS + BAR_COLUMNS + 2 * RUNS_COLUMNS + 3;
+        let others = LABEL_COLUMNS + BAR_COLUMNS + RUNS_COLUMNS + 3 + INTERVAL_COLUMNS;
         let room = self.columns.saturating_sub(others);
         let room = room.clamp(WHAT_COLUMNS_MIN, WHAT_COLUMNS_MAX);
         let widest = rows.iter().map(|row| words::width(&row.label)).max();

@@ -197,20 +197,25 @@ impl Told<'_> {
 
     fn sometimes(&self) -> String {
         let verb = self.verb();
-        let usual = control(self.case).filter(|rate| rate.failed > 0);
-        let smallest = self.case.smallest.as_ref().map(|arm| &arm.rate);
-        match usual.or(smallest.filter(|rate| rate.failed > 0)) {
-            Some(rate) => format!(
+        let smallest = self.case.smallest.as_ref();
+        if let Some(usual) = control(self.case).filter(|rate| rate.failed > 0) {
+            return format!(
                 "{verb} now and then, whatever is varied: {} runs ({})",
-                share(rate),
-                interval(rate)
-            ),
-            None => {
-                let (runs, failed) = total(self.case);
-                let (failed, runs) = (words::number(failed), words::number(runs));
-                format!("{verb} now and then: {failed} of {runs} runs under all conditions")
-            }
+                share(usual),
+                interval(usual)
+            );
         }
+        if let Some(arm) = smallest.filter(|arm| arm.rate.failed > 0) {
+            let with = recipe(&arm.recipe, self.names);
+            return format!(
+                "{verb} now and then: {} runs {with} ({}), and which of that matters is not known",
+                share(&arm.rate),
+                interval(&arm.rate)
+            );
+        }
+        let (runs, failed) = total(self.case);
+        let (failed, runs) = (words::number(failed), words::number(runs));
+        format!("{verb} now and then: {failed} of {runs} runs under all conditions")
     }
 
     fn not_reproduced(&self) -> String {

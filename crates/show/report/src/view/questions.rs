@@ -1,6 +1,6 @@
 //! What faces ask a view.
 
-use cohort_model::{At, Case, GroupId, Stage, TestId, TestResult, ThreadEnd, ThreadId};
+use cohort_model::{At, Case, CaseWork, GroupId, Stage, TestId, TestResult, ThreadEnd, ThreadId};
 
 use super::{ThreadView, View};
 
@@ -36,6 +36,13 @@ impl View {
         plan.is_some_and(|plan| plan.only.is_some())
     }
 
+    /// Whether the campaign runs one recipe of an edge case again and again.
+    #[must_use]
+    pub fn is_repeating(&self) -> bool {
+        let only = self.plan.cases.as_ref().and_then(|plan| plan.only.as_ref());
+        matches!(only, Some(CaseWork::Repeat { .. }))
+    }
+
     /// Whether only edge cases are left to be tried: every test has its result.
     #[must_use]
     pub fn only_cases_left(&self) -> bool {
@@ -47,7 +54,11 @@ impl View {
     #[must_use]
     pub fn cases_left_us(&self, now: At) -> Option<u64> {
         let after_us = self.plan.cases.as_ref()?.after_us;
-        let since = if self.is_for_cases() { At(0) } else { self.tested? };
+        let since = if self.is_for_cases() {
+            At(0)
+        } else {
+            self.tested?
+        };
         Some(after_us.saturating_sub(now.since(since)))
     }
 
