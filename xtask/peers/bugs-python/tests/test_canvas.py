@@ -22,6 +22,6 @@ def test_a_canvas_is_white():
 
 
 def test_pictures_of_any_size(small_machine):
-    width, height = (int(2 ** random.uniform(5, 13.6)) for _ in range(2))
+    width, height = (int(2 ** random.uniform(5, 14)) for _ in range(2))
     canvas = Canvas(width, height)
     assert canvas.point(width - 1, height - 1) == b"\xff" * 4
