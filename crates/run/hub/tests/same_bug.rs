@@ -12,7 +12,7 @@ use cohort_replicator::sameness::{Fingerprint, Groups, same};
 use cohort_symptom::Ended;
 
 /// Runs of each bug.
-const RUNS: u64 = 5;
+const RUNS: u64 = 4;
 /// Share of pairs of one bug that may be told apart.
 const SPLIT_MAX: f64 = 0.05;
 
