@@ -1,0 +1,167 @@
+//! From one step to the next.
+
+use cohort_model::Condition;
+
+use super::evidence::{Tally, contrast};
+use super::recipes::{NEW_EACH_RUN, copies, repeats, seed_of, under, with_seed};
+use super::runs::Flight;
+use super::step::{Step, Trial};
+use super::{Experiment, Origin};
+
+/// Evidence from mixed runs that is worth a proof, while hunting and at its end.
+pub(super) const SUSPICIOUS: f64 = 15.0;
+const SUSPICIOUS_AT_LAST: f64 = 2.0;
+
+impl Experiment {
+    /// Takes every step for which the runs so far suffice.
+    pub(super) fn advance(&mut self) {
+        while let Some(step) = self.follow() {
+            self.enter(step);
+        }
+        if !matches!(self.step, Step::Closed)
+            && self.flights.is_empty()
+            && let Some(limit) = self.limit_reached()
+        {
+            self.found.remarks.push(limit);
+            self.close();
+        }
+    }
+
+    /// A run of the present step failed with the symptom.
+    pub(super) fn caught(&mut self, flight: &Flight) {
+        if !matches!(self.step, Step::Hunt) {
+            return;
+        }
+        if matches!(self.origin, Origin::Hunted(_)) {
+            self.origin = Origin::Seen {
+                passes: self.all.runs.max(1),
+                crowded: false,
+            };
+        }
+        if flight.plan != self.plain {
+            self.enter(Step::Repeat(Trial::new(repeats(&flight.run))));
+        }
+    }
+
+    fn follow(&mut self) -> Option<Step> {
+        match &mut self.step {
+            Step::Again(_) => self.follow_again(),
+            Step::Control(_) => self.follow_control(),
+            Step::Hunt => self.follow_hunt(),
+            Step::Repeat(_) => self.follow_repeat(),
+            Step::Single(_) => self.follow_single(),
+            Step::Narrow(_) => self.follow_narrow(),
+            Step::Prove(_) => self.follow_prove(),
+            Step::Rivals(_) => self.follow_rivals(),
+            Step::Degree(degree) => {
+                degree.follow();
+                if !degree.is_done() {
+                    return None;
+                }
+                let degree = degree.clone();
+                Some(self.follow_degree(&degree))
+            }
+            Step::Parts(_) => self.follow_parts(),
+            Step::Cover(cover) => cover.is_done().then(|| self.closing()),
+            Step::Closed => None,
+        }
+    }
+
+    fn follow_again(&mut self) -> Option<Step> {
+        let runs = self.always_runs();
+        let Step::Again(trial) = &self.step else {
+            return None;
+        };
+        let tally = trial.tally;
+        if tally.failed == 0 && tally.runs < runs {
+            return None;
+        }
+        let plan = trial.plan.clone();
+        Some(self.tried_again(&plan, tally))
+    }
+
+    fn follow_control(&mut self) -> Option<Step> {
+        let runs = self.always_runs();
+        let Step::Control(trial) = &self.step else {
+            return None;
+        };
+        let tally = trial.tally;
+        if tally.failed < tally.runs {
+            return Some(Step::Hunt);
+        }
+        if tally.runs < runs {
+            return None;
+        }
+        self.found.always = true;
+        Some(self.fewer_parts(self.plain.clone(), tally))
+    }
+
+    fn follow_hunt(&mut self) -> Option<Step> {
+        if !self.is_hunt_over() || !self.flights.is_empty() {
+            return None;
+        }
+        if let Some(step) = self.suspicion(SUSPICIOUS_AT_LAST) {
+            return Some(step);
+        }
+        Some(self.finish_unexplained())
+    }
+
+    /// A condition whose runs failed more often than those without it, over all mixed runs.
+    pub(super) fn suspicion(&mut self, level: f64) -> Option<Step> {
+        let mut best: Option<(f64, Condition)> = None;
+        for belief in &self.beliefs.all {
+            if belief.seen.failed < 2 || self.suspected.contains(&belief.condition) {
+                continue;
+            }
+            let rest = Tally {
+                runs: self.mixed.runs.saturating_sub(belief.seen.runs),
+                failed: self.mixed.failed.saturating_sub(belief.seen.failed),
+            };
+            let alone = under(&self.plain, vec![belief.condition.clone()]);
+            let evidence = contrast(belief.seen, rest, copies(&alone));
+            if evidence >= level && best.as_ref().is_none_or(|(most, _)| evidence > *most) {
+                best = Some((evidence, belief.condition.clone()));
+            }
+        }
+        let (_, condition) = best?;
+        let plan = under(&self.plain, vec![condition]);
+        Some(self.prove(plan, true, None))
+    }
+
+    fn follow_repeat(&mut self) -> Option<Step> {
+        let Step::Repeat(trial) = &self.step else {
+            return None;
+        };
+        let (plan, tally) = (trial.plan.clone(), trial.tally);
+        let control = self.book.of(&self.plain);
+        let usual = if control.runs >= 4 {
+            control.share()
+        } else {
+            0.0
+        };
+        let enough = usual + 0.2 * (1.0 - usual);
+        let good = tally.failed >= 3 && tally.share() >= enough
+            || tally.failed >= 5 && tally.share() >= 0.6 * enough && usual < 0.05;
+        if good {
+            return Some(self.narrow(plan, tally));
+        }
+        let dud = tally.runs >= 5 && tally.failed == 0
+            || tally.runs >= 10 && tally.failed <= 1
+            || tally.runs >= 20;
+        if !dud {
+            return None;
+        }
+        let places = self.beliefs.places(
+            &plan
+                .conditions
+                .iter()
+                .map(|condition| match seed_of(condition) {
+                    Some(_) => with_seed(condition, NEW_EACH_RUN),
+                    None => condition.clone(),
+                })
+                .collect::<Vec<_>>(),
+        );
+        self.beliefs.doubt(&places, tally.runs - tally.failed);
+        Some(self.suspicion(SUSPICIOUS).unwrap_or(Step::Hunt))
+    }
+}

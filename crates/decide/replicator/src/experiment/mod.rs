@@ -1,0 +1,280 @@
+//! One case: from a failure to what matters.
+//!
+//! A case is busy with one [`Step`] at a time. Runs may be under way side by side; each remembers the step
+//! that asked for it, and one whose step is over still counts where all runs count (in the book, in the
+//! beliefs while hunting), but not in the comparisons of a later step.
+//!
+//! What is *named* rests on runs that were begun after it was suspected ([`step::Prove`]); all
+//! before only decides what to suspect.
+
+mod advance;
+mod beliefs;
+mod book;
+pub(crate) mod chance;
+mod cover;
+mod degree;
+pub(crate) mod evidence;
+mod explain;
+mod finish;
+mod hunt;
+mod less;
+mod menu;
+mod pace;
+mod prior;
+mod prove;
+mod recipes;
+mod rivals;
+mod runs;
+mod step;
+
+use std::collections::BTreeSet;
+
+use cohort_model::{
+    Arm, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Recipe, Stage, Symptom, Usage,
+};
+
+use crate::{Hunt, Limits, Sighting};
+use beliefs::Beliefs;
+use book::Book;
+use chance::Chance;
+use evidence::Tally;
+use menu::{Place, menu};
+use pace::Pace;
+use prior::{Clues, Prior, keeps_failing};
+use recipes::Company;
+pub(crate) use runs::Ended;
+use runs::Flight;
+use step::{Step, Trial};
+
+/// Runs of an old recipe after which it is taken to be gone, at most.
+const AGAIN_RUNS_MAX: u32 = 10;
+
+/// What a case begins with.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// It was seen in ordinary work.
+    Seen {
+        /// Passing runs of the same subject so far.
+        passes: u32,
+        /// It was crowded.
+        crowded: bool,
+    },
+    /// It failed otherwise while another case was tried, as this recipe has it.
+    Provoked(Recipe),
+    /// It was closed in an earlier campaign.
+    Known {
+        /// The smallest recipe.
+        smallest: Recipe,
+        /// How often that failed, 0 to 1.
+        rate: f64,
+        /// What had become of it.
+        verdict: CaseVerdict,
+    },
+    /// It has not failed; it is tried on request.
+    Hunted(Hunt),
+}
+
+/// What an experiment is set up with.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) seed: u64,
+    pub(crate) case: u32,
+    pub(crate) cores: f64,
+    pub(crate) memory: u64,
+    pub(crate) able: &'a BTreeSet<ConditionKind>,
+    pub(crate) limits: Limits,
+    pub(crate) symptom: Option<&'a Symptom>,
+    pub(crate) parts: Vec<CasePart>,
+    pub(crate) usage: Usage,
+    pub(crate) origin: Origin,
+}
+
+/// One case, and all that was tried of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Experiment {
+    origin: Origin,
+    /// The original, on another instance.
+    plain: Recipe,
+    host: (f64, u64),
+    usage: Usage,
+    /// That is not known yet: what can be varied, and how likely each matters.
+    unmeasured: Option<(BTreeSet<ConditionKind>, Prior)>,
+    limits: Limits,
+    chance: Chance,
+    beliefs: Beliefs,
+    /// Probability that it still fails without what ran before, without what ran beside.
+    keeps: (f64, f64),
+    pace: Pace,
+    book: Book,
+    step: Step,
+    /// How many steps there were.
+    steps: u32,
+    flights: Vec<Flight>,
+    begun: u32,
+    /// Runs that say something, and those that failed with the symptom.
+    all: Tally,
+    /// Runs while beliefs were learned from them.
+    mixed: Tally,
+    /// The same, by [`Company`].
+    company_seen: [Tally; 4],
+    hunted: u32,
+    strange: u32,
+    spent_s: f64,
+    restarts: u32,
+    suspected: Vec<Condition>,
+    /// What was run for proofs, by recipe.
+    proofs: Vec<(Recipe, Tally)>,
+    /// It was tried which parts can be left out, of this recipe.
+    parts_tried: Option<Recipe>,
+    found: Found,
+}
+
+/// What is known in the end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) causes: Vec<Cause>,
+    pub(crate) smallest: Option<Arm>,
+    pub(crate) minimal: bool,
+    pub(crate) always: bool,
+    pub(crate) returned: bool,
+    pub(crate) runs_to_first: Option<u32>,
+    pub(crate) verdict: Option<CaseVerdict>,
+    pub(crate) remarks: Vec<String>,
+    /// Without what is named, all else held.
+    passing: Option<Recipe>,
+}
+
+impl Experiment {
+    /// Sets a case up.
+    pub(crate) fn new(setup: Setup<'_>) -> Self {
+        let crowded = matches!(setup.origin, Origin::Seen { crowded: true, .. });
+        let prior = Prior::new(&Clues {
+            symptom: setup.symptom,
+            usage: &setup.usage,
+            crowded,
+        });
+        let dishes = menu(
+            &Place {
+                able: setup.able,
+                cores: setup.cores,
+                memory: setup.memory,
+                usage: &setup.usage,
+                parts: &setup.parts,
+            },
+            &prior,
+        );
+        let plain = Recipe {
+            parts: setup.parts,
+            ..Recipe::default()
+        };
+        let step = match &setup.origin {
+            Origin::Seen { .. } => Step::Control(Trial::new(plain.clone())),
+            Origin::Provoked(recipe) => Step::Repeat(Trial::new(recipes::repeats(recipe))),
+            Origin::Known { smallest, .. } => Step::Again(Trial::new(recipes::repeats(smallest))),
+            Origin::Hunted(_) => Step::Hunt,
+        };
+        let mut experiment = Self {
+            chance: Chance::new(setup.seed, u64::from(setup.case)),
+            beliefs: Beliefs::new(dishes, &setup.usage, setup.cores),
+            keeps: keeps_failing(setup.symptom, crowded),
+            pace: Pace::new(&setup.usage, &plain.parts),
+            origin: setup.origin,
+            plain,
+            host: (setup.cores, setup.memory),
+            usage: setup.usage,
+            unmeasured: (setup.usage.wall_us == 0).then(|| (setup.able.clone(), prior)),
+            limits: setup.limits,
+            book: Book::default(),
+            step,
+            steps: 0,
+            flights: Vec::new(),
+            begun: 0,
+            all: Tally::default(),
+            mixed: Tally::default(),
+            company_seen: [Tally::default(); 4],
+            hunted: 0,
+            strange: 0,
+            spent_s: 0.0,
+            restarts: 0,
+            suspected: Vec::new(),
+            proofs: Vec::new(),
+            parts_tried: None,
+            found: Found::default(),
+        };
+        experiment.refuse_the_impossible();
+        experiment
+    }
+
+    /// It was seen in the ordinary work of this campaign, too: an old case is back.
+    pub(crate) fn seen_again(&mut self, sighting: &Sighting<'_>) {
+        if matches!(self.origin, Origin::Known { .. }) {
+            self.found.returned = true;
+            self.origin = Origin::Seen {
+                passes: sighting.passes,
+                crowded: sighting.crowded,
+            };
+            self.plain.parts.clone_from(&sighting.parts);
+            self.usage = sighting.usage;
+            self.pace = Pace::new(&sighting.usage, &sighting.parts);
+            if matches!(self.step, Step::Closed) && self.all.failed == 0 {
+                self.found.verdict = None;
+                self.enter(Step::Control(Trial::new(self.plain.clone())));
+            }
+        }
+    }
+
+    /// How many runs the present step takes before it concludes that it always fails, or is gone.
+    fn always_runs(&self) -> u32 {
+        match (&self.step, &self.origin) {
+            (Step::Again(_), Origin::Known { rate, .. }) => {
+                let needed = (0.05_f64.ln() / (1.0 - rate.clamp(0.05, 0.9)).ln()).ceil();
+                (needed as u32).clamp(3, AGAIN_RUNS_MAX)
+            }
+            (_, Origin::Seen { passes: 0, .. }) => 3,
+            _ => 5,
+        }
+    }
+
+    fn enter(&mut self, step: Step) {
+        self.steps += 1;
+        if cfg!(feature = "trace") {
+            eprintln!("TRACE {} {}", self.begun, step.trace());
+        }
+        self.step = step;
+    }
+
+    /// How far it is.
+    pub(crate) fn stage(&self) -> Stage {
+        self.step.stage(self.found.runs_to_first.is_some())
+    }
+
+    /// What is known so far.
+    pub(crate) fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// What was tried, the control first.
+    pub(crate) fn arms(&self) -> Vec<Arm> {
+        self.book.arms(&self.plain)
+    }
+
+    /// Run time so far, what is under way included, seconds.
+    pub(crate) fn spent_s(&self) -> f64 {
+        self.spent_s + self.flights.iter().map(|one| one.expected_s).sum::<f64>()
+    }
+
+    /// Runs begun.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun
+    }
+
+    /// What a plain run takes, seconds.
+    pub(crate) fn plain_s(&self) -> f64 {
+        self.pace.seconds(Company::All)
+    }
+
+    /// Nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flights.is_empty()
+    }
+}

@@ -1,0 +1,234 @@
+//! What a case is busy with. Each step holds the recipes it compares and says which to run next.
+//!
+//! ```text
+//!   Again -> Control -> Hunt <-> Repeat -> Narrow -> Prove -> Rivals -> Degree -> Parts -> Prove -> Cover
+//!                |       ^  \                          |                            ^
+//!                |       +---\--- not the cause -------+                            |
+//!                |            +---- nothing found: closed                           |
+//!                +---- fails always ------------------------------------------------+
+//! ```
+
+use cohort_model::{CasePart, Recipe, Stage};
+
+use super::cover::Cover;
+use super::degree::Degree;
+use super::evidence::{Scale, Tally};
+use super::explain::Single;
+use super::less::Less;
+use super::prove::Prove;
+use super::rivals::Rivals;
+
+/// One plan, and its runs within this step.
+#[derive(Clone, Debug)]
+pub(super) struct Trial {
+    /// What is run.
+    pub(super) plan: Recipe,
+    /// How that ended.
+    pub(super) tally: Tally,
+    /// Runs under way.
+    pub(super) flying: u32,
+}
+
+impl Trial {
+    /// Not run yet.
+    pub(super) fn new(plan: Recipe) -> Self {
+        Self {
+            plan,
+            tally: Tally::default(),
+            flying: 0,
+        }
+    }
+
+    /// Ended and under way.
+    pub(super) fn begun(&self) -> u32 {
+        self.tally.runs + self.flying
+    }
+
+    /// Whether one more run is worth it before those under way have ended.
+    pub(super) fn wanted_by(&self, scale: Scale) -> bool {
+        self.flying < scale.least_left(self.tally)
+    }
+}
+
+/// What a case is busy with.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// The smallest recipe of an earlier campaign.
+    Again(Trial),
+    /// The original on another instance.
+    Control(Trial),
+    /// A recipe under which it fails is looked for.
+    Hunt,
+    /// Whether that recipe fails again.
+    Repeat(Trial),
+    /// Whether one of its conditions is enough.
+    Single(Single),
+    /// Which of its conditions are needed.
+    Narrow(Less<usize>),
+    /// Whether they matter.
+    Prove(Prove),
+    /// Whether others do the same.
+    Rivals(Rivals),
+    /// From which degree on.
+    Degree(Degree),
+    /// Which parts are needed.
+    Parts(Less<CasePart>),
+    /// Which lines run.
+    Cover(Cover),
+    /// Nothing more.
+    Closed,
+}
+
+impl Step {
+    /// Which of its plans is to be run next, and the plan itself; none: none before one under way has
+    /// ended. Not for hunting, where plans are made up.
+    pub(super) fn want(&mut self, always_runs: u32) -> Option<(usize, Recipe)> {
+        match self {
+            Step::Again(trial) => (trial.begun() < always_runs && trial.tally.failed == 0)
+                .then(|| (0, trial.plan.clone())),
+            Step::Control(trial) => (trial.begun() < always_runs
+                && trial.tally.failed == trial.tally.runs)
+                .then(|| (0, trial.plan.clone())),
+            Step::Repeat(trial) => (trial.flying < 3).then(|| (0, trial.plan.clone())),
+            Step::Prove(prove) => prove.want().map(|place| {
+                let trial = match place {
+                    0 => &prove.with,
+                    _ => &prove.claims[place - 1].without,
+                };
+                (place, trial.plan.clone())
+            }),
+            Step::Rivals(rivals) => rivals
+                .want()
+                .map(|place| (place, rivals.others[place].1.plan.clone())),
+            Step::Single(single) => single
+                .trial
+                .wanted_by(single.scale)
+                .then(|| (0, single.trial.plan.clone())),
+            Step::Degree(degree) => degree
+                .trial
+                .as_ref()
+                .filter(|trial| trial.wanted_by(degree.scale))
+                .map(|trial| (0, trial.plan.clone())),
+            Step::Narrow(less) => less.search.next().map(|candidate| {
+                let conditions = candidate
+                    .kept
+                    .iter()
+                    .map(|place| less.plan.conditions[*place].clone())
+                    .collect();
+                less.asked.push(candidate);
+                let plan = super::recipes::under(&less.plan, conditions);
+                (less.asked.len() - 1, plan)
+            }),
+            Step::Parts(less) => less.search.next().map(|candidate| {
+                let plan = Recipe {
+                    parts: candidate.kept.clone(),
+                    ..less.plan.clone()
+                };
+                less.asked.push(candidate);
+                (less.asked.len() - 1, plan)
+            }),
+            Step::Cover(cover) => cover
+                .want()
+                .map(|place| (place, cover.trials[place].plan.clone())),
+            Step::Hunt | Step::Closed => None,
+        }
+    }
+
+    /// The trial at a place, where the step has trials.
+    fn trial(&mut self, place: usize) -> Option<&mut Trial> {
+        match self {
+            Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => Some(trial),
+            Step::Prove(prove) => match place.checked_sub(1) {
+                None => Some(&mut prove.with),
+                Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without),
+            },
+            Step::Rivals(rivals) => rivals.others.get_mut(place).map(|(_, trial)| trial),
+            Step::Single(single) => Some(&mut single.trial),
+            Step::Degree(degree) => degree.trial.as_mut(),
+            Step::Cover(cover) => cover.trials.get_mut(place),
+            Step::Hunt | Step::Narrow(_) | Step::Parts(_) | Step::Closed => None,
+        }
+    }
+
+    pub(super) fn trace(&self) -> String {
+        let name = match self {
+            Step::Again(_) => "again",
+            Step::Control(_) => "control",
+            Step::Hunt => "hunt",
+            Step::Repeat(_) => "repeat",
+            Step::Single(_) => "single",
+            Step::Narrow(less) => {
+                return format!("narrow {:?} {:?}", less.known, less.plan.conditions);
+            }
+            Step::Prove(_) => "prove",
+            Step::Rivals(_) => "rivals",
+            Step::Degree(_) => "degree",
+            Step::Parts(_) => "parts",
+            Step::Cover(_) => "cover",
+            Step::Closed => "closed",
+        };
+        format!(
+            "{name} {:?}",
+            self.plans()
+                .iter()
+                .map(|p| &p.conditions)
+                .collect::<Vec<_>>()
+        )
+    }
+
+    /// The plans it is about.
+    pub(super) fn plans(&self) -> Vec<&Recipe> {
+        match self {
+            Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => vec![&trial.plan],
+            Step::Single(single) => vec![&single.trial.plan],
+            Step::Narrow(less) => vec![&less.plan],
+            Step::Parts(less) => vec![&less.plan],
+            Step::Prove(prove) => vec![&prove.with.plan],
+            Step::Rivals(rivals) => vec![&rivals.leader.with.plan],
+            Step::Degree(degree) => vec![&degree.proved.with.plan],
+            Step::Cover(cover) => cover.trials.iter().map(|trial| &trial.plan).collect(),
+            Step::Hunt | Step::Closed => Vec::new(),
+        }
+    }
+
+    /// What was wanted does not fit now: it is asked for again later.
+    pub(super) fn ended_unbegun(&mut self, place: usize) {
+        if matches!(self, Step::Narrow(_) | Step::Parts(_)) {
+            self.ended(place, None);
+        }
+    }
+
+    /// A run of the plan at this place has begun.
+    pub(super) fn began(&mut self, place: usize) {
+        if let Some(trial) = self.trial(place) {
+            trial.flying += 1;
+        }
+    }
+
+    /// It ended; none: it says nothing.
+    pub(super) fn ended(&mut self, place: usize, failed: Option<bool>) {
+        match self {
+            Step::Narrow(less) => less.ended(place, failed),
+            Step::Parts(less) => less.ended(place, failed),
+            _ => {
+                if let Some(trial) = self.trial(place) {
+                    trial.flying = trial.flying.saturating_sub(1);
+                    if let Some(failed) = failed {
+                        trial.tally.add(failed);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the user is told the case is busy with, when it has failed again and when it has not.
+    pub(super) fn stage(&self, reproduced: bool) -> Stage {
+        match self {
+            Step::Again(_) | Step::Control(_) => Stage::Reproducing,
+            Step::Hunt | Step::Repeat(_) if !reproduced => Stage::Reproducing,
+            Step::Parts(_) | Step::Cover(_) => Stage::Minimizing,
+            Step::Closed => Stage::Closed,
+            _ => Stage::Explaining,
+        }
+    }
+}
