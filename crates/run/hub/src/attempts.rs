@@ -33,7 +33,9 @@ use crate::shell::Hub;
 use crate::threads::{self, Thread, order_start, unjudged};
 
 /// Failed tries of one case whose output is kept.
-const KEPT_MAX: u32 = 8;
+const KEPT_MAX: usize = 4;
+/// Bytes that are kept of each of its output streams: its end.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 /// What `cohort under` is told, and what it tells, in the directory of a try.
 const UNDER_ORDER: &str = "under.json";
 const UNDER_REPORT: &str = "under.report.json";
@@ -319,13 +321,14 @@ impl Hub {
     /// Keeps what failed tries wrote, up to some of each case.
     fn keep_attempt(&mut self, attempt: &Attempt, end: &ThreadEnd, output: &Output) {
         let kept = self.kept_attempts.entry(attempt.case).or_default();
-        if !end.verdict.is_failure() || end.verdict == Verdict::Aborted || *kept >= KEPT_MAX {
+        if !end.verdict.is_failure() || end.verdict == Verdict::Aborted || kept.len() >= KEPT_MAX {
             return;
         }
-        *kept += 1;
+        kept.push(end.thread);
         let keep = |stream, text: &str| {
-            self.campaign
-                .keep_output(end.thread, stream, text.as_bytes())
+            let end_of = text.as_bytes();
+            let end_of = &end_of[end_of.len().saturating_sub(KEPT_BYTES_MAX)..];
+            self.campaign.keep_output(end.thread, stream, end_of)
         };
         let kept = keep(Stream::Report, &output.report)
             .and(keep(Stream::Stdout, &output.stdout))

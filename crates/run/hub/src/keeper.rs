@@ -1,17 +1,21 @@
 //! Keeps the cases of a campaign as they close, and those that are left at its end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use cohort_model::{Case, CaseId, Stage};
+use cohort_model::{Case, CaseId, Stage, Subject};
 use tokio::task::JoinHandle;
 
 use crate::Setup;
+use crate::capsules::{Capsules, Shown};
+use crate::discover::Runner;
 use crate::kept::{Kept, Origin};
 use crate::shell::Hub;
 
 /// What is known of cases and is to be kept.
 pub(crate) struct Keeper {
     kept: Kept,
+    capsules: Arc<Capsules>,
     command: Vec<String>,
     /// Nothing is kept: the campaign only counts how often a recipe fails.
     only_counts: bool,
@@ -21,10 +25,12 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(setup: &Setup) -> Self {
+    /// `seed`: that of pytest-randomly, when it is used.
+    pub(crate) fn new(setup: &Setup, seed: Option<u64>) -> Self {
         let work = setup.cases.as_ref().map(|cases| &cases.work);
         Self {
             kept: Kept::open(&setup.project, setup.suite.kind()),
+            capsules: Arc::new(Capsules::new(&setup.root, seed)),
             command: setup.suite.command(),
             only_counts: matches!(work, Some(crate::Work::Repeat(_))),
             latest: BTreeMap::new(),
@@ -52,7 +58,18 @@ impl Hub {
     fn write_case(&mut self, case: Case) {
         let kept = self.keeper.kept.clone();
         let (campaign, command) = (self.campaign.clone(), self.keeper.command.clone());
-        let names = std::sync::Arc::clone(&self.names);
+        let names = Arc::clone(&self.names);
+        let capsules = Arc::clone(&self.keeper.capsules);
+        let launch = match (&self.runner, &case.subject) {
+            (Runner::Processes(launches), Subject::Test(test)) => Some(launches.launch(*test)),
+            _ => None,
+        };
+        let tries = self.kept_attempts.get(&case.case);
+        let shown = Shown {
+            launch,
+            sightings: case.sightings.clone(),
+            tries: tries.cloned().unwrap_or_default(),
+        };
         self.keeper.writing.push(tokio::task::spawn_blocking(move || {
             let origin = Origin {
                 campaign: campaign.name(),
@@ -60,9 +77,16 @@ impl Hub {
                 names: &names,
             };
             let id = case.case;
-            let written = kept.keep(case, origin);
-            let said = |error| format!("{id} could not be kept: {}", cohort_host::chain(&error));
-            written.err().map(said)
+            let failed = |error: &dyn std::error::Error| {
+                Some(format!("{id} could not be kept: {}", cohort_host::chain(error)))
+            };
+            let known = match kept.keep(case, origin) {
+                Ok(known) => known,
+                Err(error) => return failed(&error),
+            };
+            let path = kept.capsule(id);
+            let written = capsules.write(&path, &known, &shown, &campaign);
+            written.err().and_then(|error| failed(&error))
         }));
     }
 

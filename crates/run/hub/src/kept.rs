@@ -1,10 +1,11 @@
 //! The cases of this project, over campaigns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cohort_model::{
-    Case, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind, TestId,
+    Case, CaseId, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind, TestId,
 };
 use cohort_replicator::sameness::Fingerprint;
 use cohort_store::{Cases, Error, KeptCase, Project};
@@ -86,6 +87,11 @@ impl Kept {
         }
         self.store.write(&kept)?;
         Ok(kept)
+    }
+
+    /// Where the capsule of a case is.
+    pub(crate) fn capsule(&self, case: CaseId) -> PathBuf {
+        self.store.capsule(case)
     }
 
     /// Keeps what an interrupted campaign knew and did not come to keep.

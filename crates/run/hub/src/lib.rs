@@ -10,6 +10,7 @@
 //! first; and when the campaign ends, however it ends, nothing that was made for it is left.
 
 mod attempts;
+mod capsules;
 mod cases;
 mod closing;
 mod deeds;

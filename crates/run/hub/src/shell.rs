@@ -50,7 +50,7 @@ pub(crate) struct Hub {
     pub(crate) names: std::sync::Arc<Vec<String>>,
     pub(crate) suite: SuiteKind,
     /// Failed tries whose output was kept, by case.
-    pub(crate) kept_attempts: BTreeMap<CaseId, u32>,
+    pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
     pub(crate) keeper: Keeper,
     epoch: Instant,
     start: At,
@@ -86,6 +86,10 @@ pub(crate) async fn conduct(
     let (found, spares) = instances
         .into_iter()
         .partition(|(instance, _)| *instance == COLLECTOR);
+    let seed = match &runner {
+        Runner::Python(python) => python.seed(),
+        Runner::Processes(_) => None,
+    };
     let mut hub = Hub {
         ledger: Ledger::new(log, faces(&campaign, show)),
         ground,
@@ -100,7 +104,7 @@ pub(crate) async fn conduct(
         names: std::sync::Arc::new(plan.tests.iter().map(|test| test.name.clone()).collect()),
         suite: setup.suite.kind(),
         kept_attempts: BTreeMap::new(),
-        keeper: Keeper::new(&setup),
+        keeper: Keeper::new(&setup, seed),
         epoch: Instant::now(),
         start,
         show,
@@ -117,8 +121,11 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
+    let only_cases = plan.cases.as_ref().is_some_and(|cases| cases.only.is_some());
     let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
+        // Where no test was run for its result there is nothing to report to pytest.
+        None if only_cases => Closed::default(),
         None => hub.close_session(&plan, stop, &mut happened).await,
         Some(_) => Closed::default(),
     };
