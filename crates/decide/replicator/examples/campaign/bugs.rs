@@ -5,18 +5,18 @@ use cohort_model::{CasePart, Condition, ConditionKind, Noise, Recipe, SymptomKin
 
 /// What is drawn for one bug.
 #[derive(Clone, Copy, Debug)]
-pub struct Drawn {
+pub(crate) struct Drawn {
     /// Failure rate of a plain run.
-    pub base: f64,
+    pub(crate) base: f64,
     /// How strongly the right condition acts, 0 to 1.
-    pub strength: f64,
+    pub(crate) strength: f64,
     /// Where its threshold lies, 0 to 1.
-    pub place: f64,
+    pub(crate) place: f64,
 }
 
 /// What is right to say in the end.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Truth {
+pub(crate) enum Truth {
     /// One of these conditions.
     Kinds(Vec<ConditionKind>),
     /// What ran before or beside.
@@ -31,26 +31,26 @@ pub enum Truth {
 
 /// One simulated bug.
 #[derive(Clone, Debug)]
-pub struct Bug {
-    pub name: &'static str,
-    pub kind: SymptomKind,
-    pub message: &'static str,
+pub(crate) struct Bug {
+    pub(crate) name: &'static str,
+    pub(crate) kind: SymptomKind,
+    pub(crate) message: &'static str,
     /// Run time and CPU time of a plain run, seconds.
-    pub wall_s: f64,
-    pub cpu_s: f64,
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
     /// Probability that one copy fails.
-    pub fails: fn(&Drawn, &Recipe) -> f64,
-    pub truth: Truth,
+    pub(crate) fails: fn(&Drawn, &Recipe) -> f64,
+    pub(crate) truth: Truth,
     /// The degree at which it begins to fail.
-    pub threshold: Option<fn(&Drawn) -> f64>,
+    pub(crate) threshold: Option<fn(&Drawn) -> f64>,
     /// What ran before and beside the original: how many.
-    pub company: (u32, u32),
+    pub(crate) company: (u32, u32),
 }
 
 /// Cores of the simulated host.
-pub const CORES: f64 = 2.0;
+pub(crate) const CORES: f64 = 2.0;
 /// Memory of a plain run, bytes.
-pub const PEAK: u64 = 80 << 20;
+pub(crate) const PEAK: u64 = 80 << 20;
 
 fn find<T>(recipe: &Recipe, of: impl Fn(&Condition) -> Option<T>) -> Option<T> {
     recipe.conditions.iter().find_map(of)
@@ -60,7 +60,7 @@ fn has(recipe: &Recipe, kind: ConditionKind) -> bool {
     recipe.conditions.iter().any(|one| one.kind() == kind)
 }
 
-pub fn copies(recipe: &Recipe) -> f64 {
+pub(crate) fn copies(recipe: &Recipe) -> f64 {
     find(recipe, |one| match one {
         Condition::Copies { count } => Some(f64::from(*count)),
         _ => None,
@@ -80,7 +80,7 @@ fn busy(recipe: &Recipe) -> f64 {
 }
 
 /// Cores that a single thread of it gets on average.
-pub fn cores(recipe: &Recipe) -> f64 {
+pub(crate) fn cores(recipe: &Recipe) -> f64 {
     let limit = find(recipe, |one| match one {
         Condition::CpuLimit { cores } => Some(*cores),
         _ => None,
@@ -365,7 +365,7 @@ fn always(_drawn: &Drawn, _recipe: &Recipe) -> f64 {
 }
 
 /// All kinds of bugs.
-pub fn all() -> Vec<Bug> {
+pub(crate) fn all() -> Vec<Bug> {
     use ConditionKind as Kind;
     use SymptomKind::{Assertion, Exception, Hang, Timeout};
     let one = |name, kind, message, fails, truth| Bug {

@@ -29,10 +29,7 @@ const RESTARTS_MAX: u32 = 4;
 const SUSPICIOUS: (f64, f64) = (15.0, 2.0);
 /// Share of failures from which on degrees are bisected: below, each degree takes too many runs.
 const DEGREE_SHARE: f64 = 0.25;
-/// Share of failures from which on others that may do the same are looked at: what does more would have been
-/// noticed before.
-const RIVAL_SHARE: f64 = 0.25;
-/// Most of them.
+/// Most other conditions that are looked at whether they do the same.
 const RIVALS_MAX: usize = 5;
 
 impl Experiment {
@@ -494,8 +491,10 @@ impl Experiment {
         self.keep_smallest(&proved.with.plan, proved.with.tally);
         if proved.claims.iter().any(|c| c.what == Claimed::Parts) {
             self.name(&proved, None);
-            return self.finish(proved.with.plan, proved.with.tally, true);
+            let minimal = self.found.minimal;
+            return self.finish(proved.with.plan, proved.with.tally, minimal);
         }
+        self.name(&proved, None);
         if rivals
             && let [
                 Claim {

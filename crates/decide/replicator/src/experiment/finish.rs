@@ -140,7 +140,7 @@ impl Experiment {
     fn say_strange(&mut self) {
         if self.strange > 0 {
             self.found.remarks.push(format!(
-                "{} runs failed in another way, and count neither for nor against it.",
+                "{} runs failed in another way; they count as runs that did not show it.",
                 self.strange
             ));
         }

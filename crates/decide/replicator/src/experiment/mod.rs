@@ -38,7 +38,7 @@ use recipes::{Company, copies, drawn};
 use step::{Step, Trial};
 
 /// Share of a case's limits that goes into looking for a recipe.
-const HUNT_SHARE: f64 = 0.6;
+const HUNT_SHARE: f64 = 0.8;
 /// While hunting, one run in so many is a plain one.
 const PLAIN_EVERY: u32 = 8;
 /// Runs of an old recipe after which it is taken to be gone, at most.
@@ -125,6 +125,8 @@ pub(crate) struct Experiment {
     plain: Recipe,
     host: (f64, u64),
     usage: Usage,
+    /// That is not known yet: what can be varied, and how likely each matters.
+    unmeasured: Option<(BTreeSet<ConditionKind>, Prior)>,
     limits: Limits,
     chance: Chance,
     beliefs: Beliefs,
@@ -196,7 +198,7 @@ impl Experiment {
         let step = match &setup.origin {
             Origin::Seen { .. } => Step::Control(Trial::new(plain.clone())),
             Origin::Provoked(recipe) => Step::Repeat(Trial::new(recipes::repeats(recipe))),
-            Origin::Known { smallest, .. } => Step::Again(Trial::new(smallest.clone())),
+            Origin::Known { smallest, .. } => Step::Again(Trial::new(recipes::repeats(smallest))),
             Origin::Hunted(_) => Step::Hunt,
         };
         let mut experiment = Self {
@@ -208,6 +210,7 @@ impl Experiment {
             plain,
             host: (setup.cores, setup.memory),
             usage: setup.usage,
+            unmeasured: (setup.usage.wall_us == 0).then(|| (setup.able.clone(), prior)),
             limits: setup.limits,
             book: Book::default(),
             step,
@@ -317,9 +320,11 @@ impl Experiment {
             return Some(self.plain.clone());
         }
         let company = self.company();
+        // Once it failed again, more chances to fail tell less than a run that can be repeated.
+        let chances = if self.all.failed == 0 { 0.5 } else { 0.1 };
         let places = self
             .beliefs
-            .pick(&mut self.chance, self.pace.seconds(company));
+            .pick(&mut self.chance, self.pace.seconds(company), chances);
         let conditions = places
             .iter()
             .map(|place| self.beliefs.all[*place].condition.clone())
@@ -389,15 +394,17 @@ impl Experiment {
         self.spent_s += seconds;
         let says = match ended {
             Ended::Failed => Some(true),
-            Ended::Passed => Some(false),
-            Ended::Otherwise | Ended::Void => None,
+            // What fails otherwise did not fail as looked for. Left out, a condition under which most runs
+            // fail otherwise would seem to matter by what it leaves.
+            Ended::Passed | Ended::Otherwise => Some(false),
+            Ended::Void => None,
         };
         let lacking = flight
             .plan
             .conditions
             .iter()
             .any(|condition| missing.contains(&condition.kind()));
-        self.count(&flight, ended, seconds, lacking);
+        self.count(&flight, ended, usage, lacking);
         if flight.step == self.steps {
             // A run without one of its conditions is no run of this plan.
             self.step.ended(flight.place, says.filter(|_| !lacking));
@@ -412,26 +419,29 @@ impl Experiment {
     }
 
     /// Counts a run wherever all runs count.
-    fn count(&mut self, flight: &Flight, ended: Ended, seconds: f64, lacking: bool) {
+    fn count(&mut self, flight: &Flight, ended: Ended, usage: &Usage, lacking: bool) {
+        let seconds = usage.wall_us as f64 / 1e6;
         let places = self.beliefs.places(&flight.plan.conditions);
         let company = self.company_of(&flight.plan);
         match ended {
             Ended::Void => return,
             Ended::Otherwise => {
                 self.strange += 1;
-                self.beliefs.strange(&places);
-                return;
+                if flight.plan.conditions.len() == places.len() {
+                    self.beliefs.strange(&places);
+                }
             }
             Ended::Failed | Ended::Passed => {}
         }
         let failed = ended == Ended::Failed;
         self.all.add(failed);
         if failed && self.found.runs_to_first.is_none() {
-            self.found.runs_to_first = Some(self.all.runs + self.strange);
+            self.found.runs_to_first = Some(self.all.runs);
         }
         if seconds > 0.0 && !lacking {
-            if places.is_empty() {
+            if flight.plan.conditions.is_empty() {
                 self.pace.learn(company, seconds);
+                self.measure_usage(usage);
             } else if flight.plan.conditions.len() == places.len() {
                 let plain = self.pace.seconds(company).max(1e-3);
                 self.beliefs.took(&places, seconds / plain);
@@ -442,10 +452,31 @@ impl Experiment {
         }
         self.book.add(&flight.plan, &flight.run, failed);
         if flight.plan.conditions.len() == places.len() {
-            self.beliefs.learn(&places, failed);
+            if ended != Ended::Otherwise {
+                self.beliefs.learn(&places, failed);
+            }
             self.mixed.add(failed);
             self.company_seen[company as usize].add(failed);
         }
+    }
+
+    /// What the original used was not known: the first plain run tells, and what depends on it is added.
+    fn measure_usage(&mut self, usage: &Usage) {
+        let Some((able, prior)) = self.unmeasured.take() else {
+            return;
+        };
+        self.usage = *usage;
+        let dishes = menu(
+            &Place {
+                able: &able,
+                cores: self.host.0,
+                memory: self.host.1,
+                usage,
+                parts: &self.plain.parts,
+            },
+            &prior,
+        );
+        self.beliefs.add(dishes, usage, self.host.0);
     }
 
     /// Some conditions cannot be set here: they are not tried again.
