@@ -17,6 +17,7 @@ use std::time::SystemTime;
 use cohort_model::{Frame, Symptom, SymptomKind};
 
 use crate::exceptions::{Parser, Raised, boundary};
+pub(crate) use pytest::of_summary;
 
 /// How telling a report is, the most telling first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub(crate) enum Rank {
     Check,
     /// An exception nobody caught, or somebody logged.
     Exception,
+    /// A line that says "error", of whatever was run.
+    Word,
     /// Where threads stood: says where, not what.
     Dump,
 }
@@ -116,7 +119,9 @@ fn exceptions(lines: &[&str]) -> Vec<Found> {
                 SymptomKind::Sanitizer => Rank::Sanitizer,
                 _ => Rank::Exception,
             };
-            let mut found = Found::new(rank, kind, &one.kind, &one.message, one.frames);
+            let (kind, class) =
+                pytest::timed_out(&one.kind, &one.message).unwrap_or((kind, one.kind));
+            let mut found = Found::new(rank, kind, &class, &one.message, one.frames);
             found.thread = one.thread;
             found
         })
