@@ -82,8 +82,8 @@ pub fn read(ended: &Ended) -> Option<Symptom> {
         bounded(ended.stderr),
         bounded(ended.stdout),
     ];
-    let found = texts.iter().map(|text| reports::find(text)).collect();
-    let symptom = choose::choose(ended, found, &texts);
+    let found: Vec<_> = texts.iter().map(|text| reports::find(text)).collect();
+    let symptom = choose::choose(ended, &found, &texts);
     Some(tidy(symptom))
 }
 

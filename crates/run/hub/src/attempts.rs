@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cohort_conditions::{Command, Order, Report};
+use cohort_coverage::Recording;
 use cohort_host::cgroup::Controller;
 use cohort_host::init::Ended;
 use cohort_model::{
@@ -28,6 +29,7 @@ use crate::Error;
 use crate::discover::Runner;
 use crate::ground::Ground;
 use crate::instance::{Instance, Squeeze};
+use crate::located::Run;
 use crate::python::Task;
 use crate::shell::Hub;
 use crate::threads::{self, Thread, order_start, unjudged};
@@ -52,6 +54,8 @@ pub(crate) struct Attempt {
     unapplied: Vec<ConditionKind>,
     /// Its instance's memory is limited.
     squeezed: bool,
+    /// Which lines it runs is recorded.
+    recording: Option<Recording>,
 }
 
 impl Attempt {
@@ -111,6 +115,7 @@ impl Hub {
             directory: directory.clone(),
             unapplied,
             squeezed: squeeze.memory.is_some(),
+            recording: None,
         };
         let thread = Thread {
             test: task.test,
@@ -132,7 +137,11 @@ impl Hub {
         };
         self.threads.insert(task.thread, thread);
         match self.attempt_launch(&wanted) {
-            Ok(launch) => {
+            Ok((launch, recording)) => {
+                let thread = self.threads.get_mut(&task.thread);
+                if let Some(attempt) = thread.and_then(|thread| thread.attempt.as_mut()) {
+                    attempt.recording = recording;
+                }
                 let Some(instance) = self.instances.get_mut(&id) else {
                     return Ok(());
                 };
@@ -150,13 +159,21 @@ impl Hub {
     }
 
     /// How a try is carried out.
-    fn attempt_launch(&mut self, wanted: &Wanted<'_>) -> std::io::Result<Launch> {
+    fn attempt_launch(
+        &mut self,
+        wanted: &Wanted<'_>,
+    ) -> std::io::Result<(Launch, Option<Recording>)> {
         fs::create_dir(&wanted.directory)?;
         let before: Vec<TestId> = wanted.recipe.parts.iter().filter_map(before).collect();
         let beside: Vec<TestId> = wanted.recipe.parts.iter().filter_map(beside).collect();
         let together = matches!(self.runner, Runner::Python(_));
         let inside: &[TestId] = if together { &before } else { &[] };
-        let launch = self.test_launch(wanted, LABEL, (inside, wanted.task.test))?;
+        let mut launch = self.test_launch(wanted, LABEL, (inside, wanted.task.test))?;
+        let recording = if wanted.recipe.coverage {
+            self.located.record(&mut launch, &wanted.directory)
+        } else {
+            None
+        };
         let mut order = Order {
             conditions: wanted.recipe.conditions.clone(),
             report: Some(wanted.directory.join(UNDER_REPORT)),
@@ -186,9 +203,10 @@ impl Hub {
             order.beside.push(command(&other, &launch));
         }
         if order.conditions.is_empty() && order.before.is_empty() && order.beside.is_empty() {
-            return Ok(launch);
+            return Ok((launch, recording));
         }
-        self.under(&order, &wanted.directory, launch)
+        let launch = self.under(&order, &wanted.directory, launch)?;
+        Ok((launch, recording))
     }
 
     /// The same program under an order.
@@ -238,7 +256,7 @@ impl Hub {
             directory: &wanted.directory,
             label,
             worker: wanted.instance.0,
-            finish: wanted.recipe.coverage,
+            finish: false,
         })
     }
 
@@ -265,8 +283,23 @@ impl Hub {
             let missing = report.missing.iter().map(|missing| missing.condition);
             end.unapplied.extend(missing);
         }
-        // Files that cannot be removed now are removed with the campaign.
-        let _ = fs::remove_dir_all(&attempt.directory);
+        match &attempt.recording {
+            Some(recording) => {
+                let failed = end.symptom.is_some();
+                let tells = failed || end.verdict.is_success();
+                let run = Run {
+                    case: attempt.case,
+                    test: thread.test,
+                    failed,
+                };
+                self.located
+                    .read(run, recording.clone(), (tells, attempt.directory.clone()));
+            }
+            None => {
+                // Files that cannot be removed now are removed with the campaign.
+                let _ = fs::remove_dir_all(&attempt.directory);
+            }
+        }
         self.keep_attempt(&attempt, &end, &output);
         self.restore(thread.home, &mut end);
         self.seen.push(Observation::ThreadEnded(end));

@@ -89,6 +89,11 @@ impl Kept {
         Ok(kept)
     }
 
+    /// Where all of a case is.
+    pub(crate) fn directory(&self, case: CaseId) -> PathBuf {
+        self.store.directory(case)
+    }
+
     /// Where the capsule of a case is.
     pub(crate) fn capsule(&self, case: CaseId) -> PathBuf {
         self.store.capsule(case)

@@ -20,6 +20,7 @@ use crate::event::{Event, Events};
 use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
 use crate::keeper::Keeper;
+use crate::located::Located;
 use crate::ledger::Ledger;
 use crate::python::{COLLECTOR, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
@@ -52,6 +53,7 @@ pub(crate) struct Hub {
     /// Failed tries whose output was kept, by case.
     pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
     pub(crate) keeper: Keeper,
+    pub(crate) located: Located,
     epoch: Instant,
     start: At,
     pub(crate) show: Show,
@@ -105,6 +107,7 @@ pub(crate) async fn conduct(
         suite: setup.suite.kind(),
         kept_attempts: BTreeMap::new(),
         keeper: Keeper::new(&setup, seed),
+        located: Located::new(&setup.root),
         epoch: Instant::now(),
         start,
         show,

@@ -144,14 +144,29 @@ fn as_then(
 /// What is run again of a case, in a campaign of its own.
 pub(crate) fn again(
     mut place: Place,
-    start: &CampaignStart,
+    suite: &case::Suite,
     cases: Cases,
     (faces, color): (Faces, bool),
 ) -> Result<(View, Outcome), Failure> {
     let _lock = place.project.lock()?;
     clean_up();
-    place.root = place.project.root().join(&start.directory);
-    let (resolved, flags) = as_then(&place, start, faces)?;
+    place.root = place.project.root().join(&suite.directory);
+    let (resolved, flags) = match &suite.start {
+        Some(start) => as_then(&place, start, faces)?,
+        None => {
+            let is_exec = suite.kind == SuiteKind::Exec;
+            let flags = RunFlags {
+                command: if is_exec {
+                    Vec::new()
+                } else {
+                    suite.command.clone()
+                },
+                faces,
+                ..RunFlags::default()
+            };
+            (resolved(&place, &flags)?.0, flags)
+        }
+    };
     let mut setup = setup(&place, &resolved, None)?;
     setup.cases = Some(cases);
     match perform(setup, &resolved, &flags.faces, color)? {

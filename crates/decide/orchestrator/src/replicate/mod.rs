@@ -65,6 +65,20 @@ struct Attempt {
     killed: Option<KillReason>,
     /// It has all memory there is.
     has_all: bool,
+    /// Another try of its test ran at the same time.
+    overlapped: bool,
+    /// It is of another test, to compare with.
+    compares: bool,
+}
+
+/// How tries of a test went since they run one at a time. That begins when one failed while another one
+/// ran: what they share outside their instances (the project's directory, ports) may be why.
+#[derive(Clone, Copy, Debug, Default)]
+struct Apart {
+    runs: u32,
+    failed: u32,
+    /// It fails without company as well, so company is not why.
+    over: bool,
 }
 
 /// What says which try is next.
@@ -97,6 +111,14 @@ pub(crate) struct Replication {
     open_failures: u32,
     /// Tries one after the other that could not be run, though nobody ended them.
     fruitless: u32,
+    /// Tests whose tries might disturb each other: one at a time.
+    apart: BTreeMap<TestId, Apart>,
+    /// Tries that wait for another one of the same test to end.
+    held: VecDeque<Try>,
+    /// Other tests whose lines are recorded for a case, which says nothing about that case.
+    beside_case: VecDeque<(CaseId, TestId)>,
+    /// Cases for which that was asked.
+    compared: BTreeSet<CaseId>,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
     /// Cases that were opened in this step.
@@ -139,6 +161,10 @@ impl Replication {
             done: None,
             open_failures: 0,
             fruitless: 0,
+            apart: BTreeMap::new(),
+            held: VecDeque::new(),
+            beside_case: VecDeque::new(),
+            compared: BTreeSet::new(),
             hungry: BTreeSet::new(),
             fresh: 0,
             has_failed: false,
@@ -149,7 +175,8 @@ impl Replication {
 
     /// Whether nothing more is tried and nothing is under way.
     pub(crate) fn is_done(&self) -> bool {
-        self.attempts.is_empty() && (self.over || self.driver.is_settled())
+        let settled = self.driver.is_settled() && self.beside_case.is_empty();
+        self.attempts.is_empty() && (self.over || settled)
     }
 
     /// Tries under way.
@@ -185,7 +212,10 @@ impl Replication {
 
 fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
     let seconds = plan.after_us as f64 / 1e6 * budget.cores.max(1.0);
-    let usual = Limits::default();
+    let usual = Limits {
+        coverage: plan.coverage,
+        ..Limits::default()
+    };
     let limits = if plan.only.is_some() {
         Limits {
             runs: u32::MAX,
@@ -344,6 +374,7 @@ impl Orchestrator {
         for thread in all {
             self.kill_attempt(thread, KillReason::Interrupted, Reason::Stopping, step);
         }
+        self.give_back_held(at);
         if let Some(replication) = &mut self.replication
             && replication.attempts.is_empty()
         {

@@ -2,8 +2,8 @@
 
 use cohort_allocator::MEMORY_FLOOR;
 use cohort_model::{
-    Allotment, At, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty, Subject,
-    TestId, ThreadId,
+    Allotment, At, CaseId, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty,
+    Stage, Subject, TestId, ThreadId,
 };
 use cohort_replicator::{Outcome, Room, Try};
 
@@ -16,6 +16,8 @@ use crate::{Orchestrator, Step};
 const LIMIT_TIMES: f64 = 10.0;
 /// And at least this long, microseconds.
 const LIMIT_US_MIN: u64 = 10_000_000;
+/// Other tests whose lines are compared with those of one that fails.
+const COMPARED_MAX: usize = 4;
 /// Share of a CPU that instances for tries get under contention, as others do.
 const WEIGHT: u32 = 100;
 
@@ -55,6 +57,15 @@ impl Replication {
         share.max(1.0).min(all) - under_way
     }
 
+    /// Whether another try of the same test has to end first.
+    fn must_wait(&self, wanted: &Try) -> bool {
+        let Subject::Test(test) = wanted.subject else {
+            return false;
+        };
+        let apart = self.apart.get(&test).is_some_and(|apart| !apart.over);
+        apart && self.attempts.values().any(|attempt| attempt.test == test)
+    }
+
     fn free_place(&self) -> Option<InstanceId> {
         let free = || self.places.iter().filter(|(_, place)| place.thread.is_none());
         free()
@@ -67,17 +78,83 @@ impl Replication {
 impl Orchestrator {
     pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
         while let Some(room) = self.attempt_room(at) {
-            let Some(replication) = &mut self.replication else {
-                return;
-            };
-            let Some(wanted) = replication.driver.next(at, room) else {
-                break;
-            };
-            if !self.start_attempt(at, wanted, step) {
+            if let Some(wanted) = self.next_attempt(at, room) {
+                if !self.start_attempt(at, wanted, false, step) {
+                    break;
+                }
+            } else if let Some(wanted) = self.next_to_compare() {
+                if !self.start_attempt(at, wanted, true, step) {
+                    break;
+                }
+            } else {
                 break;
             }
         }
         self.stand_by(step);
+    }
+
+    /// The next try that can be begun beside those under way.
+    fn next_attempt(&mut self, at: At, room: Room) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        let free = |one: &Try| !replication.must_wait(one);
+        if let Some(place) = replication.held.iter().position(free) {
+            return replication.held.remove(place);
+        }
+        while replication.held.len() < replication.most() {
+            let wanted = replication.driver.next(at, room)?;
+            if !replication.must_wait(&wanted) {
+                return Some(wanted);
+            }
+            replication.held.push_back(wanted);
+        }
+        None
+    }
+
+    /// A run of another test that passes, for its lines.
+    fn next_to_compare(&mut self) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        replication.done?;
+        let (case, test) = replication.beside_case.pop_front()?;
+        Some(Try {
+            case,
+            subject: Subject::Test(test),
+            recipe: Recipe {
+                coverage: true,
+                ..Recipe::default()
+            },
+            stage: Stage::Minimizing,
+            cores: 1.0,
+            memory: 0,
+        })
+    }
+
+    /// Asks for runs of other tests of the group that passed, the nearest in the list first, once lines of
+    /// a failing run of `test` were recorded.
+    pub(super) fn compare(&mut self, case: CaseId, test: TestId) {
+        let group = self.plan.tests[test.index()].group;
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        if !replication.compared.insert(case) {
+            return;
+        }
+        let passed = |other: &u32| replication.passes[*other as usize] > 0;
+        let same_group = |other: &u32| self.plan.tests[*other as usize].group == group;
+        let mut others: Vec<u32> = (0..self.plan.tests.len() as u32)
+            .filter(|other| *other != test.0 && same_group(other) && passed(other))
+            .collect();
+        others.sort_by_key(|other| other.abs_diff(test.0));
+        others.truncate(COMPARED_MAX);
+        let others = others.into_iter().map(|other| (case, TestId(other)));
+        replication.beside_case.extend(others);
+    }
+
+    /// Tries that were not begun are as if they had never been.
+    pub(super) fn give_back_held(&mut self, at: At) {
+        let held = self.replication.as_mut().map(|one| std::mem::take(&mut one.held));
+        for wanted in held.into_iter().flatten() {
+            self.give_back(at, &wanted);
+        }
     }
 
     /// What there is for one more try; none: it is not the time.
@@ -94,7 +171,7 @@ impl Orchestrator {
         let waits = self.waiting() > 0 && !self.stopping;
         let running = self.running();
         let replication = self.replication.as_ref()?;
-        if replication.driver.is_settled() {
+        if replication.driver.is_settled() && replication.beside_case.is_empty() {
             return None;
         }
         let tail = (!waits).then(|| self.budget.cores - f64::from(running));
@@ -116,13 +193,13 @@ impl Orchestrator {
     }
 
     /// Begins a try; false when it has to wait.
-    fn start_attempt(&mut self, at: At, wanted: Try, step: &mut Step) -> bool {
+    fn start_attempt(&mut self, at: At, wanted: Try, compares: bool, step: &mut Step) -> bool {
         let Subject::Test(test) = wanted.subject else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return true;
         };
         let Some(memory) = self.attempt_memory(test, &wanted, step) else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return false;
         };
         let limit_us = self.attempt_limit_us(test, &wanted.recipe);
@@ -131,7 +208,7 @@ impl Orchestrator {
             stage: wanted.stage,
         };
         let Some(instance) = self.attempt_place(memory, &reason, step) else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return false;
         };
         let thread = ThreadId(self.next_thread);
@@ -143,6 +220,13 @@ impl Orchestrator {
         if let Some(place) = replication.places.get_mut(&instance) {
             place.thread = Some(thread);
         }
+        let mut overlapped = false;
+        for other in replication.attempts.values_mut() {
+            if other.test == test {
+                other.overlapped = true;
+                overlapped = true;
+            }
+        }
         let attempt = Attempt {
             case: wanted.case,
             test,
@@ -152,6 +236,8 @@ impl Orchestrator {
             limit_us,
             killed: None,
             has_all,
+            overlapped,
+            compares,
         };
         replication.attempts.insert(thread, attempt);
         let command = Command::TryCase {
@@ -163,6 +249,17 @@ impl Orchestrator {
         };
         step.decide(command, reason);
         true
+    }
+
+    /// It is done later, or not at all.
+    fn refuse(&mut self, at: At, wanted: &Try, compares: bool) {
+        if !compares {
+            self.give_back(at, wanted);
+        } else if let (Some(replication), Subject::Test(test)) =
+            (&mut self.replication, &wanted.subject)
+        {
+            replication.beside_case.push_front((wanted.case, *test));
+        }
     }
 
     /// It could not be begun now, which says nothing about the case.

@@ -8,7 +8,7 @@ use cohort_model::{Case, CaseVerdict, Ending, Rate, Recipe, Subject};
 use cohort_report::case::words::share;
 use cohort_report::{View, case, words};
 
-use super::Found;
+use super::{Found, Target};
 use crate::arguments::{Faces, ReproFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -22,11 +22,14 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result<Exit, Failure> {
     let place = Place::of_campaigns(directory)?;
-    let found = super::target(&place, &flags.what)?;
-    let Some(start) = found.start.clone() else {
-        return Err(Failure::Misplaced(
-            "the campaign that saw it is deleted, and there is no capsule of it",
-        ));
+    let found = match Target::find(&place, directory, &flags.what)? {
+        Target::Known(found) => found,
+        Target::Foreign(found, differences) => {
+            for difference in differences {
+                say::note(format_args!("not as where it was seen: {difference}"));
+            }
+            found
+        }
     };
     if !matches!(found.case.subject, Subject::Test(_)) {
         return Err(Failure::Misplaced("it is of a server"));
@@ -36,7 +39,7 @@ pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result
         progress: flags.progress,
         ..Faces::default()
     };
-    let (view, outcome) = run::again(place, &start, cases, (faces, color))?;
+    let (view, outcome) = run::again(place, &found.suite, cases, (faces, color))?;
     let now = view.edge_cases.get(&found.case.case);
     tell(&found, now)?;
     Ok(exit(now, &outcome))

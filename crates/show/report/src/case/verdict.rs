@@ -199,6 +199,10 @@ impl Told<'_> {
         let verb = self.verb();
         let smallest = self.case.smallest.as_ref();
         if let Some(usual) = control(self.case).filter(|rate| rate.failed > 0) {
+            if usual.failed == usual.runs {
+                let (share, interval) = (share(usual), interval(usual));
+                return format!("{verb} in {share} runs as it was ({interval})");
+            }
             return format!(
                 "{verb} now and then, whatever is varied: {} runs ({})",
                 share(usual),

@@ -121,7 +121,12 @@ fn cases(view: &ServiceView, campaign: &str) -> String {
     let all = most_telling_first(view.cases.values()).into_iter();
     let articles = all.map(|case| {
         let others = view.cases.values();
-        article_of_case(&Dossier::of(case, BTreeMap::new(), campaign, others))
+        article_of_case(&Dossier::of(
+            case,
+            BTreeMap::new(),
+            &format!("campaign {campaign}"),
+            others,
+        ))
     });
     format!("<h2>Edge cases</h2>\n{}", articles.collect::<String>())
 }
