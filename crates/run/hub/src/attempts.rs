@@ -194,7 +194,10 @@ impl Hub {
         .collect();
         if !together {
             for &test in &before {
-                order.before.push(command(&self.test_launch(wanted, "", (&[], test))?, &launch));
+                order.before.push(command(
+                    &self.test_launch(wanted, "", (&[], test))?,
+                    &launch,
+                ));
             }
         }
         for (place, &test) in beside.iter().enumerate() {
@@ -404,7 +407,11 @@ impl Hub {
 /// A launch as a program beside another one.
 fn command(launch: &Launch, main: &Launch) -> Command {
     let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
-    let own: BTreeMap<_, _> = launch.env.iter().map(|(name, value)| (name, value)).collect();
+    let own: BTreeMap<_, _> = launch
+        .env
+        .iter()
+        .map(|(name, value)| (name, value))
+        .collect();
     let others: BTreeMap<_, _> = main.env.iter().map(|(name, value)| (name, value)).collect();
     let mut environment = BTreeMap::new();
     for (name, value) in &own {
