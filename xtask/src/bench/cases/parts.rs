@@ -149,13 +149,16 @@ fn fingerprints(bench: &Bench) -> Result<Vec<Row>, Error> {
     };
     Ok(vec![
         Row::new(
-            "different bugs merged",
+            format!(
+                "different bugs merged, of {} failures",
+                groups.values().flatten().count()
+            ),
             "pairs",
             &[f64::from(merged)],
             Target::AtMost(0.0),
         ),
         Row::new(
-            "the same bug split",
+            format!("the same bug split, of {pairs_same} pairs"),
             "share",
             &[share],
             Target::AtMost(0.05),
@@ -183,31 +186,14 @@ fn errors(groups: &BTreeMap<String, Vec<String>>) -> (u32, u32, u32) {
     (merged, split, same)
 }
 
-/// Campaigns on everything that always fails.
+/// Campaigns in each of which one test fails: how soon that is tried elsewhere while the others run.
 fn detect(bench: &Bench) -> Result<Vec<Row>, Error> {
     let mut latencies = Vec::new();
-    for python in [false, true] {
-        let mut always = bench
-            .bugs
-            .all
-            .iter()
-            .filter(|bug| bug.is_deterministic() && bug.is_python() == python);
-        let Some(bug) = always.next() else { continue };
-        let tests = if python {
-            let files = bench
-                .bugs
-                .all
-                .iter()
-                .filter(|bug| bug.is_deterministic() && bug.is_python());
-            files.map(module).collect()
-        } else {
-            ["ranges", "roman", "semver", "tariff"]
-                .map(str::to_owned)
-                .to_vec()
-        };
+    for bug in bench.bugs.all.iter().filter(|bug| bug.is_deterministic()) {
         for round in 0..bench.options.runs {
-            let kept = format!("detect-{}-{round}", if python { "python" } else { "rust" });
-            latencies.extend(campaign(bench, bug, tests.clone(), SHORT, &kept)?.latencies_ms());
+            let kept = format!("{}-detect-{round}", bug.name);
+            let seen = campaign(bench, bug, vec![module(bug)], SHORT, &kept)?;
+            latencies.extend(seen.latencies_ms());
         }
     }
     latencies.sort_by(f64::total_cmp);
@@ -229,7 +215,7 @@ fn disturb(bench: &Bench) -> Result<Vec<Row>, Error> {
     compile(&program.with_extension("c"), &program)?;
     let order = bench.work.join("disturb.json");
     let mut rounds = Vec::new();
-    for round in 0..bench.options.runs.max(3) {
+    for round in 0..bench.options.runs.max(5) {
         let plain_s = timed(bench, &order, "[]", &program)?;
         let conditions = format!("[{{\"condition\": \"schedule\", \"seed\": {round}}}]");
         let disturbed_s = timed(bench, &order, &conditions, &program)?;
