@@ -154,6 +154,44 @@ fn pytest_in_each_of_its_styles() {
 }
 
 #[test]
+fn pytest_in_a_process_of_its_own_reads_as_its_report_does() {
+    for (test, ..) in PYTEST {
+        for style in ["long", "short"] {
+            let report = report(style, test);
+            let whole = format!(
+                "F    [100%]\n=== FAILURES ===\n____ {test} ____\n\n{report}\n=== short test summary info ===\n\
+                 FAILED tests/test_shop.py::{test} - it did\n1 failed in 0.02s\n"
+            );
+            let of = |stdout: &str, report: &str| {
+                let ended = Ended {
+                    suite: SuiteKind::Pytest,
+                    test,
+                    report,
+                    stdout: stdout.as_bytes(),
+                    exit_code: Some(1),
+                    ..Ended::default()
+                };
+                read(&ended).unwrap()
+            };
+            assert_eq!(of(&whole, ""), of("", &report), "{style} {test}");
+        }
+    }
+    for test in ["test_helper", "test_chained", "test_async"] {
+        let read = |report: &str| {
+            let ended = Ended {
+                suite: SuiteKind::Pytest,
+                report,
+                ..Ended::default()
+            };
+            let symptom = read(&ended).unwrap();
+            (symptom.class, symptom.frames)
+        };
+        let told = read(&report("locals", test));
+        assert_eq!(told, read(&report("long", test)), "with local variables");
+    }
+}
+
+#[test]
 fn pytest_with_little_to_say() {
     let ended = |report, message| Ended {
         suite: SuiteKind::Pytest,
