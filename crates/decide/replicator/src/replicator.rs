@@ -293,6 +293,7 @@ impl Replicator {
         let ended = match (&outcome.symptom, &entry.shown.symptom) {
             (Some(new), Some(known)) if entry.is_of(known, new) => Ended::Failed,
             (Some(_), Some(_)) => Ended::Otherwise,
+            (Some(new), None) if own_doing(new, recipe).is_some() => Ended::Otherwise,
             (Some(new), None) => {
                 entry.shown.symptom = Some(new.clone());
                 Ended::Failed

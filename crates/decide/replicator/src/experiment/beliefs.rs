@@ -43,6 +43,11 @@ pub(super) struct Belief {
 }
 
 impl Belief {
+    /// Share of its runs in which it is to blame for another failure; above 0.
+    fn strangeness(&self) -> f64 {
+        (self.strange + 0.05) / (f64::from(self.seen.runs) + 2.0)
+    }
+
     /// Expected rate.
     pub(super) fn mean(&self) -> f64 {
         self.a / (self.a + self.b)
@@ -61,9 +66,22 @@ pub(super) struct Beliefs {
 impl Beliefs {
     /// Before the first run.
     pub(super) fn new(menu: Vec<(Condition, f64)>, usage: &Usage, host_cores: f64) -> Self {
-        let all = menu
-            .into_iter()
-            .map(|(condition, weight)| Belief {
+        let mut beliefs = Self {
+            all: Vec::new(),
+            plain: (0.02, 1.0),
+        };
+        beliefs.add(menu, usage, host_cores);
+        beliefs
+    }
+
+    /// Adds those of a menu whose kind is not among them.
+    pub(super) fn add(&mut self, menu: Vec<(Condition, f64)>, usage: &Usage, host_cores: f64) {
+        let known: Vec<ConditionKind> = self.all.iter().map(|one| one.condition.kind()).collect();
+        for (condition, weight) in menu {
+            if known.contains(&condition.kind()) {
+                continue;
+            }
+            self.all.push(Belief {
                 a: PRIOR_RUNS * weight,
                 b: PRIOR_RUNS * (1.0 - weight),
                 strange: 0.0,
@@ -71,11 +89,7 @@ impl Beliefs {
                 seen: Tally::default(),
                 alone: Tally::default(),
                 condition,
-            })
-            .collect();
-        Self {
-            all,
-            plain: (0.02, 1.0),
+            });
         }
     }
 
@@ -139,10 +153,18 @@ impl Beliefs {
         }
     }
 
-    /// A run under these failed in another way: one of them may hide what is looked for.
+    /// A run under these failed in another way: one of them may hide what is looked for, most likely one
+    /// that was there when that happened before. It says little against any of them.
     pub(super) fn strange(&mut self, places: &[usize]) {
+        let total: f64 = places.iter().map(|at| self.all[*at].strangeness()).sum();
         for place in places {
-            self.all[*place].strange += 1.0 / places.len() as f64;
+            let belief = &mut self.all[*place];
+            belief.strange += belief.strangeness() / total;
+            belief.b += 0.2;
+            belief.seen.add(false);
+            if places.len() == 1 {
+                belief.alone.add(false);
+            }
         }
     }
 
@@ -153,8 +175,9 @@ impl Beliefs {
         }
     }
 
-    /// What to run next: places of conditions, none for a plain run.
-    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64) -> Vec<usize> {
+    /// What to run next: places of conditions, none for a plain run. Of cocktails of several copies a share
+    /// `seedless` has no seed.
+    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, seedless: f64) -> Vec<usize> {
         let drawn: Vec<f64> = self
             .all
             .iter()
@@ -167,7 +190,7 @@ impl Beliefs {
             worth(*one).total_cmp(&worth(*other))
         });
         let mut rivals: Vec<Vec<usize>> = single.map(|place| vec![place]).into_iter().collect();
-        rivals.extend((0..COCKTAILS).map(|_| self.cocktail(chance, &drawn)));
+        rivals.extend((0..COCKTAILS).map(|_| self.cocktail(chance, &drawn, seedless)));
         for rival in rivals {
             let worth = self.promise(&rival, &drawn, plain) / self.cost(&rival, plain_s);
             if worth > best.0 {
@@ -191,8 +214,7 @@ impl Beliefs {
         for (nth, place) in places.iter().enumerate() {
             let belief = &self.all[*place];
             spared *= 1.0 - drawn[*place];
-            let strange = belief.strange / (f64::from(belief.seen.runs) + belief.strange + 2.0);
-            open *= 1.0 - strange;
+            open *= 1.0 - belief.strangeness().min(1.0);
             if nth > 0 && family(belief.condition.kind()) != Family::World {
                 open *= 1.0 - HIDES;
             }
@@ -205,7 +227,7 @@ impl Beliefs {
     }
 
     /// One cocktail: the most promising that get along, some left out by chance.
-    fn cocktail(&self, chance: &mut Chance, drawn: &[f64]) -> Vec<usize> {
+    fn cocktail(&self, chance: &mut Chance, drawn: &[f64], seedless: f64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
         let slow_allowed = chance.happens(0.6);
@@ -233,7 +255,8 @@ impl Beliefs {
                 _ if family(kind) == Family::World => 0.3,
                 _ => 0.25,
             };
-            if !fits || chance.happens(left_out) {
+            let hides = self.all[place].strangeness();
+            if !fits || chance.happens(left_out) || chance.happens(hides) {
                 continue;
             }
             match family(kind) {
@@ -246,16 +269,17 @@ impl Beliefs {
             }
             chosen.push(place);
         }
-        self.with_seed(&mut chosen, chance);
+        let seeded = !chance.happens(seedless);
+        self.with_seed(&mut chosen, seeded);
         chosen
     }
 
     /// A run whose randomness follows from a seed can be repeated, so nearly all have one. Copies that
-    /// share a seed are no further chances, though, so half of those have none.
-    fn with_seed(&self, chosen: &mut Vec<usize>, chance: &mut Chance) {
+    /// share a seed are no further chances, though, so some of those have none.
+    fn with_seed(&self, chosen: &mut Vec<usize>, seeded: bool) {
         let kind = |place: &usize| self.all[*place].condition.kind();
         let copied = chosen.iter().any(|at| kind(at) == ConditionKind::Copies);
-        let wanted = !copied || chance.happens(0.5);
+        let wanted = seeded || !copied;
         chosen.retain(|at| wanted || kind(at) != ConditionKind::Seed);
         if wanted
             && !chosen.iter().any(|at| kind(at) == ConditionKind::Seed)

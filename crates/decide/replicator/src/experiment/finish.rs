@@ -2,17 +2,21 @@
 
 use cohort_model::{Arm, CaseVerdict, Condition, Noise, Recipe};
 
+use super::cover::Cover;
 use super::evidence::{Tally, interval};
+use super::hunt::runs_for;
+use super::prove::Claimed;
 use super::recipes::drawn;
-use super::step::{Cover, Rivals, Step, Trial};
-use super::{Experiment, Origin, runs_for};
+use super::rivals::Rivals;
+use super::step::{Step, Trial};
+use super::{Experiment, Origin};
 
 impl Experiment {
     /// What can be left out is known: this recipe is what remains.
-    pub(super) fn finish(&mut self, plan: Recipe, tally: Tally, minimal: bool) -> Step {
-        let seen = self.book.of(&plan);
+    pub(super) fn finish(&mut self, plan: &Recipe, tally: Tally, minimal: bool) -> Step {
+        let seen = self.book.of(plan);
         let tally = if seen.runs > tally.runs { seen } else { tally };
-        self.keep_smallest(&plan, tally);
+        self.keep_smallest(plan, tally);
         self.found.minimal = minimal && tally.failed > 0;
         if self.limits.coverage == 0 || tally.failed == 0 {
             return self.closing();
@@ -23,10 +27,10 @@ impl Experiment {
                 ..plan.clone()
             })
         };
-        let mut trials = vec![covered(&plan)];
+        let mut trials = vec![covered(plan)];
         trials.extend(self.found.passing.as_ref().map(covered));
         if trials.len() < 2 && tally.failed < tally.runs {
-            trials.push(covered(&plan));
+            trials.push(covered(plan));
         }
         Step::Cover(Cover {
             trials,
@@ -46,7 +50,7 @@ impl Experiment {
         match self.book.best().cloned() {
             Some(plan) => {
                 let tally = self.book.of(&plan);
-                self.finish(plan, tally, false)
+                self.finish(&plan, tally, false)
             }
             None => self.closing(),
         }
@@ -140,7 +144,7 @@ impl Experiment {
     fn say_strange(&mut self) {
         if self.strange > 0 {
             self.found.remarks.push(format!(
-                "{} runs failed in another way, and count neither for nor against it.",
+                "{} runs failed in another way; they count as runs that did not show it.",
                 self.strange
             ));
         }
@@ -223,6 +227,28 @@ impl Experiment {
             ));
             self.close();
         }
+    }
+
+    /// It ended in the middle of a comparison: what that had shown so far.
+    pub(super) fn say_suspicion(&mut self) {
+        let Step::Prove(prove) = &self.step else {
+            return;
+        };
+        let with = prove.with.tally;
+        let lines = prove.claims.iter().filter_map(|claim| {
+            let Claimed::Condition(condition) = &claim.what else {
+                return None;
+            };
+            let without = claim.without.tally;
+            (with.share() > without.share()).then(|| {
+                format!(
+                    "It may be {}: with it {} of {} runs failed, without it {} of {}; that is not enough to be sure.",
+                    words(condition), with.failed, with.runs, without.failed, without.runs
+                )
+            })
+        });
+        let lines: Vec<String> = lines.collect();
+        self.found.remarks.extend(lines);
     }
 
     pub(super) fn say_other_seeds(&mut self, rivals: &Rivals) {
