@@ -292,22 +292,24 @@ impl<'a> Run<'a> {
                 }
             }
             let mut timeout = None;
+            let mut is_eager = waited.is_some();
             if let Some(tracer) = &mut self.tracer {
                 if let Some(why) = tracer.refused() {
                     return Event::Refused(why);
                 }
                 let now = Instant::now();
                 tracer.tick(now);
+                is_eager |= tracer.is_eager(now);
                 timeout = tracer
                     .deadline()
                     .map(|due| due.saturating_duration_since(now));
             }
             events += 1;
-            if waited.is_some() && events < EVENTS_MAX {
+            if is_eager && events < EVENTS_MAX {
                 continue;
             }
             events = 0;
-            if waited.is_some() {
+            if is_eager {
                 timeout = Some(Duration::ZERO);
             }
             match signal(timeout) {

@@ -441,6 +441,20 @@ fn one_line_says_it_all() {
 }
 
 #[test]
+fn own_code_may_be_called_like_the_runtime() {
+    let text = "Program received signal SIGSEGV, Segmentation fault.\n\
+                #0  0x00007ffff7e4 in __memcpy_avx (x=1) at ../sysdeps/x86_64/memmove.S:3\n\
+                #1  free () from /lib/x86_64-linux-gnu/libc.so.6\n\
+                #2  0x1 in free_list_push (list=0x0) at src/pool.c:7\n\
+                #3  abort_job (job=3) at src/gtest_jobs.c:9\n\
+                #4  main () at src/main.c:2\n";
+    let symptom = cohort_symptom::read_backtrace(text).unwrap();
+    let own = symptom.frames.iter().filter(|frame| frame.own);
+    let own: Vec<&str> = own.map(|frame| frame.function.as_str()).collect();
+    assert_eq!(own, ["free_list_push", "abort_job", "main"]);
+}
+
+#[test]
 fn how_it_ended_when_nothing_is_said() {
     let ended = |verdict, exit_code, signal, killed| {
         let ended = Ended {

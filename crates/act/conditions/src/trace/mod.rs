@@ -44,6 +44,8 @@ use crate::random::{Random, joined};
 const EVENT_STOP: i32 = 128;
 /// Requests by which a program becomes a tracer or a tracee itself: TRACEME, ATTACH, SEIZE.
 const TRACES: [u64; 3] = [0, 16, 0x4206];
+/// One instruction takes so long at most, unless it waits for something.
+const STEP_MAX: Duration = Duration::from_micros(30);
 /// Processes of which it is looked, from time to time, what they wait for.
 const LOOKED_AT_MAX: usize = 16;
 
@@ -73,6 +75,8 @@ pub(crate) struct Tracer {
     many_work: bool,
     refused: Option<String>,
     foreign: bool,
+    /// When a thread last went on for one instruction.
+    stepped: Option<Instant>,
     done: Done,
 }
 
@@ -92,6 +96,7 @@ impl Tracer {
             many_work: false,
             refused: None,
             foreign: false,
+            stepped: None,
             done: Done::default(),
             traced: traced.clone(),
         }
@@ -146,6 +151,12 @@ impl Tracer {
             .map(|disturbance| disturbance.next);
         let look = self.quota.as_ref().map(|quota| quota.next);
         [due, interrupt, look].into_iter().flatten().min()
+    }
+
+    /// Something is about to stop again at once: waiting for it without sleeping saves more than it
+    /// costs.
+    pub(crate) fn is_eager(&self, now: Instant) -> bool {
+        (self.stepped).is_some_and(|at| now.saturating_duration_since(at) < STEP_MAX)
     }
 
     /// A thread has ended.
@@ -367,17 +378,29 @@ impl Tracer {
         {
             self.finish(tid, at_end, result);
         }
+        self.watch(tid);
+    }
+
+    /// A watched thread is stopped at the beginning or the end of a call.
+    fn watch(&mut self, tid: i32) {
         let now = Instant::now();
-        if let Some(thread) = self.threads.get_mut(tid)
-            && let Pace::Watched(left) = thread.pace
-            && let Some(disturbance) = &mut self.disturbance
-        {
-            let (hold, pace) = disturbance.at_call(now, left);
-            thread.pace = pace;
-            self.disturb(tid, hold, now);
+        let (Some(thread), Some(disturbance)) =
+            (self.threads.get_mut(tid), &mut self.disturbance)
+        else {
+            self.go_on(tid);
             return;
-        }
-        self.go_on(tid);
+        };
+        let info = ptrace::call_info(tid).unwrap_or_default();
+        let (hold, pace) = match (thread.pace, info.call()) {
+            (Pace::Watched(left), _) => disturbance.at_call(now, left),
+            (Pace::ToMeeting(left), Some(call)) => {
+                (Duration::ZERO, disturbance.on_the_way(left, call.number))
+            }
+            (Pace::NearMeeting, None) => disturbance.at_meeting(now),
+            (pace, _) => (Duration::ZERO, pace),
+        };
+        thread.pace = pace;
+        self.disturb(tid, hold, now);
     }
 
     /// Does what was left to be done at the end of a call.
@@ -408,6 +431,7 @@ impl Tracer {
     fn stepped(&mut self, tid: i32) {
         self.done.steps += 1;
         let now = Instant::now();
+        self.stepped = Some(now);
         if let Some(thread) = self.threads.get_mut(tid)
             && let Pace::Slow(left) = thread.pace
             && let Some(disturbance) = &mut self.disturbance
@@ -558,7 +582,7 @@ impl Tracer {
         let go = match thread.pace {
             _ if thread.at_end.is_some() => Go::ToCall,
             Pace::Free => Go::On,
-            Pace::Watched(_) => Go::ToCall,
+            Pace::Watched(_) | Pace::ToMeeting(_) | Pace::NearMeeting => Go::ToCall,
             Pace::Slow(_) => Go::Step,
         };
         let signal = thread.stopped.take().unwrap_or(0);

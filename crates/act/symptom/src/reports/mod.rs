@@ -130,61 +130,62 @@ fn exceptions(lines: &[&str]) -> Vec<Found> {
 
 /// Own code of a compiled program: not of the system's libraries, a test framework's or the toolchain's.
 pub(crate) fn is_own_native(function: &str, file: &str) -> bool {
-    const FUNCTIONS: [&str; 32] = [
-        "__libc_",
+    // Names that begin so are reserved for the language and its runtime, or are of frameworks.
+    const STARTS: [&str; 10] = [
+        "__",
         "_start",
-        "start_thread",
-        "clone",
-        "__clone",
-        "__GI_",
-        "__assert",
-        "abort",
-        "raise",
-        "__pthread",
+        "_int_",
+        "std::",
+        "operator ",
+        "fuzzer::",
         "testing::",
         "Catch::",
         "doctest::",
         "boost::unit_test",
-        "std::",
-        "__gnu_cxx",
-        "__cxa_",
-        "interceptor_",
+    ];
+    const NAMES: [&str; 14] = [
+        "abort",
+        "raise",
+        "gsignal",
+        "kill",
+        "exit",
+        "_Exit",
         "malloc",
-        "free",
         "calloc",
         "realloc",
-        "_Exit",
-        "_int_",
+        "free",
         "sysmalloc",
-        "fuzzer::",
-        "operator ",
-        "__interceptor_",
-        "__asan",
-        "__tsan",
-        "__ubsan",
-        "__sanitizer",
+        "start_thread",
+        "clone",
+        "clone3",
     ];
-    const FILES: [&str; 13] = [
+    const FILES: [&str; 18] = [
         "/usr/include/",
         "/usr/lib",
         "/lib/x86_64",
+        "/lib/aarch64",
         "/lib64/",
         "/sysdeps/",
         "/glibc",
+        "/nptl/",
         "/libsanitizer/",
         "compiler-rt",
         "/include/c++/",
         "/rustc/",
         ".cargo/registry",
-        "gtest",
-        "/nptl/",
+        "/googletest/",
+        "/gtest/",
+        "./malloc/",
+        "./stdlib/",
+        "./string/",
     ];
     let function = function.trim_start_matches(['<', '&']);
-    !FUNCTIONS.iter().any(|start| function.starts_with(start))
+    // `raise () from ...`, `free(void*)`
+    let name = function.split(['(', ' ', '@']).next().unwrap_or(function);
+    !STARTS.iter().any(|start| function.starts_with(start))
+        && !NAMES.contains(&name)
         && !FILES.iter().any(|part| file.contains(part))
         && !file.starts_with("../sysdeps")
-        && !file.starts_with("./nptl")
-        && !file.starts_with("./stdlib")
 }
 
 /// `file` looks like one with source in it.

@@ -6,8 +6,13 @@ use cohort_model::{
 use cohort_replicator::Outcome;
 
 use super::sight::plain_symptom;
-use super::{Attempt, Driver};
+use super::{Attempt, Driver, Replication};
 use crate::{Orchestrator, Step};
+
+/// So many of the first runs without company ...
+const APART_RUNS: u32 = 4;
+/// ... have to fail for company not to matter.
+const APART_FAILED: u32 = 2;
 
 impl Orchestrator {
     /// Whether `end` is that of a try.
@@ -32,11 +37,33 @@ impl Orchestrator {
         if is_starved(&attempt) {
             replication.hungry.insert(attempt.test);
         }
+        replication.note_company(&attempt, &outcome);
         let ran = outcome.passed || outcome.symptom.is_some() || attempt.killed.is_some();
         replication.fruitless = if ran { 0 } else { replication.fruitless + 1 };
         let (case, recipe) = (attempt.case, attempt.recipe);
         replication.driver.ended(at, case, &recipe, outcome);
         true
+    }
+}
+
+impl Replication {
+    /// Learns whether tries of a test may run at the same time. A test that fails in half of its runs
+    /// without company as well may.
+    fn note_company(&mut self, attempt: &Attempt, outcome: &Outcome) {
+        let failed = outcome.symptom.is_some();
+        if is_of(&attempt.recipe, ConditionKind::Copies) {
+            return;
+        }
+        if attempt.overlapped {
+            if failed {
+                self.apart.entry(attempt.test).or_default();
+            }
+        } else if let Some(apart) = self.apart.get_mut(&attempt.test) {
+            apart.runs += u32::from(failed || outcome.passed);
+            apart.failed += u32::from(failed);
+            let first = apart.runs <= APART_RUNS;
+            apart.over |= first && apart.failed >= APART_FAILED;
+        }
     }
 }
 

@@ -65,6 +65,18 @@ struct Attempt {
     killed: Option<KillReason>,
     /// It has all memory there is.
     has_all: bool,
+    /// Another try of its test ran at the same time.
+    overlapped: bool,
+}
+
+/// How tries of a test went since they run one at a time. That begins when one failed while another one
+/// ran: what they share outside their instances (the project's directory, ports) may be why.
+#[derive(Clone, Copy, Debug, Default)]
+struct Apart {
+    runs: u32,
+    failed: u32,
+    /// It fails without company as well, so company is not why.
+    over: bool,
 }
 
 /// What says which try is next.
@@ -97,6 +109,10 @@ pub(crate) struct Replication {
     open_failures: u32,
     /// Tries one after the other that could not be run, though nobody ended them.
     fruitless: u32,
+    /// Tests whose tries might disturb each other: one at a time.
+    apart: BTreeMap<TestId, Apart>,
+    /// Tries that wait for another one of the same test to end.
+    held: VecDeque<Try>,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
     /// Cases that were opened in this step.
@@ -139,6 +155,8 @@ impl Replication {
             done: None,
             open_failures: 0,
             fruitless: 0,
+            apart: BTreeMap::new(),
+            held: VecDeque::new(),
             hungry: BTreeSet::new(),
             fresh: 0,
             has_failed: false,
@@ -344,6 +362,7 @@ impl Orchestrator {
         for thread in all {
             self.kill_attempt(thread, KillReason::Interrupted, Reason::Stopping, step);
         }
+        self.give_back_held(at);
         if let Some(replication) = &mut self.replication
             && replication.attempts.is_empty()
         {

@@ -55,6 +55,15 @@ impl Replication {
         share.max(1.0).min(all) - under_way
     }
 
+    /// Whether another try of the same test has to end first.
+    fn must_wait(&self, wanted: &Try) -> bool {
+        let Subject::Test(test) = wanted.subject else {
+            return false;
+        };
+        let apart = self.apart.get(&test).is_some_and(|apart| !apart.over);
+        apart && self.attempts.values().any(|attempt| attempt.test == test)
+    }
+
     fn free_place(&self) -> Option<InstanceId> {
         let free = || self.places.iter().filter(|(_, place)| place.thread.is_none());
         free()
@@ -67,10 +76,7 @@ impl Replication {
 impl Orchestrator {
     pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
         while let Some(room) = self.attempt_room(at) {
-            let Some(replication) = &mut self.replication else {
-                return;
-            };
-            let Some(wanted) = replication.driver.next(at, room) else {
+            let Some(wanted) = self.next_attempt(at, room) else {
                 break;
             };
             if !self.start_attempt(at, wanted, step) {
@@ -78,6 +84,31 @@ impl Orchestrator {
             }
         }
         self.stand_by(step);
+    }
+
+    /// The next try that can be begun beside those under way.
+    fn next_attempt(&mut self, at: At, room: Room) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        let free = |one: &Try| !replication.must_wait(one);
+        if let Some(place) = replication.held.iter().position(free) {
+            return replication.held.remove(place);
+        }
+        while replication.held.len() < replication.most() {
+            let wanted = replication.driver.next(at, room)?;
+            if !replication.must_wait(&wanted) {
+                return Some(wanted);
+            }
+            replication.held.push_back(wanted);
+        }
+        None
+    }
+
+    /// Tries that were not begun are as if they had never been.
+    pub(super) fn give_back_held(&mut self, at: At) {
+        let held = self.replication.as_mut().map(|one| std::mem::take(&mut one.held));
+        for wanted in held.into_iter().flatten() {
+            self.give_back(at, &wanted);
+        }
     }
 
     /// What there is for one more try; none: it is not the time.
@@ -143,6 +174,13 @@ impl Orchestrator {
         if let Some(place) = replication.places.get_mut(&instance) {
             place.thread = Some(thread);
         }
+        let mut overlapped = false;
+        for other in replication.attempts.values_mut() {
+            if other.test == test {
+                other.overlapped = true;
+                overlapped = true;
+            }
+        }
         let attempt = Attempt {
             case: wanted.case,
             test,
@@ -152,6 +190,7 @@ impl Orchestrator {
             limit_us,
             killed: None,
             has_all,
+            overlapped,
         };
         replication.attempts.insert(thread, attempt);
         let command = Command::TryCase {

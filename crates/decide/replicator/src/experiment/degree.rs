@@ -3,8 +3,9 @@
 use cohort_model::{Condition, Recipe};
 
 use super::evidence::{Scale, Tally};
+use super::prove::Proved;
 use super::recipes::under;
-use super::step::{Proved, Trial};
+use super::step::Trial;
 
 /// Neighbouring degrees that differ by less than this factor are not told apart.
 const FINE: f64 = 1.2;

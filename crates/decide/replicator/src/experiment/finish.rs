@@ -2,17 +2,20 @@
 
 use cohort_model::{Arm, CaseVerdict, Condition, Noise, Recipe};
 
+use super::cover::Cover;
 use super::evidence::{Tally, interval};
+use super::hunt::runs_for;
 use super::recipes::drawn;
-use super::step::{Cover, Rivals, Step, Trial};
-use super::{Experiment, Origin, runs_for};
+use super::rivals::Rivals;
+use super::step::{Step, Trial};
+use super::{Experiment, Origin};
 
 impl Experiment {
     /// What can be left out is known: this recipe is what remains.
-    pub(super) fn finish(&mut self, plan: Recipe, tally: Tally, minimal: bool) -> Step {
-        let seen = self.book.of(&plan);
+    pub(super) fn finish(&mut self, plan: &Recipe, tally: Tally, minimal: bool) -> Step {
+        let seen = self.book.of(plan);
         let tally = if seen.runs > tally.runs { seen } else { tally };
-        self.keep_smallest(&plan, tally);
+        self.keep_smallest(plan, tally);
         self.found.minimal = minimal && tally.failed > 0;
         if self.limits.coverage == 0 || tally.failed == 0 {
             return self.closing();
@@ -23,10 +26,10 @@ impl Experiment {
                 ..plan.clone()
             })
         };
-        let mut trials = vec![covered(&plan)];
+        let mut trials = vec![covered(plan)];
         trials.extend(self.found.passing.as_ref().map(covered));
         if trials.len() < 2 && tally.failed < tally.runs {
-            trials.push(covered(&plan));
+            trials.push(covered(plan));
         }
         Step::Cover(Cover {
             trials,
@@ -46,7 +49,7 @@ impl Experiment {
         match self.book.best().cloned() {
             Some(plan) => {
                 let tally = self.book.of(&plan);
-                self.finish(plan, tally, false)
+                self.finish(&plan, tally, false)
             }
             None => self.closing(),
         }

@@ -30,9 +30,12 @@ const PLAIN: [(Kind, f64); 18] = [
     (Kind::Variable, 0.01),
 ];
 
+/// Kinds, and how many times as likely they are to matter.
+type Effects = &'static [(Kind, f64)];
+
 /// What a message or a class of exception has in it (small letters), and what is then that many times as
 /// likely.
-const WORDS: [(&[&str], &[(Kind, f64)]); 14] = [
+const WORDS: [(&[&str], Effects); 14] = [
     (
         &[
             "timeout",
@@ -229,7 +232,7 @@ const WORDS: [(&[&str], &[(Kind, f64)]); 14] = [
 ];
 
 /// What a kind of symptom makes likelier.
-fn by_kind(kind: SymptomKind) -> &'static [(Kind, f64)] {
+fn by_kind(kind: SymptomKind) -> Effects {
     match kind {
         SymptomKind::Timeout | SymptomKind::Slow => &[
             (Kind::CpuLimit, 3.0),
