@@ -5,6 +5,7 @@ use cohort_model::{Arm, CaseVerdict, Condition, Noise, Recipe};
 use super::cover::Cover;
 use super::evidence::{Tally, interval};
 use super::hunt::runs_for;
+use super::prove::Claimed;
 use super::recipes::drawn;
 use super::rivals::Rivals;
 use super::step::{Step, Trial};
@@ -226,6 +227,28 @@ impl Experiment {
             ));
             self.close();
         }
+    }
+
+    /// It ended in the middle of a comparison: what that had shown so far.
+    pub(super) fn say_suspicion(&mut self) {
+        let Step::Prove(prove) = &self.step else {
+            return;
+        };
+        let with = prove.with.tally;
+        let lines = prove.claims.iter().filter_map(|claim| {
+            let Claimed::Condition(condition) = &claim.what else {
+                return None;
+            };
+            let without = claim.without.tally;
+            (with.share() > without.share()).then(|| {
+                format!(
+                    "It may be {}: with it {} of {} runs failed, without it {} of {}; that is not enough to be sure.",
+                    words(condition), with.failed, with.runs, without.failed, without.runs
+                )
+            })
+        });
+        let lines: Vec<String> = lines.collect();
+        self.found.remarks.extend(lines);
     }
 
     pub(super) fn say_other_seeds(&mut self, rivals: &Rivals) {
