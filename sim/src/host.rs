@@ -320,6 +320,7 @@ impl<'a> Host<'a> {
             message: None,
             parts: None,
             symptom: None,
+            unapplied: Vec::new(),
             left_behind: 0,
             output_dropped: 0,
         }

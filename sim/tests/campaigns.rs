@@ -290,6 +290,7 @@ fn a_costly_instance_that_is_lost_is_replaced_however_little_is_left() {
         message: None,
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: 0,
     };

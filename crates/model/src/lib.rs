@@ -4,6 +4,7 @@
 //! `--events` prints, so a change here is a change of a published format: bump [`FORMAT`].
 
 mod case;
+mod case_plan;
 mod finding;
 mod id;
 mod log;
@@ -16,6 +17,7 @@ pub use case::{
     Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
     Stage, Subject, Suspect, Symptom, SymptomKind,
 };
+pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};
 pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};

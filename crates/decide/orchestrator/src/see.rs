@@ -16,9 +16,9 @@ impl Orchestrator {
             Observation::ThreadYielded { thread } => self.thread_yielded(*thread),
             Observation::ThreadEnded(end) => self.thread_ended(at, end, step),
             Observation::ThreadMoved { thread, target } => self.thread_moved(at, *thread, *target),
-            Observation::MemoryHeld { instance } => self.memory_held(*instance),
+            Observation::MemoryHeld { instance } => self.memory_held(*instance, step),
             Observation::Sampled(batch) => self.sampled(batch, step),
-            Observation::Interrupted => self.stopping = true,
+            Observation::Interrupted => self.interrupt(),
             Observation::Tick => {}
         }
     }
@@ -26,10 +26,20 @@ impl Orchestrator {
     fn instance_opened(&mut self, instance: InstanceId) {
         if let Some(lane) = self.lanes.get_mut(&instance) {
             lane.opened = true;
+        } else {
+            self.place_opened(instance);
         }
     }
 
+    fn interrupt(&mut self) {
+        self.stopping = true;
+        self.interrupted = true;
+    }
+
     fn instance_lost(&mut self, instance: InstanceId) {
+        if self.place_lost(instance) {
+            return;
+        }
         let lane = self.lanes.remove(&instance);
         self.promises.release(instance);
         self.analyzer.instance_closed(instance);
@@ -42,7 +52,7 @@ impl Orchestrator {
         }
         self.open_failures += 1;
         if self.open_failures >= OPEN_FAILURES_MAX {
-            self.stopping = true;
+            self.interrupt();
         }
     }
 
@@ -91,7 +101,8 @@ impl Orchestrator {
         }
     }
 
-    fn memory_held(&mut self, instance: InstanceId) {
+    fn memory_held(&mut self, instance: InstanceId, step: &mut Step) {
+        self.place_held(instance, step);
         if let Some(lane) = self.lanes.get_mut(&instance) {
             lane.held = true;
             if let Some(run) = lane.thread.and_then(|thread| self.threads.get_mut(&thread)) {

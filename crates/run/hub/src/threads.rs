@@ -89,6 +89,7 @@ pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> Thread
         message,
         parts,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: ended.left_behind,
         output_dropped: ended.dropped_bytes,
     }
@@ -105,6 +106,7 @@ pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> T
         message: Some(message),
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: 0,
     }

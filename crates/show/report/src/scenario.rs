@@ -284,6 +284,7 @@ pub(crate) fn end(thread: ThreadId, verdict: Verdict, wall_us: u64) -> ThreadEnd
         message: failed.then(|| "assertion failed: 1 == 2".to_owned()),
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: 0,
     }

@@ -396,6 +396,7 @@ pub fn end(ended: Ended) -> (ThreadEnd, Output) {
         message: ended.message,
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: ended.dropped,
     };

@@ -1,0 +1,81 @@
+//! What the end of a try tells.
+
+use cohort_model::{
+    At, Command, ConditionKind, KillReason, Reason, Recipe, ThreadEnd, Usage, Verdict,
+};
+use cohort_replicator::Outcome;
+
+use super::sight::plain_symptom;
+use super::{Attempt, Driver};
+use crate::{Orchestrator, Step};
+
+impl Orchestrator {
+    /// Whether `end` is that of a try.
+    pub(crate) fn attempt_ended(&mut self, at: At, end: &ThreadEnd, step: &mut Step) -> bool {
+        let Some(replication) = &mut self.replication else {
+            return false;
+        };
+        let Some(attempt) = replication.attempts.remove(&end.thread) else {
+            return false;
+        };
+        replication.spent_us += end.usage.cpu_us() as f64;
+        let spoiled = is_of(&attempt.recipe, ConditionKind::MemoryLimit);
+        self.promises.release(attempt.place);
+        if spoiled && replication.places.remove(&attempt.place).is_some() {
+            // It no longer holds what reaches its limit.
+            let instance = attempt.place;
+            step.decide(Command::CloseInstance { instance }, Reason::Idle);
+        } else if let Some(place) = replication.places.get_mut(&attempt.place) {
+            place.thread = None;
+        }
+        let outcome = outcome(&attempt, end);
+        let (case, recipe) = (attempt.case, attempt.recipe);
+        replication.driver.ended(at, case, &recipe, outcome);
+        true
+    }
+}
+
+fn is_of(recipe: &Recipe, kind: ConditionKind) -> bool {
+    recipe.conditions.iter().any(|one| one.kind() == kind)
+}
+
+/// What it tells about its case; nothing when it was ended for the sake of others.
+fn outcome(attempt: &Attempt, end: &ThreadEnd) -> Outcome {
+    let verdict = attempt
+        .killed
+        .map_or(end.verdict, |killed| killed.verdict(end.verdict));
+    let starved = attempt.killed == Some(KillReason::Memory)
+        && !attempt.has_all
+        && !is_of(&attempt.recipe, ConditionKind::MemoryLimit);
+    let tells = match attempt.killed {
+        Some(KillReason::Interrupted | KillReason::Disk) => verdict.is_success(),
+        _ => verdict != Verdict::Aborted && verdict != Verdict::Skipped && !starved,
+    };
+    let symptom = (tells && verdict.is_failure()).then(|| {
+        let seen = end.symptom.as_deref().cloned();
+        seen.unwrap_or_else(|| plain_symptom(end, verdict))
+    });
+    Outcome {
+        passed: tells && symptom.is_none(),
+        symptom,
+        usage: if tells { end.usage } else { Usage::default() },
+        missing: end.unapplied.clone(),
+    }
+}
+
+impl Driver {
+    pub(super) fn ended(
+        &mut self,
+        at: At,
+        case: cohort_model::CaseId,
+        recipe: &Recipe,
+        outcome: Outcome,
+    ) {
+        match self {
+            Driver::Replicator(replicator) => {
+                replicator.ended(at, case, recipe, outcome);
+            }
+            Driver::Repeat(repeat) => repeat.ended(&outcome),
+        }
+    }
+}

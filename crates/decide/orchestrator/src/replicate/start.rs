@@ -1,0 +1,298 @@
+//! Which tries are begun now, and where.
+
+use cohort_allocator::MEMORY_FLOOR;
+use cohort_model::{
+    Allotment, At, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty, Subject,
+    TestId, ThreadId,
+};
+use cohort_replicator::{Outcome, Room, Try};
+
+use super::{Attempt, Place, Replication};
+use crate::admit::memory_needed;
+use crate::state::Attempt as Which;
+use crate::{Orchestrator, Step};
+
+/// A try may take this many times what its test usually takes under the same conditions.
+const LIMIT_TIMES: f64 = 10.0;
+/// And at least this long, microseconds.
+const LIMIT_US_MIN: u64 = 10_000_000;
+/// An instance for tries is opened when the campaign is this old, so that one that ends at once never
+/// pays for it, microseconds. Where instances are made ahead it costs nothing.
+const STANDBY_US: u64 = 250_000;
+/// Share of a CPU that instances for tries get under contention, as others do.
+const WEIGHT: u32 = 100;
+
+/// Changes the memory of an instance for tries.
+pub(super) fn specialize(instance: InstanceId, memory: u64) -> Command {
+    Command::Specialize {
+        instance,
+        specialty: Specialty::Reproducing,
+        allotment: Allotment {
+            cpu_weight: WEIGHT,
+            memory,
+        },
+    }
+}
+
+impl Replication {
+    /// Cores that may be given to tries now; `cores_idle`: no ordinary test wants for a lane.
+    fn cores_free(&self, at: At, tail: Option<f64>) -> f64 {
+        let under_way = self.attempts.len() as f64;
+        let all = self.most() as f64;
+        if self.done.is_some() || self.driver.has_untried() {
+            return all - under_way;
+        }
+        if let Some(idle) = tail {
+            return idle.max(1.0) - under_way;
+        }
+        let share = (self.plan.share * self.cores).max(0.0);
+        let elapsed_us = self.since.map_or(0, |since| at.since(since)) as f64;
+        let running_us: u64 = self
+            .attempts
+            .values()
+            .map(|attempt| at.since(attempt.started))
+            .sum();
+        if self.spent_us + running_us as f64 > share * elapsed_us {
+            return 0.0;
+        }
+        share.max(1.0).min(all) - under_way
+    }
+
+    fn free_place(&self) -> Option<InstanceId> {
+        let free = || self.places.iter().filter(|(_, place)| place.thread.is_none());
+        free()
+            .find(|(_, place)| place.opened)
+            .or_else(|| free().next())
+            .map(|(&instance, _)| instance)
+    }
+}
+
+impl Orchestrator {
+    pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
+        while let Some(room) = self.attempt_room(at) {
+            let Some(replication) = &mut self.replication else {
+                return;
+            };
+            let Some(wanted) = replication.driver.next(at, room) else {
+                break;
+            };
+            if !self.start_attempt(at, wanted, step) {
+                break;
+            }
+        }
+        self.stand_by(at, step);
+    }
+
+    /// What there is for one more try; none: it is not the time.
+    fn attempt_room(&mut self, at: At) -> Option<Room> {
+        let apart = self
+            .threads
+            .values()
+            .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
+        if self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty()) || apart {
+            return None;
+        }
+        let waits = self.waiting() > 0 && !self.stopping;
+        let running = self.running();
+        let replication = self.replication.as_ref()?;
+        if replication.driver.is_settled() {
+            return None;
+        }
+        let tail = (!waits).then(|| self.budget.cores - f64::from(running));
+        let cores = replication.cores_free(at, tail);
+        let most = self.plan.threads_max.unwrap_or(u32::MAX);
+        let most = most.min(self.instances_max).max(1);
+        if cores <= 0.0 || running + replication.attempts() >= most {
+            return None;
+        }
+        Some(Room {
+            cores,
+            memory: self.promises.free(),
+        })
+    }
+
+    fn is_quiet_place(&self, place: InstanceId) -> bool {
+        let lane = self.lanes.get(&place);
+        lane.is_some_and(|lane| lane.specialty == Specialty::Quiet)
+    }
+
+    /// Begins a try; false when it has to wait.
+    fn start_attempt(&mut self, at: At, wanted: Try, step: &mut Step) -> bool {
+        let Subject::Test(test) = wanted.subject else {
+            self.give_back(at, &wanted);
+            return true;
+        };
+        let Some(memory) = self.attempt_memory(test, &wanted, step) else {
+            self.give_back(at, &wanted);
+            return false;
+        };
+        let limit_us = self.attempt_limit_us(test, &wanted.recipe);
+        let reason = Reason::Case {
+            case: wanted.case,
+            stage: wanted.stage,
+        };
+        let Some(instance) = self.attempt_place(memory, &reason, step) else {
+            self.give_back(at, &wanted);
+            return false;
+        };
+        let thread = ThreadId(self.next_thread);
+        self.next_thread += 1;
+        let has_all = self.promises.of(instance) == self.promises.budget();
+        let Some(replication) = &mut self.replication else {
+            return false;
+        };
+        if let Some(place) = replication.places.get_mut(&instance) {
+            place.thread = Some(thread);
+        }
+        let attempt = Attempt {
+            case: wanted.case,
+            recipe: wanted.recipe.clone(),
+            place: instance,
+            started: at,
+            limit_us,
+            killed: None,
+            has_all,
+        };
+        replication.attempts.insert(thread, attempt);
+        let command = Command::TryCase {
+            thread,
+            case: wanted.case,
+            test,
+            instance,
+            recipe: wanted.recipe,
+        };
+        step.decide(command, reason);
+        true
+    }
+
+    /// It could not be begun now, which says nothing about the case.
+    fn give_back(&mut self, at: At, wanted: &Try) {
+        if let Some(replication) = &mut self.replication {
+            let nothing = Outcome {
+                symptom: None,
+                passed: false,
+                usage: cohort_model::Usage::default(),
+                missing: Vec::new(),
+            };
+            replication
+                .driver
+                .ended(at, wanted.case, &wanted.recipe, nothing);
+        }
+    }
+
+    /// Memory to be promised to a try, bytes; none: there is not enough now.
+    fn attempt_memory(&mut self, test: TestId, wanted: &Try, step: &mut Step) -> Option<u64> {
+        let copies = wanted.recipe.conditions.iter().find_map(|condition| {
+            let Condition::Copies { count } = condition else {
+                return None;
+            };
+            Some(f64::from(*count))
+        });
+        let one = memory_needed(&self.costs.test(test), &self.budget);
+        let need = (one * copies.unwrap_or(1.0)).max(wanted.memory as f64);
+        let alone = self.threads.is_empty() && self.attempts() == 0;
+        self.promises.offer(need).or_else(|| {
+            // Nothing else runs: it gets what there is, and if that is too little, that shows.
+            alone.then(|| {
+                self.release_idle(step);
+                self.promises.free()
+            })
+        })
+    }
+
+    /// How long a try of `recipe` may take, microseconds.
+    fn attempt_limit_us(&self, test: TestId, recipe: &Recipe) -> u64 {
+        let wall = |test: TestId| self.costs.test(test).wall_us.p90;
+        let mut usual = wall(test);
+        for part in &recipe.parts {
+            if let CasePart::Before(test) = part {
+                usual += wall(*test);
+            }
+        }
+        let slower: f64 = recipe
+            .conditions
+            .iter()
+            .map(|condition| match *condition {
+                Condition::CpuLimit { cores } => (1.0 / cores.max(0.01)).max(1.0),
+                Condition::Copies { count } => f64::from(count).max(1.0),
+                Condition::Noise { tasks, .. } => 1.0 + f64::from(tasks) / self.budget.cores,
+                Condition::Cpus { count } => self.budget.cores / f64::from(count.max(1)),
+                _ => 1.0,
+            })
+            .map(|times: f64| times.max(1.0))
+            .product();
+        let limit = usual * slower * LIMIT_TIMES;
+        (limit as u64)
+            .max(LIMIT_US_MIN)
+            .min(self.budget.timeout_us.max(LIMIT_US_MIN))
+    }
+
+    /// An instance for a try that is promised `memory` bytes.
+    fn attempt_place(
+        &mut self,
+        memory: u64,
+        reason: &Reason,
+        step: &mut Step,
+    ) -> Option<InstanceId> {
+        let free = self.replication.as_ref()?.free_place();
+        if let Some(instance) = free {
+            let granted = self.promises.promise(instance, memory);
+            let place = self.replication.as_mut()?.places.get_mut(&instance)?;
+            if place.memory != granted {
+                place.memory = granted;
+                step.decide(specialize(instance, granted), reason.clone());
+            }
+            return Some(instance);
+        }
+        let granted_to = InstanceId(self.next_instance);
+        let granted = self.promises.promise(granted_to, memory);
+        Some(self.open_place(granted, reason, step))
+    }
+
+    fn open_place(&mut self, memory: u64, reason: &Reason, step: &mut Step) -> InstanceId {
+        let instance = InstanceId(self.next_instance);
+        self.next_instance += 1;
+        let allotment = Allotment {
+            cpu_weight: WEIGHT,
+            memory,
+        };
+        let place = Place {
+            opened: false,
+            thread: None,
+            memory,
+        };
+        if let Some(replication) = &mut self.replication {
+            replication.places.insert(instance, place);
+        }
+        let command = Command::OpenInstance {
+            instance,
+            specialty: Specialty::Reproducing,
+            allotment,
+        };
+        step.decide(command, reason.clone());
+        instance
+    }
+
+    /// Keeps an instance at hand, so that the next try need not wait for one. It is promised nothing.
+    fn stand_by(&mut self, at: At, step: &mut Step) {
+        let young = self.plan.sticky && at.0 < STANDBY_US;
+        let has_standby = self.has_standby();
+        let Some(replication) = &self.replication else {
+            return;
+        };
+        let settled = replication.driver.is_settled();
+        let free = replication.places.values().any(|place| place.thread.is_none());
+        let most = replication.most() + 1;
+        let wanted = if settled {
+            has_standby && !young && replication.done.is_none() && !self.threads.is_empty()
+        } else {
+            true
+        };
+        let used = self.lanes.len() + replication.places.len();
+        let full = replication.places.len() >= most || used >= self.instances_max as usize;
+        if free || full || !wanted {
+            return;
+        }
+        self.open_place(MEMORY_FLOOR, &Reason::Idle, step);
+    }
+}

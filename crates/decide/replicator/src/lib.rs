@@ -1,0 +1,9 @@
+//! Edge Case Replicator: how an edge case is tried again, which condition matters, and what is the
+//! smallest recipe that shows it.
+
+mod replicator;
+mod same;
+mod terms;
+
+pub use replicator::Replicator;
+pub use terms::{Hunt, Known, Limits, Outcome, Room, Settings, Sighting, Try};
