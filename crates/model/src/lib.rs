@@ -10,6 +10,7 @@ mod id;
 mod log;
 mod sample;
 mod service;
+mod service_case;
 mod step;
 mod suite;
 
@@ -28,6 +29,7 @@ pub use service::{
     ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals, Share, SpanWindow,
     ThresholdTotal,
 };
+pub use service_case::{CaseRequest, CaseValue, OddCall, Oddity, Played};
 pub use step::{
     Allotment, Command, Decision, Isolation, KillReason, Observation, Policy, Reason, Specialty,
 };

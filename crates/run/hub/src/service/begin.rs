@@ -261,6 +261,8 @@ pub(crate) fn load(setup: &ServiceSetup, prepared: &Prepared, epoch: Instant) ->
             .collect(),
         agent: 0,
         agents: 1,
+        cases: setup.policy == Policy::Adaptive,
+        remembers: prepared.remembers,
         compute_us_max: COMPUTE_US_MAX,
     }
 }
