@@ -66,6 +66,23 @@ fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
+impl Frame {
+    /// `function (file:line)`, as much of it as is told.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let place = match (self.file.as_str(), self.line) {
+            ("", _) => String::new(),
+            (file, 0) => file.to_owned(),
+            (file, line) => format!("{file}:{line}"),
+        };
+        match (self.function.as_str(), place.as_str()) {
+            ("", place) => place.to_owned(),
+            (function, "") => function.to_owned(),
+            (function, place) => format!("{function} ({place})"),
+        }
+    }
+}
+
 /// What odd behaviour looked like: all that the question "is this the same bug?" rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Symptom {

@@ -18,7 +18,6 @@
 mod body;
 mod build;
 mod event;
-pub mod exceptions;
 mod forward;
 mod ground;
 mod init;
@@ -34,6 +33,7 @@ mod restart;
 mod spec;
 mod template;
 
+pub use cohort_symptom::exceptions;
 pub use event::{Event, What};
 pub use instance::{Instance, State, Status};
 pub use instances::{Instances, Settings};

@@ -5,6 +5,7 @@
 //!   .gitignore            keeps all of this out of the project's own history
 //!   lock                  held while a campaign runs: one at a time in a project
 //!   history.redb          what is remembered of each test over campaigns
+//!   cases/EC-3/           edge cases, over campaigns
 //!   campaigns/<number>/
 //!     log                 the event log: the truth, append-only
 //!     output/t7.stdout    what a thread that did not pass wrote
@@ -13,11 +14,13 @@
 //! Nothing in here holds an absolute path of the project, so a renamed directory keeps everything.
 
 mod campaign;
+mod cases;
 mod history;
 mod log;
 mod project;
 
 pub use campaign::{Campaign, Stream};
+pub use cases::{Cases, KEPT as CASES_KEPT, KeptCase};
 pub use history::History;
 pub use log::{LogReader, LogWriter, Tail};
 pub use project::{Lock, Project};
@@ -76,6 +79,34 @@ pub enum Error {
         /// Those that exist, oldest first.
         have: Vec<String>,
     },
+    /// No case of that name.
+    #[error("no case {name} in {}; there {}", path.display(), known_cases(have))]
+    NoCase {
+        /// The name asked for.
+        name: String,
+        /// The project directory.
+        path: PathBuf,
+        /// Those that exist, oldest first.
+        have: Vec<String>,
+    },
+    /// The record of a case cannot be understood.
+    #[error("read {}: {source}; delete its directory to forget the case", path.display())]
+    Case {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The record of a case was written by a later version.
+    #[error("{} is of version {format}, and this Cohort reads up to {known}; use a newer Cohort", path.display())]
+    CaseFormat {
+        /// The record.
+        path: PathBuf,
+        /// Its version.
+        format: u32,
+        /// The highest that is understood.
+        known: u32,
+    },
     /// A record in the middle of a log is damaged: more stands behind it.
     #[error(
         "{} is damaged at byte {offset}, with {behind} more bytes behind it; what stands before is readable",
@@ -112,6 +143,13 @@ fn known(have: &[String]) -> String {
         [] => "are none yet: `cohort run` makes one".to_owned(),
         [one] => format!("is only {one}"),
         [first, .., last] => format!("are {first} to {last}"),
+    }
+}
+
+fn known_cases(have: &[String]) -> String {
+    match have {
+        [] => "are none yet: a campaign keeps one for each failure".to_owned(),
+        _ => known(have),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-use crate::{Campaign, Error, History, at};
+use crate::{Campaign, Cases, Error, History, at};
 
 /// Name of the directory in a project.
 const DIRECTORY: &str = ".cohort";
@@ -111,7 +111,7 @@ impl Project {
 
     /// Removes what [`Project::lock`] made when nothing came of it. Call it with the lock held.
     pub fn tidy(&self) {
-        if self.home.join(CAMPAIGNS).exists() {
+        if self.home.join(CAMPAIGNS).exists() || self.home.join("cases").exists() {
             return;
         }
         for name in [".gitignore", "lock"] {
@@ -174,6 +174,12 @@ impl Project {
     #[must_use]
     pub fn history(&self) -> History {
         History::at(self.home.join("history.redb"))
+    }
+
+    /// The edge cases over campaigns. Writing needs the lock.
+    #[must_use]
+    pub fn cases(&self) -> Cases {
+        Cases::at(&self.root, &self.home)
     }
 
     fn campaign_path(&self, number: u64) -> PathBuf {

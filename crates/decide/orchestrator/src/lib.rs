@@ -182,6 +182,8 @@ impl Orchestrator {
         if !self.started {
             self.started = true;
             self.conclude_unrun(&mut step);
+            // First of all: it is made while the tests are still being found.
+            self.stand_by(&mut step);
         }
         for observation in observations {
             self.see(at, observation, &mut step);

@@ -57,6 +57,7 @@ impl Orchestrator {
     }
 
     fn thread_started(&mut self, at: At, thread: ThreadId) {
+        self.attempt_started(at, thread);
         if let Some(run) = self.threads.get_mut(&thread) {
             if let Some(lane) = self.lanes.get_mut(&run.place)
                 && !lane.begun

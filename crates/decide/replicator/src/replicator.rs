@@ -1,30 +1,56 @@
-//! All cases of a campaign.
+//! All cases of a campaign: which of them is tried next, and what became of each.
+//!
+//! The budget is shared by what is most informative first: cases that were not tried at all, the cheapest
+//! first; then those on which the least run time was spent for what they are worth. A new symptom is worth
+//! more than one that an earlier campaign knew or that our own conditions provoked, and a case that failed
+//! again is worth more than one that has not. Nothing is dropped without a line: a case that gets no run
+//! is closed as not tried, with the reason.
 
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Arm, At, Case, CaseId, CaseVerdict, Condition, Noise, Rate, Recipe, Stage, Subject,
+    At, Case, CaseId, CasePart, CaseVerdict, ConditionKind, Recipe, Stage, Subject, Symptom,
+    SymptomKind, Usage,
 };
 
+use crate::experiment::{Ended, Experiment, Origin, Setup};
 use crate::same::same;
 use crate::{Hunt, Known, Outcome, Room, Settings, Sighting, Try};
 
+/// A running case is told anew at most so often, microseconds.
+const NEWS_EVERY_US: u64 = 1_000_000;
+/// Most executions that are remembered of a case.
+const SIGHTINGS_MAX: usize = 50;
+/// Run time that every case is taken to have had already, seconds: so that the first runs are shared evenly.
+const HEAD_START_S: f64 = 1.0;
+
 /// All cases of a campaign: which is tried next, and what is known of each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replicator {
     settings: Settings,
     next_case: u32,
-    known: Vec<Known>,
-    cases: BTreeMap<CaseId, Open>,
+    cases: BTreeMap<CaseId, Entry>,
 }
 
-#[derive(Debug)]
-struct Open {
+#[derive(Clone, Debug)]
+struct Entry {
     shown: Case,
-    recipes: Vec<Recipe>,
-    given: u32,
-    under_way: u32,
+    /// None: it is not tried, and closed since it was opened.
+    experiment: Option<Experiment>,
+    /// How much run time it deserves beside others.
+    worth: f64,
     changed: bool,
+    told: Option<(At, Stage)>,
+}
+
+/// What a new case is about.
+struct Opening {
+    subject: Subject,
+    symptom: Option<Symptom>,
+    parts: Vec<CasePart>,
+    usage: Usage,
+    origin: Origin,
+    worth: f64,
 }
 
 impl Replicator {
@@ -32,138 +58,228 @@ impl Replicator {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
-            next_case: settings.first_case,
+            next_case: settings.first_case.max(1),
             settings,
-            known: Vec::new(),
             cases: BTreeMap::new(),
         }
     }
 
-    /// A case that an earlier campaign closed: it is tried again, and its return is named.
+    /// A case that an earlier campaign closed: its smallest recipe is tried a few times, and a return is
+    /// named.
     pub fn remember(&mut self, known: Known) {
         self.next_case = self.next_case.max(known.case.0 + 1);
-        self.known.push(known);
+        let opening = Opening {
+            subject: known.subject,
+            symptom: Some(known.symptom),
+            parts: known.smallest.parts.clone(),
+            usage: Usage::default(),
+            origin: Origin::Known {
+                smallest: known.smallest,
+                rate: known.rate,
+                verdict: known.verdict,
+            },
+            worth: 0.5,
+        };
+        self.open(At(0), known.case, opening);
     }
 
-    /// Something odd was seen: opens a case, or joins the one of the same subject with the same symptom.
+    /// Something odd was seen in ordinary work: opens a case, or joins the one with the same symptom.
     pub fn sighted(&mut self, at: At, sighting: &Sighting<'_>) -> CaseId {
-        let joined = self.cases.values_mut().find(|open| {
-            open.shown.subject == sighting.subject
-                && open
-                    .shown
-                    .symptom
-                    .as_ref()
-                    .is_some_and(|symptom| same(symptom, sighting.symptom))
-        });
-        if let Some(open) = joined {
-            if !open.shown.sightings.contains(&sighting.thread) {
-                open.shown.sightings.push(sighting.thread);
+        if let Some(case) = self.with_symptom(&sighting.subject, sighting.symptom)
+            && let Some(entry) = self.cases.get_mut(&case)
+        {
+            let threads = &mut entry.shown.sightings;
+            if threads.len() < SIGHTINGS_MAX && !threads.contains(&sighting.thread) {
+                threads.push(sighting.thread);
             }
-            return open.shown.case;
+            if let Some(experiment) = &mut entry.experiment {
+                experiment.seen_again(sighting);
+            }
+            entry.refresh();
+            return case;
         }
-        let id = self.open(at, sighting.subject.clone(), sighting.parts.clone());
-        if let Some(open) = self.cases.get_mut(&id) {
-            open.shown.symptom = Some(sighting.symptom.clone());
-            open.shown.sightings.push(sighting.thread);
+        let case = CaseId(self.next_case);
+        self.next_case += 1;
+        let opening = Opening {
+            subject: sighting.subject.clone(),
+            symptom: Some(sighting.symptom.clone()),
+            parts: sighting.parts.clone(),
+            usage: sighting.usage,
+            origin: Origin::Seen {
+                passes: sighting.passes,
+                crowded: sighting.crowded,
+            },
+            worth: 1.0,
+        };
+        self.open(at, case, opening);
+        if let Some(entry) = self.cases.get_mut(&case) {
+            entry.shown.sightings.push(sighting.thread);
         }
-        id
+        case
     }
 
     /// Tries something that has not failed, until its failure rate is surely below `hunt.p`.
     pub fn suspect(&mut self, at: At, subject: Subject, hunt: Hunt) -> CaseId {
-        let _ = hunt;
-        self.open(at, subject, Vec::new())
-    }
-
-    fn open(&mut self, at: At, subject: Subject, parts: Vec<cohort_model::CasePart>) -> CaseId {
-        let id = CaseId(self.next_case);
+        let case = CaseId(self.next_case);
         self.next_case += 1;
-        let control = Recipe {
-            parts,
-            ..Recipe::default()
-        };
-        let recipes: Vec<Recipe> = std::iter::once(control.clone())
-            .chain(
-                [
-                    Condition::CpuLimit { cores: 0.2 },
-                    Condition::Schedule { seed: 1 },
-                    Condition::Copies { count: 4 },
-                    Condition::Noise {
-                        noise: Noise::Cpu,
-                        tasks: 4,
-                    },
-                ]
-                .into_iter()
-                .filter(|condition| self.settings.able.contains(&condition.kind()))
-                .map(|condition| Recipe {
-                    conditions: vec![condition],
-                    ..control.clone()
-                }),
-            )
-            .collect();
-        let shown = Case {
-            case: id,
+        let opening = Opening {
             subject,
             symptom: None,
+            parts: Vec::new(),
+            usage: Usage::default(),
+            origin: Origin::Hunted(hunt),
+            worth: 1.0,
+        };
+        self.open(at, case, opening);
+        case
+    }
+
+    /// The case that a symptom belongs to. Failures at one place in the code are one bug, whichever test
+    /// runs into it; where no place is told, only those of one subject are.
+    fn with_symptom(&self, subject: &Subject, symptom: &Symptom) -> Option<CaseId> {
+        let place_told = symptom.frames.iter().any(|frame| frame.own);
+        self.cases
+            .values()
+            .find(|entry| {
+                (entry.shown.subject == *subject || place_told)
+                    && entry
+                        .shown
+                        .symptom
+                        .as_ref()
+                        .is_some_and(|known| same(known, symptom))
+            })
+            .map(|entry| entry.shown.case)
+    }
+
+    fn open(&mut self, at: At, case: CaseId, opening: Opening) {
+        let tried = self
+            .cases
+            .values()
+            .filter(|entry| entry.experiment.is_some())
+            .count();
+        let mut shown = Case {
+            case,
+            subject: opening.subject,
+            symptom: opening.symptom,
             sightings: Vec::new(),
             since: at,
             returned: false,
             stage: Stage::Open,
             verdict: None,
-            arms: recipes
-                .iter()
-                .enumerate()
-                .map(|(place, recipe)| Arm {
-                    recipe: recipe.clone(),
-                    control: place == 0,
-                    rate: Rate::default(),
-                })
-                .collect(),
+            arms: Vec::new(),
             runs_to_first: None,
             causes: Vec::new(),
             smallest: None,
             minimal: false,
             remarks: Vec::new(),
         };
-        self.cases.insert(
-            id,
-            Open {
-                shown,
-                recipes,
-                given: 0,
-                under_way: 0,
-                changed: true,
-            },
-        );
-        id
+        let refused = self.refusal(tried, shown.symptom.as_ref(), &opening.origin);
+        let experiment = match refused {
+            Some(why) => {
+                shown.stage = Stage::Closed;
+                shown.verdict = Some(CaseVerdict::NotTried);
+                shown.remarks.push(why);
+                None
+            }
+            None => Some(Experiment::new(Setup {
+                seed: self.settings.seed,
+                case: case.0,
+                cores: self.settings.cores,
+                memory: self.settings.memory,
+                able: &self.settings.able,
+                limits: self.settings.limits,
+                symptom: shown.symptom.as_ref(),
+                parts: opening.parts,
+                usage: opening.usage,
+                origin: opening.origin,
+            })),
+        };
+        let mut entry = Entry {
+            shown,
+            experiment,
+            worth: opening.worth,
+            changed: true,
+            told: None,
+        };
+        entry.refresh();
+        self.cases.insert(case, entry);
+    }
+
+    /// Why a case is not tried at all, if it is not.
+    fn refusal(&self, tried: usize, symptom: Option<&Symptom>, origin: &Origin) -> Option<String> {
+        if tried >= self.settings.limits.cases as usize {
+            return Some(format!(
+                "The limit of {} cases was reached before it was seen.",
+                self.settings.limits.cases
+            ));
+        }
+        match (symptom, origin) {
+            (Some(symptom), Origin::Provoked(recipe)) => own_doing(symptom, recipe).map(|kind| {
+                format!("It came with a condition that was set on purpose ({kind}), as is to be expected of it.")
+            }),
+            _ => None,
+        }
     }
 
     /// What to run next, if there is anything worth it that fits; it counts as under way from now on.
-    pub fn next(&mut self, _at: At, _room: Room) -> Option<Try> {
-        let limit = self.settings.limits.runs;
-        let open = self
-            .cases
-            .values_mut()
-            .filter(|open| open.shown.stage != Stage::Closed && open.given < limit)
-            .min_by_key(|open| open.given)?;
-        let recipe = open.recipes[open.given as usize % open.recipes.len()].clone();
-        open.given += 1;
-        open.under_way += 1;
-        if open.shown.stage == Stage::Open {
-            open.shown.stage = Stage::Reproducing;
-            open.changed = true;
+    ///
+    /// Memory is a bound; cores are not: a run that gets less than it would use is slower, not wrong.
+    pub fn next(&mut self, _at: At, room: Room) -> Option<Try> {
+        if room.cores <= 0.0 || self.is_spent() {
+            return None;
         }
-        Some(Try {
-            case: open.shown.case,
-            subject: open.shown.subject.clone(),
-            recipe,
-            stage: open.shown.stage,
-            cores: 1.0,
-            memory: 0,
-        })
+        let mut order: Vec<(f64, CaseId)> = self
+            .cases
+            .values()
+            .filter(|entry| entry.shown.stage != Stage::Closed)
+            .filter_map(|entry| Some((entry.turn()?, entry.shown.case)))
+            .collect();
+        order.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+        for (_, case) in order {
+            let entry = self.cases.get_mut(&case)?;
+            let Some(asked) = entry.experiment.as_mut().and_then(|one| one.next(room)) else {
+                continue;
+            };
+            entry.refresh_stage();
+            return Some(Try {
+                case,
+                subject: entry.shown.subject.clone(),
+                recipe: asked.recipe,
+                stage: entry.shown.stage,
+                cores: asked.cores.min(room.cores),
+                memory: asked.memory,
+            });
+        }
+        None
     }
 
-    /// A try ended. Returns the case that was opened or joined because it failed otherwise.
+    /// The run time for all cases is used up: those that wait for nothing are closed.
+    fn is_spent(&mut self) -> bool {
+        let spent: f64 = self
+            .cases
+            .values()
+            .filter_map(|entry| entry.experiment.as_ref())
+            .map(Experiment::spent_s)
+            .sum();
+        let limit = self.settings.limits.seconds_all;
+        if spent < limit {
+            return false;
+        }
+        for entry in self.cases.values_mut() {
+            if let Some(experiment) = &mut entry.experiment
+                && experiment.is_idle()
+                && entry.shown.stage != Stage::Closed
+            {
+                experiment.give_up(&format!(
+                    "The run time for all cases, {limit:.0} s, was used up."
+                ));
+                entry.refresh();
+            }
+        }
+        true
+    }
+
+    /// A try ended. Returns the case that was opened or joined because it failed in another way.
     pub fn ended(
         &mut self,
         at: At,
@@ -171,65 +287,71 @@ impl Replicator {
         recipe: &Recipe,
         outcome: Outcome,
     ) -> Option<CaseId> {
-        let limit = self.settings.limits.runs;
-        let open = self.cases.get_mut(&case)?;
-        open.under_way = open.under_way.saturating_sub(1);
-        let known = open.shown.symptom.clone();
-        let other = match (&outcome.symptom, &known) {
-            (Some(new), Some(old)) => !same(new, old),
-            _ => false,
+        let entry = self.cases.get_mut(&case)?;
+        let ended = match (&outcome.symptom, &entry.shown.symptom) {
+            (Some(new), Some(known)) if same(known, new) => Ended::Failed,
+            (Some(_), Some(_)) => Ended::Otherwise,
+            (Some(new), None) => {
+                entry.shown.symptom = Some(new.clone());
+                Ended::Failed
+            }
+            (None, _) if outcome.passed => Ended::Passed,
+            (None, _) => Ended::Void,
         };
-        let counted = outcome.passed || outcome.symptom.is_some();
-        if let Some(arm) = open.shown.arms.iter_mut().find(|arm| arm.recipe == *recipe)
-            && counted
-        {
-            arm.rate.runs += 1;
-            arm.rate.failed += u32::from(outcome.symptom.is_some() && !other);
-            arm.rate.high = 1.0;
+        if let Some(experiment) = &mut entry.experiment {
+            experiment.ended(recipe, ended, &outcome.usage, &outcome.missing);
+            if experiment.found().runs_to_first.is_some() {
+                entry.worth = entry.worth.max(1.5 * entry.worth.min(1.0));
+            }
         }
-        let failed: u32 = open.shown.arms.iter().map(|arm| arm.rate.failed).sum();
-        if open.given >= limit && open.under_way == 0 {
-            open.shown.stage = Stage::Closed;
-            open.shown.verdict = Some(if failed > 0 {
-                CaseVerdict::Sometimes
-            } else {
-                CaseVerdict::NotReproduced
-            });
-            open.changed = true;
+        entry.refresh();
+        let subject = entry.shown.subject.clone();
+        let symptom = outcome.symptom.filter(|_| ended == Ended::Otherwise)?;
+        if let Some(known) = self.with_symptom(&subject, &symptom) {
+            return Some(known);
         }
-        let subject = open.shown.subject.clone();
-        let symptom = outcome.symptom.filter(|_| other)?;
-        Some(self.sighted(
-            at,
-            &Sighting {
-                subject,
-                thread: cohort_model::ThreadId(0),
-                symptom: &symptom,
-                parts: recipe.parts.clone(),
-                usage: outcome.usage,
-                crowded: false,
-                passes: 1,
-            },
-        ))
+        let other = CaseId(self.next_case);
+        self.next_case += 1;
+        let opening = Opening {
+            subject,
+            symptom: Some(symptom),
+            parts: recipe.parts.clone(),
+            usage: outcome.usage,
+            origin: Origin::Provoked(recipe.clone()),
+            worth: 0.25,
+        };
+        self.open(at, other, opening);
+        Some(other)
     }
 
-    /// Cases of which more is known than at the last call.
-    pub fn news(&mut self, _at: At) -> Vec<Case> {
-        self.cases
-            .values_mut()
-            .filter_map(|open| std::mem::take(&mut open.changed).then(|| open.shown.clone()))
-            .collect()
+    /// Cases of which more is known than at the last call: at once when one reaches another stage, else at
+    /// most once a second each.
+    pub fn news(&mut self, at: At) -> Vec<Case> {
+        let mut news = Vec::new();
+        for entry in self.cases.values_mut() {
+            let stage = entry.shown.stage;
+            let due = match entry.told {
+                Some((told, before)) => before != stage || at.since(told) >= NEWS_EVERY_US,
+                None => true,
+            };
+            if entry.changed && due {
+                entry.changed = false;
+                entry.told = Some((at, stage));
+                news.push(entry.shown.clone());
+            }
+        }
+        news
     }
 
     /// Ends all cases that are still open: nothing more is tried in this campaign, because of `why` (one
-    /// sentence).
+    /// sentence, for the user).
     pub fn finish(&mut self, _at: At, why: &str) {
-        for open in self.cases.values_mut() {
-            if open.shown.stage != Stage::Closed {
-                open.shown.stage = Stage::Closed;
-                open.shown.verdict = Some(CaseVerdict::NotReproduced);
-                open.shown.remarks.push(why.to_owned());
-                open.changed = true;
+        for entry in self.cases.values_mut() {
+            if let Some(experiment) = &mut entry.experiment
+                && entry.shown.stage != Stage::Closed
+            {
+                experiment.give_up(why);
+                entry.refresh();
             }
         }
     }
@@ -239,11 +361,91 @@ impl Replicator {
     pub fn is_settled(&self) -> bool {
         self.cases
             .values()
-            .all(|open| open.shown.stage == Stage::Closed)
+            .all(|entry| entry.shown.stage == Stage::Closed)
     }
 
     /// All cases, by number.
     pub fn cases(&self) -> impl Iterator<Item = &Case> {
-        self.cases.values().map(|open| &open.shown)
+        self.cases.values().map(|entry| &entry.shown)
     }
+}
+
+impl Entry {
+    /// Whose turn it is: the lowest comes first. None: it is not tried.
+    fn turn(&self) -> Option<f64> {
+        let experiment = self.experiment.as_ref()?;
+        Some(if experiment.begun() == 0 {
+            // Before all that were tried, the cheapest first.
+            -1.0 / (HEAD_START_S + experiment.plain_s()) * self.worth
+        } else {
+            (HEAD_START_S + experiment.spent_s()) / self.worth
+        })
+    }
+
+    /// Brings what is shown up to date.
+    fn refresh(&mut self) {
+        self.refresh_stage();
+        let Some(experiment) = &self.experiment else {
+            return;
+        };
+        let found = experiment.found();
+        let shown = &mut self.shown;
+        shown.arms = experiment.arms();
+        shown.runs_to_first = found.runs_to_first;
+        shown.returned = found.returned;
+        shown.causes.clone_from(&found.causes);
+        shown.smallest.clone_from(&found.smallest);
+        shown.minimal = found.minimal;
+        shown.verdict = found.verdict;
+        shown.remarks.clone_from(&found.remarks);
+        self.changed = true;
+    }
+
+    fn refresh_stage(&mut self) {
+        if let Some(experiment) = &self.experiment {
+            let stage = match experiment.stage() {
+                Stage::Closed => Stage::Closed,
+                _ if experiment.begun() == 0 => Stage::Open,
+                stage => stage,
+            };
+            if stage != self.shown.stage {
+                self.shown.stage = stage;
+                self.changed = true;
+            }
+        }
+    }
+}
+
+/// A failure that is to be expected of what we did to the program ourselves: not a bug of it.
+fn own_doing(symptom: &Symptom, recipe: &Recipe) -> Option<&'static str> {
+    let has = |kind: ConditionKind| recipe.conditions.iter().any(|one| one.kind() == kind);
+    let said = format!("{} {}", symptom.class, symptom.message).to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if has(ConditionKind::MemoryLimit)
+        && (symptom.kind == SymptomKind::OutOfMemory
+            || says(&["memory", "alloc", "sigkill", "enomem"]))
+    {
+        return Some("a memory limit");
+    }
+    if has(ConditionKind::OpenFiles)
+        && says(&["too many open files", "errno 24", "os error 24", "emfile"])
+    {
+        return Some("few open files");
+    }
+    let slow = recipe.conditions.iter().any(|condition| {
+        matches!(
+            condition.kind(),
+            ConditionKind::CpuLimit
+                | ConditionKind::DiskDelay
+                | ConditionKind::DiskRate
+                | ConditionKind::NetworkDelay
+                | ConditionKind::NetworkRate
+                | ConditionKind::Copies
+                | ConditionKind::Noise
+        )
+    });
+    if slow && matches!(symptom.kind, SymptomKind::Timeout | SymptomKind::Slow) {
+        return Some("it was slowed down");
+    }
+    None
 }

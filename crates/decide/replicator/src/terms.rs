@@ -17,6 +17,9 @@ pub struct Limits {
     pub seconds_all: f64,
     /// Most cases that are tried at all; those beyond are closed as not tried, each with a remark.
     pub cases: u32,
+    /// Failing and passing runs, of each so many, in which the lines that run are recorded at the end
+    /// ([`Recipe::coverage`]); 0 where that cannot be had.
+    pub coverage: u32,
 }
 
 impl Default for Limits {
@@ -27,6 +30,7 @@ impl Default for Limits {
             seconds: 600.0,
             seconds_all: 3600.0,
             cases: 200,
+            coverage: 0,
         }
     }
 }

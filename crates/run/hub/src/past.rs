@@ -159,7 +159,7 @@ impl Past {
 fn id_after(command: &Command) -> u32 {
     match command {
         Command::OpenInstance { instance, .. } => instance.0 + 1,
-        Command::StartThread { thread, .. } => thread.0 + 1,
+        Command::StartThread { thread, .. } | Command::TryCase { thread, .. } => thread.0 + 1,
         _ => 0,
     }
 }

@@ -94,6 +94,16 @@ pub(crate) enum Command {
     /// Drives scenario threads; started by Cohort itself.
     #[command(hide = true)]
     Agent,
+    /// Runs one program under conditions; started by Cohort itself.
+    #[command(hide = true)]
+    Under {
+        /// Which conditions, as JSON
+        #[arg(long, value_name = "FILE")]
+        order: PathBuf,
+        /// The program and its arguments
+        #[arg(last = true, required = true, value_name = "PROGRAM")]
+        program: Vec<OsString>,
+    },
     /// First process of an instance; started by Cohort itself.
     #[command(hide = true)]
     InstanceInit {
@@ -191,6 +201,18 @@ pub(crate) struct RunFlags {
         value_delimiter = ','
     )]
     pub(crate) isolate: Vec<Namespace>,
+    /// How long what failed may be tried again once all tests have ended [default: 60s]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = "Edge cases",
+        value_parser = units::time_us,
+        conflicts_with = "no_reproduce"
+    )]
+    pub(crate) reproduce_for: Option<u64>,
+    /// Do not try again under other conditions what failed
+    #[arg(long, help_heading = "Edge cases")]
+    pub(crate) no_reproduce: bool,
     /// Scenario threads at once; in place of what a script without `scenarios` says
     #[arg(long, value_name = "COUNT", help_heading = "Service")]
     pub(crate) vus: Option<u32>,

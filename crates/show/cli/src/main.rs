@@ -30,6 +30,9 @@ fn main() -> ExitCode {
     if matches!(arguments.command, Command::Agent) {
         return cohort_hub::service::agent();
     }
+    if let Command::Under { order, program } = &arguments.command {
+        std::process::exit(cohort_conditions::main(order, program));
+    }
     match answer(arguments) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -61,7 +64,7 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
             say::print(|out| out.write_all(cohort_report::events::schema_text().as_bytes()))?;
             Ok(Exit::Passed)
         }
-        Command::Agent | Command::InstanceInit { .. } => {
+        Command::Agent | Command::Under { .. } | Command::InstanceInit { .. } => {
             std::process::exit(cohort_host::init::main())
         }
     }

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget, remains};
-use cohort_hub::{Face, Outcome, Past, Preview, Setup, Show};
+use cohort_hub::{Cases, Face, Outcome, Past, Preview, Setup, Show, Work};
 use cohort_model::Ending;
 use cohort_report::{View, words};
 use cohort_store::{Campaign, Project};
@@ -208,6 +209,11 @@ fn setup(
         budget: resolved.budget,
         policy: resolved.policy,
         isolation: resolved.isolation,
+        cases: resolved.cases.map(|cases| Cases {
+            share: cases.share,
+            after: Duration::from_micros(cases.after_us),
+            work: Work::Suite,
+        }),
         strict: resolved.strict,
         hz: resolved.hz,
         resume,

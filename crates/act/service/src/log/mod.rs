@@ -8,7 +8,6 @@
 //! Promise: a server waits for us only as it would for a busy terminal: the log thread never waits for
 //! a disk, and what is too much is dropped, counted, and said in the file.
 
-mod colour;
 mod file;
 mod lines;
 mod pattern;

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use cohort_model::{ExceptionSeen, InstanceId};
 use tokio::sync::oneshot;
 
-use super::colour;
 use super::pattern::Pattern;
 use super::stamp::stamp;
 use crate::exceptions::{Known, Parser, Summary};
 use crate::lock;
+use cohort_symptom::colour;
 
 /// Last lines that are kept at hand ...
 const LINES_MAX: usize = 200;

@@ -29,6 +29,11 @@ impl Orchestrator {
             place.thread = None;
         }
         let outcome = outcome(&attempt, end);
+        if is_starved(&attempt) {
+            replication.hungry.insert(attempt.test);
+        }
+        let ran = outcome.passed || outcome.symptom.is_some() || attempt.killed.is_some();
+        replication.fruitless = if ran { 0 } else { replication.fruitless + 1 };
         let (case, recipe) = (attempt.case, attempt.recipe);
         replication.driver.ended(at, case, &recipe, outcome);
         true
@@ -39,14 +44,19 @@ fn is_of(recipe: &Recipe, kind: ConditionKind) -> bool {
     recipe.conditions.iter().any(|one| one.kind() == kind)
 }
 
+/// Whether it was given less memory than there is, and needed more.
+fn is_starved(attempt: &Attempt) -> bool {
+    attempt.killed == Some(KillReason::Memory)
+        && !attempt.has_all
+        && !is_of(&attempt.recipe, ConditionKind::MemoryLimit)
+}
+
 /// What it tells about its case; nothing when it was ended for the sake of others.
 fn outcome(attempt: &Attempt, end: &ThreadEnd) -> Outcome {
     let verdict = attempt
         .killed
         .map_or(end.verdict, |killed| killed.verdict(end.verdict));
-    let starved = attempt.killed == Some(KillReason::Memory)
-        && !attempt.has_all
-        && !is_of(&attempt.recipe, ConditionKind::MemoryLimit);
+    let starved = is_starved(attempt);
     let tells = match attempt.killed {
         Some(KillReason::Interrupted | KillReason::Disk) => verdict.is_success(),
         _ => verdict != Verdict::Aborted && verdict != Verdict::Skipped && !starved,

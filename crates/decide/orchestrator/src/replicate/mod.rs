@@ -17,7 +17,7 @@ mod repeat;
 mod sight;
 mod start;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
     At, Budget, Case, CaseId, CasePlan, CaseWork, Command, InstanceId, KillReason, Policy, Reason,
@@ -29,9 +29,14 @@ use crate::{Orchestrator, Step};
 use repeat::Repeat;
 
 /// What waits to run quietly waits so long for tries to end by themselves, microseconds.
-const QUIET_WAIT_US: u64 = 2_000_000;
+const QUIET_WAIT_US: u64 = 1_000_000;
 /// Instances for tries that fail to open one after the other before nothing more is tried.
 const OPEN_FAILURES_MAX: u32 = 3;
+
+/// Tries that cannot be run one after the other before nothing more is tried.
+const FRUITLESS_MAX: u32 = 20;
+/// Without cgroups: below this part of the budget left on the host, the youngest try has to go.
+const AVAILABLE_PART_MIN: f64 = 0.1;
 
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,7 @@ struct Place {
 #[derive(Clone, Debug)]
 struct Attempt {
     case: CaseId,
+    test: TestId,
     recipe: Recipe,
     place: InstanceId,
     started: At,
@@ -83,6 +89,10 @@ pub(crate) struct Replication {
     /// When the ordinary work was done.
     done: Option<At>,
     open_failures: u32,
+    /// Tries one after the other that could not be run, though nobody ended them.
+    fruitless: u32,
+    /// Tests that are tried alone, each with all memory there is.
+    hungry: BTreeSet<TestId>,
     /// Nothing more is tried.
     over: bool,
     begun: bool,
@@ -118,6 +128,8 @@ impl Replication {
             spent_us: 0.0,
             done: None,
             open_failures: 0,
+            fruitless: 0,
+            hungry: BTreeSet::new(),
             over: false,
             begun: false,
         }
@@ -279,6 +291,9 @@ impl Orchestrator {
         if replication.open_failures >= OPEN_FAILURES_MAX {
             return Some("no instance could be opened to try it again".to_owned());
         }
+        if replication.fruitless >= FRUITLESS_MAX {
+            return Some("tries could not be run here".to_owned());
+        }
         let after_us = replication.plan.after_us;
         (at.since(replication.done?) >= after_us).then(|| {
             let seconds = after_us as f64 / 1e6;
@@ -343,15 +358,40 @@ impl Orchestrator {
                 over.push((thread, KillReason::Interrupted, reason));
             }
         }
+        over.extend(self.relieved());
         for (thread, why, reason) in over {
             self.kill_attempt(thread, why, reason, step);
         }
+    }
+
+    /// Who has to go when the host runs short of memory and nothing is held: a try before any test.
+    fn relieved(&self) -> Option<(ThreadId, KillReason, Reason)> {
+        let replication = self.replication.as_ref()?;
+        let (short, had) = (self.is_memory_short(), self.host.memory_available);
+        let going = replication.attempts.values().any(|one| one.killed.is_some());
+        let (&thread, _) = replication.attempts.iter().next_back()?;
+        let reason = Reason::MemoryExhausted { had };
+        (short && !going).then_some((thread, KillReason::Memory, reason))
+    }
+
+    pub(crate) fn is_memory_short(&self) -> bool {
+        let had = self.host.memory_available;
+        let least = (self.budget.memory as f64 * AVAILABLE_PART_MIN) as u64;
+        !self.budget.holds_memory && had > 0 && had < least
     }
 
     /// Whether the next ordinary test, or one that runs, is one that wants nothing beside it.
     fn quiet_is_next(&self) -> bool {
         let apart = !self.calm.is_empty() || !self.largest.is_empty() || !self.quiet.is_empty();
         self.queue.len() == 0 && apart && !self.stopping
+    }
+
+    /// A thread runs; when it is a try, its time counts from now.
+    pub(crate) fn attempt_started(&mut self, at: At, thread: ThreadId) {
+        let attempts = self.replication.as_mut().map(|one| &mut one.attempts);
+        if let Some(attempt) = attempts.and_then(|attempts| attempts.get_mut(&thread)) {
+            attempt.started = at;
+        }
     }
 
     /// A place for tries is there.

@@ -94,6 +94,9 @@ impl Orchestrator {
         if verdict.is_success() {
             replication.passes[test.index()] += 1;
         } else if verdict.is_failure() && run.killed != Some(KillReason::Disk) {
+            if verdict == Verdict::OutOfMemory {
+                replication.hungry.insert(test);
+            }
             let before = replication.before.get(&run.place);
             let before = before.into_iter().flatten();
             let parts = before

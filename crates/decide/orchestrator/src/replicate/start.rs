@@ -16,9 +16,6 @@ use crate::{Orchestrator, Step};
 const LIMIT_TIMES: f64 = 10.0;
 /// And at least this long, microseconds.
 const LIMIT_US_MIN: u64 = 10_000_000;
-/// An instance for tries is opened when the campaign is this old, so that one that ends at once never
-/// pays for it, microseconds. Where instances are made ahead it costs nothing.
-const STANDBY_US: u64 = 250_000;
 /// Share of a CPU that instances for tries get under contention, as others do.
 const WEIGHT: u32 = 100;
 
@@ -80,7 +77,7 @@ impl Orchestrator {
                 break;
             }
         }
-        self.stand_by(at, step);
+        self.stand_by(step);
     }
 
     /// What there is for one more try; none: it is not the time.
@@ -89,7 +86,7 @@ impl Orchestrator {
             .threads
             .values()
             .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
-        if self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty()) || apart {
+        if self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty()) || apart || self.is_memory_short() {
             return None;
         }
         let waits = self.waiting() > 0 && !self.stopping;
@@ -146,6 +143,7 @@ impl Orchestrator {
         }
         let attempt = Attempt {
             case: wanted.case,
+            test,
             recipe: wanted.recipe.clone(),
             place: instance,
             started: at,
@@ -191,7 +189,9 @@ impl Orchestrator {
         let one = memory_needed(&self.costs.test(test), &self.budget);
         let need = (one * copies.unwrap_or(1.0)).max(wanted.memory as f64);
         let alone = self.threads.is_empty() && self.attempts() == 0;
-        self.promises.offer(need).or_else(|| {
+        let hungry = self.replication.as_ref()?.hungry.contains(&test);
+        let offer = self.promises.offer(need).filter(|_| !hungry);
+        offer.or_else(|| {
             // Nothing else runs: it gets what there is, and if that is too little, that shows.
             alone.then(|| {
                 self.release_idle(step);
@@ -274,8 +274,7 @@ impl Orchestrator {
     }
 
     /// Keeps an instance at hand, so that the next try need not wait for one. It is promised nothing.
-    fn stand_by(&mut self, at: At, step: &mut Step) {
-        let young = self.plan.sticky && at.0 < STANDBY_US;
+    pub(crate) fn stand_by(&mut self, step: &mut Step) {
         let has_standby = self.has_standby();
         let Some(replication) = &self.replication else {
             return;
@@ -284,7 +283,7 @@ impl Orchestrator {
         let free = replication.places.values().any(|place| place.thread.is_none());
         let most = replication.most() + 1;
         let wanted = if settled {
-            has_standby && !young && replication.done.is_none() && !self.threads.is_empty()
+            has_standby && replication.done.is_none() && self.unconcluded > 0
         } else {
             true
         };

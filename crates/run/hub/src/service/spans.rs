@@ -72,5 +72,6 @@ fn raised(window: &ExceptionWindow) -> Raised {
             message: window.message.clone(),
             frames: Vec::new(),
             plain_line: window.operation.is_empty(),
+            thread: String::new(),
         })
 }

@@ -1,0 +1,189 @@
+//! Which of the things that were found is the failure.
+//!
+//! Why Cohort killed it counts before what it wrote, a sanitizer before all else it wrote, the runner's
+//! words before the program's, and those before stacks. Of several exceptions the last one is what ended
+//! the test, since what it survived was written before; of failed expectations it is the first.
+
+use cohort_model::{Frame, KillReason, SuiteKind, Symptom, SymptomKind, Verdict};
+
+use crate::reports::{Found, Rank};
+use crate::{Ended, ending};
+
+/// What a panic says that only passes on the one of another thread.
+const SECOND_HAND: [&str; 9] = [
+    "Any { .. }",
+    "PoisonError",
+    "a scoped thread panicked",
+    "JoinError",
+    "RecvError",
+    "SendError",
+    "Disconnected",
+    "receiving on a closed channel",
+    "sending on a closed channel",
+];
+
+pub(crate) fn choose(ended: &Ended, found: Vec<Vec<Found>>, texts: &[String; 3]) -> Symptom {
+    let killed = match (ended.killed, ended.verdict) {
+        (Some(KillReason::Stalled), _) => Some((SymptomKind::Hang, "stall")),
+        (_, Verdict::TimedOut) => Some((SymptomKind::Timeout, "time limit")),
+        (_, Verdict::OutOfMemory) => Some((SymptomKind::OutOfMemory, "memory limit")),
+        (Some(KillReason::Disk), _) => Some((SymptomKind::Failure, "disk full")),
+        _ => None,
+    };
+    if let Some((kind, class)) = killed {
+        return Symptom {
+            kind,
+            class: class.to_owned(),
+            message: ended.message.trim().to_owned(),
+            frames: dump(&found),
+        };
+    }
+    if let Some(one) = best(ended, &found) {
+        let stack = if one.symptom.frames.is_empty() {
+            dump(&found)
+        } else {
+            Vec::new()
+        };
+        let mut symptom = one.symptom.clone();
+        if symptom.frames.is_empty() {
+            symptom.frames = stack;
+        }
+        return symptom;
+    }
+    if let Some(message) = returned(ended, texts) {
+        return Symptom {
+            kind: SymptomKind::Exception,
+            class: "rust error".to_owned(),
+            message,
+            frames: Vec::new(),
+        };
+    }
+    let (kind, class) = ending::class(ended.exit_code, ended.signal);
+    Symptom {
+        kind,
+        class,
+        message: words(ended, kind, texts),
+        frames: dump(&found),
+    }
+}
+
+/// What a Rust test, or `main`, returned as its error: `Error: DEBUG`, with its causes.
+fn returned(ended: &Ended, texts: &[String; 3]) -> Option<String> {
+    if ended.suite != SuiteKind::Cargo || ended.signal.is_some() {
+        return None;
+    }
+    let lines: Vec<&str> = texts[1].lines().collect();
+    let at = lines.iter().rposition(|line| line.starts_with("Error: "))?;
+    let more = lines[at + 1..]
+        .iter()
+        .take(12)
+        .take_while(|line| line.is_empty() || line.starts_with([' ', '}', ')', ']', 'C']));
+    let mut message = lines[at]["Error: ".len()..].to_owned();
+    for line in more {
+        message.push('\n');
+        message.push_str(line);
+    }
+    Some(message)
+}
+
+/// Where it stood, when anything told.
+fn dump(found: &[Vec<Found>]) -> Vec<Frame> {
+    let all = found.iter().flatten();
+    let dumps: Vec<&Found> = all
+        .filter(|one| one.rank == Rank::Dump && !one.symptom.frames.is_empty())
+        .collect();
+    let main = dumps.iter().find(|one| one.thread == "main");
+    main.or(dumps.first())
+        .map(|one| one.symptom.frames.clone())
+        .unwrap_or_default()
+}
+
+fn best<'f>(ended: &Ended, found: &'f [Vec<Found>]) -> Option<&'f Found> {
+    let all = || found.iter().flatten();
+    let of = |rank: Rank| all().filter(move |one| one.rank == rank);
+    if let Some(one) = of(Rank::Sanitizer)
+        .next()
+        .or_else(|| of(Rank::Runner).next())
+    {
+        return Some(one);
+    }
+    let exception = last_exception(ended, found);
+    if let Some(check) = of(Rank::Check).next() {
+        // A panic while panicking, or in a function that must not unwind, ends in an abort: the panic
+        // is the failure.
+        let follows = check.symptom.class == "rust abort";
+        return exception.filter(|_| follows).or(Some(check));
+    }
+    // What ends by a signal may have logged exceptions long before; a panic that aborts is an exception.
+    let by_signal = ended.signal.is_some_and(|signal| signal != 6)
+        || of(Rank::Dump).any(|one| {
+            one.symptom.kind == SymptomKind::Signal && one.symptom.class.starts_with("SIG")
+        });
+    if by_signal {
+        return of(Rank::Dump).find(|one| {
+            one.symptom.kind == SymptomKind::Signal
+                && one.symptom.class.starts_with("SIG")
+                && ended
+                    .signal
+                    .is_none_or(|signal| ending::signal_name(signal) == one.symptom.class)
+        });
+    }
+    exception
+}
+
+/// The exception that ended the test.
+fn last_exception<'f>(ended: &Ended, found: &'f [Vec<Found>]) -> Option<&'f Found> {
+    // One stream after the other: the report, stderr, stdout.
+    let stream: Vec<&Found> = found
+        .iter()
+        .map(|found| {
+            found
+                .iter()
+                .filter(|one| one.rank == Rank::Exception)
+                .collect::<Vec<_>>()
+        })
+        .find(|found| !found.is_empty())?;
+    let is_rust = |one: &&&Found| one.symptom.class == "rust panic";
+    let last = *stream.last()?;
+    if !is_rust(&&last) {
+        return Some(last);
+    }
+    let own = stream.iter().rev().filter(is_rust).find(|one| {
+        !one.thread.is_empty()
+            && (one.thread == ended.test
+                || (ended.suite == SuiteKind::Cargo && one.thread == "main"))
+    });
+    let chosen = own.copied().unwrap_or(last);
+    if is_second_hand(chosen) {
+        let first = stream
+            .iter()
+            .filter(is_rust)
+            .find(|one| !is_second_hand(one));
+        return Some(first.copied().unwrap_or(chosen));
+    }
+    Some(chosen)
+}
+
+fn is_second_hand(one: &Found) -> bool {
+    SECOND_HAND
+        .iter()
+        .any(|words| one.symptom.message.contains(words))
+}
+
+/// What there is of words when nothing is known: the runner's, or the last line.
+fn words(ended: &Ended, kind: SymptomKind, texts: &[String; 3]) -> String {
+    if kind == SymptomKind::Signal {
+        return String::new();
+    }
+    let last = |text: &str| -> Option<String> {
+        let line = text
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty())?;
+        Some(line.to_owned())
+    };
+    last(&texts[1])
+        .or_else(|| last(&texts[2]))
+        .unwrap_or_else(|| ended.message.trim().to_owned())
+}

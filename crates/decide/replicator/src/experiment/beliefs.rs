@@ -1,0 +1,252 @@
+//! What each condition is believed to do, and which of them to put into one run.
+//!
+//! A run under several conditions fails unless each of them leaves it alone (noisy or), so one run that
+//! passes speaks against all of them, and one that fails is shared out among them. Beliefs are beta
+//! distributions; what is tried is the best by numbers drawn from them (Thompson 1933), per second of run time.
+//! Some conditions get in each other's way (what is slowed down is not fast enough for a race any more), hence the
+//! *cocktails* differ: each leaves out some, and few of them hold more than one condition that slows down.
+
+use cohort_model::{Condition, ConditionKind, Usage};
+
+use super::chance::Chance;
+use super::evidence::Tally;
+use super::menu::{Family, family, slowdown, slows};
+
+/// Weight of a prior, in runs.
+const PRIOR_RUNS: f64 = 4.0;
+/// Probability that one more condition in a cocktail hides what the others do.
+const HIDES: f64 = 0.06;
+/// Cocktails that compete for one run.
+const COCKTAILS: usize = 6;
+/// Most conditions of one cocktail that act on its timing.
+const TIMING_MAX: usize = 3;
+/// What starting a run costs beside its run time, seconds.
+const START_S: f64 = 0.3;
+
+/// One condition at one degree.
+#[derive(Clone, Debug)]
+pub(super) struct Belief {
+    /// Which.
+    pub(super) condition: Condition,
+    /// Failures that are put down to it, the prior included.
+    a: f64,
+    /// Runs that passed under it, the prior included.
+    b: f64,
+    /// Runs under it that failed in another way.
+    strange: f64,
+    /// How many times longer a run takes.
+    slowdown: f64,
+    /// All its runs while hunting, alone and with others.
+    pub(super) seen: Tally,
+    /// Its runs as the only condition.
+    pub(super) alone: Tally,
+}
+
+impl Belief {
+    /// Expected rate.
+    pub(super) fn mean(&self) -> f64 {
+        self.a / (self.a + self.b)
+    }
+}
+
+/// What is believed of all conditions of a case.
+#[derive(Clone, Debug)]
+pub(super) struct Beliefs {
+    /// Each condition at each degree.
+    pub(super) all: Vec<Belief>,
+    /// The plain run.
+    plain: (f64, f64),
+}
+
+impl Beliefs {
+    /// Before the first run.
+    pub(super) fn new(menu: Vec<(Condition, f64)>, usage: &Usage, host_cores: f64) -> Self {
+        let all = menu
+            .into_iter()
+            .map(|(condition, weight)| Belief {
+                a: PRIOR_RUNS * weight,
+                b: PRIOR_RUNS * (1.0 - weight),
+                strange: 0.0,
+                slowdown: slowdown(&condition, usage, host_cores),
+                seen: Tally::default(),
+                alone: Tally::default(),
+                condition,
+            })
+            .collect();
+        Self {
+            all,
+            plain: (0.02, 1.0),
+        }
+    }
+
+    /// Which of them are in a plan, by place.
+    pub(super) fn places(&self, conditions: &[Condition]) -> Vec<usize> {
+        (0..self.all.len())
+            .filter(|place| conditions.contains(&self.all[*place].condition))
+            .collect()
+    }
+
+    /// Takes one kind away: it cannot be set here.
+    pub(super) fn forget(&mut self, kind: ConditionKind) {
+        self.all.retain(|belief| belief.condition.kind() != kind);
+    }
+
+    /// How many times longer a run under all these is expected to take.
+    pub(super) fn slowdown(&self, places: &[usize]) -> f64 {
+        places
+            .iter()
+            .map(|place| self.all[*place].slowdown)
+            .product::<f64>()
+            .min(60.0)
+    }
+
+    /// A run under these took `ratio` times as long as a plain one: put down to the slowest of them.
+    pub(super) fn took(&mut self, places: &[usize], ratio: f64) {
+        let expected = self.slowdown(places);
+        let slowest = places.iter().copied().max_by(|one, other| {
+            self.all[*one]
+                .slowdown
+                .total_cmp(&self.all[*other].slowdown)
+        });
+        if let Some(place) = slowest {
+            let correction = (ratio / expected).clamp(0.1, 10.0).sqrt();
+            let belief = &mut self.all[place];
+            belief.slowdown = (belief.slowdown * correction).clamp(0.5, 60.0);
+        }
+    }
+
+    /// A run under these passed or failed.
+    pub(super) fn learn(&mut self, places: &[usize], failed: bool) {
+        let plain = self.plain.0 / (self.plain.0 + self.plain.1);
+        let total: f64 = plain + places.iter().map(|at| self.all[*at].mean()).sum::<f64>();
+        let hidden = (1.0 - HIDES).powi(places.len().saturating_sub(1) as i32);
+        for place in places {
+            let belief = &mut self.all[*place];
+            belief.seen.add(failed);
+            if places.len() == 1 {
+                belief.alone.add(failed);
+            }
+            if failed {
+                belief.a += belief.mean() / total;
+            } else {
+                belief.b += hidden;
+            }
+        }
+        if failed {
+            self.plain.0 += plain / total;
+        } else {
+            self.plain.1 += hidden;
+        }
+    }
+
+    /// A run under these failed in another way: one of them may hide what is looked for.
+    pub(super) fn strange(&mut self, places: &[usize]) {
+        for place in places {
+            self.all[*place].strange += 1.0 / places.len() as f64;
+        }
+    }
+
+    /// The failure that these got credit for did not come again.
+    pub(super) fn doubt(&mut self, places: &[usize], runs: u32) {
+        for place in places {
+            self.all[*place].b += f64::from(runs) * 0.7;
+        }
+    }
+
+    /// What to run next: places of conditions, none for a plain run.
+    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64) -> Vec<usize> {
+        let drawn: Vec<f64> = self
+            .all
+            .iter()
+            .map(|belief| chance.beta(belief.a, belief.b))
+            .collect();
+        let plain = chance.beta(self.plain.0, self.plain.1);
+        let mut best: (f64, Vec<usize>) = (plain / (START_S + plain_s), Vec::new());
+        let single = (0..drawn.len()).max_by(|one, other| {
+            let worth = |place: usize| drawn[place] / self.cost(&[place], plain_s);
+            worth(*one).total_cmp(&worth(*other))
+        });
+        let mut rivals: Vec<Vec<usize>> = single.map(|place| vec![place]).into_iter().collect();
+        rivals.extend((0..COCKTAILS).map(|_| self.cocktail(chance, &drawn)));
+        for rival in rivals {
+            let worth = self.promise(&rival, &drawn, plain) / self.cost(&rival, plain_s);
+            if worth > best.0 {
+                best = (worth, rival);
+            }
+        }
+        best.1
+    }
+
+    /// Probability of a failure by the numbers drawn: one of them does it, and none hides it.
+    fn promise(&self, places: &[usize], drawn: &[f64], plain: f64) -> f64 {
+        let copies = places
+            .iter()
+            .find_map(|at| match self.all[*at].condition {
+                Condition::Copies { count } => Some(f64::from(count)),
+                _ => None,
+            })
+            .unwrap_or(1.0);
+        let mut spared = (1.0 - plain).powf(copies);
+        let mut open = 1.0;
+        for (nth, place) in places.iter().enumerate() {
+            let belief = &self.all[*place];
+            spared *= 1.0 - drawn[*place];
+            let strange = belief.strange / (f64::from(belief.seen.runs) + belief.strange + 2.0);
+            open *= 1.0 - strange;
+            if nth > 0 && family(belief.condition.kind()) != Family::World {
+                open *= 1.0 - HIDES;
+            }
+        }
+        (1.0 - spared) * open
+    }
+
+    fn cost(&self, places: &[usize], plain_s: f64) -> f64 {
+        START_S + plain_s * self.slowdown(places)
+    }
+
+    /// One cocktail: the most promising that get along, some left out by chance.
+    fn cocktail(&self, chance: &mut Chance, drawn: &[f64]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..drawn.len()).collect();
+        order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
+        let slow_allowed = chance.happens(0.6);
+        let scarce_allowed = chance.happens(0.35);
+        let mut chosen: Vec<usize> = Vec::new();
+        let (mut timing, mut scarce, mut slow) = (0, 0, 0);
+        for place in order {
+            let condition = &self.all[place].condition;
+            let kind = condition.kind();
+            if chosen
+                .iter()
+                .any(|at| self.all[*at].condition.kind() == kind)
+            {
+                continue;
+            }
+            let fits = match family(kind) {
+                Family::Timing if slows(condition) => {
+                    slow_allowed && slow < 2 && timing < TIMING_MAX
+                }
+                Family::Timing => timing < TIMING_MAX,
+                Family::Scarce => scarce_allowed && scarce == 0,
+                Family::World => true,
+            };
+            let left_out = match kind {
+                ConditionKind::Seed => 0.1,
+                _ if family(kind) == Family::World => 0.3,
+                _ => 0.25,
+            };
+            if !fits || chance.happens(left_out) {
+                continue;
+            }
+            match family(kind) {
+                Family::Timing => {
+                    timing += 1;
+                    slow += usize::from(slows(condition));
+                }
+                Family::Scarce => scarce += 1,
+                Family::World => {}
+            }
+            chosen.push(place);
+        }
+        chosen
+    }
+}

@@ -1,0 +1,99 @@
+//! Recipes as plans: one whose seed is [`NEW_EACH_RUN`] gets another seed each time it is run.
+
+use cohort_model::{CasePart, Condition, ConditionKind, Recipe};
+
+use super::chance::Chance;
+
+/// Stands in a plan for a seed that is drawn anew for each run. Never the seed of a run.
+pub(super) const NEW_EACH_RUN: u64 = 0;
+
+/// The seed of a condition that has one.
+pub(super) fn seed_of(condition: &Condition) -> Option<u64> {
+    match condition {
+        Condition::Seed { seed }
+        | Condition::DirectoryOrder { seed }
+        | Condition::Schedule { seed } => Some(*seed),
+        _ => None,
+    }
+}
+
+/// The same condition with another seed; itself when it has none.
+pub(super) fn with_seed(condition: &Condition, seed: u64) -> Condition {
+    match condition {
+        Condition::Seed { .. } => Condition::Seed { seed },
+        Condition::DirectoryOrder { .. } => Condition::DirectoryOrder { seed },
+        Condition::Schedule { .. } => Condition::Schedule { seed },
+        other => other.clone(),
+    }
+}
+
+/// What is run: the plan with its open seeds drawn.
+pub(super) fn drawn(plan: &Recipe, chance: &mut Chance) -> Recipe {
+    let mut recipe = plan.clone();
+    for condition in &mut recipe.conditions {
+        if seed_of(condition) == Some(NEW_EACH_RUN) {
+            *condition = with_seed(condition, chance.seed().max(1));
+        }
+    }
+    recipe
+}
+
+/// The plan that repeats a run: what follows from a seed follows from it again. How threads
+/// interleave does not, so that seed is drawn anew.
+pub(super) fn repeats(run: &Recipe) -> Recipe {
+    let mut plan = run.clone();
+    for condition in &mut plan.conditions {
+        if condition.kind() == ConditionKind::Schedule {
+            *condition = with_seed(condition, NEW_EACH_RUN);
+        }
+    }
+    plan
+}
+
+/// The same parts under other conditions.
+pub(super) fn under(plan: &Recipe, conditions: Vec<Condition>) -> Recipe {
+    Recipe {
+        parts: plan.parts.clone(),
+        conditions,
+        coverage: false,
+    }
+}
+
+/// How many independent chances to fail one run has.
+pub(super) fn copies(plan: &Recipe) -> f64 {
+    plan.conditions
+        .iter()
+        .find_map(|condition| match condition {
+            Condition::Copies { count } => Some(f64::from(*count)),
+            _ => None,
+        })
+        .unwrap_or(1.0)
+}
+
+/// Which of what ran before and beside the original is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Company {
+    /// All of it.
+    All,
+    /// Only what ran before.
+    Before,
+    /// Only what ran at the same time.
+    Beside,
+    /// Nothing: it runs alone.
+    Alone,
+}
+
+impl Company {
+    /// The parts that are kept. Requests and variables are what the case itself is made of.
+    pub(super) fn of(self, parts: &[CasePart]) -> Vec<CasePart> {
+        parts
+            .iter()
+            .filter(|part| match part {
+                CasePart::Before(_) => matches!(self, Company::All | Company::Before),
+                CasePart::Beside(_) => matches!(self, Company::All | Company::Beside),
+                _ => true,
+            })
+            .cloned()
+            .collect()
+    }
+}
