@@ -188,6 +188,7 @@ impl Orchestrator {
         for observation in observations {
             self.see(at, observation, &mut step);
         }
+        self.try_at_once(at, &mut step);
         if self.stopping {
             self.kill_all(&mut step);
         } else {

@@ -40,12 +40,15 @@ impl Orchestrator {
         if self.place_lost(instance) {
             return;
         }
-        let lane = self.lanes.remove(&instance);
+        let Some(lane) = self.lanes.remove(&instance) else {
+            // It was closed already.
+            return;
+        };
         self.promises.release(instance);
         self.analyzer.instance_closed(instance);
         self.queue.leave(instance);
         let others = self.lanes.values().filter(|lane| lane.opened).count() as u32;
-        if others > 0 && lane.is_some_and(|lane| !lane.opened) {
+        if others > 0 && !lane.opened {
             // The host does not hold more than those that are there.
             self.instances_max = self.instances_max.min(others);
             return;

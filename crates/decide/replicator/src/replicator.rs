@@ -14,7 +14,7 @@ use cohort_model::{
 };
 
 use crate::experiment::{Ended, Experiment, Origin, Setup};
-use crate::same::same;
+use crate::sameness::{same, same_though_edited};
 use crate::{Hunt, Known, Outcome, Room, Settings, Sighting, Try};
 
 /// A running case is told anew at most so often, microseconds.
@@ -39,6 +39,8 @@ struct Entry {
     experiment: Option<Experiment>,
     /// How much run time it deserves beside others.
     worth: f64,
+    /// It is of an earlier campaign: the code may have changed since.
+    old: bool,
     changed: bool,
     told: Option<(At, Stage)>,
 }
@@ -135,18 +137,16 @@ impl Replicator {
     }
 
     /// The case that a symptom belongs to. Failures at one place in the code are one bug, whichever test
-    /// runs into it; where no place is told, only those of one subject are.
+    /// runs into it; where no place is told, or where it is chance, only those of one subject are.
     fn with_symptom(&self, subject: &Subject, symptom: &Symptom) -> Option<CaseId> {
-        let place_told = symptom.frames.iter().any(|frame| frame.own);
+        let placed = symptom.frames.iter().any(|frame| frame.own)
+            && !matches!(symptom.kind, SymptomKind::Timeout | SymptomKind::Hang);
         self.cases
             .values()
             .find(|entry| {
-                (entry.shown.subject == *subject || place_told)
-                    && entry
-                        .shown
-                        .symptom
-                        .as_ref()
-                        .is_some_and(|known| same(known, symptom))
+                let known = entry.shown.symptom.as_ref();
+                (placed || entry.shown.subject == *subject)
+                    && known.is_some_and(|known| entry.is_of(known, symptom))
             })
             .map(|entry| entry.shown.case)
     }
@@ -173,6 +173,7 @@ impl Replicator {
             minimal: false,
             remarks: Vec::new(),
         };
+        let old = matches!(opening.origin, Origin::Known { .. });
         let refused = self.refusal(tried, shown.symptom.as_ref(), &opening.origin);
         let experiment = match refused {
             Some(why) => {
@@ -198,6 +199,7 @@ impl Replicator {
             shown,
             experiment,
             worth: opening.worth,
+            old,
             changed: true,
             told: None,
         };
@@ -289,7 +291,7 @@ impl Replicator {
     ) -> Option<CaseId> {
         let entry = self.cases.get_mut(&case)?;
         let ended = match (&outcome.symptom, &entry.shown.symptom) {
-            (Some(new), Some(known)) if same(known, new) => Ended::Failed,
+            (Some(new), Some(known)) if entry.is_of(known, new) => Ended::Failed,
             (Some(_), Some(_)) => Ended::Otherwise,
             (Some(new), None) => {
                 entry.shown.symptom = Some(new.clone());
@@ -371,6 +373,15 @@ impl Replicator {
 }
 
 impl Entry {
+    /// Whether a symptom is that of this case.
+    fn is_of(&self, known: &Symptom, symptom: &Symptom) -> bool {
+        if self.old {
+            same_though_edited(known, symptom)
+        } else {
+            same(known, symptom)
+        }
+    }
+
     /// Whose turn it is: the lowest comes first. None: it is not tried.
     fn turn(&self) -> Option<f64> {
         let experiment = self.experiment.as_ref()?;

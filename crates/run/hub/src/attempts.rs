@@ -48,6 +48,19 @@ pub(crate) struct Attempt {
     directory: PathBuf,
     /// What could not be had from the start.
     unapplied: Vec<ConditionKind>,
+    /// Its instance's memory is limited.
+    squeezed: bool,
+}
+
+impl Attempt {
+    /// What it means that the init of its instance is gone.
+    pub(crate) fn without_init(&self) -> Verdict {
+        if self.squeezed {
+            Verdict::OutOfMemory
+        } else {
+            Verdict::Aborted
+        }
+    }
 }
 
 /// What is to be run.
@@ -89,11 +102,13 @@ impl Hub {
             self.end_thread(id, unjudged(task.thread, Verdict::Aborted, message));
             return Ok(());
         };
-        let unapplied = instance.squeeze(squeeze_of(recipe, &self.ground));
+        let squeeze = squeeze_of(recipe, &self.ground);
+        let unapplied = instance.squeeze(squeeze);
         let attempt = Attempt {
             case,
             directory: directory.clone(),
             unapplied,
+            squeezed: squeeze.memory.is_some(),
         };
         let thread = Thread {
             test: task.test,

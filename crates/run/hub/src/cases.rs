@@ -7,6 +7,7 @@ use cohort_host::cgroup::Controller;
 use cohort_model::{CaseId, CasePlan, CaseWork, ConditionKind, Plan, Recipe, Symptom, TestId};
 
 use crate::ground::Ground;
+use crate::kept::Kept;
 use crate::{Error, Setup};
 
 /// How edge cases are tried again.
@@ -90,17 +91,20 @@ impl Cases {
             }),
             Work::Repeat(repeat) => Some(repeat.work(plan)?),
         };
-        let store = crate::kept::Kept::open(&setup.project)?;
+        let store = Kept::open(&setup.project, setup.suite.kind());
+        if let Some((campaign, past)) = &setup.resume {
+            store.keep_past(campaign.name(), past)?;
+        }
         Ok(CasePlan {
             share: self.share,
             after_us: u64::try_from(self.after.as_micros()).unwrap_or(u64::MAX),
             seed: seed(setup),
             able: able(ground),
-            first_case: store.next_case(),
+            first_case: store.next_case()?,
             known: if only.is_some() {
                 Vec::new()
             } else {
-                store.known(plan)
+                store.known(plan)?
             },
             only,
         })

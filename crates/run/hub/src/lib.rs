@@ -17,6 +17,7 @@ mod discover;
 mod event;
 mod ground;
 mod instance;
+mod keeper;
 mod kept;
 mod ledger;
 mod past;

@@ -19,6 +19,7 @@ use crate::discover::{Discovered, Instances, Runner};
 use crate::event::{Event, Events};
 use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
+use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::python::{COLLECTOR, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
@@ -46,10 +47,11 @@ pub(crate) struct Hub {
     pub(crate) ledger: Ledger,
     pub(crate) campaign: Campaign,
     /// Of the tests, by their place in the plan.
-    pub(crate) names: Vec<String>,
+    pub(crate) names: std::sync::Arc<Vec<String>>,
     pub(crate) suite: SuiteKind,
     /// Failed tries whose output was kept, by case.
     pub(crate) kept_attempts: BTreeMap<CaseId, u32>,
+    pub(crate) keeper: Keeper,
     epoch: Instant,
     start: At,
     pub(crate) show: Show,
@@ -95,9 +97,10 @@ pub(crate) async fn conduct(
         collector: None,
         closing: Vec::new(),
         campaign,
-        names: plan.tests.iter().map(|test| test.name.clone()).collect(),
+        names: std::sync::Arc::new(plan.tests.iter().map(|test| test.name.clone()).collect()),
         suite: setup.suite.kind(),
         kept_attempts: BTreeMap::new(),
+        keeper: Keeper::new(&setup),
         epoch: Instant::now(),
         start,
         show,
@@ -128,6 +131,8 @@ pub(crate) async fn conduct(
     ) {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
+    let mut notes = notes;
+    notes.extend(hub.keep_cases().await);
     hub.finish(&orchestrator, notes, closed).await
 }
 
@@ -239,6 +244,7 @@ impl Hub {
         let step = orchestrator.step(at, &observations);
         self.ledger.add(Record::Seen { at, observations });
         let decisions = step.decisions.clone();
+        self.note_cases(&step.cases);
         if !step.decisions.is_empty() || !step.findings.is_empty() || !step.cases.is_empty() {
             self.ledger.add(Record::Decided {
                 at,
@@ -471,6 +477,10 @@ impl Hub {
             let mut place = id;
             if let Some(thread) = self.threads.remove(&thread) {
                 place = thread.place;
+                if let Some(attempt) = &thread.attempt {
+                    // Where memory is squeezed the kernel may take the init first.
+                    end.verdict = attempt.without_init();
+                }
                 self.read_symptom(&thread, &mut end, (b"", b""), "");
             }
             self.end_thread(place, end);

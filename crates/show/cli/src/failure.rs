@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     },
     /// The campaign ran, and then this could not be written.
     Report(String),
+    /// A flag that means nothing here, and what to write.
+    Misplaced(&'static str),
     /// A campaign that is complete cannot be resumed.
     Complete(String),
 }
@@ -54,7 +56,10 @@ impl Failure {
         use cohort_workload::Error as Suite;
         use cohort_workload::pytest::Error as Pytest;
         match self {
-            Failure::Config(_) | Failure::Complete(_) | Failure::Directory { .. } => Exit::Usage,
+            Failure::Config(_)
+            | Failure::Complete(_)
+            | Failure::Misplaced(_)
+            | Failure::Directory { .. } => Exit::Usage,
             Failure::Hub(Hub::Pytest(Pytest::NoTests { .. })) => Exit::NoTests,
             Failure::Hub(Hub::Suite(error)) | Failure::Suite(error) => match error {
                 Suite::Option { .. } | Suite::CargoSubcommand { .. } | Suite::HalfExec { .. } => {
@@ -69,9 +74,11 @@ impl Failure {
             Failure::Hub(Hub::Service(_)) => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
-            Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => {
-                Exit::Usage
-            }
+            Failure::Hub(Hub::NoSuchTest { .. })
+            | Failure::Store(
+                cohort_store::Error::NoCampaign { .. } | cohort_store::Error::NoCase { .. },
+            )
+            | Failure::Past(_) => Exit::Usage,
             Failure::Hub(_)
             | Failure::Store(_)
             | Failure::Group(_)
@@ -112,6 +119,7 @@ impl fmt::Display for Failure {
                 write!(out, "cannot work in {}: {source}", path.display())
             }
             Failure::Report(text) => out.write_str(text),
+            Failure::Misplaced(text) => out.write_str(text),
             Failure::Complete(campaign) => write!(
                 out,
                 "campaign {campaign} is complete: there is nothing to resume; `cohort run` starts a new one"

@@ -8,21 +8,23 @@ use std::time::Duration;
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget, remains};
 use cohort_hub::{Cases, Face, Outcome, Past, Preview, Setup, Show, Work};
-use cohort_model::Ending;
+use cohort_model::{CampaignStart, Ending, SuiteKind};
 use cohort_report::{View, words};
 use cohort_store::{Campaign, Project};
 use cohort_workload::{Progress, Request, SuiteConfig, project_root, pytest, recognize};
 
 use crate::arguments::{self, Faces, RunFlags};
-use crate::config::{self, File, Means, Resolved};
+use crate::config::{self, EdgeCases, File, Means, Resolved};
 use crate::exit::Exit;
 use crate::faces::{self, Shared};
 use crate::failure::Failure;
 use crate::report::{EventFile, JunitFile};
-use crate::{past, say, service};
+use crate::{case, past, say, service};
 
 /// Tests that a dry run names, longest first.
 const DRY_RUN_NAMED: usize = 20;
+/// Edge cases in a summary at the end of a campaign.
+const CASES_SUMMED_UP: usize = 10;
 
 /// Where a command works, and with what.
 pub(crate) struct Place {
@@ -106,27 +108,58 @@ pub(crate) fn resume(
         return Err(Failure::Complete(campaign.name().to_owned()));
     }
     clean_up();
+    let (resolved, flags) = as_then(&place, &past.start, faces)?;
+    let setup = setup(&place, &resolved, Some((campaign, past)))?;
+    conduct(setup, &resolved, &flags.faces, color)
+}
+
+/// What a campaign is run with that is to be as the one that `start` began, within what there is now.
+fn as_then(
+    place: &Place,
+    start: &CampaignStart,
+    faces: Faces,
+) -> Result<(Resolved, RunFlags), Failure> {
     let flags = RunFlags {
-        command: past.start.command.clone(),
-        strict: past.start.strict,
-        policy: Some(past.start.policy),
+        command: start.command.clone(),
+        strict: start.strict,
+        policy: Some(start.policy),
         faces,
         ..RunFlags::default()
     };
-    let (mut resolved, _) = resolved(&place, &flags)?;
-    resolved.isolation = past.start.isolation;
-    let (now, then) = (&mut resolved.budget, &past.start.budget);
+    let (mut resolved, _) = resolved(place, &flags)?;
+    resolved.isolation = start.isolation;
+    let (now, then) = (&mut resolved.budget, &start.budget);
     now.cores = now.cores.min(then.cores);
     now.memory = now.memory.min(then.memory);
     now.instances = now.instances.min(then.instances);
-    resolved.budget.timeout_us = past.start.budget.timeout_us;
-    resolved.budget.stall_us = past.start.budget.stall_us;
-    if past.start.suite == cohort_model::SuiteKind::Exec {
+    resolved.budget.timeout_us = start.budget.timeout_us;
+    resolved.budget.stall_us = start.budget.stall_us;
+    if start.suite == SuiteKind::Exec {
         resolved.suite.command.clear();
         resolved.suite.given = false;
     }
-    let setup = setup(&place, &resolved, Some((campaign, past)))?;
-    conduct(setup, &resolved, &flags.faces, color)
+    Ok((resolved, flags))
+}
+
+/// What is run again of a case, in a campaign of its own.
+pub(crate) fn again(
+    mut place: Place,
+    start: &CampaignStart,
+    cases: Cases,
+    (faces, color): (Faces, bool),
+) -> Result<(View, Outcome), Failure> {
+    let _lock = place.project.lock()?;
+    clean_up();
+    place.root = place.project.root().join(&start.directory);
+    let (resolved, flags) = as_then(&place, start, faces)?;
+    let mut setup = setup(&place, &resolved, None)?;
+    setup.cases = Some(cases);
+    match perform(setup, &resolved, &flags.faces, color)? {
+        Performed::Done(done) => Ok(*done),
+        Performed::NotRun => Err(Failure::Misplaced(
+            "pytest was asked to do something else than to run tests",
+        )),
+    }
 }
 
 fn resolved(place: &Place, flags: &RunFlags) -> Result<(Resolved, HostBudget), Failure> {
@@ -155,6 +188,22 @@ fn clean_up() {
                 gone.groups, gone.processes, gone.directories
             ));
         }
+    }
+}
+
+fn cases(wanted: &EdgeCases) -> Cases {
+    let work = match &wanted.stress {
+        None => Work::Suite,
+        Some(stress) => Work::Stress {
+            test: stress.test.clone(),
+            rate: stress.rate,
+            doubt: stress.doubt,
+        },
+    };
+    Cases {
+        share: wanted.share,
+        after: Duration::from_micros(wanted.after_us),
+        work,
     }
 }
 
@@ -209,11 +258,7 @@ fn setup(
         budget: resolved.budget,
         policy: resolved.policy,
         isolation: resolved.isolation,
-        cases: resolved.cases.map(|cases| Cases {
-            share: cases.share,
-            after: Duration::from_micros(cases.after_us),
-            work: Work::Suite,
-        }),
+        cases: resolved.cases.as_ref().map(cases),
         strict: resolved.strict,
         hz: resolved.hz,
         resume,
@@ -228,12 +273,21 @@ fn setup(
     })
 }
 
-fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Result<Exit, Failure> {
+/// What became of a campaign that was to be run.
+enum Performed {
+    Done(Box<(View, Outcome)>),
+    /// The suite's own runner was asked for something else, and did it.
+    NotRun,
+}
+
+fn perform(
+    setup: Setup,
+    resolved: &Resolved,
+    flags: &Faces,
+    color: bool,
+) -> Result<Performed, Failure> {
     let events = resolved.events.as_deref().map(EventFile::open);
     let events = events.transpose()?;
-    let junit = resolved.junit.as_deref().map(JunitFile::open);
-    let junit = junit.transpose()?;
-    let root = setup.root.clone();
     let before = match &setup.resume {
         Some((campaign, _)) => past::view(campaign)?,
         None => View::default(),
@@ -251,7 +305,7 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     }) {
         Err(cohort_hub::Error::Pytest(pytest::Error::NotRun { stdout, stderr })) => {
             past::pass_on(&stdout, &stderr)?;
-            return Ok(Exit::Passed);
+            return Ok(Performed::NotRun);
         }
         outcome => outcome?,
     };
@@ -262,16 +316,32 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     for left in &outcome.left {
         say::note(format_args!("could not clean up: {left}"));
     }
+    Ok(Performed::Done(Box::new((view, outcome))))
+}
+
+fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Result<Exit, Failure> {
+    let junit = resolved.junit.as_deref().map(JunitFile::open);
+    let junit = junit.transpose()?;
+    let root = setup.root.clone();
+    let (view, outcome) = match perform(setup, resolved, flags, color)? {
+        Performed::Done(done) => *done,
+        Performed::NotRun => return Ok(Exit::Passed),
+    };
     let said = match outcome.said.as_str() {
         "" => Ok(()),
         said => past::pass_on(format!("{said}\n\n").as_bytes(), b""),
     };
+    let page = past::write_page(&view, &outcome.campaign);
+    let told = past::Told {
+        running: false,
+        cases_max: CASES_SUMMED_UP,
+    };
     let summed_up =
-        said.and_then(|()| past::write_summary(&view, &outcome.campaign, (&root, false), color));
+        said.and_then(|()| past::write_summary(&view, &outcome.campaign, &root, told, color));
     if let Some(junit) = junit {
         junit.write(&view, &outcome.campaign)?;
     }
-    summed_up?;
+    page.and(summed_up)?;
     Ok(exit(&view, &outcome, resolved.strict))
 }
 
@@ -282,7 +352,9 @@ fn exit(view: &View, outcome: &Outcome, strict: bool) -> Exit {
             Exit::Interrupted
         }
         _ if view.counts.failures() > 0 => Exit::Failed,
+        _ if view.is_for_cases() && case::any_failed(view) => Exit::Failed,
         Ending::Interrupted => Exit::Failed,
+        Ending::Complete if view.is_for_cases() => Exit::Passed,
         Ending::Complete if outcome.end.suite_exit.is_some() => Exit::Failed,
         Ending::Complete if view.total() == 0 => Exit::NoTests,
         Ending::Complete if strict && !view.load_sensitive.is_empty() => Exit::LoadSensitive,

@@ -38,6 +38,12 @@ const FRUITLESS_MAX: u32 = 20;
 /// Without cgroups: below this part of the budget left on the host, the youngest try has to go.
 const AVAILABLE_PART_MIN: f64 = 0.1;
 
+/// When nothing failed, cases of earlier campaigns are tried for this part of the time that the tests
+/// took ...
+const GOOD_RUN_PART: u64 = 10;
+/// ... and at least so long, microseconds.
+const GOOD_RUN_US: u64 = 2_000_000;
+
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -93,6 +99,10 @@ pub(crate) struct Replication {
     fruitless: u32,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
+    /// Cases that were opened in this step.
+    fresh: u32,
+    /// Something failed in this campaign.
+    has_failed: bool,
     /// Nothing more is tried.
     over: bool,
     begun: bool,
@@ -130,6 +140,8 @@ impl Replication {
             open_failures: 0,
             fruitless: 0,
             hungry: BTreeSet::new(),
+            fresh: 0,
+            has_failed: false,
             over: false,
             begun: false,
         }
@@ -228,7 +240,10 @@ impl Driver {
     fn has_untried(&self) -> bool {
         match self {
             Driver::Replicator(replicator) => {
-                replicator.cases().any(|case| case.stage == Stage::Open)
+                let untried = |case: &Case| case.stage == Stage::Open;
+                replicator
+                    .cases()
+                    .any(|case| untried(case) && !case.sightings.is_empty())
             }
             Driver::Repeat(_) => false,
         }
@@ -281,7 +296,16 @@ impl Orchestrator {
             self.start_attempts(at, step);
         }
         if let Some(replication) = &mut self.replication {
+            replication.fresh = 0;
             step.cases.extend(replication.driver.news(at));
+        }
+    }
+
+    /// What was seen for the first time in this step is tried at once, before anything else is begun.
+    pub(crate) fn try_at_once(&mut self, at: At, step: &mut Step) {
+        let fresh = self.replication.as_ref().is_some_and(|one| one.fresh > 0);
+        if fresh && !self.interrupted {
+            self.start_attempts(at, step);
         }
     }
 
@@ -294,8 +318,13 @@ impl Orchestrator {
         if replication.fruitless >= FRUITLESS_MAX {
             return Some("tries could not be run here".to_owned());
         }
-        let after_us = replication.plan.after_us;
-        (at.since(replication.done?) >= after_us).then(|| {
+        let done = replication.done?;
+        let mut after_us = replication.plan.after_us;
+        if !replication.has_failed && replication.plan.only.is_none() {
+            // Only what earlier campaigns saw is tried: that may not make a good run much longer.
+            after_us = after_us.min((done.0 / GOOD_RUN_PART).max(GOOD_RUN_US));
+        }
+        (at.since(done) >= after_us).then(|| {
             let seconds = after_us as f64 / 1e6;
             match replication.plan.only {
                 Some(_) => format!("the time for it, {seconds:.0} s, is used up"),

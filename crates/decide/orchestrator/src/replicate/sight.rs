@@ -114,8 +114,11 @@ impl Orchestrator {
                 passes: replication.passes[test.index()] + passed_before,
             };
             if let Driver::Replicator(replicator) = &mut replication.driver {
+                let known = replicator.cases().count();
                 replicator.sighted(at, &sighting);
+                replication.fresh += u32::from(replicator.cases().count() > known);
                 replication.since.get_or_insert(at);
+                replication.has_failed = true;
             }
         }
         let gone = run.killed.is_some() || verdict == Verdict::Crashed;

@@ -86,7 +86,9 @@ impl Orchestrator {
             .threads
             .values()
             .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
-        if self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty()) || apart || self.is_memory_short() {
+        let fresh = self.replication.as_ref()?.fresh > 0;
+        let quiet_waits = self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
+        if apart || quiet_waits && !fresh || self.is_memory_short() {
             return None;
         }
         let waits = self.waiting() > 0 && !self.stopping;

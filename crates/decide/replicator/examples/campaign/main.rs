@@ -46,6 +46,25 @@ fn main() {
         all.0.extend(total.0.iter().cloned());
     }
     row("all", &all);
+    if name.is_some() && times > 1 {
+        for time in 0..times {
+            let own = seed + 1_000 * time;
+            let mut world = world::World::new(&kinds[0], own);
+            let (case, tried) = world.campaign(own, 2);
+            let named: Vec<_> = case
+                .causes
+                .iter()
+                .map(|cause| (&cause.condition, &cause.parts, cause.with, cause.without))
+                .collect();
+            println!(
+                "{:?} {:?} runs {} {named:?} {:?}",
+                world.drawn,
+                case.verdict,
+                tried.len(),
+                case.remarks
+            );
+        }
+    }
     if times == 1 {
         for (nth, bug) in kinds.iter().enumerate() {
             let own = seed + 1_000_003 * nth as u64;

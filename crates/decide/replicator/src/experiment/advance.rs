@@ -6,18 +6,34 @@ use super::degree::Degree;
 use super::evidence::{Scale, Tally, contrast};
 use super::menu::{Family, family};
 use super::recipes::{NEW_EACH_RUN, copies, repeats, seed_of, under, with_seed};
-use super::step::{Claim, Claimed, Less, Prove, Proved, Rivals, Step, Trial};
+use super::step::{Claim, Claimed, Less, Prove, Proved, RIVAL_RUNS, Rivals, Single, Step, Trial};
 use super::{Experiment, Flight, Origin};
 use crate::minimize::{Count, Minimizer};
 
 /// Most runs of one search for what can be left out.
-const LESS_RUNS: u32 = 150;
+const LESS_RUNS: u32 = 220;
+/// The same among conditions.
+const NARROW_RUNS: u32 = 90;
+/// So many conditions of a recipe are tried by themselves first.
+const SINGLES: usize = 2;
+/// Below this share of failures a recipe is compared as so many copies at once.
+const SELDOM: f64 = 0.25;
+const AMPLIFIED: u32 = 4;
+/// Most recipes whose runs for a proof are remembered.
+const PROOFS_MAX: usize = 32;
+/// More conditions than that are not believed to be needed together unless it was seen of each.
+const NEEDED_MAX: usize = 3;
 /// So often a wrong suspicion leads back to hunting.
 const RESTARTS_MAX: u32 = 4;
 /// Evidence from mixed runs that is worth a proof, while hunting and at its end.
 const SUSPICIOUS: (f64, f64) = (15.0, 2.0);
 /// Share of failures from which on degrees are bisected: below, each degree takes too many runs.
 const DEGREE_SHARE: f64 = 0.25;
+/// Share of failures from which on others that may do the same are looked at: what does more would have been
+/// noticed before.
+const RIVAL_SHARE: f64 = 0.25;
+/// Most of them.
+const RIVALS_MAX: usize = 5;
 
 impl Experiment {
     /// Takes every step for which the runs so far suffice.
@@ -56,6 +72,7 @@ impl Experiment {
             Step::Control(_) => self.follow_control(),
             Step::Hunt => self.follow_hunt(),
             Step::Repeat(_) => self.follow_repeat(),
+            Step::Single(_) => self.follow_single(),
             Step::Narrow(_) => self.follow_narrow(),
             Step::Prove(_) => self.follow_prove(),
             Step::Rivals(_) => self.follow_rivals(),
@@ -185,14 +202,62 @@ impl Experiment {
         };
         plan.conditions
             .sort_by(|one, other| weight(other).total_cmp(&weight(one)));
-        let items: Vec<usize> = (0..plan.conditions.len()).collect();
-        let search = Minimizer::new(items, count(tally), LESS_RUNS);
-        Step::Narrow(Less {
+        if plan.conditions.is_empty() {
+            return self.fewer_parts(plan, tally);
+        }
+        self.single(plan, tally, Vec::new())
+    }
+
+    fn single(&self, plan: Recipe, known: Tally, ruled_out: Vec<(usize, Tally)>) -> Step {
+        let place = ruled_out.len();
+        // What is known from few runs may be much less in truth, and one of several does not all they do.
+        let usual = self.book.of(&self.plain).share();
+        let runs = f64::from(known.runs);
+        let error = (known.estimate() * (1.0 - known.estimate()) / (runs + 1.0)).sqrt();
+        let safe = (known.estimate() - error).max(0.5 * known.estimate());
+        let scale = Scale::between(usual, 0.8 * safe, 10.0, 40);
+        let alone = under(&plan, vec![plan.conditions[place].clone()]);
+        Step::Single(Single {
             plan,
-            known: tally,
+            known,
+            place,
+            trial: Trial::new(alone),
+            scale,
+            ruled_out,
+        })
+    }
+
+    fn follow_single(&mut self) -> Option<Step> {
+        let Step::Single(single) = &self.step else {
+            return None;
+        };
+        let enough = single.scale.reading(single.trial.tally)?;
+        let single = single.clone();
+        if enough {
+            return Some(self.prove(single.trial.plan, true, None));
+        }
+        let mut ruled_out = single.ruled_out;
+        ruled_out.push((single.place, single.trial.tally));
+        if ruled_out.len() < SINGLES.min(single.plan.conditions.len()) {
+            return Some(self.single(single.plan, single.known, ruled_out));
+        }
+        if single.plan.conditions.len() < 2 {
+            let plan = under(&single.plan, Vec::new());
+            if plan.parts == self.plain.parts {
+                return Some(Step::Hunt);
+            }
+        }
+        let items: Vec<usize> = (0..single.plan.conditions.len()).collect();
+        let mut search = Minimizer::new(items, count(single.known), NARROW_RUNS);
+        for (place, tally) in ruled_out {
+            search.learned(&[place], count(tally));
+        }
+        Some(Step::Narrow(Less {
+            plan: single.plan,
+            known: single.known,
             search,
             asked: Vec::new(),
-        })
+        }))
     }
 
     fn follow_narrow(&mut self) -> Option<Step> {
@@ -203,6 +268,9 @@ impl Experiment {
             return None;
         }
         let kept = less.search.smallest();
+        let sure = kept.as_ref().is_some_and(|smallest| {
+            smallest.minimal || smallest.comparable && smallest.kept.len() <= NEEDED_MAX
+        });
         let conditions: Vec<Condition> = kept
             .iter()
             .flat_map(|smallest| &smallest.kept)
@@ -217,11 +285,89 @@ impl Experiment {
             // What is left of the original is enough; it is no chance that it failed so often.
             return Some(self.fewer_parts(plan, tally));
         }
-        Some(self.prove(plan, true, None))
+        if !sure {
+            return Some(self.astray());
+        }
+        if plan.conditions.len() == 1 {
+            return Some(self.prove(plan, true, None));
+        }
+        Some(self.simpler(plan, tally))
+    }
+
+    /// A suspicion led nowhere.
+    fn astray(&mut self) -> Step {
+        self.restarts += 1;
+        if self.restarts > RESTARTS_MAX {
+            return self.finish_unexplained();
+        }
+        self.suspicion(SUSPICIOUS.0).unwrap_or(Step::Hunt)
+    }
+
+    /// Several conditions are needed together; perhaps one that is harsher does the same.
+    fn simpler(&mut self, plan: Recipe, tally: Tally) -> Step {
+        let mut others: Vec<(Condition, Trial)> = Vec::new();
+        for condition in &plan.conditions {
+            for (other, trial) in self.rivals(condition, &plan, true) {
+                if others.len() < RIVALS_MAX && others.iter().all(|(known, _)| *known != other) {
+                    others.push((other, trial));
+                }
+            }
+        }
+        let without = self.book.of(&self.plain);
+        let scale = Scale::between(without.share(), tally.share(), 6.0, RIVAL_RUNS);
+        let with = Trial {
+            tally,
+            ..Trial::new(plan)
+        };
+        Step::Rivals(Rivals {
+            leader: Proved {
+                with,
+                claims: Vec::new(),
+            },
+            proved: false,
+            without,
+            others,
+            other_seeds: false,
+            scale,
+        })
     }
 
     /// With each condition of the plan, and without it.
     fn prove(&mut self, plan: Recipe, rivals: bool, instead: Option<Box<Proved>>) -> Step {
+        let Some(copied) = self.amplified(&plan) else {
+            return self.prove_as_is(plan, rivals, instead);
+        };
+        let step = self.prove_as_is(copied, rivals, instead);
+        let Step::Prove(mut prove) = step else {
+            return step;
+        };
+        // The copies are no cause, but the same on both sides.
+        prove.claims.retain(|claim| match &claim.what {
+            Claimed::Condition(condition) => condition.kind() != ConditionKind::Copies,
+            Claimed::Parts => true,
+        });
+        prove.single = Some(plan);
+        Step::Prove(prove)
+    }
+
+    /// The same recipe as several copies, where it fails so seldom that a comparison takes long: of more
+    /// copies some are likelier to fail, with and without what is claimed.
+    fn amplified(&self, plan: &Recipe) -> Option<Recipe> {
+        let [condition] = &plan.conditions[..] else {
+            return None;
+        };
+        let seldom = self.book.of(plan);
+        let copies = Condition::Copies { count: AMPLIFIED };
+        let able = self.beliefs.places(std::slice::from_ref(&copies));
+        let slowed = super::menu::slows(condition) || condition.kind() == ConditionKind::Copies;
+        let fits = seldom.runs >= 4 && seldom.share() < SELDOM;
+        if able.is_empty() || slowed || !fits || seed_of(condition).is_some_and(|seed| seed != 0) {
+            return None;
+        }
+        Some(under(plan, vec![condition.clone(), copies]))
+    }
+
+    fn prove_as_is(&mut self, plan: Recipe, rivals: bool, instead: Option<Box<Proved>>) -> Step {
         for condition in &plan.conditions {
             let fresh = match seed_of(condition) {
                 Some(_) => with_seed(condition, NEW_EACH_RUN),
@@ -241,16 +387,37 @@ impl Experiment {
                     .collect();
                 Claim {
                     what: Claimed::Condition(condition.clone()),
-                    without: Trial::new(under(&plan, rest)),
+                    without: self.continued(under(&plan, rest)),
                 }
             })
             .collect();
         Step::Prove(Prove {
-            with: Trial::new(plan),
+            with: self.continued(plan),
             claims,
             rivals,
             instead,
+            single: None,
         })
+    }
+
+    /// A comparison goes on where an earlier one of the same recipes ended: what was begun for a proof
+    /// counts for it.
+    fn continued(&self, plan: Recipe) -> Trial {
+        let earlier = self.proofs.iter().find(|(known, _)| *known == plan);
+        let tally = earlier.map(|(_, tally)| *tally).unwrap_or_default();
+        Trial {
+            tally,
+            ..Trial::new(plan)
+        }
+    }
+
+    /// Remembers what was run for a proof.
+    fn keep_proof(&mut self, trial: &Trial) {
+        self.proofs.retain(|(plan, _)| *plan != trial.plan);
+        self.proofs.push((trial.plan.clone(), trial.tally));
+        if self.proofs.len() > PROOFS_MAX {
+            self.proofs.remove(0);
+        }
     }
 
     fn follow_prove(&mut self) -> Option<Step> {
@@ -266,17 +433,36 @@ impl Experiment {
             return None;
         }
         let prove = prove.clone();
+        self.keep_proof(&prove.with);
+        for claim in &prove.claims {
+            self.keep_proof(&claim.without);
+        }
         let wrong = readings.iter().position(|reading| *reading == Some(false));
         let proved = Proved {
             with: prove.with,
             claims: prove.claims,
         };
         let Some(wrong) = wrong else {
+            if let Some(single) = prove.single {
+                return Some(self.proved_by_copies(&proved, single));
+            }
             return Some(self.proved(proved, prove.rivals));
         };
         if proved.claims[wrong].what == Claimed::Parts {
+            if let Some(whole) = self.parts_tried.take()
+                && whole.parts.len() > proved.with.plan.parts.len()
+            {
+                // Too much was left out; that some of it matters may be shown all the same.
+                self.parts_tried = Some(proved.with.plan);
+                self.found.minimal = false;
+                return Some(self.prove_parts(whole));
+            }
             // They may matter, but it was not shown; what was shown is kept.
             return Some(self.finish(proved.with.plan, proved.with.tally, false));
+        }
+        if let Some(single) = prove.single {
+            // What does little may do nothing under so many copies: once more without them.
+            return Some(self.prove_as_is(single, prove.rivals, prove.instead));
         }
         if let Some(instead) = prove.instead {
             return Some(self.proved(*instead, false));
@@ -285,14 +471,27 @@ impl Experiment {
             let plan = proved.claims[wrong].without.plan.clone();
             return Some(self.prove(plan, prove.rivals, None));
         }
-        self.restarts += 1;
-        if self.restarts > RESTARTS_MAX {
-            return Some(self.finish_unexplained());
+        Some(self.astray())
+    }
+
+    /// It was shown with copies on both sides: the cause is named with these rates, and what is kept is the
+    /// recipe without them, if it was seen to fail.
+    fn proved_by_copies(&mut self, proved: &Proved, single: Recipe) -> Step {
+        self.name(proved, None);
+        let alone = self.book.of(&single);
+        self.found.remarks.push(format!(
+            "By itself it fails seldom ({} of {} runs), so it was compared with {AMPLIFIED} copies at once on both sides.",
+            alone.failed, alone.runs
+        ));
+        if alone.failed == 0 {
+            return self.finish(proved.with.plan.clone(), proved.with.tally, false);
         }
-        Some(Step::Hunt)
+        self.keep_smallest(&single, alone);
+        self.fewer_parts(single, alone)
     }
 
     fn proved(&mut self, proved: Proved, rivals: bool) -> Step {
+        self.keep_smallest(&proved.with.plan, proved.with.tally);
         if proved.claims.iter().any(|c| c.what == Claimed::Parts) {
             self.name(&proved, None);
             return self.finish(proved.with.plan, proved.with.tally, true);
@@ -305,11 +504,13 @@ impl Experiment {
                 },
             ] = &proved.claims[..]
         {
-            let others = self.rivals(condition, &proved.with.plan);
+            let others = self.rivals(condition, &proved.with.plan, false);
             if !others.is_empty() {
                 let without = proved.claims[0].without.tally;
                 let scale = Scale::between(without.share(), proved.with.tally.share(), 6.0, 8);
                 return Step::Rivals(Rivals {
+                    proved: true,
+                    without,
                     other_seeds: condition.kind() == ConditionKind::Seed,
                     leader: proved,
                     others,
@@ -321,12 +522,12 @@ impl Experiment {
     }
 
     /// What may do the same as a condition, at the degree that is likeliest to.
-    fn rivals(&self, leader: &Condition, plan: &Recipe) -> Vec<(Condition, Trial)> {
+    fn rivals(&self, leader: &Condition, plan: &Recipe, itself: bool) -> Vec<(Condition, Trial)> {
         let alike = |kind: ConditionKind| match leader.kind() {
             ConditionKind::Seed => kind == ConditionKind::Seed,
-            own => kind != own && kin(own, kind),
+            own => (itself || kind != own) && kin(own, kind),
         };
-        let mut best: Vec<(f64, Condition)> = Vec::new();
+        let mut best: Vec<(f64, f64, Condition)> = Vec::new();
         for belief in &self.beliefs.all {
             let kind = belief.condition.kind();
             let hopeless = belief.alone.runs >= 4 && belief.alone.failed == 0
@@ -335,14 +536,21 @@ impl Experiment {
                 continue;
             }
             let weight = harshness(&belief.condition);
-            match best.iter_mut().find(|(_, one)| one.kind() == kind) {
-                Some(one) if one.0 < weight => *one = (weight, belief.condition.clone()),
-                Some(_) => {}
-                None => best.push((weight, belief.condition.clone())),
+            let promise = belief.mean();
+            match best.iter_mut().find(|one| one.2.kind() == kind) {
+                Some(one) => {
+                    one.1 = one.1.max(promise);
+                    if one.0 < weight {
+                        *one = (weight, one.1, belief.condition.clone());
+                    }
+                }
+                None => best.push((weight, promise, belief.condition.clone())),
             }
         }
+        best.sort_by(|one, other| other.1.total_cmp(&one.1));
+        best.truncate(RIVALS_MAX);
         best.into_iter()
-            .map(|(_, condition)| {
+            .map(|(_, _, condition)| {
                 let trial = Trial::new(under(plan, vec![condition.clone()]));
                 (condition, trial)
             })
@@ -361,39 +569,49 @@ impl Experiment {
             self.say_other_seeds(&rivals);
             return Some(self.measure(rivals.leader));
         }
-        let without = rivals.leader.claims[0].without.tally;
+        let with = rivals.leader.with.tally;
+        let share = by_chance(with, &rivals.leader.with.plan);
+        let place = rivals.leader.with.plan.conditions.iter();
+        let place: u32 = place.map(|one| plainness(one.kind()).max(1)).sum();
+        let least = if rivals.proved { 20.0 } else { 2.0 };
         let mut best: Option<(f64, &Condition)> = None;
-        let Claimed::Condition(leader) = &rivals.leader.claims[0].what else {
-            return None;
-        };
-        let (share, place) = (rivals.leader.with.tally.share(), plainness(leader.kind()));
         for (condition, trial) in &rivals.others {
-            let evidence = contrast(trial.tally, without, copies(&trial.plan));
-            if evidence < 20.0 {
+            if contrast(trial.tally, rivals.without, copies(&trial.plan)) < least {
                 continue;
             }
-            self.say_alternative(condition, trial.tally);
-            let own = trial.tally.share();
+            if rivals.proved {
+                self.say_alternative(condition, trial.tally);
+            }
+            let own = by_chance(trial.tally, &trial.plan);
             let plainer = plainness(condition.kind()) < place;
-            let better = own > share + 0.2 || (own >= share - 0.1 && plainer);
+            let better = own > share + 0.2 || (own >= share - 0.15 && plainer);
             let worth = own - 0.05 * f64::from(plainness(condition.kind()));
             if better && best.is_none_or(|(most, _)| worth > most) {
                 best = Some((worth, condition));
             }
         }
-        let Some((_, condition)) = best else {
-            return Some(self.measure(rivals.leader));
-        };
-        self.unsay_alternative(condition);
-        self.say_alternative(leader, rivals.leader.with.tally);
-        let plan = under(&rivals.leader.with.plan, vec![condition.clone()]);
-        let instead = Some(Box::new(rivals.leader));
-        Some(self.prove(plan, false, instead))
+        let better = best.map(|(_, condition)| {
+            let plan = under(&rivals.leader.with.plan, vec![condition.clone()]);
+            (condition, plan)
+        });
+        Some(match (better, rivals.proved) {
+            (None, true) => self.measure(rivals.leader),
+            (None, false) => self.prove(rivals.leader.with.plan, false, None),
+            (Some((_, plan)), false) => self.prove(plan, true, None),
+            (Some((condition, plan)), true) => {
+                self.unsay_alternative(condition);
+                for condition in rivals.leader.with.plan.conditions.clone() {
+                    self.say_alternative(&condition, with);
+                }
+                self.prove(plan, false, Some(Box::new(rivals.leader)))
+            }
+        })
     }
 
     /// Names what was proved, and looks for the degree from which on it holds.
     fn measure(&mut self, proved: Proved) -> Step {
         self.name(&proved, None);
+        self.keep_smallest(&proved.with.plan, proved.with.tally);
         let share = proved.with.tally.share();
         for (place, claim) in proved.claims.iter().enumerate() {
             let Claimed::Condition(condition) = &claim.what else {
@@ -426,7 +644,9 @@ impl Experiment {
         self.found.passing = proved.claims.first().map(|c| c.without.plan.clone());
         let causes = proved.claims.iter().enumerate().map(|(place, claim)| {
             let (condition, parts) = match &claim.what {
-                Claimed::Condition(condition) => (Some(condition.clone()), Vec::new()),
+                Claimed::Condition(condition) => {
+                    (Some(self.as_run(&proved.with.plan, condition)), Vec::new())
+                }
                 Claimed::Parts => (None, company(&proved.with.plan)),
             };
             Cause {
@@ -445,11 +665,25 @@ impl Experiment {
         }
     }
 
+    /// A condition of a plan as it was in a run, one that failed if there is one.
+    fn as_run(&self, plan: &Recipe, condition: &Condition) -> Condition {
+        self.book
+            .run_of(plan)
+            .and_then(|run| {
+                run.conditions
+                    .iter()
+                    .find(|one| one.kind() == condition.kind())
+            })
+            .unwrap_or(condition)
+            .clone()
+    }
+
     /// Which parts of a recipe are needed.
     pub(super) fn fewer_parts(&mut self, plan: Recipe, tally: Tally) -> Step {
         if plan.parts.is_empty() || tally.failed == 0 {
             return self.finish(plan, tally, true);
         }
+        self.parts_tried = Some(plan.clone());
         let search = Minimizer::new(plan.parts.clone(), count(tally), LESS_RUNS);
         Step::Parts(Less {
             plan,
@@ -482,18 +716,24 @@ impl Experiment {
             return Some(self.finish(plan, tally, smallest.minimal));
         }
         self.found.minimal = smallest.minimal;
+        Some(self.prove_parts(plan))
+    }
+
+    /// With what ran before and beside, and without any of it.
+    fn prove_parts(&self, plan: Recipe) -> Step {
         let mut without = plan.clone();
         let needed = company(&plan);
         without.parts.retain(|part| !needed.contains(part));
-        Some(Step::Prove(Prove {
-            with: Trial::new(plan),
+        Step::Prove(Prove {
+            with: self.continued(plan),
             claims: vec![Claim {
                 what: Claimed::Parts,
-                without: Trial::new(without),
+                without: self.continued(without),
             }],
             rivals: false,
             instead: None,
-        }))
+            single: None,
+        })
     }
 }
 
@@ -505,6 +745,16 @@ fn company(plan: &Recipe) -> Vec<cohort_model::CasePart> {
         .filter(|part| matches!(part, CasePart::Before(_) | CasePart::Beside(_)))
         .cloned()
         .collect()
+}
+
+/// Share of failures, for one of its copies: more copies fail more often without doing more.
+fn by_chance(tally: Tally, plan: &Recipe) -> f64 {
+    let copies = copies(plan);
+    if copies > 1.0 {
+        1.0 - (1.0 - tally.estimate()).powf(1.0 / copies)
+    } else {
+        tally.share()
+    }
 }
 
 fn count(tally: Tally) -> Count {

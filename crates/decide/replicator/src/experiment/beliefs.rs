@@ -230,7 +230,6 @@ impl Beliefs {
                 Family::World => true,
             };
             let left_out = match kind {
-                ConditionKind::Seed => 0.1,
                 _ if family(kind) == Family::World => 0.3,
                 _ => 0.25,
             };
@@ -247,6 +246,22 @@ impl Beliefs {
             }
             chosen.push(place);
         }
+        self.with_seed(&mut chosen, chance);
         chosen
+    }
+
+    /// A run whose randomness follows from a seed can be repeated, so nearly all have one. Copies that
+    /// share a seed are no further chances, though, so half of those have none.
+    fn with_seed(&self, chosen: &mut Vec<usize>, chance: &mut Chance) {
+        let kind = |place: &usize| self.all[*place].condition.kind();
+        let copied = chosen.iter().any(|at| kind(at) == ConditionKind::Copies);
+        let wanted = !copied || chance.happens(0.5);
+        chosen.retain(|at| wanted || kind(at) != ConditionKind::Seed);
+        if wanted
+            && !chosen.iter().any(|at| kind(at) == ConditionKind::Seed)
+            && let Some(place) = (0..self.all.len()).find(|at| kind(at) == ConditionKind::Seed)
+        {
+            chosen.push(place);
+        }
     }
 }

@@ -39,6 +39,10 @@ impl Experiment {
         if !self.found.causes.is_empty() {
             return self.closing();
         }
+        let plain = self.book.of(&self.plain);
+        if plain.failed >= 2 && self.parts_tried.is_none() {
+            return self.fewer_parts(self.plain.clone(), plain);
+        }
         match self.book.best().cloned() {
             Some(plan) => {
                 let tally = self.book.of(&plan);
@@ -48,7 +52,7 @@ impl Experiment {
         }
     }
 
-    fn keep_smallest(&mut self, plan: &Recipe, tally: Tally) {
+    pub(super) fn keep_smallest(&mut self, plan: &Recipe, tally: Tally) {
         if tally.failed == 0 {
             return;
         }

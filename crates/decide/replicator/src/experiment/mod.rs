@@ -39,6 +39,8 @@ use step::{Step, Trial};
 
 /// Share of a case's limits that goes into looking for a recipe.
 const HUNT_SHARE: f64 = 0.6;
+/// While hunting, one run in so many is a plain one.
+const PLAIN_EVERY: u32 = 8;
 /// Runs of an old recipe after which it is taken to be gone, at most.
 const AGAIN_RUNS_MAX: u32 = 10;
 
@@ -139,11 +141,17 @@ pub(crate) struct Experiment {
     all: Tally,
     /// Runs while beliefs were learned from them.
     mixed: Tally,
+    /// The same, by [`Company`].
+    company_seen: [Tally; 4],
     hunted: u32,
     strange: u32,
     spent_s: f64,
     restarts: u32,
     suspected: Vec<Condition>,
+    /// What was run for proofs, by recipe.
+    proofs: Vec<(Recipe, Tally)>,
+    /// It was tried which parts can be left out, of this recipe.
+    parts_tried: Option<Recipe>,
     found: Found,
 }
 
@@ -208,11 +216,14 @@ impl Experiment {
             begun: 0,
             all: Tally::default(),
             mixed: Tally::default(),
+            company_seen: [Tally::default(); 4],
             hunted: 0,
             strange: 0,
             spent_s: 0.0,
             restarts: 0,
             suspected: Vec::new(),
+            proofs: Vec::new(),
+            parts_tried: None,
             found: Found::default(),
         };
         experiment.refuse_the_impossible();
@@ -296,8 +307,13 @@ impl Experiment {
         if self.is_hunt_over() {
             return None;
         }
-        // On request, every other run is the plain one: its rate is what was asked for.
-        if matches!(self.origin, Origin::Hunted(_)) && self.hunted.is_multiple_of(2) {
+        // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
+        // so that something can be said about it in the end.
+        let plain_every = match self.origin {
+            Origin::Hunted(_) => 2,
+            _ => PLAIN_EVERY,
+        };
+        if self.hunted % plain_every == plain_every - 1 {
             return Some(self.plain.clone());
         }
         let company = self.company();
@@ -428,6 +444,7 @@ impl Experiment {
         if flight.plan.conditions.len() == places.len() {
             self.beliefs.learn(&places, failed);
             self.mixed.add(failed);
+            self.company_seen[company as usize].add(failed);
         }
     }
 
@@ -448,6 +465,9 @@ impl Experiment {
 
     fn enter(&mut self, step: Step) {
         self.steps += 1;
+        if cfg!(feature = "trace") {
+            eprintln!("TRACE {} {}", self.begun, step.trace());
+        }
         self.step = step;
     }
 
@@ -477,11 +497,20 @@ impl Experiment {
         }
         let share = match self.origin {
             Origin::Provoked(_) => 0.0,
-            _ if self.book.of(&self.plain).share() > 0.3 => 0.15,
+            // There is nothing else to spend it on.
+            _ if self.all.failed == 0 => 1.0,
+            // It fails often enough as it is: what is looked for is only why.
+            _ if self.fails_plainly() => 0.3,
             _ => HUNT_SHARE,
         };
         f64::from(self.hunted) >= share * f64::from(self.limits.runs)
             || self.spent_s >= share * self.limits.seconds
+    }
+
+    /// It fails without any condition, and not just once.
+    fn fails_plainly(&self) -> bool {
+        let plain = self.book.of(&self.plain);
+        plain.failed >= 3 && plain.share() >= 0.08
     }
 
     fn plain_begun(&self) -> u32 {

@@ -17,11 +17,9 @@ use crate::minimize::{Candidate, Minimizer};
 
 /// Evidence at which a condition is named: the probability that one that does not matter reaches it, at any
 /// time, is at most its inverse.
-pub(super) const PROOF: f64 = 100.0;
-/// Runs of each side after which a comparison that leads nowhere is given up.
-const PROOF_RUNS: u32 = 30;
-/// The same for one that leads somewhere.
-const PROOF_RUNS_MAX: u32 = 140;
+pub(super) const PROOF: f64 = 40.0;
+/// Runs of each side from which on a comparison with less evidence than that is given up.
+const GIVE_UP: [(u32, f64); 5] = [(8, 0.02), (30, 0.12), (60, 0.6), (100, 3.0), (160, PROOF)];
 /// Runs of one comparison that may be under way at once.
 const AHEAD: u32 = 4;
 
@@ -86,6 +84,8 @@ pub(super) struct Prove {
     pub(super) rivals: bool,
     /// What is named when this one cannot be proved after all.
     pub(super) instead: Option<Box<Proved>>,
+    /// It fails so seldom that both sides run as several copies: the recipe without them.
+    pub(super) single: Option<Recipe>,
 }
 
 /// What was proved.
@@ -108,9 +108,9 @@ impl Prove {
     pub(super) fn reading(&self, claim: &Claim) -> Option<bool> {
         let evidence = self.evidence(claim);
         let runs = self.with.tally.runs.min(claim.without.tally.runs);
-        let give_up = runs >= PROOF_RUNS_MAX
-            || (runs >= PROOF_RUNS && evidence < 3.0)
-            || (runs >= 8 && evidence < 0.02);
+        let give_up = GIVE_UP
+            .iter()
+            .any(|(from, least)| runs >= *from && evidence < *least);
         if evidence >= PROOF {
             Some(true)
         } else if give_up {
@@ -142,8 +142,12 @@ impl Prove {
 /// Other conditions, each alone, that may do the same.
 #[derive(Clone, Debug)]
 pub(super) struct Rivals {
-    /// What is proved so far: one condition.
+    /// What does it so far.
     pub(super) leader: Proved,
+    /// That is proved already.
+    pub(super) proved: bool,
+    /// How it ends without any of this.
+    pub(super) without: Tally,
     /// Each of the others.
     pub(super) others: Vec<(Condition, Trial)>,
     /// When the cause is a seed: other seeds.
@@ -222,6 +226,23 @@ pub(super) struct Less<T> {
     pub(super) asked: Vec<Candidate<T>>,
 }
 
+/// Whether one condition of a recipe does it by itself: the likeliest ones are asked first.
+#[derive(Clone, Debug)]
+pub(super) struct Single {
+    /// The whole.
+    pub(super) plan: Recipe,
+    /// How the whole ended so far.
+    pub(super) known: Tally,
+    /// Which condition of it.
+    pub(super) place: usize,
+    /// That one.
+    pub(super) trial: Trial,
+    /// When it does.
+    pub(super) scale: Scale,
+    /// Those that do not, with their runs.
+    pub(super) ruled_out: Vec<(usize, Tally)>,
+}
+
 /// What a case is busy with.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -233,6 +254,8 @@ pub(super) enum Step {
     Hunt,
     /// Whether that recipe fails again.
     Repeat(Trial),
+    /// Whether one of its conditions is enough.
+    Single(Single),
     /// Which of its conditions are needed.
     Narrow(Less<usize>),
     /// Whether they matter.
@@ -270,6 +293,10 @@ impl Step {
             Step::Rivals(rivals) => rivals
                 .want()
                 .map(|place| (place, rivals.others[place].1.plan.clone())),
+            Step::Single(single) => single
+                .trial
+                .wanted_by(single.scale)
+                .then(|| (0, single.trial.plan.clone())),
             Step::Degree(degree) => degree
                 .trial
                 .as_ref()
@@ -309,16 +336,44 @@ impl Step {
                 Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without),
             },
             Step::Rivals(rivals) => rivals.others.get_mut(place).map(|(_, trial)| trial),
+            Step::Single(single) => Some(&mut single.trial),
             Step::Degree(degree) => degree.trial.as_mut(),
             Step::Cover(cover) => cover.trials.get_mut(place),
             Step::Hunt | Step::Narrow(_) | Step::Parts(_) | Step::Closed => None,
         }
     }
 
+    pub(super) fn trace(&self) -> String {
+        let name = match self {
+            Step::Again(_) => "again",
+            Step::Control(_) => "control",
+            Step::Hunt => "hunt",
+            Step::Repeat(_) => "repeat",
+            Step::Single(_) => "single",
+            Step::Narrow(less) => {
+                return format!("narrow {:?} {:?}", less.known, less.plan.conditions);
+            }
+            Step::Prove(_) => "prove",
+            Step::Rivals(_) => "rivals",
+            Step::Degree(_) => "degree",
+            Step::Parts(_) => "parts",
+            Step::Cover(_) => "cover",
+            Step::Closed => "closed",
+        };
+        format!(
+            "{name} {:?}",
+            self.plans()
+                .iter()
+                .map(|p| &p.conditions)
+                .collect::<Vec<_>>()
+        )
+    }
+
     /// The plans it is about.
     pub(super) fn plans(&self) -> Vec<&Recipe> {
         match self {
             Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => vec![&trial.plan],
+            Step::Single(single) => vec![&single.trial.plan],
             Step::Narrow(less) => vec![&less.plan],
             Step::Parts(less) => vec![&less.plan],
             Step::Prove(prove) => vec![&prove.with.plan],

@@ -27,6 +27,9 @@ const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const SHARE_DEFAULT: f64 = 0.25;
 const AFTER_US: RangeInclusive<u64> = 0..=30 * 86_400_000_000;
 const AFTER_DEFAULT_US: u64 = 60_000_000;
+const STRESS_DEFAULT_US: u64 = 300_000_000;
+const STRESS_BELOW_DEFAULT: f64 = 0.001;
+const STRESS_CONFIDENCE_DEFAULT: f64 = 0.95;
 
 /// What this process may use of this host, headroom taken off.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,12 +58,25 @@ pub(crate) struct Suite {
 }
 
 /// How edge cases are tried again.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EdgeCases {
     /// Share of the cores' time while other tests wait, 0 to 1.
     pub(crate) share: f64,
-    /// How long it may go on after the last test, microseconds.
+    /// How long it may go on after the last test, microseconds; for stress how long it takes at most.
     pub(crate) after_us: u64,
+    /// Tests that are stressed, and nothing else is run.
+    pub(crate) stress: Option<Stress>,
+}
+
+/// Tests that are to be tried although they have not failed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stress {
+    /// A name, or a part of names.
+    pub(crate) test: String,
+    /// Failure rate that would be too much, 0 to 1.
+    pub(crate) rate: f64,
+    /// Probability of being wrong about it, 0 to 1.
+    pub(crate) doubt: f64,
 }
 
 /// All that a campaign is run with.
@@ -277,6 +293,18 @@ fn budget(sources: &Sources<'_>) -> Result<Budget, Error> {
     })
 }
 
+/// What `--stress` and the flags beside it ask for.
+fn stress(flags: &RunFlags) -> Option<(Stress, u64)> {
+    let test = flags.stress.clone()?;
+    let confidence = flags.confidence.unwrap_or(STRESS_CONFIDENCE_DEFAULT);
+    let stress = Stress {
+        test,
+        rate: flags.below.unwrap_or(STRESS_BELOW_DEFAULT),
+        doubt: 1.0 - confidence,
+    };
+    Some((stress, flags.stress_for.unwrap_or(STRESS_DEFAULT_US)))
+}
+
 /// The fixed policy is the plain baseline: it tries nothing again unless it is asked to.
 fn cases(sources: &Sources<'_>) -> Result<Option<EdgeCases>, Error> {
     let written = &sources.raw.edge_cases;
@@ -299,11 +327,19 @@ fn cases(sources: &Sources<'_>) -> Result<Option<EdgeCases>, Error> {
     )?;
     let policy = sources.flags.policy.or(sources.raw.policy.kind);
     let usual = policy.unwrap_or_default() == Policy::Adaptive;
+    if let Some((stress, after_us)) = stress(sources.flags) {
+        return Ok(Some(EdgeCases {
+            share: share.unwrap_or(SHARE_DEFAULT),
+            after_us,
+            stress: Some(stress),
+        }));
+    }
     let asked = sources.flags.reproduce_for.is_some();
     let enabled = asked || written.enabled.unwrap_or(usual) && !sources.flags.no_reproduce;
     Ok(enabled.then_some(EdgeCases {
         share: share.unwrap_or(SHARE_DEFAULT),
         after_us: after_us.unwrap_or(AFTER_DEFAULT_US),
+        stress: None,
     }))
 }
 

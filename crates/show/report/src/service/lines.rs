@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    At, Exit, Record, ServiceCommand, ServiceDecision, ServiceFinding, ServiceReason, ServiceSeen,
+    At, Case, Exit, Record, ServiceCommand, ServiceDecision, ServiceFinding, ServiceReason,
+    ServiceSeen,
 };
 
 use super::view::ServiceView;
 use super::words::{self as own, labelled};
+use crate::case::{News, Scene};
 use crate::line::{Line, Tone};
 use crate::words;
 
@@ -20,6 +22,7 @@ pub struct Lines {
     color: bool,
     said_at: At,
     said: BTreeMap<u32, (bool, String)>,
+    news: News,
 }
 
 impl Lines {
@@ -49,10 +52,16 @@ impl Lines {
                 lines
             }
             Record::ServiceDecided {
+                at,
+                cases,
                 findings,
                 decisions,
                 ..
-            } => self.decided(view, findings, decisions),
+            } => {
+                let mut lines = self.decided(view, findings, decisions);
+                lines.extend(self.cases(view, *at, cases));
+                lines
+            }
             _ => Vec::new(),
         };
         if !lines.is_empty() {
@@ -76,6 +85,17 @@ impl Lines {
         }
         lines.extend(decisions.iter().filter_map(|it| decision(view, it)));
         lines
+    }
+
+    fn cases(&mut self, view: &ServiceView, at: At, cases: &[Case]) -> Vec<Line> {
+        let scene = Scene {
+            names: &|test| test.to_string(),
+            cases: &view.cases,
+            at,
+        };
+        let new = self.news.tell(&scene, cases, &[]).into_iter();
+        new.map(|(id, tone, text)| labelled(tone, &id.to_string()).plain(text))
+            .collect()
     }
 
     /// A finding is said when it is new, and again only when it is over or names another place.
