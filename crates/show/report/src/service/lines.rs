@@ -47,7 +47,8 @@ impl Lines {
                 ))]
             }
             Record::ServiceSeen { at, seen } => {
-                let mut lines: Vec<Line> = seen.iter().flat_map(event).collect();
+                let told = seen.iter().filter(|seen| !view.is_of_replica(seen));
+                let mut lines: Vec<Line> = told.flat_map(event).collect();
                 lines.extend(self.sign_of_life(view, *at, lines.is_empty()));
                 lines
             }
@@ -147,6 +148,7 @@ impl Lines {
 /// What is done about an instance, where that explains what is seen of it.
 fn decision(view: &ServiceView, decision: &ServiceDecision) -> Option<Line> {
     match &decision.command {
+        ServiceCommand::Specialize { instance, .. } if view.is_replica(*instance) => None,
         ServiceCommand::Specialize { instance, purpose } => {
             let purpose = words::printable(&own::purpose(view, purpose));
             let line = labelled(Tone::Faint, "specialized").say(Tone::Name, instance.to_string());

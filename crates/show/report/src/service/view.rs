@@ -1,6 +1,6 @@
 //! A campaign of a service as far as its records go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     Area, At, CampaignEnd, CampaignStart, Case, CaseId, Change, ChangeVerdict, EndpointId,
@@ -85,6 +85,8 @@ pub struct ServiceView {
     /// Of those, with an error of the script.
     pub failed_iterations: u64,
     at: At,
+    /// Instances on which edge cases are tried again: nobody is served by them.
+    replicas: BTreeSet<InstanceId>,
 }
 
 impl ServiceView {
@@ -245,7 +247,26 @@ impl ServiceView {
         failures
     }
 
+    /// Whether edge cases are tried again on an instance.
+    pub(crate) fn is_replica(&self, instance: InstanceId) -> bool {
+        self.replicas.contains(&instance)
+    }
+
+    /// Whether this is about an instance on which edge cases are tried again.
+    pub(crate) fn is_of_replica(&self, seen: &ServiceSeen) -> bool {
+        match seen {
+            ServiceSeen::InstanceReady { instance, .. }
+            | ServiceSeen::InstanceExited { instance, .. }
+            | ServiceSeen::InstanceFailed { instance, .. }
+            | ServiceSeen::ShareSet { instance, .. } => self.is_replica(*instance),
+            _ => false,
+        }
+    }
+
     fn see(&mut self, at: At, seen: &ServiceSeen) {
+        if self.is_of_replica(seen) {
+            return;
+        }
         match seen {
             ServiceSeen::EndpointNamed { endpoint, name } => {
                 self.endpoints.insert(*endpoint, name.clone());
@@ -268,7 +289,9 @@ impl ServiceView {
                 self.instance(*instance).share = Some(*share);
             }
             ServiceSeen::Sampled(batch) => {
-                for sample in &batch.instances {
+                let replicas = self.replicas.clone();
+                let all = batch.instances.iter();
+                for sample in all.filter(|one| !replicas.contains(&one.instance)) {
                     let instance = self.instance(sample.instance);
                     let last = instance.last.replace((batch.at, sample.cpu_us));
                     let cores = last.map_or(0.0, |(then, cpu_us)| {
@@ -316,6 +339,10 @@ impl ServiceView {
             | ServiceSeen::ThreadsWanted { .. }
             | ServiceSeen::ScheduleDone
             | ServiceSeen::Interrupted
+            | ServiceSeen::OddCalls { .. }
+            | ServiceSeen::CrashRead { .. }
+            | ServiceSeen::CaseCaptured { .. }
+            | ServiceSeen::CaseTried { .. }
             | ServiceSeen::Tick => {
                 self.at = at;
             }
@@ -352,6 +379,13 @@ impl ServiceView {
 
     fn decide(&mut self, decision: &ServiceDecision) {
         match &decision.command {
+            ServiceCommand::OpenReplica { instance, .. } => {
+                self.replicas.insert(*instance);
+            }
+            ServiceCommand::Allot { instance, .. }
+            | ServiceCommand::Specialize { instance, .. }
+            | ServiceCommand::Close { instance }
+                if self.replicas.contains(instance) => {}
             ServiceCommand::Open { instance, share }
             | ServiceCommand::Allot { instance, share } => {
                 self.instance(*instance).share = Some(*share);
