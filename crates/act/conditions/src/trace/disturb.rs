@@ -41,6 +41,10 @@ const PYTHON_TURN_US: (f64, f64) = (5_100.0, 7_000.0);
 /// In slow motion so large a share of instructions is held at, for at most so long, microseconds.
 const STALLS: f64 = 0.004;
 const STALL_MAX_US: f64 = 600.0;
+/// Others take their turn so many instructions after a system call, at most.
+const TURN_STEPS_MAX: f64 = 4_000.0;
+/// Who has let others take their turn is stopped at so many more ends and beginnings of calls.
+const WATCHED_AFTER_TURN: u32 = 20;
 /// What each instruction of slow motion costs, microseconds.
 const STEP_US: f64 = 8.0;
 
@@ -75,6 +79,8 @@ pub(crate) enum Pace {
     NearMeeting,
     /// For so many more instructions one at a time.
     Slow(u32),
+    /// As above, and then held for long enough that an interpreter has others take their turn.
+    ToTurn(u32),
 }
 
 /// What happens to a thread that was just born.
@@ -106,6 +112,8 @@ struct Profile {
     slow: f64,
     /// Longest slow motion, instructions.
     steps_max: f64,
+    /// Share of watched stops soon after which others are made to take their turn.
+    turns: f64,
     /// Interrupts of a young thread.
     early: u64,
     /// Latest of those, microseconds.
@@ -136,9 +144,7 @@ pub(crate) struct Disturbance {
 impl Disturbance {
     pub(crate) fn new(seed: u64, now: Instant) -> Disturbance {
         let mut random = Random::new(seed);
-        let mut profile = Profile::drawn(&mut random);
-        if let Ok(x) = std::env::var("DBG_MEET") { let v: Vec<f64> = x.split(',').map(|x| x.parse().unwrap()).collect();
-          profile.meet_at = if v[0] < 100.0 { Some((v[0] as u32, None)) } else { Some(((v[0]/1000.0) as u32, Some(v[0] as i64 % 1000))) }; profile.meet_us = v[1]; profile.slow = v[2]; profile.steps_max=v[3]; profile.early=v[4] as u64; profile.hold=v[5]; profile.pause_at_calls=v[6]; }
+        let profile = Profile::drawn(&mut random);
         let mut this = Disturbance {
             random,
             profile,
@@ -227,7 +233,7 @@ impl Disturbance {
         if self.random.chance(self.profile.slow) {
             return self.slow();
         }
-        if self.profile.pause_at_calls > 0.0 {
+        if self.profile.pause_at_calls + self.profile.turns > 0.0 {
             return Pace::Watched(small(self.random.across(2.0, 60.0)));
         }
         Pace::Free
@@ -240,6 +246,10 @@ impl Disturbance {
             return (Duration::ZERO, Pace::Free);
         }
         let mut pace = Pace::Watched(watched - 1);
+        if self.random.chance(self.profile.turns) {
+            let steps = self.random.across(2.0, TURN_STEPS_MAX);
+            return (Duration::ZERO, Pace::ToTurn(small(steps)));
+        }
         if self.random.chance(self.profile.slow * 0.15) {
             pace = self.slow();
         }
@@ -269,6 +279,21 @@ impl Disturbance {
             Duration::ZERO
         };
         (hold, Pace::Free)
+    }
+
+    /// A thread on its way to a turn of others has run one instruction.
+    pub(crate) fn before_turn(&mut self, now: Instant, steps: u32) -> (Duration, Pace) {
+        self.credit_us -= STEP_US;
+        self.paused += us(STEP_US);
+        if steps > 0 {
+            return (Duration::ZERO, Pace::ToTurn(steps - 1));
+        }
+        let (low, high) = PYTHON_TURN_US;
+        let hold = self.random.across(low, high);
+        if self.left(now) < hold {
+            return (Duration::ZERO, Pace::Free);
+        }
+        (us(hold), Pace::Watched(WATCHED_AFTER_TURN))
     }
 
     /// An interrupted thread: how long it is held, and how it goes on.
@@ -360,6 +385,7 @@ impl Profile {
             pause_at_calls: of(&[0.0, 0.05, 0.15, 0.4]),
             slow: of(&[0.0, 0.3, 0.7]),
             steps_max: of(&[300.0, 1_500.0, 3_000.0, 6_000.0]),
+            turns: of(&[0.0, 0.0, 0.1, 0.4]),
             early: if of(&[0.0, 1.0]) > 0.5 { 3 } else { 1 },
             early_max_us: of(&[100.0, 1_000.0, 10_000.0]),
             between_us: of(&[700.0, 2_000.0, 6_000.0]),

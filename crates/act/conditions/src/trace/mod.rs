@@ -425,23 +425,26 @@ impl Tracer {
     /// Whether it stopped because it runs one instruction at a time, rather than by a signal.
     fn has_stepped(&self, tid: i32) -> bool {
         let pace = self.threads.get(tid).map(|thread| thread.pace);
-        matches!(pace, Some(Pace::Slow(_))) && ptrace::has_stepped(tid)
+        matches!(pace, Some(Pace::Slow(_) | Pace::ToTurn(_))) && ptrace::has_stepped(tid)
     }
 
     fn stepped(&mut self, tid: i32) {
         self.done.steps += 1;
         let now = Instant::now();
         self.stepped = Some(now);
-        if let Some(thread) = self.threads.get_mut(tid)
-            && let Pace::Slow(left) = thread.pace
-            && let Some(disturbance) = &mut self.disturbance
-        {
-            let (hold, pace) = disturbance.at_step(now, left);
-            thread.pace = pace;
-            self.disturb(tid, hold, now);
+        let (Some(thread), Some(disturbance)) =
+            (self.threads.get_mut(tid), &mut self.disturbance)
+        else {
+            self.go_on(tid);
             return;
-        }
-        self.go_on(tid);
+        };
+        let (hold, pace) = match thread.pace {
+            Pace::Slow(left) => disturbance.at_step(now, left),
+            Pace::ToTurn(left) => disturbance.before_turn(now, left),
+            pace => (Duration::ZERO, pace),
+        };
+        thread.pace = pace;
+        self.disturb(tid, hold, now);
     }
 
     /// A thread has stopped because it was asked to.
@@ -583,7 +586,7 @@ impl Tracer {
             _ if thread.at_end.is_some() => Go::ToCall,
             Pace::Free => Go::On,
             Pace::Watched(_) | Pace::ToMeeting(_) | Pace::NearMeeting => Go::ToCall,
-            Pace::Slow(_) => Go::Step,
+            Pace::Slow(_) | Pace::ToTurn(_) => Go::Step,
         };
         let signal = thread.stopped.take().unwrap_or(0);
         thread.held = None;

@@ -24,8 +24,11 @@ class Account:
     def current(self):
         return self.balance
 
+    def set(self, balance):
+        self.balance = balance
+
     def deposit(self, amount):
-        self.balance = self.current() + amount
+        self.set(self.current() + amount)
 
 
 def lost_update():
@@ -53,11 +56,15 @@ def check_then_act():
 def lock_order():
     one, two = threading.Lock(), threading.Lock()
 
+    def nothing():
+        pass
+
     def work(first, second):
         for _ in range(20):
             with first:
+                nothing()
                 with second:
-                    pass
+                    nothing()
 
     return not together(lambda: work(one, two), lambda: work(two, one))
 
@@ -80,10 +87,13 @@ def missed_wakeup():
 def cache_made_twice():
     cache, made = {}, []
 
+    def make():
+        made.append(1)
+        return len(made)
+
     def work():
         if "key" not in cache:
-            made.append(1)
-            cache["key"] = 1
+            cache["key"] = make()
 
     together(work, work, work)
     return len(made) != 1
