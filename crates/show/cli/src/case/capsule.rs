@@ -64,6 +64,7 @@ pub(crate) fn read(path: &Path) -> Result<(Found, Capsule), Failure> {
         told_by: format!("the capsule {}", path.display()),
         campaign: None,
         suite,
+        requests: Vec::new(),
         output: output(&capsule),
     };
     Ok((found, capsule))

@@ -33,7 +33,9 @@ pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result
         }
     };
     if !matches!(found.case.subject, Subject::Test(_)) {
-        return Err(Failure::Misplaced("it is of a server"));
+        return Err(Failure::Misplaced(
+            "edge cases of a server cannot be run again on their own yet: their requests stand in `cohort show`, to be typed",
+        ));
     }
     let cases = wanted(&found, flags);
     if flags.shell {
