@@ -40,7 +40,7 @@ impl Experiment {
             };
             // What it took until then was for another question.
             self.hunted = 0;
-            self.limits.runs += self.begun;
+            self.limits.runs = self.limits.runs.saturating_add(self.begun);
             self.limits.seconds += self.spent_s;
         }
         if flight.plan != self.plain {

@@ -1,6 +1,8 @@
 //! How a case ends, and what is said about it.
 
-use cohort_model::{Arm, CaseVerdict, Condition, Noise, Recipe};
+use std::collections::BTreeMap;
+
+use cohort_model::{Arm, CaseVerdict, Condition, ConditionKind, Recipe};
 
 use super::cover::Cover;
 use super::evidence::{Tally, interval};
@@ -9,6 +11,7 @@ use super::prove::Claimed;
 use super::recipes::drawn;
 use super::rivals::Rivals;
 use super::step::{Step, Trial};
+use super::words::{alternative, kind_words, percent, words};
 use super::{Experiment, Origin};
 
 impl Experiment {
@@ -159,16 +162,16 @@ impl Experiment {
         } else {
             1.0 - hunt.alpha.powf(1.0 / f64::from(plain.runs.max(1)))
         };
-        let mut kinds: Vec<String> = Vec::new();
+        // A run has at most one condition of a kind, so runs of its degrees may be added.
+        let mut runs: BTreeMap<ConditionKind, u32> = BTreeMap::new();
         for belief in &self.beliefs.all {
-            if belief.seen.runs > 0 {
-                kinds.push(format!(
-                    "{} in {}",
-                    words(&belief.condition),
-                    belief.seen.runs
-                ));
-            }
+            *runs.entry(belief.condition.kind()).or_default() += belief.seen.runs;
         }
+        let kinds: Vec<String> = runs
+            .iter()
+            .filter(|(_, runs)| **runs > 0)
+            .map(|(kind, runs)| format!("{} in {runs}", kind_words(*kind)))
+            .collect();
         let covered = if kinds.is_empty() {
             String::new()
         } else {
@@ -274,60 +277,5 @@ impl Experiment {
         self.found
             .remarks
             .retain(|remark| !remark.starts_with(&start));
-    }
-}
-
-fn alternative(condition: &Condition) -> String {
-    format!("It fails as well under {} alone:", words(condition))
-}
-
-fn percent(share: f64) -> String {
-    if share < 0.01 {
-        format!("{:.2} %", share * 100.0)
-    } else {
-        format!("{:.1} %", share * 100.0)
-    }
-}
-
-/// A condition in words.
-fn words(condition: &Condition) -> String {
-    let ms = |us: &u64| *us as f64 / 1000.0;
-    match condition {
-        Condition::CpuLimit { cores } => format!("a limit of {cores} cores"),
-        Condition::Cpus { count: 1 } => "a single CPU".to_owned(),
-        Condition::Cpus { count } => format!("{count} CPUs"),
-        Condition::MemoryLimit { bytes } => {
-            format!("a memory limit of {:.0} MB", *bytes as f64 / 1e6)
-        }
-        Condition::DiskRate { bytes_s } => {
-            format!("a disk of {:.1} MB/s", *bytes_s as f64 / 1e6)
-        }
-        Condition::DiskDelay { us } => format!("a disk that is {} ms late", ms(us)),
-        Condition::NetworkDelay { us } => format!("a network that is {} ms late", ms(us)),
-        Condition::NetworkRate { bits_s } => {
-            format!("a network of {:.1} Mbit/s", *bits_s as f64 / 1e6)
-        }
-        Condition::NetworkLoss { share } => format!("a network that loses {}", percent(*share)),
-        Condition::Noise { noise, tasks } => {
-            let what = match noise {
-                Noise::Cpu => "compute",
-                Noise::Memory => "move memory",
-                Noise::Disk => "write to the disk",
-            };
-            format!("{tasks} neighbours that {what}")
-        }
-        Condition::Copies { count } => format!("{count} copies at once"),
-        Condition::Seed { .. } => "seeded randomness".to_owned(),
-        Condition::DirectoryOrder { .. } => "another order of directories".to_owned(),
-        Condition::Schedule { .. } => "disturbed scheduling".to_owned(),
-        Condition::TimeZone { name } => format!("the time zone {name}"),
-        Condition::Locale { name } => format!("the locale {name}"),
-        Condition::Clock { unix_s } => format!("a clock that begins at {unix_s} s"),
-        Condition::OpenFiles { count } => format!("at most {count} open files"),
-        Condition::Variable { name, value: None } => format!("{name} not set"),
-        Condition::Variable {
-            name,
-            value: Some(value),
-        } => format!("{name}={value}"),
     }
 }

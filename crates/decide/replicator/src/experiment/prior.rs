@@ -10,7 +10,7 @@ use ConditionKind as Kind;
 
 /// Weight of each kind without any clue.
 const PLAIN: [(Kind, f64); 18] = [
-    (Kind::Schedule, 0.12),
+    (Kind::Schedule, 0.2),
     (Kind::CpuLimit, 0.08),
     (Kind::Copies, 0.08),
     (Kind::Noise, 0.05),
