@@ -13,6 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use cohort_conditions::Report;
+use cohort_coverage::Recording;
 use cohort_host::init::Ended;
 use cohort_model::{
     CaseId, ConditionKind, InstanceId, Observation, Recipe, ThreadEnd, ThreadId, Verdict,
@@ -23,6 +24,7 @@ use cohort_workload::pytest::{Output, SingleEnd};
 use crate::Error;
 use crate::discover::Runner;
 use crate::instance::{Instance, Squeeze};
+use crate::located::Run;
 use crate::python::Task;
 use crate::recipe_run::{LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
 use crate::shell::Hub;
@@ -43,6 +45,8 @@ pub(crate) struct Attempt {
     unapplied: Vec<ConditionKind>,
     /// Its instance's memory is limited.
     squeezed: bool,
+    /// Which lines it runs is recorded.
+    recording: Option<Recording>,
 }
 
 impl Attempt {
@@ -77,6 +81,7 @@ impl Hub {
             directory: directory.clone(),
             unapplied,
             squeezed: squeeze.memory.is_some(),
+            recording: None,
         };
         let thread = Thread {
             test: task.test,
@@ -100,10 +105,14 @@ impl Hub {
             plain: false,
             directory: &directory,
         }
-        .launch();
+        .launch(Some(&mut self.located));
         self.threads.insert(task.thread, thread);
         match launched {
-            Ok(launch) => {
+            Ok((launch, recording)) => {
+                let thread = self.threads.get_mut(&task.thread);
+                if let Some(attempt) = thread.and_then(|thread| thread.attempt.as_mut()) {
+                    attempt.recording = recording;
+                }
                 let Some(instance) = self.instances.get_mut(&id) else {
                     return Ok(());
                 };
@@ -143,8 +152,23 @@ impl Hub {
             let missing = report.missing.iter().map(|missing| missing.condition);
             end.unapplied.extend(missing);
         }
-        // Files that cannot be removed now are removed with the campaign.
-        let _ = fs::remove_dir_all(&attempt.directory);
+        match &attempt.recording {
+            Some(recording) => {
+                let failed = end.symptom.is_some();
+                let tells = failed || end.verdict.is_success();
+                let run = Run {
+                    case: attempt.case,
+                    test: thread.test,
+                    failed,
+                };
+                self.located
+                    .read(run, recording.clone(), (tells, attempt.directory.clone()));
+            }
+            None => {
+                // Files that cannot be removed now are removed with the campaign.
+                let _ = fs::remove_dir_all(&attempt.directory);
+            }
+        }
         self.keep_attempt(&attempt, &end, &output);
         self.restore(thread.home, &mut end);
         self.seen.push(Observation::ThreadEnded(end));

@@ -12,6 +12,9 @@ use crate::discover::Runner;
 use crate::kept::{Kept, Origin};
 use crate::shell::Hub;
 
+/// Suspicious lines of a case, in its directory.
+const SUSPECTS: &str = "suspects.json";
+
 /// What is known of cases and is to be kept.
 pub(crate) struct Keeper {
     kept: Kept,
@@ -46,6 +49,9 @@ impl Hub {
             return;
         }
         for case in cases {
+            if let (Some(symptom), Subject::Test(test)) = (&case.symptom, &case.subject) {
+                self.located.about(case.case, *test, symptom);
+            }
             if case.stage == Stage::Closed {
                 self.keeper.latest.remove(&case.case);
                 self.write_case(case.clone());
@@ -70,24 +76,47 @@ impl Hub {
             sightings: case.sightings.clone(),
             tries: tries.cloned().unwrap_or_default(),
         };
-        self.keeper.writing.push(tokio::task::spawn_blocking(move || {
-            let origin = Origin {
-                campaign: campaign.name(),
-                command: &command,
-                names: &names,
-            };
-            let id = case.case;
-            let failed = |error: &dyn std::error::Error| {
-                Some(format!("{id} could not be kept: {}", cohort_host::chain(error)))
-            };
-            let known = match kept.keep(case, origin) {
-                Ok(known) => known,
-                Err(error) => return failed(&error),
-            };
-            let path = kept.capsule(id);
-            let written = capsules.write(&path, &known, &shown, &campaign);
-            written.err().and_then(|error| failed(&error))
-        }));
+        self.keeper
+            .writing
+            .push(tokio::task::spawn_blocking(move || {
+                let origin = Origin {
+                    campaign: campaign.name(),
+                    command: &command,
+                    names: &names,
+                };
+                let id = case.case;
+                let failed = |error: &dyn std::error::Error| {
+                    Some(format!(
+                        "{id} could not be kept: {}",
+                        cohort_host::chain(error)
+                    ))
+                };
+                let known = match kept.keep(case, origin) {
+                    Ok(known) => known,
+                    Err(error) => return failed(&error),
+                };
+                let path = kept.capsule(id);
+                let written = capsules.write(&path, &known, &shown, &campaign);
+                written.err().and_then(|error| failed(&error))
+            }));
+    }
+
+    /// Writes the suspects of each case whose lines were recorded; says what could not be written.
+    async fn locate(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        for (case, suspects) in self.located.suspects().await {
+            let path = self.keeper.kept.directory(case).join(SUSPECTS);
+            let written = serde_json::to_vec_pretty(&suspects)
+                .map_err(std::io::Error::from)
+                .and_then(|bytes| {
+                    std::fs::create_dir_all(self.keeper.kept.directory(case))?;
+                    std::fs::write(&path, bytes)
+                });
+            if let Err(error) = written {
+                said.push(format!("write {}: {error}", path.display()));
+            }
+        }
+        said
     }
 
     /// Keeps what is left, and waits for all of it; says what could not be kept.
@@ -95,7 +124,7 @@ impl Hub {
         for case in std::mem::take(&mut self.keeper.latest).into_values() {
             self.write_case(case);
         }
-        let mut said = Vec::new();
+        let mut said = self.locate().await;
         let some = !self.keeper.writing.is_empty();
         for writing in std::mem::take(&mut self.keeper.writing) {
             said.extend(writing.await.ok().flatten());

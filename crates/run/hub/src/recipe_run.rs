@@ -5,6 +5,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use cohort_conditions::{Command, Order};
+use cohort_coverage::Recording;
 use cohort_host::cgroup::Controller;
 use cohort_model::{CasePart, Condition, ConditionKind, Recipe, TestId};
 use cohort_workload::Launch;
@@ -13,6 +14,7 @@ use cohort_workload::pytest::Single;
 use crate::discover::Runner;
 use crate::ground::Ground;
 use crate::instance::Squeeze;
+use crate::located::Located;
 
 /// What `cohort under` is told, and what it tells, in the directory of a run.
 pub(crate) const UNDER_ORDER: &str = "under.json";
@@ -54,14 +56,22 @@ pub(crate) fn squeeze_of(recipe: &Recipe, ground: &Ground) -> Squeeze {
 }
 
 impl RecipeRun<'_> {
-    /// How it is carried out; makes its directory.
-    pub(crate) fn launch(&self) -> io::Result<Launch> {
+    /// How it is carried out; makes its directory. `located` has the lines recorded that it runs, when
+    /// the recipe wants that.
+    pub(crate) fn launch(
+        &self,
+        located: Option<&mut Located>,
+    ) -> io::Result<(Launch, Option<Recording>)> {
         fs::create_dir(self.directory)?;
         let before: Vec<TestId> = self.recipe.parts.iter().filter_map(before).collect();
         let beside: Vec<TestId> = self.recipe.parts.iter().filter_map(beside).collect();
         let together = matches!(self.runner, Runner::Python(_));
         let inside: &[TestId] = if together { &before } else { &[] };
-        let launch = self.test_launch(LABEL, (inside, self.test))?;
+        let mut launch = self.test_launch(LABEL, (inside, self.test))?;
+        let recording = match located {
+            Some(located) if self.recipe.coverage => located.record(&mut launch, self.directory),
+            _ => None,
+        };
         let mut order = Order {
             conditions: self.recipe.conditions.clone(),
             report: Some(self.directory.join(UNDER_REPORT)),
@@ -93,9 +103,9 @@ impl RecipeRun<'_> {
             order.beside.push(command(&other, &launch));
         }
         if order.conditions.is_empty() && order.before.is_empty() && order.beside.is_empty() {
-            return Ok(launch);
+            return Ok((launch, recording));
         }
-        self.under(&order, launch)
+        Ok((self.under(&order, launch)?, recording))
     }
 
     /// The same program under an order.
@@ -141,7 +151,7 @@ impl RecipeRun<'_> {
             directory: self.directory,
             label,
             worker: self.worker,
-            finish: self.recipe.coverage,
+            finish: false,
         })
     }
 }

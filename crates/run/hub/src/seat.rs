@@ -149,7 +149,7 @@ impl Place<'_> {
             plain: true,
             directory: &directory,
         };
-        let launch = run.launch()?;
+        let (launch, _) = run.launch(None)?;
         let mut script = fs::OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
-    At, Budget, CampaignEnd, CaseId, CampaignStart, Ending, FORMAT, InstanceId, KillReason, Observation,
-    Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
+    At, Budget, CampaignEnd, CampaignStart, CaseId, Ending, FORMAT, InstanceId, KillReason,
+    Observation, Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
@@ -21,6 +21,7 @@ use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
 use crate::keeper::Keeper;
 use crate::ledger::Ledger;
+use crate::located::Located;
 use crate::python::{COLLECTOR, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
 use crate::{Error, Face, Outcome, Setup, Show};
@@ -52,6 +53,7 @@ pub(crate) struct Hub {
     /// Failed tries whose output was kept, by case.
     pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
     pub(crate) keeper: Keeper,
+    pub(crate) located: Located,
     epoch: Instant,
     start: At,
     pub(crate) show: Show,
@@ -105,6 +107,7 @@ pub(crate) async fn conduct(
         suite: setup.suite.kind(),
         kept_attempts: BTreeMap::new(),
         keeper: Keeper::new(&setup, seed),
+        located: Located::new(&setup.root),
         epoch: Instant::now(),
         start,
         show,
@@ -121,7 +124,10 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
-    let only_cases = plan.cases.as_ref().is_some_and(|cases| cases.only.is_some());
+    let only_cases = plan
+        .cases
+        .as_ref()
+        .is_some_and(|cases| cases.only.is_some());
     let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
         // Where no test was run for its result there is nothing to report to pytest.

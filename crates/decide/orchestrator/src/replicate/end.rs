@@ -40,8 +40,15 @@ impl Orchestrator {
         replication.note_company(&attempt, &outcome);
         let ran = outcome.passed || outcome.symptom.is_some() || attempt.killed.is_some();
         replication.fruitless = if ran { 0 } else { replication.fruitless + 1 };
-        let (case, recipe) = (attempt.case, attempt.recipe);
+        if attempt.compares {
+            return true;
+        }
+        let (case, recipe, test) = (attempt.case, attempt.recipe, attempt.test);
+        let compare = recipe.coverage && outcome.symptom.is_some();
         replication.driver.ended(at, case, &recipe, outcome);
+        if compare {
+            self.compare(case, test);
+        }
         true
     }
 }

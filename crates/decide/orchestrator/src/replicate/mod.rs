@@ -67,6 +67,8 @@ struct Attempt {
     has_all: bool,
     /// Another try of its test ran at the same time.
     overlapped: bool,
+    /// It is of another test, to compare with.
+    compares: bool,
 }
 
 /// How tries of a test went since they run one at a time. That begins when one failed while another one
@@ -113,6 +115,10 @@ pub(crate) struct Replication {
     apart: BTreeMap<TestId, Apart>,
     /// Tries that wait for another one of the same test to end.
     held: VecDeque<Try>,
+    /// Other tests whose lines are recorded for a case, which says nothing about that case.
+    beside_case: VecDeque<(CaseId, TestId)>,
+    /// Cases for which that was asked.
+    compared: BTreeSet<CaseId>,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
     /// Cases that were opened in this step.
@@ -157,6 +163,8 @@ impl Replication {
             fruitless: 0,
             apart: BTreeMap::new(),
             held: VecDeque::new(),
+            beside_case: VecDeque::new(),
+            compared: BTreeSet::new(),
             hungry: BTreeSet::new(),
             fresh: 0,
             has_failed: false,
@@ -167,7 +175,8 @@ impl Replication {
 
     /// Whether nothing more is tried and nothing is under way.
     pub(crate) fn is_done(&self) -> bool {
-        self.attempts.is_empty() && (self.over || self.driver.is_settled())
+        let settled = self.driver.is_settled() && self.beside_case.is_empty();
+        self.attempts.is_empty() && (self.over || settled)
     }
 
     /// Tries under way.
@@ -203,7 +212,10 @@ impl Replication {
 
 fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
     let seconds = plan.after_us as f64 / 1e6 * budget.cores.max(1.0);
-    let usual = Limits::default();
+    let usual = Limits {
+        coverage: plan.coverage,
+        ..Limits::default()
+    };
     let limits = if plan.only.is_some() {
         Limits {
             runs: u32::MAX,
@@ -370,13 +382,7 @@ impl Orchestrator {
         }
     }
 
-    fn kill_attempt(
-        &mut self,
-        thread: ThreadId,
-        why: KillReason,
-        reason: Reason,
-        step: &mut Step,
-    ) {
+    fn kill_attempt(&mut self, thread: ThreadId, why: KillReason, reason: Reason, step: &mut Step) {
         let attempts = self.replication.as_mut().map(|one| &mut one.attempts);
         if let Some(attempt) = attempts.and_then(|attempts| attempts.get_mut(&thread))
             && attempt.killed.is_none()
@@ -416,7 +422,10 @@ impl Orchestrator {
     fn relieved(&self) -> Option<(ThreadId, KillReason, Reason)> {
         let replication = self.replication.as_ref()?;
         let (short, had) = (self.is_memory_short(), self.host.memory_available);
-        let going = replication.attempts.values().any(|one| one.killed.is_some());
+        let going = replication
+            .attempts
+            .values()
+            .any(|one| one.killed.is_some());
         let (&thread, _) = replication.attempts.iter().next_back()?;
         let reason = Reason::MemoryExhausted { had };
         (short && !going).then_some((thread, KillReason::Memory, reason))

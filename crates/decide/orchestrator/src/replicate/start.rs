@@ -2,8 +2,8 @@
 
 use cohort_allocator::MEMORY_FLOOR;
 use cohort_model::{
-    Allotment, At, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty, Subject,
-    TestId, ThreadId,
+    Allotment, At, CaseId, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty,
+    Stage, Subject, TestId, ThreadId,
 };
 use cohort_replicator::{Outcome, Room, Try};
 
@@ -16,6 +16,8 @@ use crate::{Orchestrator, Step};
 const LIMIT_TIMES: f64 = 10.0;
 /// And at least this long, microseconds.
 const LIMIT_US_MIN: u64 = 10_000_000;
+/// Other tests whose lines are compared with those of one that fails.
+const COMPARED_MAX: usize = 4;
 /// Share of a CPU that instances for tries get under contention, as others do.
 const WEIGHT: u32 = 100;
 
@@ -65,7 +67,11 @@ impl Replication {
     }
 
     fn free_place(&self) -> Option<InstanceId> {
-        let free = || self.places.iter().filter(|(_, place)| place.thread.is_none());
+        let free = || {
+            self.places
+                .iter()
+                .filter(|(_, place)| place.thread.is_none())
+        };
         free()
             .find(|(_, place)| place.opened)
             .or_else(|| free().next())
@@ -76,10 +82,15 @@ impl Replication {
 impl Orchestrator {
     pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
         while let Some(room) = self.attempt_room(at) {
-            let Some(wanted) = self.next_attempt(at, room) else {
-                break;
-            };
-            if !self.start_attempt(at, wanted, step) {
+            if let Some(wanted) = self.next_attempt(at, room) {
+                if !self.start_attempt(at, wanted, false, step) {
+                    break;
+                }
+            } else if let Some(wanted) = self.next_to_compare() {
+                if !self.start_attempt(at, wanted, true, step) {
+                    break;
+                }
+            } else {
                 break;
             }
         }
@@ -103,9 +114,51 @@ impl Orchestrator {
         None
     }
 
+    /// A run of another test that passes, for its lines.
+    fn next_to_compare(&mut self) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        replication.done?;
+        let (case, test) = replication.beside_case.pop_front()?;
+        Some(Try {
+            case,
+            subject: Subject::Test(test),
+            recipe: Recipe {
+                coverage: true,
+                ..Recipe::default()
+            },
+            stage: Stage::Minimizing,
+            cores: 1.0,
+            memory: 0,
+        })
+    }
+
+    /// Asks for runs of other tests of the group that passed, the nearest in the list first, once lines of
+    /// a failing run of `test` were recorded.
+    pub(super) fn compare(&mut self, case: CaseId, test: TestId) {
+        let group = self.plan.tests[test.index()].group;
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        if !replication.compared.insert(case) {
+            return;
+        }
+        let passed = |other: &u32| replication.passes[*other as usize] > 0;
+        let same_group = |other: &u32| self.plan.tests[*other as usize].group == group;
+        let mut others: Vec<u32> = (0..self.plan.tests.len() as u32)
+            .filter(|other| *other != test.0 && same_group(other) && passed(other))
+            .collect();
+        others.sort_by_key(|other| other.abs_diff(test.0));
+        others.truncate(COMPARED_MAX);
+        let others = others.into_iter().map(|other| (case, TestId(other)));
+        replication.beside_case.extend(others);
+    }
+
     /// Tries that were not begun are as if they had never been.
     pub(super) fn give_back_held(&mut self, at: At) {
-        let held = self.replication.as_mut().map(|one| std::mem::take(&mut one.held));
+        let held = self
+            .replication
+            .as_mut()
+            .map(|one| std::mem::take(&mut one.held));
         for wanted in held.into_iter().flatten() {
             self.give_back(at, &wanted);
         }
@@ -118,14 +171,15 @@ impl Orchestrator {
             .values()
             .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
         let fresh = self.replication.as_ref()?.fresh > 0;
-        let quiet_waits = self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
+        let quiet_waits =
+            self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
         if apart || quiet_waits && !fresh || self.is_memory_short() {
             return None;
         }
         let waits = self.waiting() > 0 && !self.stopping;
         let running = self.running();
         let replication = self.replication.as_ref()?;
-        if replication.driver.is_settled() {
+        if replication.driver.is_settled() && replication.beside_case.is_empty() {
             return None;
         }
         let tail = (!waits).then(|| self.budget.cores - f64::from(running));
@@ -147,13 +201,13 @@ impl Orchestrator {
     }
 
     /// Begins a try; false when it has to wait.
-    fn start_attempt(&mut self, at: At, wanted: Try, step: &mut Step) -> bool {
+    fn start_attempt(&mut self, at: At, wanted: Try, compares: bool, step: &mut Step) -> bool {
         let Subject::Test(test) = wanted.subject else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return true;
         };
         let Some(memory) = self.attempt_memory(test, &wanted, step) else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return false;
         };
         let limit_us = self.attempt_limit_us(test, &wanted.recipe);
@@ -162,7 +216,7 @@ impl Orchestrator {
             stage: wanted.stage,
         };
         let Some(instance) = self.attempt_place(memory, &reason, step) else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return false;
         };
         let thread = ThreadId(self.next_thread);
@@ -191,6 +245,7 @@ impl Orchestrator {
             killed: None,
             has_all,
             overlapped,
+            compares,
         };
         replication.attempts.insert(thread, attempt);
         let command = Command::TryCase {
@@ -202,6 +257,17 @@ impl Orchestrator {
         };
         step.decide(command, reason);
         true
+    }
+
+    /// It is done later, or not at all.
+    fn refuse(&mut self, at: At, wanted: &Try, compares: bool) {
+        if !compares {
+            self.give_back(at, wanted);
+        } else if let (Some(replication), Subject::Test(test)) =
+            (&mut self.replication, &wanted.subject)
+        {
+            replication.beside_case.push_front((wanted.case, *test));
+        }
     }
 
     /// It could not be begun now, which says nothing about the case.
@@ -321,7 +387,10 @@ impl Orchestrator {
             return;
         };
         let settled = replication.driver.is_settled();
-        let free = replication.places.values().any(|place| place.thread.is_none());
+        let free = replication
+            .places
+            .values()
+            .any(|place| place.thread.is_none());
         let most = replication.most() + 1;
         let wanted = if settled {
             has_standby && replication.done.is_none() && self.unconcluded > 0
