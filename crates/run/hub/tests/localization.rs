@@ -230,7 +230,7 @@ fn rust_cases() -> Vec<Case> {
             let output = recorded(&recording, &mut command);
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(said.contains("running 1 test"), "{test}: {said}");
-            case.ran(&recording, &[program.clone()], &test, &output);
+            case.ran(&recording, std::slice::from_ref(&program), &test, &output);
         }
         cases.push(case);
     }
