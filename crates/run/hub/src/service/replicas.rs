@@ -16,9 +16,9 @@ use cohort_agent::protocol::{self as agent, CaptureOrder, PlayOrder, ThreadTaken
 use cohort_conditions::Order;
 use cohort_handoff::AgentId;
 use cohort_model::{
-    CaseId, CasePart, CasePlan, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit,
-    InstanceId, Played, Policy, Recipe, ServiceCommand, ServicePlan, ServiceSeen, Share, Symptom,
-    SymptomKind, ThreadId,
+    CaseId, CasePart, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen,
+    Exit, InstanceId, Played, Policy, Recipe, ServiceCommand, ServicePlan, ServiceSeen, Share,
+    Symptom, SymptomKind, ThreadId,
 };
 
 use super::shell::Hub;
@@ -55,8 +55,10 @@ pub(crate) struct Replicas {
     plays: BTreeMap<u32, Try>,
     /// What instances were started under.
     under: BTreeMap<InstanceId, Vec<Condition>>,
-    /// Capsules there are, by number.
-    capsules: BTreeSet<u32>,
+    /// Requests of the capsules that there are, by number.
+    capsules: BTreeMap<u32, Vec<CaseRequest>>,
+    /// The capsule of a case.
+    of_case: BTreeMap<CaseId, u32>,
     /// Ordinary servers that ended unasked, until that is read.
     crashes: Vec<(Instant, InstanceId, Symptom)>,
 }
@@ -94,6 +96,12 @@ impl Replicas {
     /// Whether an agent is the one that plays.
     pub(crate) fn is_player(&self, agent: AgentId) -> bool {
         self.player == Some(agent)
+    }
+
+    /// The capsule of a case, and its requests.
+    pub(crate) fn requests_of(&self, case: CaseId) -> Option<(u32, &[CaseRequest])> {
+        let number = self.of_case.get(&case)?;
+        Some((*number, self.capsules.get(number)?))
     }
 
     fn of_instance(&mut self, instance: InstanceId) -> Option<&mut Try> {
@@ -149,7 +157,10 @@ impl Hub {
     }
 
     /// Carries out what concerns edge cases; gives back what does not.
-    pub(crate) async fn carry_out_case(&mut self, command: ServiceCommand) -> Option<ServiceCommand> {
+    pub(crate) async fn carry_out_case(
+        &mut self,
+        command: ServiceCommand,
+    ) -> Option<ServiceCommand> {
         match command {
             ServiceCommand::OpenReplica { instance, share } => {
                 self.replicas.shares.insert(instance, share);
@@ -172,6 +183,7 @@ impl Hub {
                 in_time,
                 patience_us,
             } => {
+                self.replicas.of_case.insert(case, capsule);
                 let one = Try {
                     case,
                     capsule,
@@ -195,7 +207,7 @@ impl Hub {
         None
     }
 
-    fn capsule_file(&self, capsule: u32) -> PathBuf {
+    pub(crate) fn capsule_file(&self, capsule: u32) -> PathBuf {
         let directory = self.campaign.path().join(CAPSULES);
         directory.join(format!("capsule-{capsule}"))
     }
@@ -221,7 +233,8 @@ impl Hub {
         let Some(player) = self.replicas.player else {
             return;
         };
-        self.agents.tell(player.0, ToAgent::Capture(Box::new(order)));
+        self.agents
+            .tell(player.0, ToAgent::Capture(Box::new(order)));
     }
 
     /// The journal of a thread, which may have ended.
@@ -241,7 +254,9 @@ impl Hub {
             Err(why) => (Vec::new(), why),
         };
         if failed.is_empty() {
-            self.replicas.capsules.insert(captured.capsule);
+            self.replicas
+                .capsules
+                .insert(captured.capsule, requests.clone());
         }
         self.tell(ServiceSeen::CaseCaptured {
             capsule: captured.capsule,
@@ -257,7 +272,10 @@ impl Hub {
         let wanted = conditions_of_start(&one.recipe);
         let begun_under = self.replicas.under.get(&instance);
         let other = begun_under.map_or(!wanted.is_empty(), |under| *under != wanted);
-        let is_ready = self.places.get(&instance).is_some_and(super::place::Place::is_ready);
+        let is_ready = self
+            .places
+            .get(&instance)
+            .is_some_and(super::place::Place::is_ready);
         if is_ours && (fresh || other) {
             self.begin_anew(&mut one, wanted);
             self.replicas.plays.insert(number, one);
@@ -285,7 +303,11 @@ impl Hub {
         };
         self.ground.set_prefix(id, prefix);
         self.replicas.under.insert(id, conditions);
-        let share = self.replicas.shares.get(&id).map(|share| limited(*share, &one.recipe));
+        let share = self
+            .replicas
+            .shares
+            .get(&id)
+            .map(|share| limited(*share, &one.recipe));
         let scratch = instance.scratch().to_owned();
         tokio::spawn(async move {
             // What fails here shows as an instance that does not get ready.
@@ -350,10 +372,14 @@ impl Hub {
         let Some(address) = place.and_then(|place| place.address(self.setup.sut.tls)) else {
             return;
         };
-        let copies = one.recipe.conditions.iter().find_map(|condition| match condition {
-            Condition::Copies { count } => Some(*count),
-            _ => None,
-        });
+        let copies = one
+            .recipe
+            .conditions
+            .iter()
+            .find_map(|condition| match condition {
+                Condition::Copies { count } => Some(*count),
+                _ => None,
+            });
         let data = self.prepared.exports("setup");
         let order = PlayOrder {
             play: number,
@@ -379,7 +405,8 @@ impl Hub {
         };
         if matches!(one.state, State::Plays) {
             if let Some(player) = self.replicas.player {
-                self.agents.tell(player.0, ToAgent::EndPlay { play: number });
+                self.agents
+                    .tell(player.0, ToAgent::EndPlay { play: number });
             }
         } else if matches!(one.state, State::Waits) {
             self.conclude_play(number, Some("its instance did not get ready in time"));
@@ -431,7 +458,9 @@ impl Hub {
     pub(crate) fn server_ended(&mut self, instance: InstanceId, exit: &Exit, lines: &[String]) {
         if self.replicas.player.is_some() && *exit != Exit::Asked {
             let symptom = symptoms::of_end(exit, lines);
-            self.replicas.crashes.push((Instant::now(), instance, symptom));
+            self.replicas
+                .crashes
+                .push((Instant::now(), instance, symptom));
         }
     }
 
@@ -452,7 +481,8 @@ impl Hub {
             State::Over(since, played) => now.duration_since(*since) >= patience(one, played),
             State::Plays => false,
             State::Waits => {
-                now.duration_since(one.begun) > Duration::from_micros(self.setup.sut.ready_timeout_us)
+                now.duration_since(one.begun)
+                    > Duration::from_micros(self.setup.sut.ready_timeout_us)
             }
         };
         let plays = self.replicas.plays.iter();
@@ -472,7 +502,9 @@ impl Hub {
         let mut played = match &one.state {
             State::Over(_, played) => told(played, &one),
             State::Waits | State::Plays => Played {
-                void: void.unwrap_or("its instance did not get ready in time").to_owned(),
+                void: void
+                    .unwrap_or("its instance did not get ready in time")
+                    .to_owned(),
                 ..Played::default()
             },
         };
@@ -495,7 +527,7 @@ impl Hub {
         if let Ok(next) = self.agents.start(&self.load) {
             self.replicas.player = Some(AgentId(next));
             self.inform(AgentId(next));
-            for &capsule in &self.replicas.capsules {
+            for &capsule in self.replicas.capsules.keys() {
                 let file = self.capsule_file(capsule);
                 self.agents.tell(next, ToAgent::Capsule { capsule, file });
             }
@@ -505,10 +537,9 @@ impl Hub {
 
 /// How long more evidence is waited for.
 fn patience(one: &Try, played: &agent::Played) -> Duration {
-    let is_odd = played
-        .answers
-        .iter()
-        .any(|answers| !answers.errors.is_empty() || answers.statuses.iter().any(|(status, _)| *status >= 500));
+    let is_odd = played.answers.iter().any(|answers| {
+        !answers.errors.is_empty() || answers.statuses.iter().any(|(status, _)| *status >= 500)
+    });
     match is_odd && one.ends.is_empty() && one.exceptions.is_empty() {
         true => ODD_WAIT,
         false => CALM_WAIT,
@@ -519,10 +550,16 @@ fn patience(one: &Try, played: &agent::Played) -> Duration {
 fn told(played: &agent::Played, one: &Try) -> Played {
     let mut odd: Vec<(String, Symptom)> = Vec::new();
     odd.extend(one.ends.iter().map(|end| (String::new(), end.clone())));
-    let exceptions = one.exceptions.iter().filter(|exception| !exception.plain_line);
+    let exceptions = one
+        .exceptions
+        .iter()
+        .filter(|exception| !exception.plain_line);
     odd.extend(exceptions.map(|exception| (String::new(), symptoms::of_exception(exception))));
     for (name, endpoint, _) in &played.failed_checks {
-        odd.push((endpoint.clone(), symptoms::plain(SymptomKind::WrongAnswer, name, name)));
+        odd.push((
+            endpoint.clone(),
+            symptoms::plain(SymptomKind::WrongAnswer, name, name),
+        ));
     }
     for answers in &played.answers {
         for (status, _) in answers.statuses.iter().filter(|(status, _)| *status >= 500) {
@@ -539,7 +576,10 @@ fn told(played: &agent::Played, one: &Try) -> Played {
             odd.push((answers.endpoint.clone(), symptoms::plain(kind, words, "")));
         }
     }
-    let numbered = played.answers.iter().filter_map(|answers| Some((answers.request?, answers)));
+    let numbered = played
+        .answers
+        .iter()
+        .filter_map(|answers| Some((answers.request?, answers)));
     let mut took = Vec::new();
     let mut slower = Vec::new();
     let mut sent = 0;

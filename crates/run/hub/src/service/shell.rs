@@ -28,6 +28,7 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
+use super::keep::Keeping;
 use super::metrics::Measured;
 use super::once::Once;
 use super::place::Place;
@@ -125,6 +126,7 @@ pub(crate) struct Hub {
     pub(crate) player_deaths: u32,
     /// Edge cases that are tried again.
     pub(crate) replicas: Replicas,
+    pub(crate) keeping: Keeping,
     /// Instances whose server was just started: they are read anew.
     pub(crate) to_watch: Vec<InstanceId>,
 }
@@ -178,6 +180,7 @@ impl Hub {
         seen.append(&mut self.seen);
         let step = conductor.step(at, &seen);
         self.ledger.add(Record::ServiceSeen { at, seen });
+        self.note_cases(&step.cases);
         let decisions = step.decisions.clone();
         let empty = step.findings.is_empty()
             && step.areas.is_empty()
@@ -467,6 +470,7 @@ impl Hub {
     /// Ends everything, whatever happened.
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
+        self.keep_cases();
         self.notes.extend(self.script_log.note(&self.setup.root));
         if let more @ 2.. = self.threads.unmovable_count() {
             self.notes.push(format!(

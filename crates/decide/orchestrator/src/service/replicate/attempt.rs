@@ -71,25 +71,33 @@ impl Conductor {
         if cases.over || cases.is_done() {
             return None;
         }
-        let free = cases.replicas.iter().filter(|(_, replica)| {
-            replica.opened && replica.play.is_none() && !replica.closing
-        });
+        let free = cases
+            .replicas
+            .iter()
+            .filter(|(_, replica)| replica.opened && replica.play.is_none() && !replica.closing);
         let first = free.min_by_key(|(id, replica)| (!replica.ready, **id));
-        first.map(|(id, _)| *id).or_else(|| self.ordinary_stage(cases))
+        first
+            .map(|(id, _)| *id)
+            .or_else(|| self.ordinary_stage(cases))
     }
 
     fn ordinary_stage(&self, cases: &Cases) -> Option<InstanceId> {
         if self.stopping.is_some() || cases.done.is_some() {
             return None;
         }
-        let first = cases.replicator.cases().find(|case| case.stage == Stage::Open)?;
+        let first = cases
+            .replicator
+            .cases()
+            .find(|case| case.stage == Stage::Open)?;
         if !cases.is_harmless(first.case) {
             return None;
         }
         let number = cases.of_case.get(&first.case)?;
         let seen_on = cases.capsules.get(*number as usize)?.instance;
         let busy: BTreeSet<InstanceId> = cases.plays.values().map(|play| play.instance).collect();
-        let others = self.ready().filter(|(id, _)| *id != seen_on && !busy.contains(id));
+        let others = self
+            .ready()
+            .filter(|(id, _)| *id != seen_on && !busy.contains(id));
         others
             .min_by_key(|(id, place)| (place.threads.len(), *id))
             .map(|(id, _)| id)
@@ -235,7 +243,10 @@ impl Cases {
         let symptom = self.replicator.cases().find(|known| known.case == case);
         let symptom = symptom.and_then(|known| known.symptom.as_ref());
         symptom.is_some_and(|symptom| {
-            matches!(symptom.kind, SymptomKind::ErrorAnswer | SymptomKind::WrongAnswer)
+            matches!(
+                symptom.kind,
+                SymptomKind::ErrorAnswer | SymptomKind::WrongAnswer
+            )
         })
     }
 
@@ -267,6 +278,8 @@ impl Capsule {
         let requests: Vec<_> = keep.iter().filter_map(of).collect();
         let threads: BTreeSet<_> = requests.iter().map(|request| request.thread).collect();
         let span = requests.iter().map(|request| request.after_us).max();
-        threads.len() > 1 && matches!(self.gauge, Gauge::Odd | Gauge::Slow(_)) && span.unwrap_or(0) <= IN_TIME_US_MAX
+        threads.len() > 1
+            && matches!(self.gauge, Gauge::Odd | Gauge::Slow(_))
+            && span.unwrap_or(0) <= IN_TIME_US_MAX
     }
 }

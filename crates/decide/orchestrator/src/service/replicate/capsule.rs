@@ -106,7 +106,8 @@ impl Capsule {
     fn slow_parts(&self) -> Vec<u32> {
         let of = |request: &&CaseRequest| request.endpoint == self.subject;
         let named = |request: &&CaseRequest| {
-            !self.request.is_empty() && format!("{} {}", request.method, request.url) == self.request
+            !self.request.is_empty()
+                && format!("{} {}", request.method, request.url) == self.request
         };
         let all = || self.requests.iter().filter(of);
         let slowest = all()
@@ -130,12 +131,13 @@ impl Capsule {
 
     /// One iteration of each thread, with a call of the endpoint where there is one.
     fn repeated_parts(&self) -> Vec<u32> {
-        let calls = |request: &&CaseRequest| {
-            self.subject.is_empty() || request.endpoint == self.subject
-        };
+        let calls =
+            |request: &&CaseRequest| self.subject.is_empty() || request.endpoint == self.subject;
         let mut iterations: BTreeSet<(ThreadId, u64)> = BTreeSet::new();
         for request in self.requests.iter().filter(calls) {
-            let known = iterations.iter().any(|(thread, _)| *thread == request.thread);
+            let known = iterations
+                .iter()
+                .any(|(thread, _)| *thread == request.thread);
             if !known {
                 iterations.insert((request.thread, request.iteration));
             }
@@ -259,7 +261,8 @@ impl Conductor {
         }
         let alike = |capsule: &&Capsule| capsule.subject == sight.subject;
         let crowded = cases.capsules.iter().filter(alike).count() >= OF_ENDPOINT_MAX;
-        if cases.capsules.len() >= CAPSULES_MAX || crowded || cases.over || sight.threads.is_empty() {
+        if cases.capsules.len() >= CAPSULES_MAX || crowded || cases.over || sight.threads.is_empty()
+        {
             return;
         }
         let number = cases.capsules.len() as u32;

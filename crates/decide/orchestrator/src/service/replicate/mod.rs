@@ -25,7 +25,9 @@ mod sight;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use cohort_model::{At, CaseId, CasePlan, EndpointId, ExceptionSeen, InstanceId, OddCall, ServiceSeen};
+use cohort_model::{
+    At, CaseId, CasePlan, EndpointId, ExceptionSeen, InstanceId, OddCall, ServiceSeen,
+};
 use cohort_replicator::{Limits, Replicator, Settings};
 
 use super::{Conductor, ServiceStep};
@@ -191,7 +193,8 @@ impl Conductor {
         self.begin_plays(at, step);
         if let Some(cases) = &mut self.cases {
             let news = cases.replicator.news(at);
-            step.cases.extend(news.into_iter().map(|case| cases.shown(case)));
+            step.cases
+                .extend(news.into_iter().map(|case| cases.shown(case)));
         }
     }
 }
