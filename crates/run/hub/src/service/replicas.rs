@@ -16,9 +16,9 @@ use cohort_agent::protocol::{self as agent, CaptureOrder, PlayOrder, ThreadTaken
 use cohort_conditions::Order;
 use cohort_handoff::AgentId;
 use cohort_model::{
-    CaseId, CasePart, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen,
-    Exit, InstanceId, Played, Policy, Recipe, ServiceCommand, ServicePlan, ServiceSeen, Share,
-    Symptom, SymptomKind, ThreadId,
+    CaseId, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit,
+    InstanceId, Played, Policy, Recipe, ServiceCommand, ServicePlan, ServiceSeen, Share, Symptom,
+    SymptomKind, ThreadId,
 };
 
 use super::shell::Hub;
@@ -34,6 +34,8 @@ const CALM_WAIT: Duration = Duration::from_millis(40);
 const ODD_WAIT: Duration = Duration::from_millis(450);
 /// A play may take so long, microseconds.
 const PLAY_US_MAX: u64 = 45_000_000;
+/// Lines in which it is looked for the reason of a server's end.
+const LAST_WORDS: usize = 150;
 /// The end of an ordinary server is read so long after it, when the calls that this broke were told.
 const CRASH_WAIT: Duration = Duration::from_millis(10);
 
@@ -70,6 +72,7 @@ struct Try {
     instance: InstanceId,
     recipe: Recipe,
     keep: Vec<u32>,
+    without: Vec<(u32, String)>,
     rounds: u32,
     in_time: bool,
     patience_us: u64,
@@ -178,6 +181,7 @@ impl Hub {
                 instance,
                 recipe,
                 keep,
+                without,
                 fresh,
                 rounds,
                 in_time,
@@ -190,6 +194,7 @@ impl Hub {
                     instance,
                     recipe,
                     keep,
+                    without,
                     rounds,
                     in_time,
                     patience_us,
@@ -388,7 +393,7 @@ impl Hub {
             address,
             data: data.then(|| self.once.data(Some(one.instance))),
             keep: one.keep.clone(),
-            without: without(&one.recipe),
+            without: one.without.clone(),
             copies: copies.unwrap_or(1),
             rounds: one.rounds,
             in_time: one.in_time,
@@ -425,11 +430,22 @@ impl Hub {
         if *exit == Exit::Asked {
             return;
         }
-        let symptom = symptoms::of_end(exit, lines);
+        let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
         if let Some(one) = self.replicas.of_instance(instance)
             && !matches!(one.state, State::Waits)
         {
             one.ends.push(symptom);
+        }
+    }
+
+    /// More of what a server wrote last than is told with its end: a backtrace is long.
+    fn last_words(&self, instance: InstanceId, lines: &[String]) -> Vec<String> {
+        match self.ground.get(instance) {
+            Some(instance) => {
+                let lines = instance.last_lines(LAST_WORDS).into_iter();
+                lines.map(|line| line.text).collect()
+            }
+            None => lines.to_vec(),
         }
     }
 
@@ -535,15 +551,20 @@ impl Hub {
     }
 }
 
-/// How long more evidence is waited for.
+/// How long more evidence is waited for: for the end of a server that does not answer any more, and for what it wrote.
 fn patience(one: &Try, played: &agent::Played) -> Duration {
-    let is_odd = played.answers.iter().any(|answers| {
-        !answers.errors.is_empty() || answers.statuses.iter().any(|(status, _)| *status >= 500)
-    });
-    match is_odd && one.ends.is_empty() && one.exceptions.is_empty() {
-        true => ODD_WAIT,
-        false => CALM_WAIT,
-    }
+    let broke = |answers: &agent::PlayedAnswers| {
+        let errors = answers.errors.iter();
+        errors
+            .into_iter()
+            .any(|(error, _)| *error != agent::TransportError::Timeout)
+    };
+    let failed =
+        |answers: &agent::PlayedAnswers| answers.statuses.iter().any(|(status, _)| *status >= 500);
+    let broke = played.answers.iter().any(broke);
+    let failed = played.answers.iter().any(failed);
+    let waits = (broke && one.ends.is_empty()) || (failed && one.exceptions.is_empty());
+    if waits { ODD_WAIT } else { CALM_WAIT }
 }
 
 /// What came of a play, with what was seen of its instance.
@@ -619,15 +640,6 @@ fn told(played: &agent::Played, one: &Try) -> Played {
         missing: Vec::new(),
         void,
     }
-}
-
-/// Pieces that were part of the case and are left out: none is named while none is part of it.
-fn without(recipe: &Recipe) -> Vec<(u32, String)> {
-    let pieces = recipe.parts.iter().filter_map(|part| match part {
-        CasePart::Piece(request, piece) => Some((*request, piece.clone())),
-        _ => None,
-    });
-    pieces.collect()
 }
 
 /// Conditions that a server has to be started under.

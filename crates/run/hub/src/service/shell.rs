@@ -180,7 +180,7 @@ impl Hub {
         seen.append(&mut self.seen);
         let step = conductor.step(at, &seen);
         self.ledger.add(Record::ServiceSeen { at, seen });
-        self.note_cases(&step.cases);
+        let told = step.cases.clone();
         let decisions = step.decisions.clone();
         let empty = step.findings.is_empty()
             && step.areas.is_empty()
@@ -205,6 +205,7 @@ impl Hub {
         for ServiceDecision { command, .. } in decisions {
             self.carry_out(command).await;
         }
+        self.note_cases(&told);
         Ok(())
     }
 
@@ -267,9 +268,7 @@ impl Hub {
 
     fn end_window(&mut self, at: At, span_us: u64, told: bool) {
         let places = self.places.keys().copied();
-        let instances: Vec<InstanceId> = places
-            .filter(|id| !self.replicas.is_one(*id))
-            .collect();
+        let instances: Vec<InstanceId> = places.filter(|id| !self.replicas.is_one(*id)).collect();
         let mut windows = self.tally.take(at, span_us, &instances, told);
         for window in &mut windows {
             if let Some(place) = self.places.get_mut(&window.instance) {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use cohort_agent::play::{body_without, url_without};
 use cohort_model::{Case, CasePart, CaseRequest, CaseValue, Condition, ThreadId};
 
 /// Headers that curl sends by itself or that are told otherwise.
@@ -30,8 +31,9 @@ pub(crate) fn script(case: &Case, requests: &[CaseRequest], base_url: &str) -> S
         "# Answers are written to files here; values of earlier ones are read with jq.\n",
     );
     let _ = writeln!(text, "BASE=${{BASE:-{base_url}}}\n");
-    let of = |number: &u32| Some((*number, requests.get(*number as usize)?));
-    let kept: Vec<(u32, &CaseRequest)> = kept.iter().filter_map(of).collect();
+    let of = |number: &u32| Some((*number, cut(case, *number, requests.get(*number as usize)?)));
+    let kept: Vec<(u32, CaseRequest)> = kept.iter().filter_map(of).collect();
+    let kept: Vec<(u32, &CaseRequest)> = kept.iter().map(|(number, one)| (*number, one)).collect();
     let threads: BTreeSet<ThreadId> = kept.iter().map(|(_, request)| request.thread).collect();
     let used = used(&kept);
     for thread in &threads {
@@ -49,6 +51,31 @@ pub(crate) fn script(case: &Case, requests: &[CaseRequest], base_url: &str) -> S
         text.push_str("wait\n");
     }
     text
+}
+
+/// A request without the pieces that were left out of it: where some were, those that are left are told.
+fn cut(case: &Case, number: u32, request: &CaseRequest) -> CaseRequest {
+    let mut request = request.clone();
+    let parts = case.smallest.iter().flat_map(|arm| &arm.recipe.parts);
+    let kept: Vec<&String> = parts
+        .filter_map(|part| match part {
+            CasePart::Piece(of, piece) if *of == number => Some(piece),
+            _ => None,
+        })
+        .collect();
+    if kept.is_empty() {
+        return request;
+    }
+    let all = std::mem::take(&mut request.pieces);
+    let without: Vec<&str> = all
+        .iter()
+        .filter(|piece| !kept.contains(piece))
+        .map(String::as_str)
+        .collect();
+    request.url = url_without(&request.url, &without);
+    request.body =
+        String::from_utf8_lossy(&body_without(request.body.as_bytes(), &without)).into_owned();
+    request
 }
 
 fn about(case: &Case) -> String {

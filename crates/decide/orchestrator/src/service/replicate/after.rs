@@ -54,6 +54,7 @@ impl Conductor {
             && !cases.over
         {
             cases.over = true;
+            cases.end_cuts();
             if !why.is_empty() {
                 cases.replicator.finish(at, why);
             }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, Case, CasePart, CaseRequest, CaseThread, InstanceId, Recipe, ServiceCommand, ServiceReason,
-    Subject, Symptom, ThreadId, Usage,
+    At, CasePart, CaseRequest, CaseThread, InstanceId, ServiceCommand, ServiceReason, Subject,
+    Symptom, ThreadId, Usage,
 };
 use cohort_replicator::Sighting;
 use cohort_replicator::sameness::same;
@@ -93,7 +93,7 @@ impl Capsule {
     }
 
     /// The parts that the case is opened with.
-    fn parts(&self) -> Vec<CasePart> {
+    pub(super) fn parts(&self) -> Vec<CasePart> {
         let numbers: Vec<u32> = match &self.gauge {
             Gauge::Odd => (0..self.requests.len() as u32).collect(),
             Gauge::Slow(_) => self.slow_parts(),
@@ -198,7 +198,7 @@ impl Cases {
             subject: Subject::Service(capsule.subject.clone()),
             thread,
             symptom: &capsule.symptom,
-            parts: capsule.parts(),
+            parts: Vec::new(),
             usage: Usage::default(),
             crowded: false,
             passes: 1,
@@ -219,7 +219,8 @@ impl Cases {
             subject: Subject::Service(capsule.subject.clone()),
             thread: capsule.thread,
             symptom: &capsule.symptom,
-            parts: capsule.parts(),
+            // What can be left out is found here: see `cut`.
+            parts: Vec::new(),
             usage,
             crowded: false,
             // Others did the same before, and nothing was odd.
@@ -228,24 +229,6 @@ impl Cases {
         let case = self.replicator.sighted(at, &sighting);
         self.of_case.entry(case).or_insert(number);
     }
-
-    /// A case as it is told: what its smallest recipe needs belongs to it.
-    pub(super) fn shown(&self, mut case: Case) -> Case {
-        let capsule = self.of_case.get(&case.case);
-        let capsule = capsule.and_then(|number| self.capsules.get(*number as usize));
-        let (Some(capsule), Some(smallest)) = (capsule, &mut case.smallest) else {
-            return case;
-        };
-        complete(capsule, &mut smallest.recipe);
-        case
-    }
-}
-
-fn complete(capsule: &Capsule, recipe: &mut Recipe) {
-    let requests = capsule.closure(&recipe.parts);
-    recipe.parts.retain(|part| number(part).is_none());
-    let requests = requests.into_iter().map(CasePart::Request);
-    recipe.parts.splice(0..0, requests);
 }
 
 impl Conductor {
