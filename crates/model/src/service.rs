@@ -570,6 +570,9 @@ pub enum ServiceCommand {
         recipe: Recipe,
         /// Requests that are sent: those of the recipe, and those whose answers they use.
         keep: Vec<u32>,
+        /// Pieces of them that are left out, by request.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<(u32, String)>,
         /// The instance begins anew before.
         fresh: bool,
         /// So often one after the other.

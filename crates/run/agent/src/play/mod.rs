@@ -21,6 +21,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub use capsule::{Capsule, Error, Track};
+pub use pieces::{body_without, url_without};
 pub(crate) use take::Take;
 
 use crate::agent::Agent;

@@ -61,7 +61,8 @@ fn within(value: &Value, place: &str, pieces: &mut Vec<String>) {
 }
 
 /// An address without some pieces of its query.
-pub(super) fn url_without(url: &str, without: &[&str]) -> String {
+#[must_use]
+pub fn url_without(url: &str, without: &[&str]) -> String {
     let Some((path, query)) = url.split_once('?') else {
         return url.to_owned();
     };
@@ -81,7 +82,8 @@ pub(super) fn url_without(url: &str, without: &[&str]) -> String {
 }
 
 /// A body without some of its pieces. Items of a list are numbered as they were before any was left out.
-pub(super) fn body_without(body: &[u8], without: &[&str]) -> Vec<u8> {
+#[must_use]
+pub fn body_without(body: &[u8], without: &[&str]) -> Vec<u8> {
     if let Ok(mut json) = serde_json::from_slice::<Value>(body) {
         let mut places: Vec<&str> = without
             .iter()

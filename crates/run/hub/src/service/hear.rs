@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use cohort_agent::protocol::{EndWhy, FromAgent, ThreadCalls, ToAgent};
 use cohort_handoff::AgentId;
-use cohort_model::{
-    EndpointId, Exit, InstanceId, OddCall, Oddity, ServiceSeen, Share, ThreadId,
-};
+use cohort_model::{EndpointId, Exit, InstanceId, OddCall, Oddity, ServiceSeen, Share, ThreadId};
 use cohort_service::What;
 
 use super::event::Event;

@@ -14,6 +14,7 @@ mod begin;
 mod deeds;
 mod event;
 mod hear;
+mod keep;
 mod metrics;
 mod once;
 mod open;
@@ -27,6 +28,7 @@ mod spans;
 mod symptoms;
 mod tally;
 mod threads;
+mod typed;
 
 pub use begin::preview;
 pub use open::run;

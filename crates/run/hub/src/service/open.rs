@@ -22,6 +22,7 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events, listen_to_signals};
+use super::keep::Keeping;
 use super::metrics::Measured;
 use super::once::Once;
 use super::plan::Timetable;
@@ -159,6 +160,7 @@ impl Hub {
             agent_deaths: 0,
             player_deaths: 0,
             replicas: Replicas::default(),
+            keeping: Keeping::default(),
             to_watch: Vec::new(),
             campaign,
         })

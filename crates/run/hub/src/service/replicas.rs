@@ -16,7 +16,7 @@ use cohort_agent::protocol::{self as agent, CaptureOrder, PlayOrder, ThreadTaken
 use cohort_conditions::Order;
 use cohort_handoff::AgentId;
 use cohort_model::{
-    CaseId, CasePart, CasePlan, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit,
+    CaseId, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit,
     InstanceId, Played, Policy, Recipe, ServiceCommand, ServicePlan, ServiceSeen, Share, Symptom,
     SymptomKind, ThreadId,
 };
@@ -34,6 +34,8 @@ const CALM_WAIT: Duration = Duration::from_millis(40);
 const ODD_WAIT: Duration = Duration::from_millis(450);
 /// A play may take so long, microseconds.
 const PLAY_US_MAX: u64 = 45_000_000;
+/// Lines in which it is looked for the reason of a server's end.
+const LAST_WORDS: usize = 150;
 /// The end of an ordinary server is read so long after it, when the calls that this broke were told.
 const CRASH_WAIT: Duration = Duration::from_millis(10);
 
@@ -55,8 +57,10 @@ pub(crate) struct Replicas {
     plays: BTreeMap<u32, Try>,
     /// What instances were started under.
     under: BTreeMap<InstanceId, Vec<Condition>>,
-    /// Capsules there are, by number.
-    capsules: BTreeSet<u32>,
+    /// Requests of the capsules that there are, by number.
+    capsules: BTreeMap<u32, Vec<CaseRequest>>,
+    /// The capsule of a case.
+    of_case: BTreeMap<CaseId, u32>,
     /// Ordinary servers that ended unasked, until that is read.
     crashes: Vec<(Instant, InstanceId, Symptom)>,
 }
@@ -68,6 +72,7 @@ struct Try {
     instance: InstanceId,
     recipe: Recipe,
     keep: Vec<u32>,
+    without: Vec<(u32, String)>,
     rounds: u32,
     in_time: bool,
     patience_us: u64,
@@ -94,6 +99,12 @@ impl Replicas {
     /// Whether an agent is the one that plays.
     pub(crate) fn is_player(&self, agent: AgentId) -> bool {
         self.player == Some(agent)
+    }
+
+    /// The capsule of a case, and its requests.
+    pub(crate) fn requests_of(&self, case: CaseId) -> Option<(u32, &[CaseRequest])> {
+        let number = self.of_case.get(&case)?;
+        Some((*number, self.capsules.get(number)?))
     }
 
     fn of_instance(&mut self, instance: InstanceId) -> Option<&mut Try> {
@@ -149,7 +160,10 @@ impl Hub {
     }
 
     /// Carries out what concerns edge cases; gives back what does not.
-    pub(crate) async fn carry_out_case(&mut self, command: ServiceCommand) -> Option<ServiceCommand> {
+    pub(crate) async fn carry_out_case(
+        &mut self,
+        command: ServiceCommand,
+    ) -> Option<ServiceCommand> {
         match command {
             ServiceCommand::OpenReplica { instance, share } => {
                 self.replicas.shares.insert(instance, share);
@@ -167,17 +181,20 @@ impl Hub {
                 instance,
                 recipe,
                 keep,
+                without,
                 fresh,
                 rounds,
                 in_time,
                 patience_us,
             } => {
+                self.replicas.of_case.insert(case, capsule);
                 let one = Try {
                     case,
                     capsule,
                     instance,
                     recipe,
                     keep,
+                    without,
                     rounds,
                     in_time,
                     patience_us,
@@ -195,7 +212,7 @@ impl Hub {
         None
     }
 
-    fn capsule_file(&self, capsule: u32) -> PathBuf {
+    pub(crate) fn capsule_file(&self, capsule: u32) -> PathBuf {
         let directory = self.campaign.path().join(CAPSULES);
         directory.join(format!("capsule-{capsule}"))
     }
@@ -221,7 +238,8 @@ impl Hub {
         let Some(player) = self.replicas.player else {
             return;
         };
-        self.agents.tell(player.0, ToAgent::Capture(Box::new(order)));
+        self.agents
+            .tell(player.0, ToAgent::Capture(Box::new(order)));
     }
 
     /// The journal of a thread, which may have ended.
@@ -241,7 +259,9 @@ impl Hub {
             Err(why) => (Vec::new(), why),
         };
         if failed.is_empty() {
-            self.replicas.capsules.insert(captured.capsule);
+            self.replicas
+                .capsules
+                .insert(captured.capsule, requests.clone());
         }
         self.tell(ServiceSeen::CaseCaptured {
             capsule: captured.capsule,
@@ -257,7 +277,10 @@ impl Hub {
         let wanted = conditions_of_start(&one.recipe);
         let begun_under = self.replicas.under.get(&instance);
         let other = begun_under.map_or(!wanted.is_empty(), |under| *under != wanted);
-        let is_ready = self.places.get(&instance).is_some_and(super::place::Place::is_ready);
+        let is_ready = self
+            .places
+            .get(&instance)
+            .is_some_and(super::place::Place::is_ready);
         if is_ours && (fresh || other) {
             self.begin_anew(&mut one, wanted);
             self.replicas.plays.insert(number, one);
@@ -285,7 +308,11 @@ impl Hub {
         };
         self.ground.set_prefix(id, prefix);
         self.replicas.under.insert(id, conditions);
-        let share = self.replicas.shares.get(&id).map(|share| limited(*share, &one.recipe));
+        let share = self
+            .replicas
+            .shares
+            .get(&id)
+            .map(|share| limited(*share, &one.recipe));
         let scratch = instance.scratch().to_owned();
         tokio::spawn(async move {
             // What fails here shows as an instance that does not get ready.
@@ -350,10 +377,14 @@ impl Hub {
         let Some(address) = place.and_then(|place| place.address(self.setup.sut.tls)) else {
             return;
         };
-        let copies = one.recipe.conditions.iter().find_map(|condition| match condition {
-            Condition::Copies { count } => Some(*count),
-            _ => None,
-        });
+        let copies = one
+            .recipe
+            .conditions
+            .iter()
+            .find_map(|condition| match condition {
+                Condition::Copies { count } => Some(*count),
+                _ => None,
+            });
         let data = self.prepared.exports("setup");
         let order = PlayOrder {
             play: number,
@@ -362,7 +393,7 @@ impl Hub {
             address,
             data: data.then(|| self.once.data(Some(one.instance))),
             keep: one.keep.clone(),
-            without: without(&one.recipe),
+            without: one.without.clone(),
             copies: copies.unwrap_or(1),
             rounds: one.rounds,
             in_time: one.in_time,
@@ -379,7 +410,8 @@ impl Hub {
         };
         if matches!(one.state, State::Plays) {
             if let Some(player) = self.replicas.player {
-                self.agents.tell(player.0, ToAgent::EndPlay { play: number });
+                self.agents
+                    .tell(player.0, ToAgent::EndPlay { play: number });
             }
         } else if matches!(one.state, State::Waits) {
             self.conclude_play(number, Some("its instance did not get ready in time"));
@@ -398,11 +430,22 @@ impl Hub {
         if *exit == Exit::Asked {
             return;
         }
-        let symptom = symptoms::of_end(exit, lines);
+        let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
         if let Some(one) = self.replicas.of_instance(instance)
             && !matches!(one.state, State::Waits)
         {
             one.ends.push(symptom);
+        }
+    }
+
+    /// More of what a server wrote last than is told with its end: a backtrace is long.
+    fn last_words(&self, instance: InstanceId, lines: &[String]) -> Vec<String> {
+        match self.ground.get(instance) {
+            Some(instance) => {
+                let lines = instance.last_lines(LAST_WORDS).into_iter();
+                lines.map(|line| line.text).collect()
+            }
+            None => lines.to_vec(),
         }
     }
 
@@ -431,7 +474,9 @@ impl Hub {
     pub(crate) fn server_ended(&mut self, instance: InstanceId, exit: &Exit, lines: &[String]) {
         if self.replicas.player.is_some() && *exit != Exit::Asked {
             let symptom = symptoms::of_end(exit, lines);
-            self.replicas.crashes.push((Instant::now(), instance, symptom));
+            self.replicas
+                .crashes
+                .push((Instant::now(), instance, symptom));
         }
     }
 
@@ -452,7 +497,8 @@ impl Hub {
             State::Over(since, played) => now.duration_since(*since) >= patience(one, played),
             State::Plays => false,
             State::Waits => {
-                now.duration_since(one.begun) > Duration::from_micros(self.setup.sut.ready_timeout_us)
+                now.duration_since(one.begun)
+                    > Duration::from_micros(self.setup.sut.ready_timeout_us)
             }
         };
         let plays = self.replicas.plays.iter();
@@ -472,7 +518,9 @@ impl Hub {
         let mut played = match &one.state {
             State::Over(_, played) => told(played, &one),
             State::Waits | State::Plays => Played {
-                void: void.unwrap_or("its instance did not get ready in time").to_owned(),
+                void: void
+                    .unwrap_or("its instance did not get ready in time")
+                    .to_owned(),
                 ..Played::default()
             },
         };
@@ -495,7 +543,7 @@ impl Hub {
         if let Ok(next) = self.agents.start(&self.load) {
             self.replicas.player = Some(AgentId(next));
             self.inform(AgentId(next));
-            for &capsule in &self.replicas.capsules {
+            for &capsule in self.replicas.capsules.keys() {
                 let file = self.capsule_file(capsule);
                 self.agents.tell(next, ToAgent::Capsule { capsule, file });
             }
@@ -503,26 +551,36 @@ impl Hub {
     }
 }
 
-/// How long more evidence is waited for.
+/// How long more evidence is waited for: for the end of a server that does not answer any more, and for what it wrote.
 fn patience(one: &Try, played: &agent::Played) -> Duration {
-    let is_odd = played
-        .answers
-        .iter()
-        .any(|answers| !answers.errors.is_empty() || answers.statuses.iter().any(|(status, _)| *status >= 500));
-    match is_odd && one.ends.is_empty() && one.exceptions.is_empty() {
-        true => ODD_WAIT,
-        false => CALM_WAIT,
-    }
+    let broke = |answers: &agent::PlayedAnswers| {
+        let errors = answers.errors.iter();
+        errors
+            .into_iter()
+            .any(|(error, _)| *error != agent::TransportError::Timeout)
+    };
+    let failed =
+        |answers: &agent::PlayedAnswers| answers.statuses.iter().any(|(status, _)| *status >= 500);
+    let broke = played.answers.iter().any(broke);
+    let failed = played.answers.iter().any(failed);
+    let waits = (broke && one.ends.is_empty()) || (failed && one.exceptions.is_empty());
+    if waits { ODD_WAIT } else { CALM_WAIT }
 }
 
 /// What came of a play, with what was seen of its instance.
 fn told(played: &agent::Played, one: &Try) -> Played {
     let mut odd: Vec<(String, Symptom)> = Vec::new();
     odd.extend(one.ends.iter().map(|end| (String::new(), end.clone())));
-    let exceptions = one.exceptions.iter().filter(|exception| !exception.plain_line);
+    let exceptions = one
+        .exceptions
+        .iter()
+        .filter(|exception| !exception.plain_line);
     odd.extend(exceptions.map(|exception| (String::new(), symptoms::of_exception(exception))));
     for (name, endpoint, _) in &played.failed_checks {
-        odd.push((endpoint.clone(), symptoms::plain(SymptomKind::WrongAnswer, name, name)));
+        odd.push((
+            endpoint.clone(),
+            symptoms::plain(SymptomKind::WrongAnswer, name, name),
+        ));
     }
     for answers in &played.answers {
         for (status, _) in answers.statuses.iter().filter(|(status, _)| *status >= 500) {
@@ -539,7 +597,10 @@ fn told(played: &agent::Played, one: &Try) -> Played {
             odd.push((answers.endpoint.clone(), symptoms::plain(kind, words, "")));
         }
     }
-    let numbered = played.answers.iter().filter_map(|answers| Some((answers.request?, answers)));
+    let numbered = played
+        .answers
+        .iter()
+        .filter_map(|answers| Some((answers.request?, answers)));
     let mut took = Vec::new();
     let mut slower = Vec::new();
     let mut sent = 0;
@@ -579,15 +640,6 @@ fn told(played: &agent::Played, one: &Try) -> Played {
         missing: Vec::new(),
         void,
     }
-}
-
-/// Pieces that were part of the case and are left out: none is named while none is part of it.
-fn without(recipe: &Recipe) -> Vec<(u32, String)> {
-    let pieces = recipe.parts.iter().filter_map(|part| match part {
-        CasePart::Piece(request, piece) => Some((*request, piece.clone())),
-        _ => None,
-    });
-    pieces.collect()
 }
 
 /// Conditions that a server has to be started under.

@@ -28,6 +28,7 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
+use super::keep::Keeping;
 use super::metrics::Measured;
 use super::once::Once;
 use super::place::Place;
@@ -125,6 +126,7 @@ pub(crate) struct Hub {
     pub(crate) player_deaths: u32,
     /// Edge cases that are tried again.
     pub(crate) replicas: Replicas,
+    pub(crate) keeping: Keeping,
     /// Instances whose server was just started: they are read anew.
     pub(crate) to_watch: Vec<InstanceId>,
 }
@@ -178,6 +180,7 @@ impl Hub {
         seen.append(&mut self.seen);
         let step = conductor.step(at, &seen);
         self.ledger.add(Record::ServiceSeen { at, seen });
+        let told = step.cases.clone();
         let decisions = step.decisions.clone();
         let empty = step.findings.is_empty()
             && step.areas.is_empty()
@@ -202,6 +205,7 @@ impl Hub {
         for ServiceDecision { command, .. } in decisions {
             self.carry_out(command).await;
         }
+        self.note_cases(&told);
         Ok(())
     }
 
@@ -264,9 +268,7 @@ impl Hub {
 
     fn end_window(&mut self, at: At, span_us: u64, told: bool) {
         let places = self.places.keys().copied();
-        let instances: Vec<InstanceId> = places
-            .filter(|id| !self.replicas.is_one(*id))
-            .collect();
+        let instances: Vec<InstanceId> = places.filter(|id| !self.replicas.is_one(*id)).collect();
         let mut windows = self.tally.take(at, span_us, &instances, told);
         for window in &mut windows {
             if let Some(place) = self.places.get_mut(&window.instance) {
@@ -467,6 +469,7 @@ impl Hub {
     /// Ends everything, whatever happened.
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
+        self.keep_cases();
         self.notes.extend(self.script_log.note(&self.setup.root));
         if let more @ 2.. = self.threads.unmovable_count() {
             self.notes.push(format!(

@@ -20,7 +20,9 @@ impl Conductor {
 
     /// Whether it is still tried what is worth it, after the scenario.
     pub(in super::super) fn lingers(&self) -> bool {
-        self.cases.as_ref().is_some_and(|cases| cases.done.is_some() && !cases.over)
+        self.cases
+            .as_ref()
+            .is_some_and(|cases| cases.done.is_some() && !cases.over)
     }
 
     /// Ends it when nothing is worth trying any more, or when its time is used up.
@@ -52,6 +54,7 @@ impl Conductor {
             && !cases.over
         {
             cases.over = true;
+            cases.end_cuts();
             if !why.is_empty() {
                 cases.replicator.finish(at, why);
             }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, CaseId, InstanceId, Played, Recipe, ServiceCommand, ServiceReason, Stage, Subject,
-    SymptomKind,
+    At, CaseId, CasePart, InstanceId, Played, Recipe, ServiceCommand, ServiceReason, Stage,
+    Subject, Symptom, SymptomKind,
 };
-use cohort_replicator::{Room, Try};
+use cohort_replicator::Room;
+use cohort_replicator::minimize::Candidate;
+use cohort_replicator::sameness::same;
 
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
@@ -17,7 +19,7 @@ const PATIENCE_US: u64 = 8_000_000;
 /// A play that takes longer than this is given up, microseconds.
 const PLAY_US_MAX: u64 = 60_000_000;
 /// So often requests are repeated where it is looked whether something grows.
-const ROUNDS: u32 = 150;
+const ROUNDS: u32 = 80;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
 /// What is read of an instance after a play is waited for so long, microseconds.
@@ -32,6 +34,8 @@ pub(in super::super) struct Play {
     pub(super) recipe: Recipe,
     pub(super) rounds: u32,
     pub(super) begun: At,
+    /// It is for this: what can be left out.
+    pub(super) cut: Option<Candidate<CasePart>>,
     /// It is over, since then; what was read of its instance is waited for.
     pub(super) over: Option<(At, Played)>,
     /// It was told to end.
@@ -51,15 +55,43 @@ impl Conductor {
             let Some(cases) = &mut self.cases else {
                 return;
             };
-            let Some(next) = cases.replicator.next(at, room) else {
-                return;
-            };
             let is_ours = cases.replicas.contains_key(&instance);
+            if is_ours && let Some((case, recipe, cut)) = cases.next_cut() {
+                let next = Next {
+                    case,
+                    recipe,
+                    stage: Stage::Minimizing,
+                    cut: Some(cut),
+                };
+                self.begin_play(at, instance, next, step);
+                continue;
+            }
+            let Some(next) = cases.replicator.next(at, room) else {
+                // What can be left out goes on when nothing else is to be tried.
+                let cut = if is_ours { cases.any_cut() } else { None };
+                let Some((case, recipe, cut)) = cut else {
+                    return;
+                };
+                let next = Next {
+                    case,
+                    recipe,
+                    stage: Stage::Minimizing,
+                    cut: Some(cut),
+                };
+                self.begin_play(at, instance, next, step);
+                continue;
+            };
             if !is_ours && !cases.is_harmless(next.case) {
                 // It is not its turn after all.
                 cases.void(at, next.case, &next.recipe);
                 return;
             }
+            let next = Next {
+                case: next.case,
+                recipe: next.recipe,
+                stage: next.stage,
+                cut: None,
+            };
             self.begin_play(at, instance, next, step);
         }
     }
@@ -71,31 +103,39 @@ impl Conductor {
         if cases.over || cases.is_done() {
             return None;
         }
-        let free = cases.replicas.iter().filter(|(_, replica)| {
-            replica.opened && replica.play.is_none() && !replica.closing
-        });
+        let free = cases
+            .replicas
+            .iter()
+            .filter(|(_, replica)| replica.opened && replica.play.is_none() && !replica.closing);
         let first = free.min_by_key(|(id, replica)| (!replica.ready, **id));
-        first.map(|(id, _)| *id).or_else(|| self.ordinary_stage(cases))
+        first
+            .map(|(id, _)| *id)
+            .or_else(|| self.ordinary_stage(cases))
     }
 
     fn ordinary_stage(&self, cases: &Cases) -> Option<InstanceId> {
         if self.stopping.is_some() || cases.done.is_some() {
             return None;
         }
-        let first = cases.replicator.cases().find(|case| case.stage == Stage::Open)?;
+        let first = cases
+            .replicator
+            .cases()
+            .find(|case| case.stage == Stage::Open)?;
         if !cases.is_harmless(first.case) {
             return None;
         }
         let number = cases.of_case.get(&first.case)?;
         let seen_on = cases.capsules.get(*number as usize)?.instance;
         let busy: BTreeSet<InstanceId> = cases.plays.values().map(|play| play.instance).collect();
-        let others = self.ready().filter(|(id, _)| *id != seen_on && !busy.contains(id));
+        let others = self
+            .ready()
+            .filter(|(id, _)| *id != seen_on && !busy.contains(id));
         others
             .min_by_key(|(id, place)| (place.threads.len(), *id))
             .map(|(id, _)| id)
     }
 
-    fn begin_play(&mut self, at: At, instance: InstanceId, next: Try, step: &mut ServiceStep) {
+    fn begin_play(&mut self, at: At, instance: InstanceId, next: Next, step: &mut ServiceStep) {
         let Some(cases) = &mut self.cases else {
             return;
         };
@@ -105,7 +145,21 @@ impl Conductor {
             return;
         };
         let number = cases.of_case.get(&next.case).copied().unwrap_or_default();
-        let keep = capsule.closure(&next.recipe.parts);
+        let parts = match &next.cut {
+            Some(cut) => cut.kept.clone(),
+            None => cases.parts_of(next.case),
+        };
+        let keep = capsule.closure(&parts);
+        let without = capsule.without(&parts, &keep);
+        if keep.is_empty() && matches!(capsule.gauge, Gauge::Odd | Gauge::Slow(_)) {
+            // Nothing is sent, and nothing comes of that.
+            if let Some(cut) = &next.cut
+                && let Some(known) = cases.cuts.get_mut(&next.case)
+            {
+                known.ended(cut, Some(false));
+            }
+            return;
+        }
         let rounds = match capsule.gauge {
             Gauge::Grows(_) | Gauge::Slower => ROUNDS,
             Gauge::Odd | Gauge::Slow(_) => 1,
@@ -134,6 +188,7 @@ impl Conductor {
                 capsule: number,
                 instance,
                 recipe: next.recipe.clone(),
+                cut: next.cut,
                 rounds,
                 begun: at,
                 over: None,
@@ -147,6 +202,7 @@ impl Conductor {
             instance,
             recipe: next.recipe,
             keep,
+            without,
             fresh,
             rounds,
             in_time,
@@ -216,6 +272,14 @@ impl Conductor {
             };
             if let Some((_, played)) = &play.over {
                 let outcome = cases.outcome(&play, played);
+                if let Some(cut) = &play.cut {
+                    let is_it = cases.is_of(play.case, outcome.symptom.as_ref());
+                    let tells = is_it || outcome.passed || outcome.symptom.is_some();
+                    if let Some(known) = cases.cuts.get_mut(&play.case) {
+                        known.ended(cut, tells.then_some(is_it));
+                    }
+                    continue;
+                }
                 if let Some(other) = cases.replicator.ended(at, play.case, &play.recipe, outcome) {
                     cases.of_case.entry(other).or_insert(play.capsule);
                 }
@@ -224,8 +288,56 @@ impl Conductor {
     }
 }
 
+/// What is played next.
+struct Next {
+    case: CaseId,
+    recipe: Recipe,
+    stage: Stage,
+    cut: Option<Candidate<CasePart>>,
+}
+
 impl Cases {
-    fn capsule_of(&self, case: CaseId) -> Option<&Capsule> {
+    /// What to leave out next, when it is its turn: it has two of three.
+    fn next_cut(&mut self) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+        let untried = self
+            .replicator
+            .cases()
+            .any(|case| case.stage == Stage::Open);
+        let (cuts, others) = self.turns;
+        if untried || cuts > 2 * others + 2 {
+            self.turns.1 += 1;
+            return None;
+        }
+        self.any_cut()
+    }
+
+    /// The same, whosever turn it is.
+    fn any_cut(&mut self) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+        let mut cuts: Vec<(u32, CaseId)> = self
+            .cuts
+            .iter()
+            .filter(|(_, cut)| !cut.is_done())
+            .map(|(&case, cut)| (cut.under_way, case))
+            .collect();
+        cuts.sort_unstable();
+        for (_, case) in cuts {
+            let cut = self.cuts.get_mut(&case)?;
+            if let Some(candidate) = cut.next() {
+                self.turns.0 += 1;
+                return Some((case, cut.recipe(&candidate), candidate));
+            }
+        }
+        None
+    }
+
+    /// Whether a symptom is that of a case.
+    fn is_of(&self, case: CaseId, symptom: Option<&Symptom>) -> bool {
+        let known = self.replicator.cases().find(|known| known.case == case);
+        let known = known.and_then(|known| known.symptom.as_ref());
+        symptom.is_some_and(|symptom| known.is_some_and(|known| same(known, symptom)))
+    }
+
+    pub(super) fn capsule_of(&self, case: CaseId) -> Option<&Capsule> {
         let number = self.of_case.get(&case)?;
         self.capsules.get(*number as usize)
     }
@@ -235,7 +347,10 @@ impl Cases {
         let symptom = self.replicator.cases().find(|known| known.case == case);
         let symptom = symptom.and_then(|known| known.symptom.as_ref());
         symptom.is_some_and(|symptom| {
-            matches!(symptom.kind, SymptomKind::ErrorAnswer | SymptomKind::WrongAnswer)
+            matches!(
+                symptom.kind,
+                SymptomKind::ErrorAnswer | SymptomKind::WrongAnswer
+            )
         })
     }
 
@@ -267,6 +382,8 @@ impl Capsule {
         let requests: Vec<_> = keep.iter().filter_map(of).collect();
         let threads: BTreeSet<_> = requests.iter().map(|request| request.thread).collect();
         let span = requests.iter().map(|request| request.after_us).max();
-        threads.len() > 1 && matches!(self.gauge, Gauge::Odd | Gauge::Slow(_)) && span.unwrap_or(0) <= IN_TIME_US_MAX
+        threads.len() > 1
+            && matches!(self.gauge, Gauge::Odd | Gauge::Slow(_))
+            && span.unwrap_or(0) <= IN_TIME_US_MAX
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, Case, CasePart, CaseRequest, CaseThread, InstanceId, Recipe, ServiceCommand, ServiceReason,
-    Subject, Symptom, ThreadId, Usage,
+    At, CasePart, CaseRequest, CaseThread, InstanceId, ServiceCommand, ServiceReason, Subject,
+    Symptom, ThreadId, Usage,
 };
 use cohort_replicator::Sighting;
 use cohort_replicator::sameness::same;
@@ -93,7 +93,7 @@ impl Capsule {
     }
 
     /// The parts that the case is opened with.
-    fn parts(&self) -> Vec<CasePart> {
+    pub(super) fn parts(&self) -> Vec<CasePart> {
         let numbers: Vec<u32> = match &self.gauge {
             Gauge::Odd => (0..self.requests.len() as u32).collect(),
             Gauge::Slow(_) => self.slow_parts(),
@@ -106,7 +106,8 @@ impl Capsule {
     fn slow_parts(&self) -> Vec<u32> {
         let of = |request: &&CaseRequest| request.endpoint == self.subject;
         let named = |request: &&CaseRequest| {
-            !self.request.is_empty() && format!("{} {}", request.method, request.url) == self.request
+            !self.request.is_empty()
+                && format!("{} {}", request.method, request.url) == self.request
         };
         let all = || self.requests.iter().filter(of);
         let slowest = all()
@@ -130,12 +131,13 @@ impl Capsule {
 
     /// One iteration of each thread, with a call of the endpoint where there is one.
     fn repeated_parts(&self) -> Vec<u32> {
-        let calls = |request: &&CaseRequest| {
-            self.subject.is_empty() || request.endpoint == self.subject
-        };
+        let calls =
+            |request: &&CaseRequest| self.subject.is_empty() || request.endpoint == self.subject;
         let mut iterations: BTreeSet<(ThreadId, u64)> = BTreeSet::new();
         for request in self.requests.iter().filter(calls) {
-            let known = iterations.iter().any(|(thread, _)| *thread == request.thread);
+            let known = iterations
+                .iter()
+                .any(|(thread, _)| *thread == request.thread);
             if !known {
                 iterations.insert((request.thread, request.iteration));
             }
@@ -196,7 +198,7 @@ impl Cases {
             subject: Subject::Service(capsule.subject.clone()),
             thread,
             symptom: &capsule.symptom,
-            parts: capsule.parts(),
+            parts: Vec::new(),
             usage: Usage::default(),
             crowded: false,
             passes: 1,
@@ -217,7 +219,8 @@ impl Cases {
             subject: Subject::Service(capsule.subject.clone()),
             thread: capsule.thread,
             symptom: &capsule.symptom,
-            parts: capsule.parts(),
+            // What can be left out is found here: see `cut`.
+            parts: Vec::new(),
             usage,
             crowded: false,
             // Others did the same before, and nothing was odd.
@@ -226,24 +229,6 @@ impl Cases {
         let case = self.replicator.sighted(at, &sighting);
         self.of_case.entry(case).or_insert(number);
     }
-
-    /// A case as it is told: what its smallest recipe needs belongs to it.
-    pub(super) fn shown(&self, mut case: Case) -> Case {
-        let capsule = self.of_case.get(&case.case);
-        let capsule = capsule.and_then(|number| self.capsules.get(*number as usize));
-        let (Some(capsule), Some(smallest)) = (capsule, &mut case.smallest) else {
-            return case;
-        };
-        complete(capsule, &mut smallest.recipe);
-        case
-    }
-}
-
-fn complete(capsule: &Capsule, recipe: &mut Recipe) {
-    let requests = capsule.closure(&recipe.parts);
-    recipe.parts.retain(|part| number(part).is_none());
-    let requests = requests.into_iter().map(CasePart::Request);
-    recipe.parts.splice(0..0, requests);
 }
 
 impl Conductor {
@@ -259,7 +244,8 @@ impl Conductor {
         }
         let alike = |capsule: &&Capsule| capsule.subject == sight.subject;
         let crowded = cases.capsules.iter().filter(alike).count() >= OF_ENDPOINT_MAX;
-        if cases.capsules.len() >= CAPSULES_MAX || crowded || cases.over || sight.threads.is_empty() {
+        if cases.capsules.len() >= CAPSULES_MAX || crowded || cases.over || sight.threads.is_empty()
+        {
             return;
         }
         let number = cases.capsules.len() as u32;

@@ -19,18 +19,22 @@
 mod after;
 mod attempt;
 mod capsule;
+mod cut;
 mod oracle;
 mod replica;
 mod sight;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use cohort_model::{At, CaseId, CasePlan, EndpointId, ExceptionSeen, InstanceId, OddCall, ServiceSeen};
+use cohort_model::{
+    At, Case, CaseId, CasePlan, EndpointId, ExceptionSeen, InstanceId, OddCall, ServiceSeen,
+};
 use cohort_replicator::{Limits, Replicator, Settings};
 
 use super::{Conductor, ServiceStep};
 use attempt::Play;
 use capsule::Capsule;
+use cut::Cut;
 use replica::Replica;
 use sight::Usual;
 
@@ -45,6 +49,12 @@ pub(super) struct Cases {
     capsules: Vec<Capsule>,
     /// The capsule that a case is played from.
     of_case: BTreeMap<CaseId, u32>,
+    /// What is left out of cases.
+    cuts: BTreeMap<CaseId, Cut>,
+    /// Plays that were begun for the sake of cutting, and all others.
+    turns: (u32, u32),
+    /// Cases as they were told last.
+    told: BTreeMap<CaseId, Case>,
     replicas: BTreeMap<InstanceId, Replica>,
     next_instance: u32,
     next_play: u32,
@@ -87,6 +97,9 @@ impl Cases {
             replicator,
             capsules: Vec::new(),
             of_case: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            turns: (0, 0),
+            told: BTreeMap::new(),
             replicas: BTreeMap::new(),
             next_instance: instances,
             next_play: 0,
@@ -102,6 +115,31 @@ impl Cases {
         }
     }
 
+    /// Cases of which more is known now: what the replicator tells, and what was left out meanwhile.
+    fn news(&mut self, at: At) -> Vec<Case> {
+        let told = self.replicator.news(at);
+        let mut news: Vec<Case> = told.into_iter().map(|case| self.shown(case)).collect();
+        let is_new = |case: &Case| news.iter().any(|known| known.case == case.case);
+        let cut: Vec<Case> = self
+            .replicator
+            .cases()
+            .filter(|case| self.cuts.contains_key(&case.case) && !is_new(case))
+            .map(|case| self.shown(case.clone()))
+            .filter(|case| {
+                self.told.get(&case.case).is_some_and(|told| {
+                    told.stage != case.stage
+                        || told.minimal != case.minimal
+                        || parts(told) > parts(case)
+                })
+            })
+            .collect();
+        news.extend(cut);
+        for case in &news {
+            self.told.insert(case.case, case.clone());
+        }
+        news
+    }
+
     /// Whether an instance on which cases were tried is not gone yet.
     pub(super) fn has_replicas(&self) -> bool {
         !self.replicas.is_empty()
@@ -110,8 +148,14 @@ impl Cases {
     /// Whether nothing is under way and nothing is worth trying any more.
     fn is_done(&self) -> bool {
         let waits = self.capsules.iter().any(Capsule::waits);
-        self.plays.is_empty() && (self.over || self.replicator.is_settled() && !waits)
+        let cut = self.cuts.values().all(Cut::is_done);
+        self.plays.is_empty() && (self.over || self.replicator.is_settled() && !waits && cut)
     }
+}
+
+fn parts(case: &Case) -> usize {
+    let smallest = case.smallest.as_ref();
+    smallest.map_or(usize::MAX, |arm| arm.recipe.parts.len())
 }
 
 impl Conductor {
@@ -188,10 +232,13 @@ impl Conductor {
         }
         self.limit_plays(at, step);
         self.judge_plays(at);
+        if let Some(cases) = &mut self.cases {
+            cases.begin_cuts();
+        }
         self.begin_plays(at, step);
         if let Some(cases) = &mut self.cases {
-            let news = cases.replicator.news(at);
-            step.cases.extend(news.into_iter().map(|case| cases.shown(case)));
+            let news = cases.news(at);
+            step.cases.extend(news);
         }
     }
 }

@@ -51,7 +51,8 @@ impl Cases {
                     let request = capsule.requests.get(*number as usize);
                     request.is_some_and(|request| request.endpoint == capsule.subject)
                 };
-                let slow = |(number, _, longest): &(u32, u64, u64)| of(number) && *longest >= bound_us;
+                let slow =
+                    |(number, _, longest): &(u32, u64, u64)| of(number) && *longest >= bound_us;
                 played.took.iter().any(slow).then(|| known.clone())
             }
             Gauge::Slower => {

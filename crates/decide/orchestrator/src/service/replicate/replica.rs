@@ -55,8 +55,14 @@ impl Conductor {
         let each = (self.plan.cores - kept) / f64::from(instances.max(1));
         let each = Resource::Cores.round(each);
         (
-            Share { cores: each, ..equal },
-            Share { cores: kept, ..equal },
+            Share {
+                cores: each,
+                ..equal
+            },
+            Share {
+                cores: kept,
+                ..equal
+            },
         )
     }
 
@@ -104,7 +110,10 @@ impl Conductor {
         if cases.done.is_none() {
             return;
         }
-        let alive = cases.replicas.iter().filter(|(_, replica)| !replica.closing);
+        let alive = cases
+            .replicas
+            .iter()
+            .filter(|(_, replica)| !replica.closing);
         let ids: Vec<InstanceId> = alive.map(|(&id, _)| id).collect();
         let Some(free) = self.ledger.free(Resource::Cores) else {
             return;

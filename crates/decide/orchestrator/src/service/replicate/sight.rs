@@ -58,7 +58,11 @@ impl Conductor {
             }
             for call in &window.slowest {
                 let usual = cases.usual.entry(call.endpoint).or_default();
-                if usual.slowest.as_ref().is_none_or(|slowest| slowest.0 < call.took_us) {
+                if usual
+                    .slowest
+                    .as_ref()
+                    .is_none_or(|slowest| slowest.0 < call.took_us)
+                {
                     usual.slowest = Some((call.took_us, call.thread, call.request.clone()));
                 }
             }
@@ -68,7 +72,9 @@ impl Conductor {
     pub(super) fn see_odd(&mut self, at: At, call: &OddCall, step: &mut ServiceStep) {
         let subject = self.endpoint_name(call.endpoint);
         let symptom = match &call.oddity {
-            Oddity::Status(status) => symptom(SymptomKind::ErrorAnswer, &status.to_string(), &call.said),
+            Oddity::Status(status) => {
+                symptom(SymptomKind::ErrorAnswer, &status.to_string(), &call.said)
+            }
             Oddity::Check(name) => symptom(SymptomKind::WrongAnswer, name, name),
             Oddity::Broken(_) => {
                 if let Some(cases) = &mut self.cases {
@@ -109,7 +115,9 @@ impl Conductor {
         let (of, others): (Vec<OddCall>, Vec<OddCall>) =
             all.into_iter().partition(|call| call.instance == instance);
         cases.unanswered = others.into();
-        cases.exceptions.retain(|(_, exception)| exception.instance != instance);
+        cases
+            .exceptions
+            .retain(|(_, exception)| exception.instance != instance);
         let mut threads: Vec<CaseThread> = of.iter().map(of_call).collect();
         threads.dedup();
         threads.truncate(THREADS_MAX);
@@ -134,7 +142,12 @@ impl Conductor {
         self.sight(at, sight, step);
     }
 
-    pub(super) fn see_exception(&mut self, at: At, exception: &ExceptionSeen, step: &mut ServiceStep) {
+    pub(super) fn see_exception(
+        &mut self,
+        at: At,
+        exception: &ExceptionSeen,
+        step: &mut ServiceStep,
+    ) {
         let Some(cases) = &mut self.cases else {
             return;
         };
@@ -235,9 +248,11 @@ impl Conductor {
         use ServiceFindingKind as Kind;
         let (kind, class, gauge) = match finding.kind {
             Kind::MemoryLeak => (SymptomKind::Leak, "memory", Gauge::Grows(What::Memory)),
-            Kind::DescriptorLeak => {
-                (SymptomKind::Leak, "descriptors", Gauge::Grows(What::Descriptors))
-            }
+            Kind::DescriptorLeak => (
+                SymptomKind::Leak,
+                "descriptors",
+                Gauge::Grows(What::Descriptors),
+            ),
             Kind::ThreadLeak => (SymptomKind::Leak, "threads", Gauge::Grows(What::Threads)),
             Kind::GrowingLatency => (SymptomKind::Slow, "slower and slower", Gauge::Slower),
             Kind::SlowEndpoint | Kind::CpuBlowUp | Kind::LockContention => {
@@ -265,7 +280,11 @@ impl Conductor {
                 last: ITERATIONS,
             });
         }
-        let last = if matches!(gauge, Gauge::Slow(_)) { ITERATIONS } else { 3 };
+        let last = if matches!(gauge, Gauge::Slow(_)) {
+            ITERATIONS
+        } else {
+            3
+        };
         for thread in self.callers(endpoint, instance) {
             if !threads.iter().any(|one| one.thread == thread) {
                 threads.push(CaseThread {
@@ -312,7 +331,10 @@ impl Conductor {
     }
 
     fn threads_on(&self, instance: InstanceId, last: u32) -> Vec<CaseThread> {
-        let of = self.threads.iter().filter(|(_, thread)| thread.on == instance);
+        let of = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.on == instance);
         of.take(THREADS_MAX)
             .map(|(&thread, _)| CaseThread {
                 thread,
@@ -364,6 +386,9 @@ fn of_exception(exception: &ExceptionSeen) -> Symptom {
         kind: SymptomKind::Exception,
         class: exception.kind.clone(),
         message: exception.message.clone(),
-        frames: (!exception.frame.is_empty()).then_some(frame).into_iter().collect(),
+        frames: (!exception.frame.is_empty())
+            .then_some(frame)
+            .into_iter()
+            .collect(),
     }
 }
