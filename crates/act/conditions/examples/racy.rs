@@ -144,6 +144,13 @@ fn file_made_twice() -> bool {
     made.load(SeqCst) != 1
 }
 
+/// Says in which order a map has its keys; it has no race.
+fn hash_order() -> bool {
+    let map: HashMap<i32, ()> = (0..20).map(|key| (key, ())).collect();
+    println!("{:?}", map.keys().collect::<Vec<_>>());
+    false
+}
+
 /// Computes on so many threads, to be timed; it has no race.
 fn compute(threads: u64) -> bool {
     let threads: Vec<_> = (0..threads)
@@ -175,6 +182,7 @@ fn main() {
         Some("sleep_wait") => sleep_wait(),
         Some("message_order") => message_order(),
         Some("file_made_twice") => file_made_twice(),
+        Some("hash_order") => hash_order(),
         Some("compute_1") => compute(1),
         Some("compute_2") => compute(2),
         other => {

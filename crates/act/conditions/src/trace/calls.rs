@@ -135,11 +135,7 @@ pub(crate) fn rules(traced: &Traced) -> Vec<Rule> {
     }
     on_files.sort_unstable();
     on_files.dedup();
-    // The three that every program is given are the caller's.
-    rules.extend(on_files.into_iter().map(|number| Rule {
-        number,
-        only: Only::Above(0, 2),
-    }));
+    rules.extend(on_files.into_iter().map(always));
     if traced.seed.is_some() {
         rules.push(always(libc::SYS_getrandom));
     }

@@ -41,6 +41,8 @@ const PYTHON_TURN_US: (f64, f64) = (5_100.0, 7_000.0);
 /// In slow motion so large a share of instructions is held at, for at most so long, microseconds.
 const STALLS: f64 = 0.004;
 const STALL_MAX_US: f64 = 600.0;
+/// Who does not come to the meeting within so many calls has no such place in its life.
+const CALLS_TO_MEETING_MAX: u32 = 24;
 /// Others take their turn so many instructions after a system call, at most.
 const TURN_STEPS_MAX: f64 = 4_000.0;
 /// Who has let others take their turn is stopped at so many more ends and beginnings of calls.
@@ -73,8 +75,9 @@ pub(crate) enum Pace {
     Free,
     /// Stopped at so many more beginnings and ends of system calls.
     Watched(u32),
-    /// Young; after so many more of the system calls that are counted it meets others.
-    ToMeeting(u32),
+    /// Young; after so many more of the system calls that are counted it meets others, unless it does
+    /// not get there within so many calls of any kind.
+    ToMeeting(u32, u32),
     /// In the last of those calls.
     NearMeeting,
     /// For so many more instructions one at a time.
@@ -182,7 +185,7 @@ impl Disturbance {
         if let Some((count, _)) = profile.meet_at
             && self.may(now)
         {
-            pace = Pace::ToMeeting(count);
+            pace = Pace::ToMeeting(count, CALLS_TO_MEETING_MAX);
         }
         Birth {
             hold,
@@ -192,12 +195,21 @@ impl Disturbance {
     }
 
     /// A thread on its way to a meeting begins a call of this number.
-    pub(crate) fn on_the_way(&self, left: u32, number: i64) -> Pace {
+    pub(crate) fn on_the_way(
+        &mut self,
+        now: Instant,
+        (left, calls): (u32, u32),
+        number: i64,
+    ) -> Pace {
+        self.credit_us -= 2.0 * STOP_US;
+        if calls == 0 || self.left(now) < PAUSE_MIN_US {
+            return self.pace(now);
+        }
         let counts = self.profile.meet_at.and_then(|(_, only)| only);
         match (counts.is_none_or(|only| only == number), left) {
-            (false, _) => Pace::ToMeeting(left),
+            (false, _) => Pace::ToMeeting(left, calls - 1),
             (true, 0 | 1) => Pace::NearMeeting,
-            (true, _) => Pace::ToMeeting(left - 1),
+            (true, _) => Pace::ToMeeting(left - 1, calls - 1),
         }
     }
 
@@ -210,7 +222,9 @@ impl Disturbance {
         let until = match self.gathering.filter(|until| *until > now) {
             Some(until) => until,
             None => {
-                let wait = self.random.across(self.profile.meet_us / 4.0, self.profile.meet_us);
+                let wait = self
+                    .random
+                    .across(self.profile.meet_us / 4.0, self.profile.meet_us);
                 // The same for all: whoever is let go of earlier would be done before the others.
                 let most = self.profile.steps_max;
                 self.meeting_steps = small(self.random.across(most / 3.0, most));
@@ -233,10 +247,16 @@ impl Disturbance {
         if self.random.chance(self.profile.slow) {
             return self.slow();
         }
-        if self.profile.pause_at_calls + self.profile.turns > 0.0 {
-            return Pace::Watched(small(self.random.across(2.0, 60.0)));
+        self.watched(now)
+    }
+
+    /// Watched for a while, if this run does anything at calls.
+    fn watched(&mut self, now: Instant) -> Pace {
+        let does_any = self.profile.pause_at_calls + self.profile.turns > 0.0;
+        if !does_any || self.left(now) < PAUSE_MIN_US {
+            return Pace::Free;
         }
-        Pace::Free
+        Pace::Watched(small(self.random.across(4.0, 100.0)))
     }
 
     /// A watched thread has stopped at a call: how long it is held, and how it goes on.
@@ -263,7 +283,7 @@ impl Disturbance {
     pub(crate) fn at_step(&mut self, now: Instant, steps: u32) -> (Duration, Pace) {
         self.credit_us -= STEP_US;
         self.paused += us(STEP_US);
-        if steps > 0 && (steps % 16 != 0 || self.left(now) > PAUSE_MIN_US) {
+        if steps > 0 && (!steps.is_multiple_of(16) || self.left(now) > PAUSE_MIN_US) {
             // So that of several slow ones now this one is ahead, now that one.
             let hold = if self.random.chance(STALLS) {
                 us(self.random.across(PAUSE_MIN_US, STALL_MAX_US))
@@ -278,7 +298,7 @@ impl Disturbance {
         } else {
             Duration::ZERO
         };
-        (hold, Pace::Free)
+        (hold, self.watched(now))
     }
 
     /// A thread on its way to a turn of others has run one instruction.
@@ -374,8 +394,8 @@ impl Disturbance {
 
 impl Profile {
     fn drawn(random: &mut Random) -> Profile {
-        // In a third of all runs there is no meeting.
-        let meeting = random.below(MEETINGS.len() as u64 * 3 / 2);
+        // In half of all runs there is no meeting.
+        let meeting = random.below(MEETINGS.len() as u64 * 2);
         let mut of = |values: &[f64]| random.pick(values).unwrap_or_default();
         Profile {
             hold: of(&[0.0, 0.4, 0.8]),

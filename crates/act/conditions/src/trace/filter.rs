@@ -38,8 +38,6 @@ pub(crate) struct Rule {
 pub(crate) enum Only {
     /// Whenever.
     Always,
-    /// When this argument's lower half is more.
-    Above(u32, u32),
     /// When this argument's lower half is this.
     Equal(u32, u32),
     /// When this argument's lower half has one of these bits.
@@ -71,9 +69,6 @@ impl Filter {
             let stop = give(libc::SECCOMP_RET_TRACE);
             match rule.only {
                 Only::Always => program.extend([jump(libc::BPF_JEQ, number, 0, 1), stop]),
-                Only::Above(place, value) => {
-                    program.extend(block(number, place, jump(libc::BPF_JGT, value, 0, 1)));
-                }
                 Only::Equal(place, value) => {
                     program.extend(block(number, place, jump(libc::BPF_JEQ, value, 0, 1)));
                 }

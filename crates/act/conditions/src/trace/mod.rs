@@ -384,8 +384,7 @@ impl Tracer {
     /// A watched thread is stopped at the beginning or the end of a call.
     fn watch(&mut self, tid: i32) {
         let now = Instant::now();
-        let (Some(thread), Some(disturbance)) =
-            (self.threads.get_mut(tid), &mut self.disturbance)
+        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
         else {
             self.go_on(tid);
             return;
@@ -393,8 +392,9 @@ impl Tracer {
         let info = ptrace::call_info(tid).unwrap_or_default();
         let (hold, pace) = match (thread.pace, info.call()) {
             (Pace::Watched(left), _) => disturbance.at_call(now, left),
-            (Pace::ToMeeting(left), Some(call)) => {
-                (Duration::ZERO, disturbance.on_the_way(left, call.number))
+            (Pace::ToMeeting(left, calls), Some(call)) => {
+                let pace = disturbance.on_the_way(now, (left, calls), call.number);
+                (Duration::ZERO, pace)
             }
             (Pace::NearMeeting, None) => disturbance.at_meeting(now),
             (pace, _) => (Duration::ZERO, pace),
@@ -432,8 +432,7 @@ impl Tracer {
         self.done.steps += 1;
         let now = Instant::now();
         self.stepped = Some(now);
-        let (Some(thread), Some(disturbance)) =
-            (self.threads.get_mut(tid), &mut self.disturbance)
+        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
         else {
             self.go_on(tid);
             return;
@@ -585,7 +584,7 @@ impl Tracer {
         let go = match thread.pace {
             _ if thread.at_end.is_some() => Go::ToCall,
             Pace::Free => Go::On,
-            Pace::Watched(_) | Pace::ToMeeting(_) | Pace::NearMeeting => Go::ToCall,
+            Pace::Watched(_) | Pace::ToMeeting(..) | Pace::NearMeeting => Go::ToCall,
             Pace::Slow(_) | Pace::ToTurn(_) => Go::Step,
         };
         let signal = thread.stopped.take().unwrap_or(0);

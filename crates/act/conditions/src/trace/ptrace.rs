@@ -82,7 +82,7 @@ fn request(request: impl Into<i64>, tid: i32, address: usize, data: usize) -> io
 /// Becomes the tracer of a process, which does not notice.
 pub(crate) fn seize(pid: i32) -> io::Result<()> {
     let options = usize::try_from(OPTIONS).unwrap_or_default();
-    request(libc::PTRACE_SEIZE as u32, pid, 0, options)
+    request(libc::PTRACE_SEIZE, pid, 0, options)
 }
 
 /// Has a thread stop where it is.
