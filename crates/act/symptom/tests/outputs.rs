@@ -7,6 +7,10 @@ use cohort_model::{KillReason, SuiteKind, Symptom, SymptomKind, Verdict};
 use cohort_symptom::{Ended, read};
 use proptest::prelude::*;
 
+use SymptomKind::{
+    Abort, Assertion, Exception, Failure, Hang, OutOfMemory, Sanitizer, Signal, Timeout,
+};
+
 fn sample(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outputs");
     std::fs::read_to_string(folder.join(name)).unwrap()
@@ -36,75 +40,75 @@ fn told(symptom: &Symptom) -> (SymptomKind, &str, &str, String) {
     )
 }
 
+const PYTEST: [(&str, SymptomKind, &str, &str, &str); 9] = [
+    (
+        "test_plain",
+        Assertion,
+        "python AssertionError",
+        "assert 3 == 4",
+        "test_plain (tests/test_shop.py:20)",
+    ),
+    (
+        "test_helper",
+        Assertion,
+        "python AssertionError",
+        "wrong total",
+        "check (tests/test_shop.py:11)",
+    ),
+    (
+        "test_chained",
+        Exception,
+        "python ValueError",
+        "order {'id': 7} has no price",
+        "price (shop.py:14)",
+    ),
+    (
+        "test_fixture",
+        Exception,
+        "python FileNotFoundError",
+        "[Errno 2] No such file or directory: '/tmp/pytest-of-root/pytest-134/test_fixture0/db.json'",
+        "load (shop.py:6)",
+    ),
+    (
+        "test_fails",
+        Assertion,
+        "python Failed",
+        "not ready",
+        "test_fails (tests/test_shop.py:36)",
+    ),
+    (
+        "test_raises",
+        Assertion,
+        "python Failed",
+        "DID NOT RAISE ValueError",
+        "test_raises (tests/test_shop.py:40)",
+    ),
+    (
+        "test_stuck",
+        Timeout,
+        "python Timeout",
+        "Timeout (>0.3s) from pytest-timeout.",
+        "test_stuck (tests/test_shop.py:52)",
+    ),
+    (
+        "test_async",
+        Exception,
+        "python RuntimeError",
+        "in a coroutine",
+        "inner (tests/test_shop.py:61)",
+    ),
+    (
+        "test_no_such[1]",
+        Failure,
+        "pytest error",
+        "fixture 'missing' not found",
+        "",
+    ),
+];
+
 #[test]
 fn pytest_in_each_of_its_styles() {
-    use SymptomKind::{Assertion, Exception, Failure, Timeout};
-    let at = |function: &str, place: &str| format!("{function} ({place})");
-    for (test, kind, class, message, frame) in [
-        (
-            "test_plain",
-            Assertion,
-            "python AssertionError",
-            "assert 3 == 4",
-            at("test_plain", "tests/test_shop.py:20"),
-        ),
-        (
-            "test_helper",
-            Assertion,
-            "python AssertionError",
-            "wrong total",
-            at("check", "tests/test_shop.py:11"),
-        ),
-        (
-            "test_chained",
-            Exception,
-            "python ValueError",
-            "order {'id': 7} has no price",
-            at("price", "shop.py:14"),
-        ),
-        (
-            "test_fixture",
-            Exception,
-            "python FileNotFoundError",
-            "[Errno 2] No such file or directory: '/tmp/pytest-of-root/pytest-134/test_fixture0/db.json'",
-            at("load", "shop.py:6"),
-        ),
-        (
-            "test_fails",
-            Assertion,
-            "python Failed",
-            "not ready",
-            at("test_fails", "tests/test_shop.py:36"),
-        ),
-        (
-            "test_raises",
-            Assertion,
-            "python Failed",
-            "DID NOT RAISE ValueError",
-            at("test_raises", "tests/test_shop.py:40"),
-        ),
-        (
-            "test_stuck",
-            Timeout,
-            "python Timeout",
-            "Timeout (>0.3s) from pytest-timeout.",
-            at("test_stuck", "tests/test_shop.py:52"),
-        ),
-        (
-            "test_async",
-            Exception,
-            "python RuntimeError",
-            "in a coroutine",
-            at("inner", "tests/test_shop.py:61"),
-        ),
-        (
-            "test_no_such[1]",
-            Failure,
-            "pytest error",
-            "fixture 'missing' not found",
-            String::new(),
-        ),
-    ] {
+    for (test, kind, class, message, frame) in PYTEST {
         for style in ["long", "short", "native"] {
             let report = report(style, test);
             let ended = Ended {
@@ -123,7 +127,7 @@ fn pytest_in_each_of_its_styles() {
             d = d.replace("/project/", "");
             assert_eq!(
                 (a, b, number(c), d),
-                (kind, class, number(message), frame.clone()),
+                (kind, class, number(message), frame.to_owned()),
                 "{style} {test}: {symptom:#?}"
             );
         }
@@ -150,6 +154,44 @@ fn pytest_in_each_of_its_styles() {
 }
 
 #[test]
+fn pytest_in_a_process_of_its_own_reads_as_its_report_does() {
+    for (test, ..) in PYTEST {
+        for style in ["long", "short"] {
+            let report = report(style, test);
+            let whole = format!(
+                "F    [100%]\n=== FAILURES ===\n____ {test} ____\n\n{report}\n=== short test summary info ===\n\
+                 FAILED tests/test_shop.py::{test} - it did\n1 failed in 0.02s\n"
+            );
+            let of = |stdout: &str, report: &str| {
+                let ended = Ended {
+                    suite: SuiteKind::Pytest,
+                    test,
+                    report,
+                    stdout: stdout.as_bytes(),
+                    exit_code: Some(1),
+                    ..Ended::default()
+                };
+                read(&ended).unwrap()
+            };
+            assert_eq!(of(&whole, ""), of("", &report), "{style} {test}");
+        }
+    }
+    for test in ["test_helper", "test_chained", "test_async"] {
+        let read = |report: &str| {
+            let ended = Ended {
+                suite: SuiteKind::Pytest,
+                report,
+                ..Ended::default()
+            };
+            let symptom = read(&ended).unwrap();
+            (symptom.class, symptom.frames)
+        };
+        let told = read(&report("locals", test));
+        assert_eq!(told, read(&report("long", test)), "with local variables");
+    }
+}
+
+#[test]
 fn pytest_with_little_to_say() {
     let ended = |report, message| Ended {
         suite: SuiteKind::Pytest,
@@ -165,7 +207,7 @@ fn pytest_with_little_to_say() {
     assert_eq!(
         told(&symptom),
         (
-            SymptomKind::Assertion,
+            Assertion,
             "python AssertionError",
             "assert 3 == 4",
             "/project/tests/test_shop.py:20".to_owned()
@@ -174,12 +216,7 @@ fn pytest_with_little_to_say() {
     let symptom = read(&ended("", "shop.errors.Empty: cart 7")).unwrap();
     assert_eq!(
         told(&symptom),
-        (
-            SymptomKind::Exception,
-            "python Empty",
-            "cart 7",
-            String::new()
-        )
+        (Exception, "python Empty", "cart 7", String::new())
     );
     let doctest = sample("pytest-doctest.txt");
     let symptom = read(&ended(&doctest, "")).unwrap();
@@ -188,102 +225,103 @@ fn pytest_with_little_to_say() {
     assert_eq!(symptom.frames[0].shown(), "/project/shopdoc.py:3");
 }
 
+const TOOLS: [(&str, SymptomKind, &str, &str, &str); 13] = [
+    (
+        "gtest.txt",
+        Assertion,
+        "gtest",
+        "Expected equality of these values:",
+        "/project/tests/cart_test.cc:12",
+    ),
+    (
+        "catch2.txt",
+        Assertion,
+        "Catch2",
+        "REQUIRE( cart.total() == 4 )",
+        "tests/cart.cpp:12",
+    ),
+    (
+        "go-test-inside.txt",
+        Assertion,
+        "go test",
+        "total = 3, want 4",
+        "TestTotal (cart_test.go:12)",
+    ),
+    (
+        "go-test.txt",
+        Assertion,
+        "go test",
+        "total = 3, want 4",
+        "TestTotal (cart_test.go:12)",
+    ),
+    (
+        "go-timeout.txt",
+        Timeout,
+        "go timeout",
+        "",
+        "example.com/shop.(*Cart).Total (/project/cart.go:21)",
+    ),
+    (
+        "go-race.txt",
+        Sanitizer,
+        "go data race",
+        "",
+        "example.com/shop.(*Cart).Add (/project/cart.go:14)",
+    ),
+    (
+        "jest.txt",
+        Assertion,
+        "node expect",
+        "expect(received).toBe(expected) // Object.is equality",
+        "Object.toBe (src/cart.test.js:5)",
+    ),
+    (
+        "junit.txt",
+        Assertion,
+        "java AssertionError",
+        "expected:<4> but was:<3>",
+        "com.example.CartTest.adds (CartTest.java:12)",
+    ),
+    (
+        "rspec.txt",
+        Assertion,
+        "ruby RSpec",
+        "expect(cart.total).to eq(4)",
+        "block (2 levels) in <top (required)> (./spec/cart_spec.rb:7)",
+    ),
+    (
+        "bats.txt",
+        Assertion,
+        "bats",
+        "`[ \"$total\" -eq 4 ]' failed",
+        "tests/cart.bats:5",
+    ),
+    (
+        "gdb-segv.txt",
+        Signal,
+        "SIGSEGV",
+        "",
+        "walk (/project/bugs.c:17)",
+    ),
+    (
+        "gdb-assert.txt",
+        Assertion,
+        "C assert",
+        "total == seed + 1",
+        "check_total (/project/bugs.c:10)",
+    ),
+    (
+        "node-spec.txt",
+        Exception,
+        "node TypeError",
+        "Cannot read properties of null (reading 'x')",
+        "TestContext.<anonymous> (/project/t.test.js:4)",
+    ),
+];
+
 #[test]
 fn other_frameworks_and_tools() {
-    use SymptomKind::{Assertion, Exception, Sanitizer, Signal, Timeout};
-    for (file, kind, class, message, frame) in [
-        (
-            "gtest.txt",
-            Assertion,
-            "gtest",
-            "Expected equality of these values:",
-            "/project/tests/cart_test.cc:12",
-        ),
-        (
-            "catch2.txt",
-            Assertion,
-            "Catch2",
-            "REQUIRE( cart.total() == 4 )",
-            "tests/cart.cpp:12",
-        ),
-        (
-            "go-test-inside.txt",
-            Assertion,
-            "go test",
-            "total = 3, want 4",
-            "TestTotal (cart_test.go:12)",
-        ),
-        (
-            "go-test.txt",
-            Assertion,
-            "go test",
-            "total = 3, want 4",
-            "TestTotal (cart_test.go:12)",
-        ),
-        (
-            "go-timeout.txt",
-            Timeout,
-            "go timeout",
-            "",
-            "example.com/shop.(*Cart).Total (/project/cart.go:21)",
-        ),
-        (
-            "go-race.txt",
-            Sanitizer,
-            "go data race",
-            "",
-            "example.com/shop.(*Cart).Add (/project/cart.go:14)",
-        ),
-        (
-            "jest.txt",
-            Assertion,
-            "node expect",
-            "expect(received).toBe(expected) // Object.is equality",
-            "Object.toBe (src/cart.test.js:5)",
-        ),
-        (
-            "junit.txt",
-            Assertion,
-            "java AssertionError",
-            "expected:<4> but was:<3>",
-            "com.example.CartTest.adds (CartTest.java:12)",
-        ),
-        (
-            "rspec.txt",
-            Assertion,
-            "ruby RSpec",
-            "expect(cart.total).to eq(4)",
-            "block (2 levels) in <top (required)> (./spec/cart_spec.rb:7)",
-        ),
-        (
-            "bats.txt",
-            Assertion,
-            "bats",
-            "`[ \"$total\" -eq 4 ]' failed",
-            "tests/cart.bats:5",
-        ),
-        (
-            "gdb-segv.txt",
-            Signal,
-            "SIGSEGV",
-            "",
-            "walk (/project/bugs.c:17)",
-        ),
-        (
-            "gdb-assert.txt",
-            Assertion,
-            "C assert",
-            "total == seed + 1",
-            "check_total (/project/bugs.c:10)",
-        ),
-        (
-            "node-spec.txt",
-            Exception,
-            "node TypeError",
-            "Cannot read properties of null (reading 'x')",
-            "TestContext.<anonymous> (/project/t.test.js:4)",
-        ),
-    ] {
+    for (file, kind, class, message, frame) in TOOLS {
         let text = sample(file);
         let symptom = read(&Ended {
             stdout: text.as_bytes(),
@@ -299,131 +337,142 @@ fn other_frameworks_and_tools() {
     }
 }
 
+/// A line, the signal behind it, and what is read.
+type Line = (
+    &'static str,
+    Option<i32>,
+    SymptomKind,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+const LINES: [Line; 15] = [
+    (
+        "cart: src/cart.c:12: total: Assertion `n > 0' failed.",
+        Some(6),
+        Assertion,
+        "C assert",
+        "n > 0",
+        "total (src/cart.c:12)",
+    ),
+    (
+        "/usr/include/c++/12/bits/stl_vector.h:1123: std::vector<int>::reference std::vector<int>::operator[](size_type): Assertion '__n < this->size()' failed.",
+        Some(6),
+        Assertion,
+        "C assert",
+        "__n < this->size()",
+        "",
+    ),
+    (
+        "Assertion failed: n > 0 (src/cart.c: total: 12)",
+        Some(6),
+        Assertion,
+        "C assert",
+        "n > 0",
+        "total (src/cart.c:12)",
+    ),
+    (
+        "Assertion failed: (n > 0), function total, file cart.c, line 12.",
+        Some(6),
+        Assertion,
+        "C assert",
+        "(n > 0)",
+        "total (cart.c:12)",
+    ),
+    (
+        "ERROR:src/cart.c:12:total: assertion failed (a == b): (1 == 2)",
+        Some(6),
+        Assertion,
+        "GLib assert",
+        "(a == b): (1 == 2)",
+        "total (src/cart.c:12)",
+    ),
+    (
+        "F1126 12:00:00.000001 7 cart.cc:12] Check failed: n > 0 (0 vs. 0)",
+        Some(6),
+        Assertion,
+        "C++ CHECK",
+        "n > 0 (0 vs. 0)",
+        "cart.cc:12",
+    ),
+    (
+        "free(): double free detected in tcache 2",
+        Some(6),
+        Abort,
+        "libc check",
+        "free(): double free detected in tcache 2",
+        "",
+    ),
+    (
+        "*** stack smashing detected ***: terminated",
+        Some(6),
+        Abort,
+        "libc check",
+        "*** stack smashing detected ***: terminated",
+        "",
+    ),
+    (
+        "terminate called after throwing an instance of 'std::out_of_range'",
+        Some(6),
+        Exception,
+        "c++ std::out_of_range",
+        "",
+        "",
+    ),
+    (
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        Some(6),
+        OutOfMemory,
+        "c++ std::bad_alloc",
+        "",
+        "",
+    ),
+    (
+        "terminate called without an active exception",
+        Some(6),
+        Abort,
+        "c++ terminate",
+        "without an active exception",
+        "",
+    ),
+    (
+        "memory allocation of 8589934592 bytes failed",
+        Some(6),
+        OutOfMemory,
+        "rust allocation",
+        "memory allocation of 8589934592 bytes failed",
+        "",
+    ),
+    (
+        "./run.sh: line 3:  4711 Segmentation fault      (core dumped) ./cart",
+        None,
+        Signal,
+        "SIGSEGV",
+        "",
+        "",
+    ),
+    (
+        "cart.test.c:12:test_total:FAIL: Expected 4 Was 3",
+        None,
+        Assertion,
+        "Unity",
+        "Expected 4 Was 3",
+        "cart.test.c:12",
+    ),
+    (
+        "cart.cpp(12): error: in \"cart/adds\": check total == 4 has failed",
+        None,
+        Assertion,
+        "Boost.Test",
+        "check total == 4 has failed",
+        "cart.cpp:12",
+    ),
+];
+
 #[test]
 fn one_line_says_it_all() {
-    use SymptomKind::{Abort, Assertion, Exception, OutOfMemory, Signal};
-    for (line, signal, kind, class, message, frame) in [
-        (
-            "cart: src/cart.c:12: total: Assertion `n > 0' failed.",
-            Some(6),
-            Assertion,
-            "C assert",
-            "n > 0",
-            "total (src/cart.c:12)",
-        ),
-        (
-            "/usr/include/c++/12/bits/stl_vector.h:1123: std::vector<int>::reference std::vector<int>::operator[](size_type): Assertion '__n < this->size()' failed.",
-            Some(6),
-            Assertion,
-            "C assert",
-            "__n < this->size()",
-            "",
-        ),
-        (
-            "Assertion failed: n > 0 (src/cart.c: total: 12)",
-            Some(6),
-            Assertion,
-            "C assert",
-            "n > 0",
-            "total (src/cart.c:12)",
-        ),
-        (
-            "Assertion failed: (n > 0), function total, file cart.c, line 12.",
-            Some(6),
-            Assertion,
-            "C assert",
-            "(n > 0)",
-            "total (cart.c:12)",
-        ),
-        (
-            "ERROR:src/cart.c:12:total: assertion failed (a == b): (1 == 2)",
-            Some(6),
-            Assertion,
-            "GLib assert",
-            "(a == b): (1 == 2)",
-            "total (src/cart.c:12)",
-        ),
-        (
-            "F1126 12:00:00.000001 7 cart.cc:12] Check failed: n > 0 (0 vs. 0)",
-            Some(6),
-            Assertion,
-            "C++ CHECK",
-            "n > 0 (0 vs. 0)",
-            "cart.cc:12",
-        ),
-        (
-            "free(): double free detected in tcache 2",
-            Some(6),
-            Abort,
-            "libc check",
-            "free(): double free detected in tcache 2",
-            "",
-        ),
-        (
-            "*** stack smashing detected ***: terminated",
-            Some(6),
-            Abort,
-            "libc check",
-            "*** stack smashing detected ***: terminated",
-            "",
-        ),
-        (
-            "terminate called after throwing an instance of 'std::out_of_range'",
-            Some(6),
-            Exception,
-            "c++ std::out_of_range",
-            "",
-            "",
-        ),
-        (
-            "terminate called after throwing an instance of 'std::bad_alloc'",
-            Some(6),
-            OutOfMemory,
-            "c++ std::bad_alloc",
-            "",
-            "",
-        ),
-        (
-            "terminate called without an active exception",
-            Some(6),
-            Abort,
-            "c++ terminate",
-            "without an active exception",
-            "",
-        ),
-        (
-            "memory allocation of 8589934592 bytes failed",
-            Some(6),
-            OutOfMemory,
-            "rust allocation",
-            "memory allocation of 8589934592 bytes failed",
-            "",
-        ),
-        (
-            "./run.sh: line 3:  4711 Segmentation fault      (core dumped) ./cart",
-            None,
-            Signal,
-            "SIGSEGV",
-            "",
-            "",
-        ),
-        (
-            "cart.test.c:12:test_total:FAIL: Expected 4 Was 3",
-            None,
-            Assertion,
-            "Unity",
-            "Expected 4 Was 3",
-            "cart.test.c:12",
-        ),
-        (
-            "cart.cpp(12): error: in \"cart/adds\": check total == 4 has failed",
-            None,
-            Assertion,
-            "Boost.Test",
-            "check total == 4 has failed",
-            "cart.cpp:12",
-        ),
-    ] {
+    for (line, signal, kind, class, message, frame) in LINES {
         let text = format!("starting 7\n{line}\n");
         let ended = Ended {
             stderr: text.as_bytes(),
@@ -470,7 +519,6 @@ fn how_it_ended_when_nothing_is_said() {
     };
     let told =
         |kind, class: &str, message: &str| Some((kind, class.to_owned(), message.to_owned()));
-    use SymptomKind::{Failure, Hang, OutOfMemory, Signal, Timeout};
     assert_eq!(
         ended(Verdict::Failed, Some(3), None, None),
         told(Failure, "exit code 3", "loading 3 of 7")

@@ -25,6 +25,8 @@ use crate::exceptions::python::is_own;
 const MESSAGE_LINES_MAX: usize = 12;
 /// Lines above that belong to one exception, at most.
 const ABOVE_MAX: usize = 4000;
+/// Lines between what was said and its place, at most: local variables.
+const BELOW_MAX: usize = 200;
 /// Between two exceptions of a chain.
 const LINKS: [&str; 2] = [
     "During handling of the above exception",
@@ -114,12 +116,8 @@ fn exception(lines: &[&str], at: usize) -> Option<One> {
     let mut message: Vec<String> = texts.iter().take(MESSAGE_LINES_MAX).map(text).collect();
     let mut end = at + texts.len();
     let mut frames = above(lines, at);
-    let behind = (end..lines.len().min(end + 3)).find(|at| !lines[*at].trim().is_empty());
     let mut class = String::new();
-    if let Some(behind) = behind
-        && let Some((mut frame, name)) = place(lines[behind])
-        && !name.starts_with("in ")
-    {
+    if let Some((behind, mut frame, name)) = place_behind(lines, end) {
         frame.function = function_above(lines, at);
         name.clone_into(&mut class);
         frames.insert(0, frame);
@@ -140,6 +138,23 @@ fn exception(lines: &[&str], at: usize) -> Option<One> {
         frames,
         end,
     })
+}
+
+/// The place below what was said, in the long form: where it stands, and the class behind it. Local
+/// variables may stand between.
+fn place_behind<'l>(lines: &[&'l str], from: usize) -> Option<(usize, Frame, &'l str)> {
+    for (at, line) in lines.iter().enumerate().skip(from).take(BELOW_MAX) {
+        let is_next = is_boundary(line) || line.starts_with("_ _ _") || line.starts_with("---");
+        if is_next || said(line).is_some() {
+            return None;
+        }
+        match place(line) {
+            Some((_, name)) if name.starts_with("in ") => return None,
+            Some((frame, name)) => return Some((at, frame, name)),
+            None => {}
+        }
+    }
+    None
 }
 
 /// `ValueError: message` or `shop.errors.Empty`

@@ -26,6 +26,7 @@ mod recipes;
 mod rivals;
 mod runs;
 mod step;
+mod words;
 
 use std::collections::BTreeSet;
 
@@ -223,6 +224,27 @@ impl Experiment {
         }
     }
 
+    /// What was tried on request failed: now there is a symptom that says what is likely to matter.
+    pub(crate) fn shows(&mut self, symptom: &Symptom, able: &BTreeSet<ConditionKind>) {
+        let prior = Prior::new(&Clues {
+            symptom: Some(symptom),
+            usage: &self.usage,
+            crowded: false,
+        });
+        let dishes = menu(
+            &Place {
+                able,
+                cores: self.host.0,
+                memory: self.host.1,
+                usage: &self.usage,
+                parts: &self.plain.parts,
+            },
+            &prior,
+        );
+        self.beliefs.reweigh(&dishes);
+        self.keeps = keeps_failing(Some(symptom), false);
+    }
+
     /// How many runs the present step takes before it concludes that it always fails, or is gone.
     fn always_runs(&self) -> u32 {
         match (&self.step, &self.origin) {
@@ -237,9 +259,6 @@ impl Experiment {
 
     fn enter(&mut self, step: Step) {
         self.steps += 1;
-        if cfg!(feature = "trace") {
-            eprintln!("TRACE {} {}", self.begun, step.trace());
-        }
         self.step = step;
     }
 
