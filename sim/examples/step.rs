@@ -79,6 +79,7 @@ fn end(thread: ThreadId) -> ThreadEnd {
         message: None,
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: 0,
     }

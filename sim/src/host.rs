@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Allotment, At, Budget, Collector, Command, HostSample, InstanceId, InstanceSample, Observation,
-    Plan, Policy, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId, Usage, Verdict,
+    Allotment, At, Budget, Case, CaseId, Collector, Command, HostSample, InstanceId,
+    InstanceSample, Observation, Plan, Policy, Recipe, SampleBatch, TestId, TestResult, ThreadEnd,
+    ThreadId, Usage, Verdict,
 };
 use cohort_orchestrator::{Orchestrator, Step};
 
@@ -19,7 +20,7 @@ const INSTANCE_SAMPLE_US: u64 = 100_000;
 /// A simulated campaign that takes longer is stuck, virtual microseconds.
 const END_US: u64 = 24 * 3600 * 1_000_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     test: TestId,
     place: InstanceId,
@@ -29,6 +30,10 @@ struct Running {
     crowd: usize,
     killed: bool,
     yielded: bool,
+    /// It tries an edge case.
+    recipe: Option<Recipe>,
+    /// It is the first execution of its test.
+    is_first: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +56,12 @@ pub struct Outcome {
     pub promised_max: u64,
     /// Threads handed over.
     pub handed_over: usize,
+    /// Tries of edge cases.
+    pub tries: usize,
+    /// All edge cases, as they were told last.
+    pub cases: BTreeMap<CaseId, Case>,
+    /// CPU that tries used, microseconds.
+    pub tries_cpu_us: u64,
     /// Every step: when, what was seen, what was decided.
     pub steps: Vec<(At, Vec<Observation>, Step)>,
 }
@@ -67,6 +78,8 @@ pub struct Host<'a> {
     waiting: BTreeMap<InstanceId, (ThreadId, TestId)>,
     cpu_us: u64,
     pressure_us: u64,
+    /// Executions begun, by test.
+    begun: BTreeMap<TestId, u32>,
     outcome: Outcome,
 }
 
@@ -118,12 +131,16 @@ impl<'a> Host<'a> {
             waiting: BTreeMap::new(),
             cpu_us: 0,
             pressure_us: 0,
+            begun: BTreeMap::new(),
             outcome: Outcome::default(),
         }
     }
 
     fn carry_out(&mut self, step: &Step) -> Vec<Observation> {
         let mut seen = Vec::new();
+        for case in &step.cases {
+            self.outcome.cases.insert(case.case, case.clone());
+        }
         for decision in &step.decisions {
             self.obey(&decision.command, &mut seen);
         }
@@ -179,7 +196,17 @@ impl<'a> Host<'a> {
                 thread,
                 test,
                 instance,
-            } => self.start(thread, test, instance),
+            } => self.start(thread, test, instance, None),
+            Command::TryCase {
+                thread,
+                test,
+                instance,
+                ref recipe,
+                ..
+            } => {
+                self.outcome.tries += 1;
+                self.start(thread, test, instance, Some(recipe.clone()));
+            }
             Command::KillThread { thread, .. } => {
                 self.threads.get_mut(&thread).expect("live thread").killed = true;
             }
@@ -189,11 +216,17 @@ impl<'a> Host<'a> {
                 seen.push(Observation::ThreadMoved { thread, target });
             }
             Command::Conclude(ref result) => self.outcome.results.push(result.clone()),
-            Command::TryCase { .. } | Command::Finish => {}
+            Command::Finish => {}
         }
     }
 
-    fn start(&mut self, thread: ThreadId, test: TestId, instance: InstanceId) {
+    fn start(
+        &mut self,
+        thread: ThreadId,
+        test: TestId,
+        instance: InstanceId,
+        recipe: Option<Recipe>,
+    ) {
         assert!(
             self.instances.contains_key(&instance),
             "{instance} is not open"
@@ -203,11 +236,18 @@ impl<'a> Host<'a> {
             .values()
             .find(|thread| thread.place == instance);
         if let Some(old) = old {
-            assert!(old.yielded, "{instance} has a thread already");
+            assert!(
+                old.yielded && recipe.is_none(),
+                "{instance} has a thread already"
+            );
             self.waiting.insert(instance, (thread, test));
             return;
         }
+        let begun = self.begun.entry(test).or_default();
+        *begun += 1;
         let running = Running {
+            recipe,
+            is_first: *begun == 1,
             test,
             place: instance,
             started: self.now,
@@ -284,24 +324,34 @@ impl<'a> Host<'a> {
             .collect();
         for thread in done {
             let running = self.threads.get_mut(&thread).expect("done thread");
-            if self.sticky && !running.yielded && !running.killed {
+            let yields = self.sticky && running.recipe.is_none();
+            if yields && !running.yielded && !running.killed {
                 running.yielded = true;
                 seen.push(Observation::ThreadYielded { thread });
                 continue;
             }
             let running = self.threads.remove(&thread).expect("done thread");
-            seen.push(Observation::ThreadEnded(self.ended(thread, running)));
-            if let Some((next, test)) = self.waiting.remove(&running.place) {
-                self.start(next, test, running.place);
+            let place = running.place;
+            seen.push(Observation::ThreadEnded(self.ended(thread, &running)));
+            if let Some((next, test)) = self.waiting.remove(&place) {
+                self.start(next, test, place, None);
                 seen.push(Observation::ThreadStarted { thread: next });
             }
         }
     }
 
-    fn ended(&self, thread: ThreadId, running: Running) -> ThreadEnd {
+    fn ended(&mut self, thread: ThreadId, running: &Running) -> ThreadEnd {
         let needs = self.needs[running.test.index()];
         let crowded = running.crowd as f64 > self.budget.cores.round().max(1.0);
-        let verdict = match (running.killed, needs.fails || (needs.sensitive && crowded)) {
+        let under = needs.only_under.is_some_and(|kind| match &running.recipe {
+            None => running.is_first,
+            Some(recipe) => recipe.conditions.iter().any(|one| one.kind() == kind),
+        });
+        if running.recipe.is_some() {
+            self.outcome.tries_cpu_us += running.cpu_done;
+        }
+        let fails = needs.fails || needs.sensitive && crowded || under;
+        let verdict = match (running.killed, fails) {
             (true, _) => Verdict::Crashed,
             (false, true) => Verdict::Failed,
             (false, false) => Verdict::Passed,
@@ -320,6 +370,7 @@ impl<'a> Host<'a> {
             message: None,
             parts: None,
             symptom: None,
+            unapplied: Vec::new(),
             left_behind: 0,
             output_dropped: 0,
         }

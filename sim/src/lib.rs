@@ -10,4 +10,4 @@ mod needs;
 pub mod service;
 
 pub use host::{Host, Outcome, run};
-pub use needs::{Needs, Random, plan};
+pub use needs::{Needs, Random, case_plan, plan};

@@ -1,6 +1,8 @@
 //! Made-up tests.
 
-use cohort_model::{GroupId, Plan, TestCase};
+use std::collections::BTreeSet;
+
+use cohort_model::{CasePlan, ConditionKind, GroupId, Plan, TestCase};
 
 /// What one simulated test does.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,8 @@ pub struct Needs {
     pub fails: bool,
     /// Fails when more threads than cores ran beside it.
     pub sensitive: bool,
+    /// Fails the first time it is run, and when it is tried again only under this condition.
+    pub only_under: Option<ConditionKind>,
 }
 
 impl Default for Needs {
@@ -25,6 +29,7 @@ impl Default for Needs {
             memory: 4 << 20,
             fails: false,
             sensitive: false,
+            only_under: None,
         }
     }
 }
@@ -47,6 +52,21 @@ pub fn plan(tests: usize, groups: usize, sticky: bool) -> Plan {
             .collect(),
         sticky,
         ..Plan::default()
+    }
+}
+
+/// What fails is tried again, for so long after the last test, microseconds.
+#[must_use]
+pub fn case_plan(after_us: u64, able: &[ConditionKind]) -> CasePlan {
+    CasePlan {
+        share: 0.25,
+        after_us,
+        seed: 1,
+        able: able.iter().copied().collect::<BTreeSet<_>>(),
+        coverage: 0,
+        first_case: 1,
+        known: Vec::new(),
+        only: None,
     }
 }
 

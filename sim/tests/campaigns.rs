@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cohort_model::{At, Budget, Command, GroupId, Observation, Plan, Policy, ThreadEnd, Verdict};
+use cohort_model::{
+    At, Budget, CaseVerdict, Command, ConditionKind, GroupId, Observation, Plan, Policy, Stage,
+    ThreadEnd, Verdict,
+};
 use cohort_orchestrator::Orchestrator;
-use cohort_sim::{Needs, Outcome, Random, plan, run};
+use cohort_sim::{Needs, Outcome, Random, case_plan, plan, run};
 use proptest::prelude::*;
 
 const MIB: u64 = 1 << 20;
@@ -290,6 +293,7 @@ fn a_costly_instance_that_is_lost_is_replaced_however_little_is_left() {
         message: None,
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: 0,
     };
@@ -300,6 +304,111 @@ fn a_costly_instance_that_is_lost_is_replaced_however_little_is_left() {
     ];
     let step = orchestrator.step(At(60_100_000), &lost);
     assert!(opened(&step).is_some(), "{step:?}");
+}
+
+const SECOND_US: u64 = 1_000_000;
+const ABLE: [ConditionKind; 4] = [
+    ConditionKind::CpuLimit,
+    ConditionKind::Copies,
+    ConditionKind::Noise,
+    ConditionKind::Schedule,
+];
+
+#[test]
+fn without_failures_nothing_changes_but_for_an_instance_that_stands_by() {
+    let needs = same(
+        Needs {
+            cpu_us: 20_000,
+            wait_us: 30_000,
+            ..Needs::default()
+        },
+        200,
+    );
+    for sticky in [false, true] {
+        let without = plan(200, 4, sticky);
+        let mut with = without.clone();
+        with.cases = Some(case_plan(60 * SECOND_US, &ABLE));
+        let wall = |plan: &Plan| run(budget(2.0, 8192), Policy::Adaptive, plan, &needs, false);
+        let (without, with) = (wall(&without), wall(&with));
+        assert_eq!(without.wall_us, with.wall_us);
+        assert_eq!((with.tries, with.cases.len()), (0, 0));
+    }
+}
+
+#[test]
+fn tries_begin_in_the_step_that_shows_the_failure_and_take_no_more_than_their_share() {
+    let mut needs = same(
+        Needs {
+            cpu_us: 100_000,
+            ..Needs::default()
+        },
+        200,
+    );
+    needs[0].only_under = Some(ConditionKind::CpuLimit);
+    let without = plan(200, 2, false);
+    let mut with = without.clone();
+    with.cases = Some(case_plan(10 * SECOND_US, &ABLE));
+    let plain = run(budget(2.0, 8192), Policy::Adaptive, &without, &needs, false);
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &with, &needs, true);
+    let mut steps = outcome.steps.iter().map(|(_, _, step)| step);
+    let first = steps.find(|step| !step.cases.is_empty()).unwrap();
+    let tried =
+        |decision: &cohort_model::Decision| matches!(decision.command, Command::TryCase { .. });
+    assert!(first.decisions.iter().any(tried), "{first:?}");
+    let concluded = outcome.steps.iter().rev().find(|(_, _, step)| {
+        let mut decisions = step.decisions.iter();
+        decisions.any(|one| matches!(one.command, Command::Conclude(_)))
+    });
+    let ordinary_us = concluded.unwrap().0.0;
+    assert!(
+        ordinary_us < plain.wall_us * 145 / 100,
+        "{ordinary_us} us against {} us",
+        plain.wall_us
+    );
+    assert!(outcome.tries > 10, "{} tries", outcome.tries);
+    assert_eq!(outcome.cases.len(), 1);
+}
+
+#[test]
+fn two_hundred_failures_at_once_are_all_told_of_and_end_in_time() {
+    let mut needs = same(Needs::default(), 240);
+    for one in needs.iter_mut().take(200) {
+        one.fails = true;
+    }
+    let mut suite = plan(240, 2, false);
+    suite.cases = Some(case_plan(20 * SECOND_US, &ABLE));
+    let plain = run(
+        budget(2.0, 8192),
+        Policy::Adaptive,
+        &plan(240, 2, false),
+        &needs,
+        false,
+    );
+    let outcome = run(budget(2.0, 8192), Policy::Adaptive, &suite, &needs, false);
+    assert_eq!((outcome.results.len(), failures(&outcome)), (240, 200));
+    let closed = outcome
+        .cases
+        .values()
+        .filter(|case| case.stage == Stage::Closed && case.verdict.is_some());
+    assert!(outcome.cases.len() >= 200, "{} cases", outcome.cases.len());
+    assert_eq!(closed.count(), outcome.cases.len());
+    let most = plain.wall_us * 2 + 21 * SECOND_US;
+    assert!(outcome.wall_us < most, "{} us", outcome.wall_us);
+}
+
+#[test]
+fn what_needs_more_memory_than_there_is_is_tried_and_ends() {
+    let mut needs = same(Needs::default(), 10);
+    needs[3].memory = 2000 * MIB;
+    needs[3].cpu_us = 50_000;
+    let mut suite = plan(10, 1, false);
+    suite.cases = Some(case_plan(3 * SECOND_US, &ABLE));
+    let outcome = run(budget(2.0, 1000), Policy::Adaptive, &suite, &needs, false);
+    assert_eq!(failures(&outcome), 1);
+    assert!(outcome.promised_max <= 1000 * MIB);
+    let case = outcome.cases.values().next().unwrap();
+    assert_eq!(case.stage, Stage::Closed);
+    assert_ne!(case.verdict, Some(CaseVerdict::NotReproduced), "{case:?}");
 }
 
 fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
@@ -321,6 +430,7 @@ fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
                 memory: (4 << random.below(10)) * MIB,
                 fails: random.below(10) == 0,
                 sensitive: random.below(8) == 0,
+                ..Needs::default()
             })
             .collect();
         let mut plan = plan(tests, groups, sticky);
@@ -349,6 +459,29 @@ proptest! {
             prop_assert!(result.threads.len() <= 3);
             prop_assert_eq!(result.verdict == Verdict::OutOfMemory, too_big && result.verdict != Verdict::Failed, "{:?}", result);
             prop_assert_eq!(result.verdict == Verdict::Failed, needs.fails && !too_big, "{:?}", result);
+        }
+    }
+
+    #[test]
+    fn tries_change_no_result((mut plan, needs, budget) in suites()) {
+        plan.cases = Some(case_plan(SECOND_US / 2, &ABLE));
+        let outcome = run(budget, Policy::Adaptive, &plan, &needs, true);
+        let mut tests: Vec<u32> = outcome.results.iter().map(|result| result.test.0).collect();
+        tests.sort_unstable();
+        prop_assert_eq!(tests, (0..plan.tests.len() as u32).collect::<Vec<_>>());
+        prop_assert!(outcome.promised_max <= budget.memory);
+        for result in &outcome.results {
+            let needs = needs[result.test.index()];
+            let too_big = needs.memory > budget.memory;
+            prop_assert!(result.threads.len() <= 3);
+            prop_assert_eq!(result.verdict == Verdict::Failed, needs.fails && !too_big, "{:?}", result);
+        }
+        for case in outcome.cases.values() {
+            prop_assert_eq!(case.stage, Stage::Closed);
+        }
+        let mut again = Orchestrator::new(budget, Policy::Adaptive, plan, 0);
+        for (at, seen, step) in &outcome.steps {
+            prop_assert_eq!(&again.step(*at, seen), step);
         }
     }
 

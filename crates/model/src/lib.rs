@@ -4,11 +4,13 @@
 //! `--events` prints, so a change here is a change of a published format: bump [`FORMAT`].
 
 mod case;
+mod case_plan;
 mod finding;
 mod id;
 mod log;
 mod sample;
 mod service;
+mod service_case;
 mod step;
 mod suite;
 
@@ -16,16 +18,18 @@ pub use case::{
     Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
     Stage, Subject, Suspect, Symptom, SymptomKind,
 };
+pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};
 pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
 pub use service::{
-    Area, CallSeen, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen, Exit,
+    Area, CallSeen, CaseThread, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen, Exit,
     LoadWindow, MetricTotal, OwnMetric, Purpose, ServiceCommand, ServiceDecision, ServiceFinding,
     ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals, Share, SpanWindow,
     ThresholdTotal,
 };
+pub use service_case::{CaseRequest, CaseValue, OddCall, Oddity, Played};
 pub use step::{
     Allotment, Command, Decision, Isolation, KillReason, Observation, Policy, Reason, Specialty,
 };

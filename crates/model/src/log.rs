@@ -8,7 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    Area, At, Case, Change, Decision, Finding, GroupId, Isolation, Observation, Policy,
+    Area, At, Case, CasePlan, Change, Decision, Finding, GroupId, Isolation, Observation, Policy,
     ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, SuiteKind, TestCase,
     TestHistory, TestResult,
 };
@@ -95,6 +95,9 @@ pub struct Plan {
     /// (`--dist loadfile`).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub together: BTreeSet<GroupId>,
+    /// How edge cases are tried again; none: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases: Option<CasePlan>,
 }
 
 /// Reads numbers back that JSON wrote as the names of an object; within a tagged enum serde takes them

@@ -274,7 +274,8 @@ pub enum Reason {
     },
     /// An edge case is open, and this is the most telling try.
     Case {
-        /// Which.
+        /// Which. (A decision shows command and reason side by side, and the command names it too.)
+        #[serde(rename = "of_case")]
         case: CaseId,
         /// What it is tried for.
         stage: Stage,

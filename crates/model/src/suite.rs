@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GroupId, Symptom, TestId, ThreadId};
+use crate::{ConditionKind, GroupId, Symptom, TestId, ThreadId};
 
 /// Which adapter a suite is run by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -163,6 +163,9 @@ pub struct ThreadEnd {
     /// How its failure looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symptom: Option<Box<Symptom>>,
+    /// Conditions that it was to be run under and that could not be had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unapplied: Vec<ConditionKind>,
     /// Processes it left running when it ended; they were killed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_behind: u32,

@@ -10,6 +10,7 @@
 //! Promise: ids are never given twice while a case is kept, cases outlive the campaigns they come from,
 //! and of the closed ones only the newest [`KEPT`] stay. All that writes needs the project's lock.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,9 @@ pub struct KeptCase {
     pub case: Case,
     /// Name of the test, or the endpoint (`POST /orders`); empty for a whole server.
     pub name: String,
+    /// Names of the tests that its recipes speak of, by their number in that campaign.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tests: BTreeMap<u32, String>,
     /// Equal for the same bug; empty when it has not failed.
     #[serde(default)]
     pub fingerprint: String,
@@ -59,6 +63,7 @@ impl KeptCase {
             format: FORMAT,
             case,
             name: String::new(),
+            tests: BTreeMap::new(),
             fingerprint: String::new(),
             suite,
             command: Vec::new(),

@@ -236,6 +236,7 @@ mod tests {
             message: None,
             parts: None,
             symptom: None,
+            unapplied: Vec::new(),
             left_behind: 0,
             output_dropped: 0,
         }

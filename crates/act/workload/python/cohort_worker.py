@@ -30,7 +30,6 @@ import atexit
 import fcntl
 import gc
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -48,12 +47,10 @@ import warnings
 import weakref
 
 import pytest
-from _pytest._io import TerminalWriter as _Terminal
 from _pytest.reports import TestReport
 
-# Most characters kept of a failure's text, and of each captured section.
-TEXT_CHARS_MAX = 256 * 1024
-SECTION_CHARS_MAX = 1024 * 1024
+from cohort_common import OPTIONS_UNSET, TEXT_CHARS_MAX, clean, cut, judge, named, reason_of
+
 # Descriptors are moved up here, where a test that closes "all" of the usual ones rarely looks.
 DESCRIPTOR_MIN = 960
 EXIT_BROKEN = 70
@@ -70,20 +67,6 @@ REPORTING = {"pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runt
 ENDING = {"pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"}
 # Largest file without a name that each forked worker gets a copy of.
 SCRATCH_BYTES_MAX = 1024 * 1024
-
-# What stands in the way of running tests one by one in many processes: option -> (value, note).
-OPTIONS_UNSET = {
-    "numprocesses": (None, "-n of pytest-xdist is left out: Cohort decides how many tests run at once"),
-    "dist": ("no", None),
-    "distload": (False, None),
-    "tx": ([], None),
-    "maxprocesses": (None, None),
-    "looponfail": (False, None),
-    "maxfail": (0, None),
-    "usepdb": (False, "--pdb is left out: no terminal is attached"),
-    "trace": (False, "--trace is left out: no terminal is attached"),
-    "pastebin": (None, None),
-}
 
 
 class _Kept:
@@ -396,33 +379,6 @@ def _speak(config):
         silent.close()
 
 
-def _clean(text):
-    """`text` as Unicode that every reader accepts (no lone surrogates)."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _cut(text, chars_max):
-    """`text` and how many characters were cut out of its middle."""
-    dropped = len(text) - chars_max
-    if dropped <= 0:
-        return _clean(text), 0
-    half = chars_max // 2
-    return _clean(text[:half] + "\n... %d characters left out ...\n" % dropped + text[-half:]), dropped
-
-
-def _named(items):
-    """Items by unique name: the node id, with a number behind it when it occurs again."""
-    named = {}
-    for item in items:
-        base = name = _clean(item.nodeid)
-        count = 1
-        while name in named:
-            count += 1
-            name = "%s #%d" % (base, count)
-        named[name] = item
-    return named
-
-
 def _hash(names):
     return hashlib.sha256("\0".join(sorted(names)).encode()).hexdigest()
 
@@ -544,7 +500,7 @@ class Collector:
     def announce(self, session):
         """Sends `collected`; true when there is something to run."""
         os.environ.__class__ = _WatchedEnviron.__mro__[1]
-        self.items = _named(session.items)
+        self.items = named(session.items)
         option = session.config.option
         stopped = bool(session.testsfailed) and not option.continue_on_collection_errors
         together = TOGETHER.get(self.options.get("dist"), lambda name, item: None)
@@ -882,7 +838,7 @@ class Worker:
         os.register_at_fork(after_in_child=self.channel.close)
 
     def announce(self, items):
-        self.items = _named(items)
+        self.items = named(items)
         cache = items[0].config.pluginmanager.getplugin("lfplugin") if items else None
         self.failed_last = {str(one) for one in getattr(cache, "lastfailed", None) or ()}
         self.channel.send("ready", worker=self.number, count=len(self.items), hash=_hash(self.items))
@@ -921,13 +877,13 @@ class Worker:
         result = judge(item.config, self.reports)
         if stop or text:
             result["outcome"] = "failed" if result["outcome"] != "error" else "error"
-            result["message"] = result["message"] or _clean(stop or text.strip().rpartition("\n")[2])
-            result["text"] = _cut(result["text"] + text, TEXT_CHARS_MAX)[0]
+            result["message"] = result["message"] or clean(stop or text.strip().rpartition("\n")[2])
+            result["text"] = cut(result["text"] + text, TEXT_CHARS_MAX)[0]
         usage = self.meter.stop(following._paused_ns)
         if self.warnings or self._is_heard(item, result):
             self._spool(thread, name, item.config)
         result["last"] = stop is not None
-        result["stop"] = _clean(stop or str(session.shouldstop)) if stop or session.shouldstop else None
+        result["stop"] = clean(stop or str(session.shouldstop)) if stop or session.shouldstop else None
         _go_on(session)
         self.kept_for = following._item
         self._send_ended(thread, usage, result)
@@ -991,79 +947,6 @@ def _go_on(session):
 def _missing(name):
     text = "test list changed: %s was collected at the start and is not in this worker's list" % name
     return {"outcome": "failed", "message": text, "text": text}
-
-
-# An outcome earlier in this list outweighs those after it.
-OUTCOMES = ("failed", "error", "xpassed", "xfailed", "passed", "skipped")
-
-
-def judge(config, reports):
-    """The one outcome of a test from its reports, its texts and its captured output.
-
-    Of a test that a plugin ran again, the last attempt counts.
-    """
-    starts = [at for at, report in enumerate(reports) if report.when == "setup"]
-    reports = reports[starts[-1] :] if starts else reports
-    seen, message, texts = [], None, []
-    for report in reports:
-        status = config.hook.pytest_report_teststatus(report=report, config=config)
-        category = status[0] if status else None
-        if report.failed and category not in ("failed", "error"):
-            category = "failed"
-        elif category not in OUTCOMES and report.when == "call":
-            category = report.outcome  # a plugin has its own word for it
-        if category in OUTCOMES:
-            seen.append(category)
-        if report.failed:
-            message = message or _message(report)
-            heading = "ERROR at %s of %s\n" % (report.when, report.nodeid) if report.when != "call" else ""
-            texts.append(heading + _longrepr(report))
-        elif report.skipped and not message:
-            message = _reason(report)
-    outcome = next((one for one in OUTCOMES if one in seen), "skipped")
-    text, dropped = _cut("\n".join(texts), TEXT_CHARS_MAX)
-    sections = []
-    shown = getattr(config.option, "showcapture", "all")
-    for title, content in reports[-1].sections if reports else ():
-        if shown != "all" and shown not in title:
-            continue
-        content, cut = _cut(content, SECTION_CHARS_MAX)
-        sections.append([_clean(title), content])
-        dropped += cut
-    return {
-        "outcome": outcome,
-        "message": _clean(message) if message and outcome != "passed" else None,
-        "text": text,
-        "sections": sections,
-        "dropped": dropped,
-        "duration": sum(report.duration for report in reports),
-    }
-
-
-def _longrepr(report):
-    """The traceback as pytest prints it, its first line's indentation included."""
-    shown = io.StringIO()
-    report.toterminal(_Terminal(shown))
-    return shown.getvalue().lstrip("\n").rstrip()
-
-
-def _message(report):
-    """The line pytest's short summary shows."""
-    crash = getattr(report.longrepr, "reprcrash", None)
-    text = crash.message if crash is not None else report.longreprtext
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        return None
-    return lines[0] if crash is not None else lines[-1]
-
-
-def _reason(report):
-    if hasattr(report, "wasxfail"):
-        reason = report.wasxfail
-        return reason[len("reason: ") :] if reason.startswith("reason: ") else reason
-    if isinstance(report.longrepr, tuple):
-        return report.longrepr[2]
-    return None
 
 
 def _become_worker(config, number, basetemp):
@@ -1195,8 +1078,8 @@ def pytest_collectreport(report):
     if _collector is None or report.passed:
         return
     found = _collector.errors if report.failed else _collector.skipped
-    text = report.longreprtext if report.failed else _reason(report) or ""
-    found.append({"id": _clean(report.nodeid), "text": _cut(text, TEXT_CHARS_MAX)[0]})
+    text = report.longreprtext if report.failed else reason_of(report) or ""
+    found.append({"id": clean(report.nodeid), "text": cut(text, TEXT_CHARS_MAX)[0]})
 
 
 def pytest_runtest_logreport(report):

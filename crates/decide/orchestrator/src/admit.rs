@@ -37,7 +37,7 @@ const UNSEEN_MEMORY_PART: f64 = 0.125;
 const ALONE_MAX: usize = 16;
 
 /// Memory to be promised to a test, bytes.
-fn memory_needed(estimate: &Estimate, budget: &Budget) -> f64 {
+pub(crate) fn memory_needed(estimate: &Estimate, budget: &Budget) -> f64 {
     let need = estimate.memory.p90;
     if estimate.runs == 0 && budget.holds_memory {
         need.min(budget.memory as f64 * UNSEEN_MEMORY_PART)
@@ -80,7 +80,7 @@ impl Orchestrator {
                 .threads_max
                 .unwrap_or(u32::MAX)
                 .min(self.instances_max);
-            if room.running >= most.max(1) {
+            if room.running > 0 && room.running + self.attempts() >= most.max(1) {
                 return;
             }
             let again_first = self.failures_loom();
@@ -276,7 +276,7 @@ impl Orchestrator {
             .history
             .get(&test.0)
             .map_or(0, |known| known.load_sensitive);
-        let calm = room.running < room.always
+        let calm = room.running + self.attempts() < room.always
             || times < 2 && room.free.unwanted >= estimate.cores.p50 + CALM_CORES;
         if !calm {
             return None;
@@ -294,7 +294,7 @@ impl Orchestrator {
     }
 
     fn next_largest(&mut self, room: Room, step: &mut Step) -> Option<Start> {
-        if room.running > 0 {
+        if room.running + self.attempts() > 0 {
             return None;
         }
         self.release_idle(step);
@@ -316,7 +316,7 @@ impl Orchestrator {
         } else {
             (room.always / 2).max(1)
         };
-        if room.running >= most || room.running > beside {
+        if room.running >= most || room.running > beside || self.attempts() > 0 {
             return None;
         }
         let test = self.quiet.pop_front()?;
@@ -377,6 +377,7 @@ impl Orchestrator {
         };
         self.locks.extend(case.lock);
         self.threads.insert(thread, run);
+        self.note_begin(thread, start.test);
         let progress = &mut self.progress[start.test.index()];
         progress.threads.push(thread);
         progress.places.push(instance);

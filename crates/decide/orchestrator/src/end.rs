@@ -16,6 +16,9 @@ const WAITED_MAX: f64 = 0.25;
 
 impl Orchestrator {
     pub(crate) fn thread_ended(&mut self, at: At, end: &ThreadEnd, step: &mut Step) {
+        if self.attempt_ended(at, end, step) {
+            return;
+        }
         let Some(run) = self.threads.remove(&end.thread) else {
             return;
         };
@@ -33,7 +36,19 @@ impl Orchestrator {
             self.costs.learn(run.test, &end.usage);
             self.queue.learned(run.group, &self.costs);
         }
+        self.note_end(at, end, &run, verdict);
         self.judge(end.thread, &run, verdict, step);
+    }
+
+    /// Whether there was more beside it than its cores bear, so that its failure may be due to that.
+    pub(crate) fn is_crowded(&self, run: &Run) -> bool {
+        let known = self.plan.history.get(&run.test.0);
+        let sensitive = known.is_some_and(|known| known.load_sensitive > 0);
+        // Who was found to suffer from company needs less of it.
+        let threads_most = if sensitive { 1 } else { self.calm_threads() };
+        run.was_held
+            || run.crowd.threads_max > threads_most
+            || self.policy == Policy::Adaptive && run.crowd.waited() > WAITED_MAX
     }
 
     fn vacate(&mut self, at: At, thread: ThreadId, run: &Run, failed: bool) {
@@ -71,13 +86,7 @@ impl Orchestrator {
     }
 
     fn judge(&mut self, thread: ThreadId, run: &Run, verdict: Verdict, step: &mut Step) {
-        let known = self.plan.history.get(&run.test.0);
-        let sensitive = known.is_some_and(|known| known.load_sensitive > 0);
-        // Who was found to suffer from company needs less of it.
-        let threads_most = if sensitive { 1 } else { self.calm_threads() };
-        let crowded = run.was_held
-            || run.crowd.threads_max > threads_most
-            || self.policy == Policy::Adaptive && run.crowd.waited() > WAITED_MAX;
+        let crowded = self.is_crowded(run);
         let test = run.test;
         let progress = &mut self.progress[test.index()];
         match verdict {

@@ -22,6 +22,7 @@ mod disk;
 mod end;
 mod memory;
 mod queue;
+mod replicate;
 mod see;
 pub mod service;
 mod state;
@@ -31,11 +32,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use cohort_allocator::{CpuRoom, Promises, critical_us, lanes_always};
 use cohort_analyzer::{Analyzer, CostModel, Settings};
 use cohort_model::{
-    At, Budget, Command, Decision, Finding, FindingKind, HostSample, InstanceId, KillReason,
+    At, Budget, Case, Command, Decision, Finding, FindingKind, HostSample, InstanceId, KillReason,
     Observation, Plan, Policy, Reason, Specialty, TestId, TestResult, ThreadId, Verdict,
 };
 
 use queue::Queue;
+use replicate::Replication;
 use state::{Attempt, Lane, Progress, Run};
 
 /// Instances that fail to open one after the other before the campaign is given up.
@@ -46,6 +48,8 @@ const OPEN_FAILURES_MAX: u32 = 3;
 pub struct Step {
     /// What the analyzer concluded.
     pub findings: Vec<Finding>,
+    /// Edge cases of which more is known now.
+    pub cases: Vec<Case>,
     /// What is to be done, in this order.
     pub decisions: Vec<Decision>,
 }
@@ -88,7 +92,11 @@ pub struct Orchestrator {
     /// Tests that failed for good.
     failures: usize,
     started: bool,
+    /// No more tests are begun.
     stopping: bool,
+    /// All is to end now.
+    interrupted: bool,
+    replication: Option<Replication>,
     finished: bool,
 }
 
@@ -102,8 +110,13 @@ impl Orchestrator {
         for result in &plan.concluded {
             progress[result.test.index()].concluded = true;
         }
+        // A campaign for edge cases alone runs no test for its result.
+        let only = plan
+            .cases
+            .as_ref()
+            .is_some_and(|cases| cases.only.is_some());
         let open: Vec<TestId> = (0..plan.tests.len())
-            .filter(|&index| !progress[index].concluded)
+            .filter(|&index| !progress[index].concluded && !only)
             .map(|index| TestId(index as u32))
             .collect();
         let sensitive = |test: &TestId| {
@@ -128,6 +141,10 @@ impl Orchestrator {
             estimate.wall_us.p50 * estimate.cores.p50
         };
         let work_us: f64 = main.iter().map(work_us).sum();
+        let replication = plan
+            .cases
+            .as_ref()
+            .map(|cases| Replication::new(cases, plan.tests.len(), &budget));
         Self {
             critical_us: critical_us(work_us, budget.cores),
             analyzer: Analyzer::new(Settings::new(budget.cores, plan.sticky)),
@@ -150,6 +167,8 @@ impl Orchestrator {
             failures: 0,
             started: false,
             stopping: false,
+            interrupted: false,
+            replication,
             finished: false,
             budget,
             policy,
@@ -166,10 +185,13 @@ impl Orchestrator {
         if !self.started {
             self.started = true;
             self.conclude_unrun(&mut step);
+            // First of all: it is made while the tests are still being found.
+            self.stand_by(&mut step);
         }
         for observation in observations {
             self.see(at, observation, &mut step);
         }
+        self.try_at_once(at, &mut step);
         if self.stopping {
             self.kill_all(&mut step);
         } else {
@@ -179,6 +201,7 @@ impl Orchestrator {
             self.relieve_disk(observations, &mut step);
             self.admit(at, &mut step);
         }
+        self.replicate(at, &mut step);
         self.settle(&mut step);
         step
     }
@@ -218,6 +241,9 @@ impl Orchestrator {
 
     /// Concludes the tests that are not run at all.
     fn conclude_unrun(&mut self, step: &mut Step) {
+        if self.unconcluded == 0 {
+            return;
+        }
         for index in 0..self.plan.tests.len() {
             let case = &self.plan.tests[index];
             let (verdict, reason) = match (&case.broken, case.ignored) {
@@ -339,11 +365,13 @@ impl Orchestrator {
             // A lane that was given nothing in the step in which it yielded cleans up entirely.
             lane.yielded = false;
         }
-        let running = self.running();
+        // A try is company as any other is.
+        let running = self.running() + self.attempts();
         for run in self.threads.values_mut() {
             run.crowd.threads_max = run.crowd.threads_max.max(running);
         }
-        let idle = self.threads.is_empty() && (self.stopping || self.waiting() == 0);
+        let idle =
+            self.is_ordinary_done() && self.replication.as_ref().is_none_or(Replication::is_done);
         if idle && !self.finished {
             self.finished = true;
             let reason = if self.stopping {

@@ -16,9 +16,9 @@ impl Orchestrator {
             Observation::ThreadYielded { thread } => self.thread_yielded(*thread),
             Observation::ThreadEnded(end) => self.thread_ended(at, end, step),
             Observation::ThreadMoved { thread, target } => self.thread_moved(at, *thread, *target),
-            Observation::MemoryHeld { instance } => self.memory_held(*instance),
+            Observation::MemoryHeld { instance } => self.memory_held(*instance, step),
             Observation::Sampled(batch) => self.sampled(batch, step),
-            Observation::Interrupted => self.stopping = true,
+            Observation::Interrupted => self.interrupt(),
             Observation::Tick => {}
         }
     }
@@ -26,27 +26,41 @@ impl Orchestrator {
     fn instance_opened(&mut self, instance: InstanceId) {
         if let Some(lane) = self.lanes.get_mut(&instance) {
             lane.opened = true;
+        } else {
+            self.place_opened(instance);
         }
     }
 
+    fn interrupt(&mut self) {
+        self.stopping = true;
+        self.interrupted = true;
+    }
+
     fn instance_lost(&mut self, instance: InstanceId) {
-        let lane = self.lanes.remove(&instance);
+        if self.place_lost(instance) {
+            return;
+        }
+        let Some(lane) = self.lanes.remove(&instance) else {
+            // It was closed already.
+            return;
+        };
         self.promises.release(instance);
         self.analyzer.instance_closed(instance);
         self.queue.leave(instance);
         let others = self.lanes.values().filter(|lane| lane.opened).count() as u32;
-        if others > 0 && lane.is_some_and(|lane| !lane.opened) {
+        if others > 0 && !lane.opened {
             // The host does not hold more than those that are there.
             self.instances_max = self.instances_max.min(others);
             return;
         }
         self.open_failures += 1;
         if self.open_failures >= OPEN_FAILURES_MAX {
-            self.stopping = true;
+            self.interrupt();
         }
     }
 
     fn thread_started(&mut self, at: At, thread: ThreadId) {
+        self.attempt_started(at, thread);
         if let Some(run) = self.threads.get_mut(&thread) {
             if let Some(lane) = self.lanes.get_mut(&run.place)
                 && !lane.begun
@@ -91,7 +105,8 @@ impl Orchestrator {
         }
     }
 
-    fn memory_held(&mut self, instance: InstanceId) {
+    fn memory_held(&mut self, instance: InstanceId, step: &mut Step) {
+        self.place_held(instance, step);
         if let Some(lane) = self.lanes.get_mut(&instance) {
             lane.held = true;
             if let Some(run) = lane.thread.and_then(|thread| self.threads.get_mut(&thread)) {
@@ -103,6 +118,7 @@ impl Orchestrator {
     fn sampled(&mut self, batch: &SampleBatch, step: &mut Step) {
         self.host = batch.host;
         self.cpu.observe(batch.at, batch.host);
+        self.watch_attempts(batch);
         for sample in &batch.instances {
             if let Some(lane) = self.lanes.get_mut(&sample.instance) {
                 let limit = lane.allotment.memory as f64 * HELD_PART;

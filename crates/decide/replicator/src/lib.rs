@@ -19,6 +19,7 @@
 //! fail; nothing is dropped without a line.
 
 mod experiment;
+pub mod localize;
 pub mod minimize;
 mod replicator;
 pub mod sameness;

@@ -1,7 +1,9 @@
 //! Carrying out what was decided.
 
 use cohort_host::init::ToInit;
-use cohort_model::{Allotment, Command, InstanceId, KillReason, Observation, ThreadId, Verdict};
+use cohort_model::{
+    Allotment, Command, InstanceId, KillReason, Observation, Specialty, ThreadId, Verdict,
+};
 use cohort_workload::pytest::protocol::ToPython;
 
 use crate::Error;
@@ -19,8 +21,8 @@ impl Hub {
             Command::OpenInstance {
                 instance,
                 allotment,
-                ..
-            } => self.open(instance, &allotment).await?,
+                specialty,
+            } => self.open(instance, &allotment, specialty).await?,
             Command::Specialize {
                 instance,
                 allotment,
@@ -42,12 +44,27 @@ impl Hub {
                 source,
                 target,
             } => self.hand_over(thread, source, target).await?,
-            Command::TryCase { .. } | Command::Conclude(_) | Command::Finish => {}
+            Command::TryCase {
+                thread,
+                case,
+                test,
+                instance,
+                ref recipe,
+            } => {
+                let task = Task { thread, test };
+                self.try_case(task, case, instance, recipe).await?;
+            }
+            Command::Conclude(_) | Command::Finish => {}
         }
         Ok(())
     }
 
-    async fn open(&mut self, id: InstanceId, allotment: &Allotment) -> Result<(), Error> {
+    async fn open(
+        &mut self,
+        id: InstanceId,
+        allotment: &Allotment,
+        specialty: Specialty,
+    ) -> Result<(), Error> {
         if let Some(mut spare) = self.spares.remove(&id) {
             spare.set(allotment)?;
             let (made, ready) = (spare.is_made(), spare.ready);
@@ -61,7 +78,9 @@ impl Hub {
         }
         let processes = matches!(self.runner, Runner::Processes(_));
         let forks = matches!(&self.runner, Runner::Python(python) if python.forks);
-        match self.ground.open(id, allotment, processes || !forks) {
+        // What tries an edge case is a process of its own also where workers are forked.
+        let init = processes || !forks || specialty == Specialty::Reproducing;
+        match self.ground.open(id, allotment, init) {
             Ok(instance) => {
                 self.instances.insert(id, instance);
             }
@@ -174,6 +193,7 @@ impl Hub {
             held: false,
             killed: None,
             late: instance.later().is_some(),
+            attempt: None,
         };
         self.threads.insert(task.thread, thread);
         match &mut self.runner {
@@ -244,6 +264,12 @@ impl Hub {
         };
         running.killed = Some(why);
         let (home, place) = (running.home, running.place);
+        if running.attempt.is_some() {
+            if let Some(instance) = self.instances.get_mut(&home) {
+                instance.tell(&order_kill(thread, why)).await?;
+            }
+            return Ok(());
+        }
         if self.forget_start(thread, home) {
             return Ok(());
         }

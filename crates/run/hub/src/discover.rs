@@ -82,7 +82,20 @@ pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discov
     let found = match setup.suite.clone() {
         Suite::Pytest(suite) => {
             let resumed = setup.resume.is_some();
-            collected(suite, resumed, &ground, &events, &mut happened).await
+            // One in which what fails is tried again.
+            let most = u32::from(setup.cases.is_some() && !look_only);
+            let mut spares = spares(&setup, &ground, most.min(budget.instances));
+            let list = (&events, &mut happened);
+            match collected(suite, resumed, (&ground, &mut spares), list).await {
+                Ok(mut found) => {
+                    found.instances.append(&mut spares);
+                    Ok(found)
+                }
+                Err((error, mut instances)) => {
+                    instances.append(&mut spares);
+                    Err((error, instances))
+                }
+            }
         }
         suite => {
             let most = if look_only {
@@ -107,7 +120,7 @@ pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discov
             }
         }
     };
-    let known = found.and_then(|mut found| match know(&setup, &mut found.plan) {
+    let known = found.and_then(|mut found| match know(&setup, &ground, &mut found.plan) {
         Ok(()) => Ok(found),
         Err(error) => Err((error, found.instances)),
     });
@@ -189,11 +202,15 @@ async fn discard(spares: &mut Instances, id: InstanceId) {
 }
 
 /// Adds what earlier campaigns tell of the tests of `plan`.
-fn know(setup: &Setup, plan: &mut Plan) -> Result<(), Error> {
+fn know(setup: &Setup, ground: &Ground, plan: &mut Plan) -> Result<(), Error> {
     plan.history = setup.project.history().of(setup.suite.kind(), plan)?;
     if let Some((_, past)) = &setup.resume {
         plan.concluded = past.results_for(plan);
     }
+    plan.cases = match &setup.cases {
+        Some(cases) => Some(cases.plan(setup, ground, plan)?),
+        None => None,
+    };
     Ok(())
 }
 
@@ -256,11 +273,10 @@ async fn listed(
 async fn collected(
     suite: Pytest,
     resumed: bool,
-    ground: &Ground,
-    events: &Events,
-    happened: &mut Receiver<Event>,
+    (ground, spares): (&Ground, &mut Instances),
+    (events, happened): (&Events, &mut Receiver<Event>),
 ) -> Result<Found, Failed> {
-    let (python, instance) = collect(suite, ground, events, happened).await?;
+    let (python, instance) = collect(suite, (ground, spares), (events, happened)).await?;
     let list = python
         .collected
         .as_ref()
@@ -345,9 +361,8 @@ type Failed = (Error, Instances);
 /// Starts pytest's collector and waits for its list.
 async fn collect(
     suite: Pytest,
-    ground: &Ground,
-    events: &Events,
-    happened: &mut Receiver<Event>,
+    (ground, spares): (&Ground, &mut Instances),
+    (events, happened): (&Events, &mut Receiver<Event>),
 ) -> Result<(Python, Instance), Failed> {
     let mut python = prepare(suite, ground, events).map_err(|error| (error, Instances::new()))?;
     let allotment = Allotment {
@@ -367,7 +382,7 @@ async fn collect(
     if let Err(error) = instance.tell(&order).await {
         return Err((error, Instances::from([(COLLECTOR, instance)])));
     }
-    match listen(&mut python, happened).await {
+    match listen(&mut python, (ground, spares), happened).await {
         Ok(()) => {
             let isolated = ground.isolation != cohort_model::Isolation::default();
             let forkable = python.collected.as_ref().is_some_and(|list| list.forkable);
@@ -406,10 +421,17 @@ fn prepare(suite: Pytest, ground: &Ground, events: &Events) -> Result<Python, Er
     })
 }
 
-async fn listen(python: &mut Python, happened: &mut Receiver<Event>) -> Result<(), Error> {
+async fn listen(
+    python: &mut Python,
+    (ground, spares): (&Ground, &mut Instances),
+    happened: &mut Receiver<Event>,
+) -> Result<(), Error> {
     loop {
         let event = happened.recv().await.unwrap_or(Event::Stop);
         match event {
+            Event::Made(id) | Event::Init(id, _) | Event::InitGone(id, _) if id != COLLECTOR => {
+                prepare_spare(ground, spares, event).await;
+            }
             Event::Stop => return Err(Error::Stopped),
             Event::PythonCame(connection, stream) => {
                 python.connections.insert(connection, stream);

@@ -113,6 +113,17 @@ impl Ground {
             .is_some_and(|group| group.controls(Controller::Memory))
     }
 
+    /// Whether an instance's use of this can be limited by its control group.
+    pub(crate) fn limits(&self, controller: Controller) -> bool {
+        let group = self.group.as_ref();
+        group.is_some_and(|group| group.controls(controller))
+    }
+
+    /// This very program.
+    pub(crate) fn executable(&self) -> &Path {
+        &self.executable
+    }
+
     /// How many instances the limit of open files allows.
     pub(crate) fn instances_max(&self) -> u32 {
         let files = process::open_files_max().unwrap_or(1024);

@@ -11,6 +11,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use cohort_host::cgroup::{InstanceGroup, InstanceMaker};
 use cohort_host::init::{self, ToInit};
 use cohort_host::{process, remains};
-use cohort_model::{Allotment, InstanceId, Isolation, ThreadId};
+use cohort_model::{Allotment, ConditionKind, InstanceId, Isolation, ThreadId};
 use tokio::io::AsyncWriteExt;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
@@ -32,6 +33,8 @@ use crate::ground::TASKS_MAX;
 use crate::python::Task;
 use cohort_host::chain;
 
+/// Who may use a scratch directory: its owner.
+const SCRATCH_MODE: u32 = 0o700;
 /// Longest wait for an init to end all it started.
 const END_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two looks at an init that has not ended yet.
@@ -50,10 +53,20 @@ pub(crate) struct Hits {
     pub(crate) cpu_waited_us: u64,
 }
 
+/// What an instance is squeezed to beyond its allotment while an edge case is tried in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Squeeze {
+    /// Most CPU, cores.
+    pub(crate) cores: Option<f64>,
+    /// Most memory, bytes: beyond, the kernel kills.
+    pub(crate) memory: Option<u64>,
+}
+
 /// One instance.
 pub(crate) struct Instance {
     pub(crate) scratch: PathBuf,
     allotment: Allotment,
+    squeeze: Squeeze,
     /// What is to be done once it is open.
     later: Later,
     /// Its init said that it is where it belongs.
@@ -152,6 +165,7 @@ impl Instance {
         Self {
             scratch,
             allotment: *allotment,
+            squeeze: Squeeze::default(),
             later: Later::default(),
             ready: false,
             stage: Stage::Opening(made),
@@ -182,6 +196,7 @@ impl Instance {
         };
         if let Some(group) = &mut open.group {
             group.set(&self.allotment)?;
+            let _ = squeeze(group, &self.squeeze);
             if let Ok(Some(signal)) = group.hold_signal() {
                 let watch = tokio::spawn(watch_hold(id, signal, events.clone()));
                 open.hold = Some(watch.abort_handle());
@@ -272,6 +287,32 @@ impl Instance {
             group.set(allotment)?;
         }
         Ok(())
+    }
+
+    /// Squeezes it, now or once it is open, and takes back what it was squeezed to before; gives the
+    /// kinds that could not be had.
+    pub(crate) fn squeeze(&mut self, to: Squeeze) -> Vec<ConditionKind> {
+        let before = std::mem::replace(&mut self.squeeze, to);
+        let allotment = self.allotment;
+        let opening = matches!(self.stage, Stage::Opening(_));
+        let Some(group) = self.group_mut() else {
+            return if opening { Vec::new() } else { to.kinds() };
+        };
+        if before.memory.is_some() {
+            let _ = group.set(&allotment);
+        }
+        if before == to {
+            return Vec::new();
+        }
+        squeeze(group, &to)
+    }
+
+    /// Whether its scratch directory is as a test may expect it: there, its own, empty.
+    pub(crate) fn scratch_is_whole(&self) -> bool {
+        let is_plain = fs::symlink_metadata(&self.scratch)
+            .is_ok_and(|meta| meta.is_dir() && meta.permissions().mode() & 0o777 == SCRATCH_MODE);
+        let entries = fs::read_dir(&self.scratch);
+        is_plain && entries.is_ok_and(|mut entries| entries.next().is_none())
     }
 
     pub(crate) fn is_held(&mut self) -> bool {
@@ -377,6 +418,36 @@ impl Instance {
             }
         }
     }
+}
+
+impl Squeeze {
+    /// What is to be had.
+    pub(crate) fn kinds(&self) -> Vec<ConditionKind> {
+        let kinds = [
+            (self.cores.is_some(), ConditionKind::CpuLimit),
+            (self.memory.is_some(), ConditionKind::MemoryLimit),
+        ];
+        let wanted = kinds.into_iter().filter(|(wanted, _)| *wanted);
+        wanted.map(|(_, kind)| kind).collect()
+    }
+}
+
+/// Gives the kinds that could not be had.
+fn squeeze(group: &mut InstanceGroup, to: &Squeeze) -> Vec<ConditionKind> {
+    let mut missing = Vec::new();
+    let limited = match to.cores {
+        Some(_) => group.set_cpu_limit_tightly(to.cores),
+        None => group.set_cpu_limit(None),
+    };
+    if limited.is_err() && to.cores.is_some() {
+        missing.push(ConditionKind::CpuLimit);
+    }
+    if let Some(bytes) = to.memory
+        && group.set_memory_limit(bytes).is_err()
+    {
+        missing.push(ConditionKind::MemoryLimit);
+    }
+    missing
 }
 
 fn remove(

@@ -9,21 +9,32 @@
 //! Promise: what is decided was logged first, with all it rests on; what is shown was logged
 //! first; and when the campaign ends, however it ends, nothing that was made for it is left.
 
+mod attempts;
+mod capsules;
+mod cases;
 mod closing;
 mod deeds;
 mod discover;
 mod event;
 mod ground;
 mod instance;
+mod keeper;
+mod kept;
 mod ledger;
+mod located;
 mod past;
 mod python;
+mod recipe_run;
+mod seat;
 pub mod service;
 mod shell;
+mod symptoms;
 mod threads;
 mod workers;
 
+pub use cases::{Cases, Repeat, Work};
 pub use ledger::Face;
+pub use seat::{Seat, Seated, sit};
 pub use past::{Difference, Past, PastError, Replay, replay};
 
 use std::path::PathBuf;
@@ -52,6 +63,8 @@ pub struct Setup {
     pub strict: bool,
     /// Readings of an instance in a second.
     pub hz: f64,
+    /// How edge cases are tried again; none: they are not.
+    pub cases: Option<Cases>,
     /// An interrupted campaign that is to be finished.
     pub resume: Option<(Campaign, Past)>,
     /// This very program: its argument `instance-init` starts the init of an instance.
@@ -127,6 +140,14 @@ pub enum Error {
         what: String,
         /// What it said.
         source: std::io::Error,
+    },
+    /// A test that is named is not there.
+    #[error("none of the {tests} tests is or holds `{wanted}`; `cohort run --dry-run` lists some")]
+    NoSuchTest {
+        /// As it was named.
+        wanted: String,
+        /// How many tests there are.
+        tests: usize,
     },
     /// The user stopped it before it began.
     #[error("stopped before any test was run")]

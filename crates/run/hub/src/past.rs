@@ -1,10 +1,11 @@
 //! What a log tells: where an interrupted campaign can go on, and whether deciding it again gives
 //! the same decisions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cohort_model::{
-    At, CampaignStart, Command, Decision, FORMAT, Plan, Record, ServiceDecision, TestId, TestResult,
+    At, CampaignStart, Case, CaseId, Command, Decision, FORMAT, Plan, Record, ServiceDecision,
+    TestId, TestResult,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_orchestrator::service::Conductor;
@@ -17,6 +18,8 @@ pub struct Past {
     pub start: CampaignStart,
     /// The latest plan.
     pub plan: Plan,
+    /// Edge cases, as they were told last.
+    pub cases: BTreeMap<CaseId, Case>,
     /// Every result that stands, by the tests of that plan.
     pub results: Vec<TestResult>,
     /// No id of an instance or a thread at or above this was used.
@@ -71,6 +74,7 @@ impl Past {
         let mut start = None;
         let mut plan: Option<Plan> = None;
         let mut results: HashMap<TestId, TestResult> = HashMap::new();
+        let mut edge_cases = BTreeMap::new();
         let (mut next_id, mut last, mut complete) = (0, At(0), false);
         for record in log {
             match record? {
@@ -93,8 +97,14 @@ impl Past {
                     complete = false;
                 }
                 Record::Seen { at, .. } => last = at,
-                Record::Decided { at, decisions, .. } => {
+                Record::Decided {
+                    at,
+                    decisions,
+                    cases,
+                    ..
+                } => {
                     last = at;
+                    edge_cases.extend(cases.into_iter().map(|case| (case.case, case)));
                     for decision in decisions {
                         next_id = next_id.max(id_after(&decision.command));
                         if let Command::Conclude(result) = decision.command {
@@ -123,6 +133,7 @@ impl Past {
         Ok(Self {
             start,
             plan,
+            cases: edge_cases,
             results,
             next_id,
             last,
@@ -159,7 +170,7 @@ impl Past {
 fn id_after(command: &Command) -> u32 {
     match command {
         Command::OpenInstance { instance, .. } => instance.0 + 1,
-        Command::StartThread { thread, .. } => thread.0 + 1,
+        Command::StartThread { thread, .. } | Command::TryCase { thread, .. } => thread.0 + 1,
         _ => 0,
     }
 }

@@ -1,12 +1,12 @@
 //! The loop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
-    At, Budget, CampaignEnd, CampaignStart, Ending, FORMAT, InstanceId, KillReason, Observation,
-    Plan, Record, SampleBatch, TestResult, ThreadEnd, ThreadId, Verdict,
+    At, Budget, CampaignEnd, CampaignStart, CaseId, Ending, FORMAT, InstanceId, KillReason,
+    Observation, Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
@@ -19,11 +19,15 @@ use crate::discover::{Discovered, Instances, Runner};
 use crate::event::{Event, Events};
 use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
+use crate::keeper::Keeper;
 use crate::ledger::Ledger;
+use crate::located::Located;
 use crate::python::{COLLECTOR, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
 use crate::{Error, Face, Outcome, Setup, Show};
 
+/// Why a campaign ended that its user stopped.
+const STOPPED: &str = "stopped by the user";
 /// Between readings of the host.
 const HOST_INTERVAL: Duration = Duration::from_millis(50);
 /// Between looks of the faces at the time.
@@ -43,6 +47,13 @@ pub(crate) struct Hub {
     pub(crate) closing: Vec<JoinHandle<Vec<String>>>,
     pub(crate) ledger: Ledger,
     pub(crate) campaign: Campaign,
+    /// Of the tests, by their place in the plan.
+    pub(crate) names: std::sync::Arc<Vec<String>>,
+    pub(crate) suite: SuiteKind,
+    /// Failed tries whose output was kept, by case.
+    pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
+    pub(crate) keeper: Keeper,
+    pub(crate) located: Located,
     epoch: Instant,
     start: At,
     pub(crate) show: Show,
@@ -74,9 +85,12 @@ pub(crate) async fn conduct(
         None => (setup.project.create_campaign()?, 0, At(0)),
     };
     let log = campaign.log_writer()?;
-    let (found, spares) = match &runner {
-        Runner::Python(_) => (instances, Instances::new()),
-        Runner::Processes(_) => (Instances::new(), instances),
+    let (found, spares) = instances
+        .into_iter()
+        .partition(|(instance, _)| *instance == COLLECTOR);
+    let seed = match &runner {
+        Runner::Python(python) => python.seed(),
+        Runner::Processes(_) => None,
     };
     let mut hub = Hub {
         ledger: Ledger::new(log, faces(&campaign, show)),
@@ -89,6 +103,11 @@ pub(crate) async fn conduct(
         collector: None,
         closing: Vec::new(),
         campaign,
+        names: std::sync::Arc::new(plan.tests.iter().map(|test| test.name.clone()).collect()),
+        suite: setup.suite.kind(),
+        kept_attempts: BTreeMap::new(),
+        keeper: Keeper::new(&setup, seed),
+        located: Located::new(&setup.root),
         epoch: Instant::now(),
         start,
         show,
@@ -105,8 +124,14 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
+    let only_cases = plan
+        .cases
+        .as_ref()
+        .is_some_and(|cases| cases.only.is_some());
     let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
+        // Where no test was run for its result there is nothing to report to pytest.
+        None if only_cases => Closed::default(),
         None => hub.close_session(&plan, stop, &mut happened).await,
         Some(_) => Closed::default(),
     };
@@ -119,6 +144,8 @@ pub(crate) async fn conduct(
     ) {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
+    let mut notes = notes;
+    notes.extend(hub.keep_cases().await);
     hub.finish(&orchestrator, notes, closed).await
 }
 
@@ -148,6 +175,10 @@ impl Hub {
 
     /// Why tests are left that the suite's own runner would have run.
     fn why_stopped(&mut self, orchestrator: &Orchestrator, plan: &Plan) -> Option<String> {
+        if orchestrator.unconcluded() == 0 && self.stopped.as_deref() == Some(STOPPED) {
+            // All results were there: only reproducing was stopped.
+            self.stopped = None;
+        }
         if orchestrator.failures_reached() {
             let failures = match plan.failures_max {
                 Some(1) => "the first failure".to_owned(),
@@ -226,10 +257,11 @@ impl Hub {
         let step = orchestrator.step(at, &observations);
         self.ledger.add(Record::Seen { at, observations });
         let decisions = step.decisions.clone();
-        if !step.decisions.is_empty() || !step.findings.is_empty() {
+        self.note_cases(&step.cases);
+        if !step.decisions.is_empty() || !step.findings.is_empty() || !step.cases.is_empty() {
             self.ledger.add(Record::Decided {
                 at,
-                cases: Vec::new(),
+                cases: step.cases,
                 findings: step.findings,
                 decisions: step.decisions,
             });
@@ -267,7 +299,7 @@ impl Hub {
                 self.seen.push(Observation::Sampled(*batch));
             }
             Event::Stop => {
-                self.stopped.get_or_insert("stopped by the user".to_owned());
+                self.stopped.get_or_insert(STOPPED.to_owned());
                 self.seen.push(Observation::Interrupted);
             }
         }
@@ -328,18 +360,23 @@ impl Hub {
                 if self
                     .threads
                     .get(&thread)
-                    .is_some_and(|started| started.late)
+                    .is_some_and(|started| started.late || started.attempt.is_some())
                 {
                     self.seen.push(Observation::ThreadStarted { thread });
                 }
             }
             FromInit::StartFailed { thread, message } if thread != WORKER_THREAD => {
-                let end = unjudged(ThreadId(thread), Verdict::Failed, message);
-                self.threads.remove(&end.thread);
+                let mut end = unjudged(ThreadId(thread), Verdict::Failed, message);
+                if let Some(thread) = self.threads.remove(&end.thread) {
+                    if thread.attempt.is_some() {
+                        end.verdict = Verdict::Aborted;
+                    }
+                    self.read_symptom(&thread, &mut end, (b"", b""), "");
+                }
                 self.end_thread(instance, end);
             }
             FromInit::Ended(ended) if ended.thread != WORKER_THREAD => {
-                self.process_ended(&ended)?;
+                self.process_ended(&ended).await?;
             }
             FromInit::Ended(ended) => {
                 let exit = (ended.exit_code, ended.signal);
@@ -351,15 +388,19 @@ impl Hub {
         Ok(())
     }
 
-    fn process_ended(&mut self, ended: &Ended) -> Result<(), Error> {
+    async fn process_ended(&mut self, ended: &Ended) -> Result<(), Error> {
         let Some(thread) = self.threads.remove(&ThreadId(ended.thread)) else {
             return Ok(());
         };
+        if thread.attempt.is_some() {
+            return self.attempt_ended(thread, ended).await;
+        }
         let Runner::Processes(launches) = &self.runner else {
             return Ok(());
         };
         let mut end = threads::end(&thread, ended, launches);
         self.account(&thread, &mut end);
+        self.read_symptom(&thread, &mut end, (&ended.stdout, &ended.stderr), "");
         if end.verdict.is_failure() || self.show > Show::Failed {
             let keep = |stream, bytes| self.campaign.keep_output(end.thread, stream, bytes);
             let kept = keep(Stream::Stdout, &ended.stdout).and(keep(Stream::Stderr, &ended.stderr));
@@ -444,12 +485,18 @@ impl Hub {
         }
         self.closing.push(instance.close(id));
         for thread in self.threads_at_home(id) {
-            let place = self
-                .threads
-                .remove(&thread)
-                .map_or(id, |thread| thread.place);
             let message = format!("the init of its instance ended while it ran ({why})");
-            self.end_thread(place, unjudged(thread, Verdict::Crashed, message));
+            let mut end = unjudged(thread, Verdict::Crashed, message);
+            let mut place = id;
+            if let Some(thread) = self.threads.remove(&thread) {
+                place = thread.place;
+                if let Some(attempt) = &thread.attempt {
+                    // Where memory is squeezed the kernel may take the init first.
+                    end.verdict = attempt.without_init();
+                }
+                self.read_symptom(&thread, &mut end, (b"", b""), "");
+            }
+            self.end_thread(place, end);
         }
         if id == COLLECTOR {
             self.broken

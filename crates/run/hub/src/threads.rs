@@ -1,11 +1,13 @@
 //! Threads that are processes: started by the init of their instance, judged by their suite.
 
-use crate::instance::Hits;
 use std::path::Path;
 
 use cohort_host::init::{Ended, Start, ToInit};
 use cohort_model::{InstanceId, KillReason, TestId, ThreadEnd, ThreadId, Usage, Verdict};
 use cohort_workload::{Exit, Judged, Launch, Launches};
+
+use crate::attempts::Attempt;
+use crate::instance::Hits;
 
 /// Milliseconds from SIGTERM to SIGKILL when a test ran too long.
 const TIMEOUT_GRACE_MS: u32 = 2_000;
@@ -31,6 +33,8 @@ pub(crate) struct Thread {
     pub(crate) killed: Option<KillReason>,
     /// Its start had to wait for its instance, so it is reported when it really starts.
     pub(crate) late: bool,
+    /// It tries an edge case.
+    pub(crate) attempt: Option<Box<Attempt>>,
 }
 
 pub(crate) fn order_start(
@@ -89,6 +93,7 @@ pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> Thread
         message,
         parts,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: ended.left_behind,
         output_dropped: ended.dropped_bytes,
     }
@@ -105,6 +110,7 @@ pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> T
         message: Some(message),
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: 0,
     }

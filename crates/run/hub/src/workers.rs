@@ -96,6 +96,8 @@ impl Hub {
         let thread = self.threads.remove(&end.thread);
         if let Some(thread) = &thread {
             self.account(thread, &mut end);
+            let said = (output.stdout.as_bytes(), output.stderr.as_bytes());
+            self.read_symptom(thread, &mut end, said, &output.report);
         }
         let name = match (&self.runner, &thread) {
             (Runner::Python(python), Some(thread)) => python.names[thread.test.index()].clone(),
@@ -230,6 +232,7 @@ impl Hub {
             (end.exit_code, end.signal) = (code, signal);
             if let Some(thread) = self.threads.remove(&task.thread) {
                 self.account(&thread, &mut end);
+                self.read_symptom(&thread, &mut end, (b"", words), "");
             }
             let kept = self
                 .campaign

@@ -18,6 +18,7 @@ Examples:
   cohort run --junit out.xml -- pytest -x tests/unit
   cohort run --memory 2GiB --cpus 1.5 --isolate mount,pid -- cargo test
   cohort run --dry-run                    what would be run, and what is expected of it
+  cohort run --stress test_totals --for 5m    can it fail? Only this test, under varied conditions
 
 A server is run, called and watched beside a cohort.toml that names it:
   [sut]
@@ -27,6 +28,16 @@ A server is run, called and watched beside a cohort.toml that names it:
   script = \"load.js\"                     a k6 script; `cohort script` writes a first one
   driver = \"python drive.py {host} {port}\"   or any other program in its place
   cohort run --vus 20 --duration 5m       in place of the load that the script asks for";
+
+const REPRO_EXAMPLES: &str = "\
+Examples:
+  cohort repro EC-3                  10 times, as it was seen to fail with the least
+  cohort repro EC-3 --runs 100
+  cohort repro EC-3 --for 2m         as often as 2 minutes allow
+  cohort repro EC-3 --shell          a shell where it fails: same limits, variables and directory
+  cohort repro EC-3.capsule          a capsule from elsewhere, in a checkout of the same project
+
+Exit code 0: it failed again. 1: it did not. Else as `cohort --help` lists them.";
 
 /// Runs a test suite, or a server under load, in instances that adapt to what they are seen doing.
 #[derive(Debug, Parser)]
@@ -68,14 +79,25 @@ pub(crate) enum Command {
         #[command(flatten)]
         campaign: Campaign,
     },
-    /// Show the summary of a campaign again
+    /// Show the summary of a campaign again, or all that is known of an edge case
     Show {
-        #[command(flatten)]
-        campaign: Campaign,
-        /// Also write it as JUnit XML
+        /// Name of a campaign, or an edge case such as EC-3, or the file of a capsule [default: the
+        /// latest campaign of this project]
+        #[arg(value_name = "CAMPAIGN|CASE|FILE")]
+        what: Option<String>,
+        /// Also write the campaign as JUnit XML
         #[arg(long, value_name = "FILE", value_parser = report_file())]
         junit: Option<PathBuf>,
+        /// The edge case in Markdown, to paste into an issue
+        #[arg(long, conflicts_with_all = ["junit", "json"])]
+        markdown: bool,
+        /// The edge case as JSON, for programs
+        #[arg(long, conflicts_with = "junit")]
+        json: bool,
     },
+    /// Run an edge case again under its conditions, and say how often it failed
+    #[command(after_help = REPRO_EXAMPLES)]
+    Repro(ReproFlags),
     /// Write a first k6 script from what is there already
     Script {
         #[command(subcommand)]
@@ -94,6 +116,16 @@ pub(crate) enum Command {
     /// Drives scenario threads; started by Cohort itself.
     #[command(hide = true)]
     Agent,
+    /// Runs one program under conditions; started by Cohort itself.
+    #[command(hide = true)]
+    Under {
+        /// Which conditions, as JSON
+        #[arg(long, value_name = "FILE")]
+        order: PathBuf,
+        /// The program and its arguments
+        #[arg(last = true, required = true, value_name = "PROGRAM")]
+        program: Vec<OsString>,
+    },
     /// First process of an instance; started by Cohort itself.
     #[command(hide = true)]
     InstanceInit {
@@ -101,6 +133,26 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+/// Flags of `cohort repro`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ReproFlags {
+    /// An edge case such as EC-3, or the file of a capsule
+    #[arg(value_name = "CASE|FILE")]
+    pub(crate) what: String,
+    /// How many times [default: 10, or as often as --for allows]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: Option<u32>,
+    /// For how long at most
+    #[arg(long = "for", value_name = "TIME", value_parser = units::time_us)]
+    pub(crate) time: Option<u64>,
+    /// Open a shell in an instance of the same conditions, instead of running it
+    #[arg(long, conflicts_with_all = ["runs", "time"])]
+    pub(crate) shell: bool,
+    /// What to show while it runs: `auto` is live in a terminal and plain elsewhere
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    pub(crate) progress: Progress,
 }
 
 /// What a script is made of.
@@ -191,6 +243,54 @@ pub(crate) struct RunFlags {
         value_delimiter = ','
     )]
     pub(crate) isolate: Vec<Namespace>,
+    /// How long what failed may be tried again once all tests have ended [default: 60s]
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = "Edge cases",
+        value_parser = units::time_us,
+        conflicts_with = "no_reproduce"
+    )]
+    pub(crate) reproduce_for: Option<u64>,
+    /// Do not try again under other conditions what failed
+    #[arg(long, help_heading = "Edge cases")]
+    pub(crate) no_reproduce: bool,
+    /// Run nothing but the tests whose name is, or else holds, TEST, again and again under varied
+    /// conditions on all instances
+    #[arg(
+        long,
+        value_name = "TEST",
+        help_heading = "Edge cases",
+        conflicts_with_all = ["no_reproduce", "reproduce_for", "dry_run"]
+    )]
+    pub(crate) stress: Option<String>,
+    /// With --stress, for how long at most [default: 5m]
+    #[arg(
+        long = "for",
+        value_name = "TIME",
+        help_heading = "Edge cases",
+        requires = "stress",
+        value_parser = units::time_us
+    )]
+    pub(crate) stress_for: Option<u64>,
+    /// With --stress, end when it fails less often than this for sure, such as 1% or 0.01 [default: 0.1%]
+    #[arg(
+        long,
+        value_name = "RATE",
+        help_heading = "Edge cases",
+        requires = "stress",
+        value_parser = units::share
+    )]
+    pub(crate) below: Option<f64>,
+    /// With --stress, how sure that has to be [default: 95%]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        help_heading = "Edge cases",
+        requires = "stress",
+        value_parser = units::share
+    )]
+    pub(crate) confidence: Option<f64>,
     /// Scenario threads at once; in place of what a script without `scenarios` says
     #[arg(long, value_name = "COUNT", help_heading = "Service")]
     pub(crate) vus: Option<u32>,
@@ -339,6 +439,29 @@ mod tests {
         assert!(refused(&["cohort", "run", "--timeout", "90"]).contains("\"90s\""));
         assert!(refused(&["cohort", "run", "--memory", "2"]).contains("\"2GiB\""));
         assert!(refused(&["cohort", "run", "--policy", "fast"]).contains("adaptive or static"));
+    }
+
+    #[test]
+    fn stress_has_a_rate_and_a_confidence() {
+        let words = ["--stress", "totals", "--for", "2m", "--below", "0.5%"];
+        let flags = run(&[&words[..], &["--confidence", "0.99", "pytest"]].concat());
+        assert_eq!(flags.stress.as_deref(), Some("totals"));
+        assert_eq!(flags.stress_for, Some(120_000_000));
+        assert_eq!((flags.below, flags.confidence), (Some(0.005), Some(0.99)));
+        assert_eq!(flags.command, ["pytest"]);
+        let said = refused(&["cohort", "run", "--for", "2m"]);
+        assert!(said.contains("--stress"), "{said}");
+        let said = refused(&["cohort", "run", "--stress", "x", "--below", "3"]);
+        assert!(said.contains("between 0 and 1"), "{said}");
+        refused(&["cohort", "run", "--stress", "x", "--no-reproduce"]);
+    }
+
+    #[test]
+    fn a_case_is_run_again_so_often_or_in_a_shell() {
+        refused(&["cohort", "repro"]);
+        refused(&["cohort", "repro", "EC-3", "--runs", "0"]);
+        refused(&["cohort", "repro", "EC-3", "--shell", "--runs", "3"]);
+        refused(&["cohort", "show", "EC-3", "--json", "--markdown"]);
     }
 
     #[test]

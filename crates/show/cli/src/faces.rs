@@ -8,7 +8,7 @@ use std::time::Instant;
 use cohort_hub::Face;
 use cohort_model::{At, Command, Record};
 use cohort_report::plain::Plain;
-use cohort_report::{View, progress, summary};
+use cohort_report::{View, case, progress, summary};
 use cohort_store::Campaign;
 use console::Term;
 
@@ -166,6 +166,7 @@ impl Face for Live {
                     above.extend(progress::conclusion(&view, result, width, self.color));
                 }
             }
+            above.extend(case::closings(&view, record, width, self.color));
         }
         if self.shown.is_some() {
             self.frame.clear();

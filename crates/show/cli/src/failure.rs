@@ -44,6 +44,12 @@ pub(crate) enum Failure {
     },
     /// The campaign ran, and then this could not be written.
     Report(String),
+    /// A capsule that cannot be used.
+    Capsule(cohort_capsule::Error),
+    /// Neither an edge case nor a file.
+    NoCase(String),
+    /// A flag that means nothing here, and what to write.
+    Misplaced(&'static str),
     /// A campaign that is complete cannot be resumed.
     Complete(String),
 }
@@ -54,7 +60,12 @@ impl Failure {
         use cohort_workload::Error as Suite;
         use cohort_workload::pytest::Error as Pytest;
         match self {
-            Failure::Config(_) | Failure::Complete(_) | Failure::Directory { .. } => Exit::Usage,
+            Failure::Config(_)
+            | Failure::Complete(_)
+            | Failure::Misplaced(_)
+            | Failure::NoCase(_)
+            | Failure::Capsule(_)
+            | Failure::Directory { .. } => Exit::Usage,
             Failure::Hub(Hub::Pytest(Pytest::NoTests { .. })) => Exit::NoTests,
             Failure::Hub(Hub::Suite(error)) | Failure::Suite(error) => match error {
                 Suite::Option { .. } | Suite::CargoSubcommand { .. } | Suite::HalfExec { .. } => {
@@ -69,9 +80,11 @@ impl Failure {
             Failure::Hub(Hub::Service(_)) => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
-            Failure::Store(cohort_store::Error::NoCampaign { .. }) | Failure::Past(_) => {
-                Exit::Usage
-            }
+            Failure::Hub(Hub::NoSuchTest { .. })
+            | Failure::Store(
+                cohort_store::Error::NoCampaign { .. } | cohort_store::Error::NoCase { .. },
+            )
+            | Failure::Past(_) => Exit::Usage,
             Failure::Hub(_)
             | Failure::Store(_)
             | Failure::Group(_)
@@ -112,6 +125,12 @@ impl fmt::Display for Failure {
                 write!(out, "cannot work in {}: {source}", path.display())
             }
             Failure::Report(text) => out.write_str(text),
+            Failure::Misplaced(text) => out.write_str(text),
+            Failure::Capsule(error) => causes(error, out),
+            Failure::NoCase(name) => write!(
+                out,
+                "`{name}` is neither an edge case, such as EC-3, nor the file of a capsule; `cohort show` lists the edge cases of the latest campaign"
+            ),
             Failure::Complete(campaign) => write!(
                 out,
                 "campaign {campaign} is complete: there is nothing to resume; `cohort run` starts a new one"
@@ -151,6 +170,7 @@ from! {
     cohort_hub::Error => Hub,
     cohort_hub::PastError => Past,
     cohort_store::Error => Store,
+    cohort_capsule::Error => Capsule,
     cohort_workload::Error => Suite,
     cohort_host::cgroup::Error => Group
 }

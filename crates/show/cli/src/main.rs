@@ -3,6 +3,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod arguments;
+mod case;
 mod config;
 mod doctor;
 mod exit;
@@ -16,12 +17,13 @@ mod script;
 mod service;
 mod terminal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Campaign, Command};
+use case::Form;
 use exit::Exit;
 use failure::Failure;
 
@@ -29,6 +31,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if matches!(arguments.command, Command::Agent) {
         return cohort_hub::service::agent();
+    }
+    if let Command::Under { order, program } = &arguments.command {
+        std::process::exit(cohort_conditions::main(order, program));
     }
     match answer(arguments) {
         Ok(exit) => exit.into(),
@@ -46,9 +51,13 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Run(flags) => run::run(&directory, &flags, color),
         Command::Resume { campaign, faces } => run::resume(&directory, &campaign, faces, color),
         Command::Replay { campaign } => past::replay(&directory, &campaign),
-        Command::Show { campaign, junit } => {
-            past::show(&directory, &campaign, junit.as_deref(), color)
-        }
+        Command::Show {
+            what,
+            junit,
+            markdown,
+            json,
+        } => show(&directory, what, junit.as_deref(), (markdown, json), color),
+        Command::Repro(flags) => case::repro(&directory, &flags, color),
         Command::Script { source } => script::script(&directory, &source),
         Command::Doctor => doctor::doctor(color),
         Command::Completions { shell } => {
@@ -61,9 +70,34 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
             say::print(|out| out.write_all(cohort_report::events::schema_text().as_bytes()))?;
             Ok(Exit::Passed)
         }
-        Command::Agent | Command::InstanceInit { .. } => {
+        Command::Agent | Command::Under { .. } | Command::InstanceInit { .. } => {
             std::process::exit(cohort_host::init::main())
         }
+    }
+}
+
+fn show(
+    directory: &Path,
+    what: Option<String>,
+    junit: Option<&Path>,
+    (markdown, json): (bool, bool),
+    color: bool,
+) -> Result<Exit, Failure> {
+    let form = match (markdown, json) {
+        (true, _) => Form::Markdown,
+        (_, true) => Form::Json,
+        _ => Form::Terminal,
+    };
+    let case = what
+        .as_deref()
+        .filter(|what| case::is_meant(directory, what));
+    match case {
+        Some(_) if junit.is_some() => Err(Failure::Misplaced("--junit is for a campaign")),
+        Some(what) => case::show(directory, what, form, color),
+        None if form != Form::Terminal => Err(Failure::Misplaced(
+            "--markdown and --json are for an edge case, as in: cohort show EC-1 --json",
+        )),
+        None => past::show(directory, &Campaign { name: what }, junit, color),
     }
 }
 

@@ -1,9 +1,11 @@
 //! `cohort show` and `cohort replay`: campaigns that are over; and what is written of one.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use cohort_hub::Replay;
-use cohort_model::{Record, SuiteKind, ThreadId};
+use cohort_model::{Record, SuiteKind, TestId, ThreadId};
+use cohort_report::case::{self, Dossier};
 use cohort_report::summary::Summary;
 use cohort_report::{Output, View};
 use cohort_store::{Campaign, Project, Stream};
@@ -15,6 +17,11 @@ use crate::failure::Failure;
 use crate::report::JunitFile;
 use crate::run::Place;
 use crate::{say, service};
+
+/// The report with pictures, in a campaign's directory.
+pub(crate) const PAGE: &str = "report.html";
+/// Edge cases on that page at most.
+const PAGE_CASES_MAX: usize = 200;
 
 pub(crate) fn show(
     directory: &Path,
@@ -36,7 +43,12 @@ pub(crate) fn show(
     }
     let view = view(&campaign)?;
     let running = view.end.is_none() && is_running(&place.project, &campaign);
-    write_summary(&view, &campaign, (&place.root, running), color)?;
+    write_page(&view, &campaign)?;
+    let told = Told {
+        running,
+        cases_max: usize::MAX,
+    };
+    write_summary(&view, &campaign, &place.root, told, color)?;
     if let Some(path) = junit {
         JunitFile::open(path)?.write(&view, &campaign)?;
     }
@@ -123,17 +135,54 @@ pub(crate) fn directory(campaign: &Campaign, root: &Path) -> String {
         .to_string()
 }
 
+/// Writes the report with pictures into the campaign's directory, when there is an edge case to show.
+pub(crate) fn write_page(view: &View, campaign: &Campaign) -> Result<(), Failure> {
+    if view.edge_cases.is_empty() {
+        return Ok(());
+    }
+    let path = campaign.path().join(PAGE);
+    let tests = (0..).map(TestId).zip(&view.plan.tests);
+    let names: BTreeMap<TestId, String> = tests.map(|(id, test)| (id, test.name.clone())).collect();
+    let cases = case::most_telling_first(view.edge_cases.values()).into_iter();
+    let told_by = format!("campaign {}", campaign.name());
+    let dossiers: Vec<Dossier> = cases
+        .take(PAGE_CASES_MAX)
+        .map(|case| {
+            let others = view.edge_cases.values();
+            Dossier::of(case, names.clone(), &told_by, others)
+        })
+        .collect();
+    std::fs::write(&path, case::page(view, &dossiers)).map_err(|source| Failure::File {
+        action: "write the report",
+        path,
+        source,
+    })
+}
+
+/// How a campaign is summed up.
+pub(crate) struct Told {
+    /// It is under way.
+    pub(crate) running: bool,
+    /// Edge cases at most.
+    pub(crate) cases_max: usize,
+}
+
 pub(crate) fn write_summary(
     view: &View,
     campaign: &Campaign,
-    (root, running): (&Path, bool),
+    root: &Path,
+    told: Told,
     color: bool,
 ) -> Result<(), Failure> {
+    let directory = directory(campaign, root);
+    let page = format!("{directory}/{PAGE}");
     let summary = Summary {
         view,
         outputs: &|thread| output(campaign, thread),
-        directory: &directory(campaign, root),
-        running,
+        directory: &directory,
+        page: (!view.edge_cases.is_empty()).then_some(page.as_str()),
+        running: told.running,
+        cases_max: told.cases_max,
         width: faces::columns(),
         color,
     };

@@ -2,26 +2,30 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::rc::Rc;
+use std::time::Duration;
 
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget, remains};
-use cohort_hub::{Face, Outcome, Past, Preview, Setup, Show};
-use cohort_model::Ending;
+use cohort_hub::{Cases, Face, Outcome, Past, Preview, Seat, Setup, Show, Work};
+use cohort_model::{CampaignStart, Ending, SuiteKind};
 use cohort_report::{View, words};
 use cohort_store::{Campaign, Project};
 use cohort_workload::{Progress, Request, SuiteConfig, project_root, pytest, recognize};
 
 use crate::arguments::{self, Faces, RunFlags};
-use crate::config::{self, File, Means, Resolved};
+use crate::config::{self, EdgeCases, File, Means, Resolved};
 use crate::exit::Exit;
 use crate::faces::{self, Shared};
 use crate::failure::Failure;
 use crate::report::{EventFile, JunitFile};
-use crate::{past, say, service};
+use crate::{case, past, say, service};
 
 /// Tests that a dry run names, longest first.
 const DRY_RUN_NAMED: usize = 20;
+/// Edge cases in a summary at the end of a campaign.
+const CASES_SUMMED_UP: usize = 10;
 
 /// Where a command works, and with what.
 pub(crate) struct Place {
@@ -105,27 +109,103 @@ pub(crate) fn resume(
         return Err(Failure::Complete(campaign.name().to_owned()));
     }
     clean_up();
+    let (resolved, flags) = as_then(&place, &past.start, faces)?;
+    let setup = setup(&place, &resolved, Some((campaign, past)))?;
+    conduct(setup, &resolved, &flags.faces, color)
+}
+
+/// What a campaign is run with that is to be as the one that `start` began, within what there is now.
+fn as_then(
+    place: &Place,
+    start: &CampaignStart,
+    faces: Faces,
+) -> Result<(Resolved, RunFlags), Failure> {
     let flags = RunFlags {
-        command: past.start.command.clone(),
-        strict: past.start.strict,
-        policy: Some(past.start.policy),
+        command: start.command.clone(),
+        strict: start.strict,
+        policy: Some(start.policy),
         faces,
         ..RunFlags::default()
     };
-    let (mut resolved, _) = resolved(&place, &flags)?;
-    resolved.isolation = past.start.isolation;
-    let (now, then) = (&mut resolved.budget, &past.start.budget);
+    let (mut resolved, _) = resolved(place, &flags)?;
+    resolved.isolation = start.isolation;
+    let (now, then) = (&mut resolved.budget, &start.budget);
     now.cores = now.cores.min(then.cores);
     now.memory = now.memory.min(then.memory);
     now.instances = now.instances.min(then.instances);
-    resolved.budget.timeout_us = past.start.budget.timeout_us;
-    resolved.budget.stall_us = past.start.budget.stall_us;
-    if past.start.suite == cohort_model::SuiteKind::Exec {
+    resolved.budget.timeout_us = start.budget.timeout_us;
+    resolved.budget.stall_us = start.budget.stall_us;
+    if start.suite == SuiteKind::Exec {
         resolved.suite.command.clear();
         resolved.suite.given = false;
     }
-    let setup = setup(&place, &resolved, Some((campaign, past)))?;
-    conduct(setup, &resolved, &flags.faces, color)
+    Ok((resolved, flags))
+}
+
+/// What is run again of a case, in a campaign of its own.
+pub(crate) fn again(
+    place: Place,
+    suite: &case::Suite,
+    cases: Cases,
+    (faces, color): (Faces, bool),
+) -> Result<(View, Outcome), Failure> {
+    let _lock = place.project.lock()?;
+    let (setup, resolved, flags) = setup_again(place, suite, cases, faces)?;
+    match perform(setup, &resolved, &flags.faces, color)? {
+        Performed::Done(done) => Ok(*done),
+        Performed::NotRun => Err(Failure::Misplaced(
+            "pytest was asked to do something else than to run tests",
+        )),
+    }
+}
+
+/// The user's shell in an instance in which a case can be run again.
+pub(crate) fn sit(
+    place: Place,
+    suite: &case::Suite,
+    cases: Cases,
+    seat: Seat,
+) -> Result<ExitStatus, Failure> {
+    let _lock = place.project.lock()?;
+    let (setup, _, _) = setup_again(place, suite, cases, Faces::default())?;
+    let (status, left) = cohort_hub::sit(setup, seat)?;
+    for left in &left {
+        say::note(format_args!("could not clean up: {left}"));
+    }
+    Ok(status)
+}
+
+fn setup_again(
+    mut place: Place,
+    suite: &case::Suite,
+    cases: Cases,
+    faces: Faces,
+) -> Result<(Setup, Resolved, RunFlags), Failure> {
+    clean_up();
+    place.root = match suite.directory.as_str() {
+        "" => place.project.root().to_owned(),
+        directory => place.project.root().join(directory),
+    };
+    let (resolved, flags) = match &suite.start {
+        Some(start) => as_then(&place, start, faces)?,
+        None => {
+            let is_exec = suite.kind == SuiteKind::Exec;
+            let command = if is_exec {
+                Vec::new()
+            } else {
+                suite.command.clone()
+            };
+            let flags = RunFlags {
+                command,
+                faces,
+                ..RunFlags::default()
+            };
+            (resolved(&place, &flags)?.0, flags)
+        }
+    };
+    let mut setup = setup(&place, &resolved, None)?;
+    setup.cases = Some(cases);
+    Ok((setup, resolved, flags))
 }
 
 fn resolved(place: &Place, flags: &RunFlags) -> Result<(Resolved, HostBudget), Failure> {
@@ -154,6 +234,22 @@ fn clean_up() {
                 gone.groups, gone.processes, gone.directories
             ));
         }
+    }
+}
+
+fn cases(wanted: &EdgeCases) -> Cases {
+    let work = match &wanted.stress {
+        None => Work::Suite,
+        Some(stress) => Work::Stress {
+            test: stress.test.clone(),
+            rate: stress.rate,
+            doubt: stress.doubt,
+        },
+    };
+    Cases {
+        share: wanted.share,
+        after: Duration::from_micros(wanted.after_us),
+        work,
     }
 }
 
@@ -208,6 +304,7 @@ fn setup(
         budget: resolved.budget,
         policy: resolved.policy,
         isolation: resolved.isolation,
+        cases: resolved.cases.as_ref().map(cases),
         strict: resolved.strict,
         hz: resolved.hz,
         resume,
@@ -222,12 +319,21 @@ fn setup(
     })
 }
 
-fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Result<Exit, Failure> {
+/// What became of a campaign that was to be run.
+enum Performed {
+    Done(Box<(View, Outcome)>),
+    /// The suite's own runner was asked for something else, and did it.
+    NotRun,
+}
+
+fn perform(
+    setup: Setup,
+    resolved: &Resolved,
+    flags: &Faces,
+    color: bool,
+) -> Result<Performed, Failure> {
     let events = resolved.events.as_deref().map(EventFile::open);
     let events = events.transpose()?;
-    let junit = resolved.junit.as_deref().map(JunitFile::open);
-    let junit = junit.transpose()?;
-    let root = setup.root.clone();
     let before = match &setup.resume {
         Some((campaign, _)) => past::view(campaign)?,
         None => View::default(),
@@ -245,7 +351,7 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     }) {
         Err(cohort_hub::Error::Pytest(pytest::Error::NotRun { stdout, stderr })) => {
             past::pass_on(&stdout, &stderr)?;
-            return Ok(Exit::Passed);
+            return Ok(Performed::NotRun);
         }
         outcome => outcome?,
     };
@@ -256,16 +362,32 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
     for left in &outcome.left {
         say::note(format_args!("could not clean up: {left}"));
     }
+    Ok(Performed::Done(Box::new((view, outcome))))
+}
+
+fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Result<Exit, Failure> {
+    let junit = resolved.junit.as_deref().map(JunitFile::open);
+    let junit = junit.transpose()?;
+    let root = setup.root.clone();
+    let (view, outcome) = match perform(setup, resolved, flags, color)? {
+        Performed::Done(done) => *done,
+        Performed::NotRun => return Ok(Exit::Passed),
+    };
     let said = match outcome.said.as_str() {
         "" => Ok(()),
         said => past::pass_on(format!("{said}\n\n").as_bytes(), b""),
     };
+    let page = past::write_page(&view, &outcome.campaign);
+    let told = past::Told {
+        running: false,
+        cases_max: CASES_SUMMED_UP,
+    };
     let summed_up =
-        said.and_then(|()| past::write_summary(&view, &outcome.campaign, (&root, false), color));
+        said.and_then(|()| past::write_summary(&view, &outcome.campaign, &root, told, color));
     if let Some(junit) = junit {
         junit.write(&view, &outcome.campaign)?;
     }
-    summed_up?;
+    page.and(summed_up)?;
     Ok(exit(&view, &outcome, resolved.strict))
 }
 
@@ -276,7 +398,9 @@ fn exit(view: &View, outcome: &Outcome, strict: bool) -> Exit {
             Exit::Interrupted
         }
         _ if view.counts.failures() > 0 => Exit::Failed,
+        _ if view.is_for_cases() && case::any_failed(view) => Exit::Failed,
         Ending::Interrupted => Exit::Failed,
+        Ending::Complete if view.is_for_cases() => Exit::Passed,
         Ending::Complete if outcome.end.suite_exit.is_some() => Exit::Failed,
         Ending::Complete if view.total() == 0 => Exit::NoTests,
         Ending::Complete if strict && !view.load_sensitive.is_empty() => Exit::LoadSensitive,

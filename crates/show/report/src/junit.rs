@@ -9,13 +9,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use cohort_model::{
-    GroupId, Part, SuiteKind, TestCase, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+    GroupId, Part, Subject, SuiteKind, TestCase, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use quick_junit::{
     NonSuccessKind, Property, Report, SerializeError, TestCase as Case, TestCaseStatus, TestRerun,
     TestSuite, XmlString,
 };
 
+use crate::case::verdict;
 use crate::view::{View, stand_for};
 use crate::{Outputs, sentence};
 
@@ -138,8 +139,21 @@ impl Reporter<'_> {
             case.status
                 .set_message(text(&format!("{verdict} in {}", self.test.name)));
             self.add_output(&mut case);
+            self.add_edge_cases(&mut case);
         }
         case
+    }
+
+    /// Names the edge cases of the test, each with its verdict in one sentence.
+    fn add_edge_cases(&self, case: &mut Case) {
+        let names = |test| self.view.test_name(test).to_owned();
+        let own = Subject::Test(self.result.test);
+        let cases = self.view.edge_cases.values();
+        for edge_case in cases.filter(|it| it.subject == own) {
+            let sentence = verdict::sentence(edge_case, &names);
+            let value = format!("{}: {sentence}", edge_case.case);
+            case.add_property(Property::new("edge_case", name(&value)));
+        }
     }
 
     fn whole(&self) -> Case {
@@ -177,6 +191,7 @@ impl Reporter<'_> {
         if self.result.memory_retried {
             case.add_property(Property::new("memory_retried", "true"));
         }
+        self.add_edge_cases(&mut case);
         case
     }
 

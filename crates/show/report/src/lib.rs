@@ -6,9 +6,11 @@
 //! records -> View -> plain      lines, in CI
 //!            |   +-> summary    the end, for a person
 //!            |   +-> junit      the end, for a program
+//!            |   +-> case       edge cases: a page of each
 //!            +-> events     each record as a line of JSON
 //! ```
 
+pub mod case;
 pub mod events;
 mod forecast;
 pub mod junit;
@@ -25,7 +27,7 @@ pub mod words;
 #[cfg(test)]
 mod scenario;
 
-pub use view::{Counts, FindingKey, InstanceView, Noted, Retry, ThreadView, View};
+pub use view::{Counts, FindingKey, InstanceView, Noted, Retry, ThreadView, TryView, View};
 
 /// What one execution printed, as far as it was kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,9 +2,13 @@
 
 use std::collections::HashSet;
 
-use cohort_model::{At, Command, Observation, Record, ThreadId};
+use cohort_model::{At, CaseWork, Command, Observation, Record, TestId, ThreadId};
 
+use crate::case::News;
+use crate::case::verdict::recipe as in_words;
+use crate::case::words::quoted;
 use crate::line::Line;
+use crate::progress;
 use crate::sentence;
 use crate::view::View;
 use crate::words;
@@ -21,6 +25,9 @@ const LONG_US: u64 = 30_000_000;
 /// Running tests named in one line.
 const NAMED_MAX: usize = 5;
 
+/// Stressed tests named in one line.
+const STRESSED_NAMED_MAX: usize = 8;
+
 /// Lines for a name alone.
 const NAME_COLUMNS: usize = 100;
 
@@ -31,6 +38,9 @@ pub struct Plain {
     said_at: At,
     said_tenth: usize,
     named: HashSet<ThreadId>,
+    news: News,
+    /// It was said that only edge cases are left.
+    said_reproducing: bool,
     /// Failed executions of which it is not known yet whether they are the last word.
     failed: Vec<ThreadId>,
 }
@@ -66,6 +76,8 @@ impl Plain {
                     .map(|line| line.render(usize::MAX, self.color))
                     .collect();
                 lines.extend(self.failed_once(view));
+                lines.extend(self.news.after(view, record, self.color));
+                lines.extend(self.reproducing(view, *at));
                 lines.extend(self.sign_of_life(view, *at));
                 lines
             }
@@ -85,6 +97,16 @@ impl Plain {
         lines.collect()
     }
 
+    /// Said once, when the ordinary work is done and edge cases are left.
+    fn reproducing(&mut self, view: &View, at: At) -> Option<String> {
+        if view.is_repeating() || self.said_reproducing || !view.only_cases_left() {
+            return None;
+        }
+        self.said_reproducing = true;
+        self.said_at = at;
+        Some(progress::reproducing(view, at).render(usize::MAX, self.color))
+    }
+
     fn sign_of_life(&mut self, view: &View, at: At) -> Option<String> {
         if at < self.said_at {
             self.said_at = At(0);
@@ -92,7 +114,11 @@ impl Plain {
         let silence_us = at.since(self.said_at);
         let tenth = view.counts.concluded() * 10 / view.total().max(1);
         let step = tenth > self.said_tenth && tenth < 10 && silence_us >= SILENCE_US_MIN;
-        if !step && silence_us < SILENCE_US_MAX || view.not_run() == 0 {
+        if view.only_cases_left() && silence_us >= SILENCE_US_MAX {
+            self.said_at = at;
+            return Some(progress::reproducing(view, at).render(usize::MAX, self.color));
+        }
+        if !step && silence_us < SILENCE_US_MAX || view.not_run() == 0 || view.is_for_cases() {
             return None;
         }
         self.said_at = at;
@@ -145,7 +171,34 @@ fn failed(observation: &Observation) -> Option<ThreadId> {
     }
 }
 
+/// Tests that are tried on request, by name.
+fn stressed(view: &View, chosen: &[TestId], total: &str) -> String {
+    let names: Vec<String> = chosen
+        .iter()
+        .take(STRESSED_NAMED_MAX)
+        .map(|test| words::shorten(view.test_name(*test), NAME_COLUMNS))
+        .collect();
+    let more = match chosen.len().saturating_sub(STRESSED_NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {} more", words::number(more as u64)),
+    };
+    let chosen = words::number(chosen.len() as u64);
+    format!("stressing {chosen} of {total}: {}{more}", names.join(", "))
+}
+
 fn planned(view: &View) -> String {
+    let total = words::counted(view.total() as u64, "test");
+    match view.plan.cases.as_ref().and_then(|plan| plan.only.as_ref()) {
+        Some(CaseWork::Stress { tests, .. }) => return stressed(view, tests, &total),
+        Some(CaseWork::Repeat {
+            case, test, recipe, ..
+        }) => {
+            let names = |test: TestId| view.test_name(test).to_owned();
+            let (name, how) = (quoted(view.test_name(*test)), in_words(recipe, &names));
+            return format!("running {case} again: {name} {how}");
+        }
+        None => {}
+    }
     let tests = words::counted(view.total() as u64, "test");
     let groups = words::counted(view.plan.groups.len() as u64, "group");
     let cores = view.start.as_ref().map_or(0.0, |start| start.budget.cores);

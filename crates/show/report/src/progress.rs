@@ -5,15 +5,20 @@
 //! ━━━━━━━━━━━━━━━━━━━━━━━━──────────────────────────────────────────────────────
 //!   i0 cpu       50 %  0.98 cores   31 MiB   2.10 s  parser::tests::long_input
 //!   i3 waiting    5 %  0.01 cores   12 MiB   4.02 s  net::tests::retries
+//!   i4 trying    20 %  0.25 cores    9 MiB   310 ms  EC-3 with 0.25 CPU
 //!      + 24 instances: 22 waiting, 2 idle
+//! EC-3  failed again in 3 of 14 runs so far; under which condition is tried  net::tests::retries
 //! ```
 //!
 //! Promise: no line is wider and no frame higher than asked, whatever a test is called.
 
 use std::collections::BTreeMap;
 
-use cohort_model::{At, InstanceId, TestResult, ThreadId};
+use cohort_model::{At, Case, CaseId, CaseWork, InstanceId, Subject, TestResult, ThreadId};
 
+use crate::case::most_telling_first;
+use crate::case::verdict::progress_of;
+use crate::case::words::{conditions, share};
 use crate::line::{Line, Tone};
 use crate::sentence;
 use crate::view::{InstanceView, View};
@@ -21,6 +26,12 @@ use crate::words;
 
 /// Narrower than this, a line about an instance leaves out its share and use.
 const COLUMNS_FOR_USE: usize = 70;
+
+/// Open edge cases that have a line each.
+const CASES_MAX: usize = 4;
+
+/// A time limit that is further away is none that anyone waits for.
+const LEFT_US_MAX: u64 = 12 * 3_600_000_000;
 
 /// The frame at `now`: at most `height` lines of at most `width` columns, coloured with ANSI codes
 /// when `color` is on.
@@ -30,8 +41,10 @@ pub fn frame(view: &View, now: At, width: usize, height: usize, color: bool) -> 
     if view.total() > 0 {
         lines.push(bar(view, width));
     }
-    let room = height.saturating_sub(lines.len());
+    let cases = cases(view, height.saturating_sub(lines.len() + 1) / 2);
+    let room = height.saturating_sub(lines.len() + cases.len());
     lines.extend(instances(view, now, width, room));
+    lines.extend(cases);
     lines.truncate(height);
     lines.iter().map(|line| line.render(width, color)).collect()
 }
@@ -42,8 +55,86 @@ pub fn conclusion(view: &View, result: &TestResult, width: usize, color: bool) -
     Some(sentence::conclusion(view, result, width)?.render(width, color))
 }
 
+/// Open edge cases, a line each in at most `room`; those that failed again first.
+fn cases(view: &View, room: usize) -> Vec<Line> {
+    if view.is_repeating() {
+        return Vec::new();
+    }
+    let open = most_telling_first(view.open_cases());
+    let shown = if open.len() <= room.min(CASES_MAX) {
+        open.len()
+    } else {
+        room.min(CASES_MAX).saturating_sub(1)
+    };
+    let line = |case: &&Case| {
+        let subject = match &case.subject {
+            Subject::Test(test) => words::printable(view.test_name(*test)),
+            Subject::Service(endpoint) => words::printable(endpoint),
+        };
+        Line::new()
+            .say(Tone::Odd, format!("{:<5} ", case.case.to_string()))
+            .plain(progress_of(case))
+            .say(Tone::Faint, format!("  {subject}"))
+    };
+    let mut lines: Vec<Line> = open.iter().take(shown).map(line).collect();
+    let rest = (open.len() - shown) as u64;
+    if rest > 0 && room > 0 {
+        let noun = words::counted(rest, "edge case").replacen("edge", "more edge", 1);
+        lines.push(Line::new().say(Tone::Faint, format!("      + {noun}")));
+    }
+    lines
+}
+
+/// `reproducing 2 edge cases, at most 48 s more; Ctrl-C ends it, the results stand`.
+pub(crate) fn reproducing(view: &View, now: At) -> Line {
+    let only = view.plan.cases.as_ref().and_then(|plan| plan.only.as_ref());
+    let (doing, stand) = match only {
+        Some(CaseWork::Repeat { case, runs, .. }) => (repeating(view, *case, *runs), String::new()),
+        Some(CaseWork::Stress { tests, .. }) => {
+            let tests = words::counted(tests.len() as u64, "test");
+            (format!("stressing {tests}"), String::new())
+        }
+        None => {
+            let open = words::counted(view.open_cases().count() as u64, "edge case");
+            let results = match view.counts.failures() as u64 {
+                0 => "; all tests have passed".to_owned(),
+                failed => format!("; {} failed", words::number(failed)),
+            };
+            (format!("reproducing {open}"), results)
+        }
+    };
+    let mut line = Line::new().say(Tone::Strong, doing);
+    if let Some(left_us) = view.cases_left_us(now).filter(|left| *left < LEFT_US_MAX) {
+        line = line.plain(format!(", at most {} more", left(left_us)));
+    }
+    let end = if only.is_some() {
+        "Ctrl-C ends it"
+    } else {
+        "Ctrl-C ends it, the results stand"
+    };
+    line.plain(format!("{stand}; {end}"))
+}
+
+/// `running EC-3 again: failed 3 of 4 so far, of 10`.
+fn repeating(view: &View, case: CaseId, runs: u32) -> String {
+    let told = view.edge_cases.get(&case);
+    let rate = told.and_then(|case| case.arms.first()).map(|arm| arm.rate);
+    let so_far = match rate.filter(|rate| rate.runs > 0) {
+        Some(rate) => format!("failed {} so far", share(&rate)),
+        None => "nothing has ended yet".to_owned(),
+    };
+    match runs {
+        u32::MAX => format!("running {case} again: {so_far}"),
+        runs => format!("running {case} again, {runs} times: {so_far}"),
+    }
+}
+
 fn header(view: &View, now: At) -> Line {
     let elapsed = words::duration(view.elapsed_us(now) / 10_000 * 10_000);
+    if view.only_cases_left() {
+        let line = reproducing(view, now);
+        return line.say(Tone::Faint, format!("  {elapsed}"));
+    }
     if view.total() == 0 {
         let doing = if view.start.is_some() {
             "collecting tests"
@@ -123,10 +214,12 @@ fn instances(view: &View, now: At, width: usize, room: usize) -> Vec<Line> {
     let mut busy: Vec<(At, InstanceId, ThreadId)> = Vec::new();
     let mut folded: BTreeMap<&str, usize> = BTreeMap::new();
     for (id, instance) in &view.instances {
-        let oldest = instance
-            .threads
-            .iter()
-            .filter_map(|thread| Some((view.thread(*thread)?.started, *id, *thread)));
+        let started = |thread: &ThreadId| {
+            let own = view.thread(*thread).map(|thread| thread.started);
+            own.or_else(|| view.tries.get(thread).map(|tried| tried.started))
+        };
+        let threads = instance.threads.iter();
+        let oldest = threads.filter_map(|thread| Some((started(thread)?, *id, *thread)));
         match oldest.min() {
             Some(row) => busy.push(row),
             None => *folded.entry("idle").or_default() += 1,
@@ -197,7 +290,11 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn line(&self, width: usize) -> Line {
-        let specialty = sentence::specialty(self.instance.specialty);
+        let tried = self.view.tries.get(&self.thread);
+        let specialty = match tried {
+            Some(_) => "trying",
+            None => sentence::specialty(self.instance.specialty),
+        };
         let id = self.id.to_string();
         let mut line = Line::new()
             .say(Tone::Faint, format!("{id:>4} "))
@@ -207,6 +304,10 @@ impl Row<'_> {
         }
         let ran = words::duration(self.ran_us / 10_000 * 10_000);
         let line = line.plain(format!("{ran:>9}  "));
+        if let Some(tried) = tried {
+            let how = conditions(&tried.recipe);
+            return line.plain(format!("{} {how}", tried.case));
+        }
         let room = width.saturating_sub(line.width());
         let name = self
             .view

@@ -1,10 +1,11 @@
 //! Hand-written campaigns for the tests of this crate.
 
 use cohort_model::{
-    Allotment, At, Budget, CampaignEnd, CampaignStart, Collector, Command, Decision, Ending,
-    Finding, FindingKind, GroupId, HostSample, InstanceId, InstanceSample, Isolation, Measured,
-    Observation, Part, Plan, Policy, Reason, Record, SampleBatch, Specialty, SuiteKind, TestCase,
-    TestHistory, TestId, TestResult, ThreadEnd, ThreadId, Usage, Verdict,
+    Allotment, At, Budget, CampaignEnd, CampaignStart, Case, CasePlan, CaseWork, Collector,
+    Command, Decision, Ending, Finding, FindingKind, GroupId, HostSample, InstanceId,
+    InstanceSample, Isolation, Measured, Observation, Part, Plan, Policy, Reason, Recipe, Record,
+    SampleBatch, Specialty, Subject, SuiteKind, TestCase, TestHistory, TestId, TestResult,
+    ThreadEnd, ThreadId, Usage, Verdict,
 };
 
 use crate::view::View;
@@ -85,6 +86,49 @@ impl Scenario {
             cases: Vec::new(),
             findings: vec![finding],
             decisions: Vec::new(),
+        });
+    }
+
+    /// What is known of an edge case now.
+    pub(crate) fn tell(&mut self, case: Case) {
+        self.records.push(Record::Decided {
+            at: self.at,
+            cases: vec![case],
+            findings: Vec::new(),
+            decisions: Vec::new(),
+        });
+    }
+
+    /// Starts a try of an edge case.
+    pub(crate) fn try_case(&mut self, case: &Case, instance: u32, recipe: Recipe) -> ThreadId {
+        let thread = ThreadId(self.threads);
+        self.threads += 1;
+        let Subject::Test(test) = case.subject else {
+            panic!("of a test");
+        };
+        let (case, stage) = (case.case, case.stage);
+        let instance = InstanceId(instance);
+        let command = Command::TryCase {
+            thread,
+            case,
+            test,
+            instance,
+            recipe,
+        };
+        self.decide(vec![(command, Reason::Case { case, stage })]);
+        thread
+    }
+
+    /// Edge cases are tried for at most so long after the last test.
+    pub(crate) fn reproducing(&mut self, after_us: u64, only: Option<CaseWork>) {
+        self.plan().cases = Some(CasePlan {
+            share: 0.25,
+            after_us,
+            seed: 1,
+            able: std::collections::BTreeSet::new(),
+            first_case: 1,
+            known: Vec::new(),
+            only,
         });
     }
 
@@ -284,6 +328,7 @@ pub(crate) fn end(thread: ThreadId, verdict: Verdict, wall_us: u64) -> ThreadEnd
         message: failed.then(|| "assertion failed: 1 == 2".to_owned()),
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: 0,
     }

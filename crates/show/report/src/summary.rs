@@ -4,8 +4,10 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use cohort_model::{Ending, FindingKind, TestId, TestResult};
+use cohort_model::{Case, Ending, FindingKind, TestId, TestResult};
 
+use crate::case::most_telling_first;
+use crate::case::verdict::{sentence as sentence_of, total};
 use crate::line::{Line, Tone};
 use crate::saved::{lanes, saved};
 use crate::sentence::{self, LABEL_COLUMNS, labelled};
@@ -45,8 +47,12 @@ pub struct Summary<'a> {
     pub outputs: Outputs<'a>,
     /// Where the campaign is kept, as the user would type it.
     pub directory: &'a str,
+    /// The page with pictures, when there is one, as the user would type it.
+    pub page: Option<&'a str>,
     /// Whether the campaign is under way.
     pub running: bool,
+    /// Edge cases that are told at most; the rest is counted.
+    pub cases_max: usize,
     /// Columns of the terminal: names are shortened to it, sentences are not.
     pub width: usize,
     /// Whether ANSI colours may be used.
@@ -63,12 +69,15 @@ impl Summary<'_> {
         let mut lines = Vec::new();
         lines.extend(self.second_tries());
         lines.extend(self.left_behind());
+        lines.extend(self.edge_cases());
         lines.extend(self.extremes());
         lines.extend(self.findings());
         lines.extend(self.adapted());
         lines.extend(self.collector());
         lines.extend(self.missing());
         lines.push(labelled(Tone::Faint, "record").plain(words::printable(self.directory)));
+        let page = self.page.map(words::printable);
+        lines.extend(page.map(|page| labelled(Tone::Faint, "pictures").plain(page)));
         lines.extend(self.next());
         lines.extend(self.ending());
         lines.push(self.verdict());
@@ -144,6 +153,38 @@ impl Summary<'_> {
             .filter_map(|result| sentence::conclusion(self.view, result, self.width))
             .collect();
         shorten_list(&mut lines, LIST_MAX);
+        lines
+    }
+
+    /// Each edge case in one sentence, the most telling first.
+    fn edge_cases(&self) -> Vec<Line> {
+        let names = |test| self.view.test_name(test).to_owned();
+        let cases = most_telling_first(self.view.edge_cases.values());
+        let told = cases.iter().take(self.cases_max).enumerate();
+        let line = |(place, case): (usize, &&Case)| {
+            let label = if place == 0 { "edge cases" } else { "" };
+            let sentence = sentence_of(case, &names);
+            labelled(Tone::Odd, label)
+                .say(Tone::Name, case.case.to_string())
+                .plain(format!("  {sentence}"))
+        };
+        let mut lines = Vec::new();
+        for (place, case) in told {
+            lines.push(line((place, case)));
+            // Of a campaign for cases alone, what was asked and what was reached is the result.
+            let remarks = case.remarks.iter().filter(|_| self.view.is_for_cases());
+            lines.extend(remarks.map(|remark| {
+                labelled(Tone::Faint, "").say(Tone::Faint, words::printable(remark))
+            }));
+        }
+        let rest = cases.len().saturating_sub(self.cases_max) as u64;
+        if rest > 0 {
+            let more = format!("and {} more: cohort show", words::number(rest));
+            lines.push(labelled(Tone::Faint, "").say(Tone::Faint, more));
+        } else if let Some(first) = cases.first() {
+            let how = format!("cohort show {}, for all that is known of it", first.case);
+            lines.push(labelled(Tone::Faint, "").say(Tone::Faint, how));
+        }
         lines
     }
 
@@ -283,7 +324,7 @@ impl Summary<'_> {
     }
 
     fn next(&self) -> Option<Line> {
-        if self.running {
+        if self.running || self.view.is_for_cases() {
             return None;
         }
         let unfinished = self.view.not_run() + self.view.counts.aborted > 0;
@@ -313,8 +354,33 @@ impl Summary<'_> {
         Some(labelled(Tone::Bad, label).plain(what))
     }
 
+    /// Of a campaign that is for edge cases alone: how often what was run, and what came of it.
+    fn verdict_of_cases(&self) -> Line {
+        let totals = self.view.edge_cases.values().map(total);
+        let (runs, failed) = totals.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let ending = self.view.end.as_ref().map(|end| end.ending);
+        let (tone, label) = match ending {
+            _ if self.running => (Tone::Odd, "running"),
+            _ if failed > 0 => (Tone::Bad, "failed"),
+            Some(Ending::Broken) | None => (Tone::Bad, "unfinished"),
+            Some(Ending::Interrupted) => (Tone::Bad, "interrupted"),
+            Some(Ending::Complete) => (Tone::Good, "passed"),
+        };
+        let (of, elapsed) = (
+            words::counted(runs, "run"),
+            self.view.elapsed_us(self.view.at()),
+        );
+        let text = format!("{of}: {} failed", words::number(failed));
+        labelled(tone, label)
+            .say(Tone::Strong, text)
+            .plain(format!("; took {}", words::duration(elapsed)))
+    }
+
     fn verdict(&self) -> Line {
         let view = self.view;
+        if view.is_for_cases() {
+            return self.verdict_of_cases();
+        }
         let ending = view.end.as_ref().map(|end| end.ending);
         let (tone, label) = match ending {
             _ if self.running => (Tone::Odd, "running"),
@@ -474,6 +540,8 @@ mod tests {
             outputs: &outputs,
             directory: ".cohort/campaigns/2026-01-01-a",
             running: false,
+            cases_max: 10,
+            page: None,
             width,
             color: false,
         };

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use cohort_model::{
     Allotment, At, CampaignEnd, CampaignStart, Case, CaseId, Collector, Command, Decision, Finding,
     FindingKind, HostSample, InstanceId, InstanceSample, KillReason, Observation, Part, Plan,
-    Reason, Record, SampleBatch, Specialty, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+    Reason, Recipe, Record, SampleBatch, Specialty, TestId, TestResult, ThreadEnd, ThreadId,
+    Verdict,
 };
 
 use crate::forecast::{Cost, Forecast};
@@ -81,6 +82,19 @@ pub struct ThreadView {
     pub end: Option<ThreadEnd>,
 }
 
+/// An edge case that is tried right now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TryView {
+    /// Which.
+    pub case: CaseId,
+    /// Where.
+    pub instance: InstanceId,
+    /// How.
+    pub recipe: Recipe,
+    /// Since when.
+    pub started: At,
+}
+
 /// One open instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstanceView {
@@ -141,6 +155,8 @@ pub struct View {
     pub failed_once: BTreeMap<TestId, ThreadId>,
     /// Edge cases, each as last told.
     pub edge_cases: BTreeMap<CaseId, Case>,
+    /// Tries of edge cases that are under way. They are no executions of the plan.
+    pub tries: BTreeMap<ThreadId, TryView>,
     /// Open instances.
     pub instances: BTreeMap<InstanceId, InstanceView>,
     /// Running executions.
@@ -173,6 +189,8 @@ pub struct View {
     closed_pressure_us: u64,
     first_start: Option<At>,
     last_end: At,
+    /// When the last test had its result.
+    tested: Option<At>,
 }
 
 impl View {
@@ -233,8 +251,10 @@ impl View {
         self.failed_once.clear();
         self.instances.clear();
         self.running.clear();
+        self.tries.clear();
         self.results = vec![None; plan.tests.len()];
         self.forecast = Forecast::of(plan);
+        self.tested = None;
         for result in &plan.concluded {
             self.conclude(result);
         }
@@ -259,6 +279,13 @@ impl View {
     }
 
     fn end_thread(&mut self, end: &ThreadEnd) {
+        if let Some(tried) = self.tries.remove(&end.thread) {
+            self.cpu_us += end.usage.user_us + end.usage.system_us;
+            if let Some(instance) = self.instances.get_mut(&tried.instance) {
+                instance.threads.retain(|id| *id != end.thread);
+            }
+            return;
+        }
         let Some(thread) = self.threads.get_mut(&end.thread) else {
             return;
         };
@@ -382,7 +409,22 @@ impl View {
                 let kill = (*why, decision.reason.clone());
                 self.kills.entry(*thread).or_insert(kill);
             }
-            Command::HandOverThread { .. } | Command::TryCase { .. } | Command::Finish => {}
+            Command::TryCase {
+                thread,
+                case,
+                instance,
+                recipe,
+                ..
+            } => {
+                let tried = TryView {
+                    case: *case,
+                    instance: *instance,
+                    recipe: recipe.clone(),
+                    started: self.at,
+                };
+                self.try_case(*thread, tried);
+            }
+            Command::HandOverThread { .. } | Command::Finish => {}
         }
     }
 
@@ -405,6 +447,16 @@ impl View {
         if let Some(instance) = self.instances.get_mut(&instance) {
             instance.threads.push(id);
         }
+    }
+
+    fn try_case(&mut self, id: ThreadId, tried: TryView) {
+        if self.tries.contains_key(&id) {
+            return;
+        }
+        if let Some(instance) = self.instances.get_mut(&tried.instance) {
+            instance.threads.push(id);
+        }
+        self.tries.insert(id, tried);
     }
 
     fn close(&mut self, instance: InstanceId) {
@@ -441,6 +493,9 @@ impl View {
         }
         if !stand_for(parts, result.verdict) {
             self.cases.add(result.verdict);
+        }
+        if self.not_run() == 0 {
+            self.tested.get_or_insert(self.at);
         }
     }
 }

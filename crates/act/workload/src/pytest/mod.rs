@@ -13,6 +13,7 @@
 //! own file: the hub holds the socket and speaks [`protocol`].
 
 pub mod protocol;
+mod single;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,18 +28,27 @@ use cohort_model::{GroupId, Plan, TestCase, ThreadEnd, Verdict};
 use crate::Launch;
 use crate::environment::Variables;
 use protocol::{Collected, Ended, Outcome};
+pub use single::{Single, SingleEnd};
 pub(crate) use word::word;
 
 /// The Python side.
 const PLUGIN: &str = include_str!("../../python/cohort_worker.py");
+/// One test in a process of its own.
+const ATTEMPT: &str = include_str!("../../python/cohort_attempt.py");
+/// What both share.
+const COMMON: &str = include_str!("../../python/cohort_common.py");
 /// What Python imports. Its code has no file of its own, so nothing that measures the suite takes it
 /// for a part of it.
 const LOADER: &str = "\
 with open(__file__[: -len(\"py\")] + \"txt\", encoding=\"utf-8\") as source:
-    exec(compile(source.read(), \"<cohort_worker>\", \"exec\"))
+    exec(compile(source.read(), \"<cohort>\", \"exec\"))
 ";
 /// Its module name.
 const PLUGIN_NAME: &str = "cohort_worker";
+/// The same of a single try.
+const ATTEMPT_NAME: &str = "cohort_attempt";
+/// The same of what both share.
+const COMMON_NAME: &str = "cohort_common";
 /// Bytes of pytest's own words that an error shows, counted from their end.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -225,8 +235,8 @@ impl Pytest {
     /// When that directory or file cannot be made.
     pub fn plugin_write(dir: &Path) -> Result<PathBuf, Error> {
         let path = dir.join("plugin");
-        let write = |extension: &str, text: &str| {
-            let file = path.join(PLUGIN_NAME).with_extension(extension);
+        let write = |name: &str, extension: &str, text: &str| {
+            let file = path.join(name).with_extension(extension);
             let mut open = fs::OpenOptions::new();
             let open = open.write(true).create_new(true).mode(0o600).open(file);
             open.and_then(|mut file| file.write_all(text.as_bytes()))
@@ -234,8 +244,16 @@ impl Pytest {
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
-            .and_then(|()| write("txt", PLUGIN))
-            .and_then(|()| write("py", LOADER))
+            .and_then(|()| {
+                let modules = [
+                    (PLUGIN_NAME, PLUGIN),
+                    (ATTEMPT_NAME, ATTEMPT),
+                    (COMMON_NAME, COMMON),
+                ];
+                modules.into_iter().try_for_each(|(name, text)| {
+                    write(name, "txt", text).and_then(|()| write(name, "py", LOADER))
+                })
+            })
             .map_err(|source| Error::Plugin {
                 path: path.clone(),
                 source,
@@ -263,8 +281,33 @@ impl Pytest {
     }
 
     fn launch(&self, start: &Start<'_>, more: Vec<(&str, OsString)>) -> Launch {
+        let own = [
+            ("COHORT_SOCKET", start.socket.into()),
+            ("COHORT_TOKEN", start.token.into()),
+            ("COHORT_TMPDIR", start.tmpdir.into()),
+            ("TMPDIR", start.tmpdir.into()),
+        ];
+        let more = own.into_iter().chain(more).collect();
+        self.launch_with(PLUGIN_NAME, start.plugin_dir, more)
+    }
+
+    /// The user's runner on these tests alone, in this order, as it would be typed; `seed` is that of
+    /// pytest-randomly, where there is one.
+    #[must_use]
+    pub fn plain_launch(&self, names: &[String], seed: Option<&str>) -> Launch {
+        let mut words = self.command[..=self.word].to_vec();
+        let seed = seed.map(|seed| format!("--randomly-seed={seed}"));
+        words.extend(seed.into_iter().flat_map(|seed| {
+            [seed, "--randomly-dont-reorganize".to_owned()]
+        }));
+        words.extend(names.iter().cloned());
+        self.launch_of(words, self.env.clone())
+    }
+
+    /// The user's command with one plugin more.
+    fn launch_with(&self, plugin: &str, plugin_dir: &Path, more: Vec<(&str, OsString)>) -> Launch {
         let mut env = self.env.clone();
-        let mut paths = start.plugin_dir.as_os_str().to_owned();
+        let mut paths = plugin_dir.as_os_str().to_owned();
         if let Some(before) = env
             .get(OsStr::new("PYTHONPATH"))
             .filter(|before| !before.is_empty())
@@ -272,23 +315,20 @@ impl Pytest {
             paths.push(":");
             paths.push(before);
         }
-        let own = [
-            ("PYTHONPATH", paths),
-            ("COHORT_SOCKET", start.socket.into()),
-            ("COHORT_TOKEN", start.token.into()),
-            ("COHORT_TMPDIR", start.tmpdir.into()),
-            ("TMPDIR", start.tmpdir.into()),
-        ];
         env.extend(
-            own.into_iter()
+            std::iter::once(("PYTHONPATH", paths))
                 .chain(more)
                 .map(|(name, value)| (name.into(), value)),
         );
         let mut words = self.command.clone();
         words.splice(
             self.word + 1..=self.word,
-            ["-p".to_owned(), PLUGIN_NAME.to_owned()],
+            ["-p".to_owned(), plugin.to_owned()],
         );
+        self.launch_of(words, env)
+    }
+
+    fn launch_of(&self, mut words: Vec<String>, env: Variables) -> Launch {
         let program = PathBuf::from(words.remove(0));
         let is_name = program.components().count() == 1 && !program.is_absolute();
         Launch {
@@ -396,6 +436,7 @@ pub fn end(ended: Ended) -> (ThreadEnd, Output) {
         message: ended.message,
         parts: None,
         symptom: None,
+        unapplied: Vec::new(),
         left_behind: 0,
         output_dropped: ended.dropped,
     };

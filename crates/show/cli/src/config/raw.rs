@@ -53,6 +53,7 @@ pub(crate) struct Raw {
     pub(crate) telemetry: RawTelemetry,
     pub(crate) isolation: RawIsolation,
     pub(crate) report: RawReport,
+    pub(crate) edge_cases: RawEdgeCases,
 }
 
 /// `[suite]`: what to run when no command is given.
@@ -106,6 +107,15 @@ pub(crate) struct RawIsolation {
 pub(crate) struct RawReport {
     pub(crate) junit: Option<PathBuf>,
     pub(crate) events: Option<PathBuf>,
+}
+
+/// `[edge_cases]`: how what failed is tried again.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(crate) struct RawEdgeCases {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) share: Option<Spanned<f64>>,
+    pub(crate) after: Option<Spanned<Time>>,
 }
 
 /// Bytes, written with their unit.
@@ -300,6 +310,10 @@ mod tests {
             [report]
             junit = "out/junit.xml"
             events = "out/events.jsonl"
+            [edge_cases]
+            enabled = true
+            share = 0.5
+            after = "2m"
             "#,
         );
         let command = |suite: RawSuite| suite.command.unwrap().into_inner().0;
@@ -307,6 +321,8 @@ mod tests {
         assert_eq!(raw.budget.stall.unwrap().into_inner(), Time(600_000_000));
         assert_eq!(raw.policy.kind, Some(Policy::Static));
         assert_eq!(raw.isolation.net, Some(true));
+        let after = raw.edge_cases.after.unwrap().into_inner();
+        assert_eq!(after, Time(120_000_000));
         assert_eq!(command(raw.suite), ["cargo", "test", "--", "a b"]);
         assert_eq!(
             command(read("suite.command = ['a', 'b c']").suite),

@@ -23,6 +23,13 @@ const INSTANCES_DEFAULT: u32 = 64;
 const TIMEOUT_DEFAULT_US: u64 = 3_600_000_000;
 const STALL_DEFAULT_US: u64 = 600_000_000;
 const HZ_DEFAULT: f64 = 10.0;
+const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+const SHARE_DEFAULT: f64 = 0.25;
+const AFTER_US: RangeInclusive<u64> = 0..=30 * 86_400_000_000;
+const AFTER_DEFAULT_US: u64 = 60_000_000;
+const STRESS_DEFAULT_US: u64 = 300_000_000;
+const STRESS_BELOW_DEFAULT: f64 = 0.001;
+const STRESS_CONFIDENCE_DEFAULT: f64 = 0.95;
 
 /// What this process may use of this host, headroom taken off.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +57,28 @@ pub(crate) struct Suite {
     pub(crate) env: BTreeMap<String, String>,
 }
 
+/// How edge cases are tried again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EdgeCases {
+    /// Share of the cores' time while other tests wait, 0 to 1.
+    pub(crate) share: f64,
+    /// How long it may go on after the last test, microseconds; for stress how long it takes at most.
+    pub(crate) after_us: u64,
+    /// Tests that are stressed, and nothing else is run.
+    pub(crate) stress: Option<Stress>,
+}
+
+/// Tests that are to be tried although they have not failed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stress {
+    /// A name, or a part of names.
+    pub(crate) test: String,
+    /// Failure rate that would be too much, 0 to 1.
+    pub(crate) rate: f64,
+    /// Probability of being wrong about it, 0 to 1.
+    pub(crate) doubt: f64,
+}
+
 /// All that a campaign is run with.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Resolved {
@@ -61,6 +90,8 @@ pub(crate) struct Resolved {
     pub(crate) policy: Policy,
     /// Private namespaces.
     pub(crate) isolation: Isolation,
+    /// How edge cases are tried again; none: they are not.
+    pub(crate) cases: Option<EdgeCases>,
     /// A load-sensitive test fails the campaign.
     pub(crate) strict: bool,
     /// Samples a second.
@@ -104,6 +135,7 @@ pub(crate) fn resolve(
         budget,
         policy: flags.policy.or(raw.policy.kind).unwrap_or_default(),
         isolation: isolation(raw, flags),
+        cases: cases(&sources)?,
         strict: flags.strict || raw.policy.strict.unwrap_or(false),
         hz: hz.unwrap_or(HZ_DEFAULT),
         junit: flags
@@ -259,6 +291,56 @@ fn budget(sources: &Sources<'_>) -> Result<Budget, Error> {
         stall_us: time(stall, &written.stall)?.unwrap_or(STALL_DEFAULT_US),
         holds_memory: means.holds_memory,
     })
+}
+
+/// What `--stress` and the flags beside it ask for.
+fn stress(flags: &RunFlags) -> Option<(Stress, u64)> {
+    let test = flags.stress.clone()?;
+    let confidence = flags.confidence.unwrap_or(STRESS_CONFIDENCE_DEFAULT);
+    let stress = Stress {
+        test,
+        rate: flags.below.unwrap_or(STRESS_BELOW_DEFAULT),
+        doubt: 1.0 - confidence,
+    };
+    Some((stress, flags.stress_for.unwrap_or(STRESS_DEFAULT_US)))
+}
+
+/// The fixed policy is the plain baseline: it tries nothing again unless it is asked to.
+fn cases(sources: &Sources<'_>) -> Result<Option<EdgeCases>, Error> {
+    let written = &sources.raw.edge_cases;
+    let share = sources.setting("edge_cases.share", "", None).take(
+        written.share.as_ref(),
+        |share| *share,
+        &SHARE,
+        ToString::to_string,
+    )?;
+    let after = sources.setting(
+        "edge_cases.after",
+        "--reproduce-for",
+        sources.flags.reproduce_for,
+    );
+    let after_us = after.take(
+        written.after.as_ref(),
+        |Time(us)| *us,
+        &AFTER_US,
+        |us| units::write_time(*us),
+    )?;
+    let policy = sources.flags.policy.or(sources.raw.policy.kind);
+    let usual = policy.unwrap_or_default() == Policy::Adaptive;
+    if let Some((stress, after_us)) = stress(sources.flags) {
+        return Ok(Some(EdgeCases {
+            share: share.unwrap_or(SHARE_DEFAULT),
+            after_us,
+            stress: Some(stress),
+        }));
+    }
+    let asked = sources.flags.reproduce_for.is_some();
+    let enabled = asked || written.enabled.unwrap_or(usual) && !sources.flags.no_reproduce;
+    Ok(enabled.then_some(EdgeCases {
+        share: share.unwrap_or(SHARE_DEFAULT),
+        after_us: after_us.unwrap_or(AFTER_DEFAULT_US),
+        stress: None,
+    }))
 }
 
 /// Cuts `budget` down to what there is, and says so.

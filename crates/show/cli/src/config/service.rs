@@ -253,6 +253,7 @@ fn only_of_a_suite(flags: &RunFlags) -> Result<(), Error> {
         ("--timeout", flags.timeout.is_some()),
         ("--stall", flags.stall.is_some()),
         ("--isolate", !flags.isolate.is_empty()),
+        ("--stress", flags.stress.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((flag, _)) => Err(Error::Wrong {

@@ -46,6 +46,9 @@ pub(crate) enum Error {
     /// `1.2.3`.
     #[error("{0:?} holds {1:?}, which is no number")]
     BadNumber(String, String),
+    /// None of all, or all, or more.
+    #[error("{0:?} is not between 0 and 1, that is between 0 % and 100 %")]
+    NoShare(String),
     /// More than can be counted.
     #[error("{0:?} is too large")]
     TooLarge(String),
@@ -100,6 +103,24 @@ pub(crate) fn bytes(text: &str) -> Result<u64, Error> {
         return Err(unknown(text, unit, SIZES.iter().map(|(name, _)| *name)));
     };
     times(text, number, *size)
+}
+
+/// A share of all, without its ends: `0.1%`, `95 %`, `0.001`.
+pub(crate) fn share(text: &str) -> Result<f64, Error> {
+    let trimmed = text.trim();
+    let (number, whole) = match trimmed.strip_suffix('%') {
+        Some(number) => (number.trim_end(), 100.0),
+        None => (trimmed, 1.0),
+    };
+    if number_end(number) == 0 {
+        return Err(Error::NoNumber(text.to_owned(), "0.1% or 0.001"));
+    }
+    let bad = |_| Error::BadNumber(text.to_owned(), number.to_owned());
+    let share = number.parse::<f64>().map_err(bad)? / whole;
+    if share > 0.0 && share < 1.0 {
+        return Ok(share);
+    }
+    Err(Error::NoShare(text.to_owned()))
 }
 
 /// Number, unit and what is behind.
@@ -172,6 +193,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn shares() {
+        assert_eq!(share("0.1%"), Ok(0.001));
+        assert_eq!(share(" 95 % "), Ok(0.95));
+        assert_eq!(share("0.25"), Ok(0.25));
+        for (text, why) in [
+            ("1", "between 0 and 1"),
+            ("0", "between 0 and 1"),
+            ("100%", "between 0 and 1"),
+            ("often", "does not begin with a number"),
+            ("-1%", "does not begin with a number"),
+            ("0.1.2%", "no number"),
+            ("0.1x", "no number"),
+        ] {
+            let said = share(text).unwrap_err().to_string();
+            assert!(said.contains(why), "{said}");
+        }
+    }
 
     #[test]
     fn times() {

@@ -8,7 +8,7 @@ const LEFT: f64 = 62.0;
 const BOTTOM: f64 = 20.0;
 const TOP: f64 = 8.0;
 /// Colours of Okabe and Ito, which people with any colour vision tell apart.
-pub(super) const COLORS: [&str; 8] = [
+pub(crate) const COLORS: [&str; 8] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000",
 ];
 
@@ -90,7 +90,7 @@ pub(super) fn chart(
 }
 
 /// Text as HTML.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    At, Exit, Record, ServiceCommand, ServiceDecision, ServiceFinding, ServiceReason, ServiceSeen,
+    At, Case, Exit, Record, ServiceCommand, ServiceDecision, ServiceFinding, ServiceReason,
+    ServiceSeen,
 };
 
 use super::view::ServiceView;
 use super::words::{self as own, labelled};
+use crate::case::{News, Scene};
 use crate::line::{Line, Tone};
 use crate::words;
 
@@ -20,6 +22,7 @@ pub struct Lines {
     color: bool,
     said_at: At,
     said: BTreeMap<u32, (bool, String)>,
+    news: News,
 }
 
 impl Lines {
@@ -44,15 +47,22 @@ impl Lines {
                 ))]
             }
             Record::ServiceSeen { at, seen } => {
-                let mut lines: Vec<Line> = seen.iter().flat_map(event).collect();
+                let told = seen.iter().filter(|seen| !view.is_of_replica(seen));
+                let mut lines: Vec<Line> = told.flat_map(event).collect();
                 lines.extend(self.sign_of_life(view, *at, lines.is_empty()));
                 lines
             }
             Record::ServiceDecided {
+                at,
+                cases,
                 findings,
                 decisions,
                 ..
-            } => self.decided(view, findings, decisions),
+            } => {
+                let mut lines = self.decided(view, findings, decisions);
+                lines.extend(self.cases(view, *at, (cases, decisions)));
+                lines
+            }
             _ => Vec::new(),
         };
         if !lines.is_empty() {
@@ -76,6 +86,27 @@ impl Lines {
         }
         lines.extend(decisions.iter().filter_map(|it| decision(view, it)));
         lines
+    }
+
+    fn cases(
+        &mut self,
+        view: &ServiceView,
+        at: At,
+        (cases, decisions): (&[Case], &[ServiceDecision]),
+    ) -> Vec<Line> {
+        let tries = decisions.iter().filter_map(|decision| match decision.command {
+            ServiceCommand::TryCase { case, instance, .. } => Some((case, instance)),
+            _ => None,
+        });
+        let tries: Vec<_> = tries.collect();
+        let scene = Scene {
+            names: &|test| test.to_string(),
+            cases: &view.cases,
+            at,
+        };
+        let new = self.news.tell(&scene, cases, &tries).into_iter();
+        new.map(|(id, tone, text)| labelled(tone, &id.to_string()).plain(text))
+            .collect()
     }
 
     /// A finding is said when it is new, and again only when it is over or names another place.
@@ -127,6 +158,7 @@ impl Lines {
 /// What is done about an instance, where that explains what is seen of it.
 fn decision(view: &ServiceView, decision: &ServiceDecision) -> Option<Line> {
     match &decision.command {
+        ServiceCommand::Specialize { instance, .. } if view.is_replica(*instance) => None,
         ServiceCommand::Specialize { instance, purpose } => {
             let purpose = words::printable(&own::purpose(view, purpose));
             let line = labelled(Tone::Faint, "specialized").say(Tone::Name, instance.to_string());

@@ -19,9 +19,11 @@ mod summary;
 mod view;
 mod words;
 
+pub(crate) use chart::{COLORS, escape};
 pub use frame::frame;
 pub use junit::junit;
 pub use lines::Lines;
+pub(crate) use page::STYLE;
 pub use page::page;
 pub use series::{Point, Series};
 pub use summary::ServiceSummary;

@@ -1,5 +1,6 @@
 //! The report with pictures: one HTML file, no script, nothing fetched.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cohort_model::{ChangeVerdict, InstanceId, ServiceFinding};
@@ -9,15 +10,17 @@ use super::script;
 use super::series::Point;
 use super::view::{ServiceInstance, ServiceView};
 use super::words as own;
+use crate::case::{Dossier, article as article_of_case, most_telling_first};
 use crate::words;
 
-const STYLE: &str = "
+/// How a page of Cohort looks.
+pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1320px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.4em; } h2 { font-size: 1.1em; margin-top: 2em; }
 table { border-collapse: collapse; } td, th { padding: .15em .8em .15em 0; text-align: left; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-article { border-left: 4px solid #d55e00; padding: .2em 1em; margin: 1em 0; }
+h3, h4 { margin: .8em 0 .2em; } article { border-left: 4px solid #d55e00; padding: .2em 1em; margin: 1em 0; }
 article.state { border-color: #e69f00; }
 pre { overflow: auto; background: #8881; padding: .5em; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(430px, 1fr)); gap: 1em; }
@@ -62,6 +65,7 @@ pub fn page(view: &ServiceView) -> String {
     if view.findings.is_empty() {
         out.push_str("<p>None.</p>\n");
     }
+    out.push_str(&cases(view, name));
     out.push_str(&charts(view));
     out.push_str(&endpoints(view));
     out.push_str(&script::section(view));
@@ -108,6 +112,21 @@ fn article(view: &ServiceView, finding: &ServiceFinding) -> String {
     }
     out.push_str("</article>\n");
     out
+}
+
+fn cases(view: &ServiceView, campaign: &str) -> String {
+    if view.cases.is_empty() {
+        return String::new();
+    }
+    let all = most_telling_first(view.cases.values()).into_iter();
+    let articles = all.map(|case| {
+        let others = view.cases.values();
+        let told_by = format!("campaign {campaign}");
+        let mut dossier = Dossier::of(case, BTreeMap::new(), &told_by, others);
+        dossier.requests = view.requests_of(case);
+        article_of_case(&dossier)
+    });
+    format!("<h2>Edge cases</h2>\n{}", articles.collect::<String>())
 }
 
 fn charts(view: &ServiceView) -> String {

@@ -8,6 +8,8 @@ use cohort_model::{ChangeVerdict, Ending, ServiceFinding, ThresholdTotal};
 use super::script;
 use super::view::ServiceView;
 use super::words::{self as own, LABEL_COLUMNS, labelled};
+use crate::case::most_telling_first;
+use crate::case::verdict::sentence;
 use crate::line::{Line, Tone};
 use crate::words;
 
@@ -46,6 +48,7 @@ impl ServiceSummary<'_> {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut lines = self.findings();
         lines.extend(self.failures());
+        lines.extend(self.edge_cases());
         lines.extend(self.endpoints());
         lines.extend(self.instances());
         lines.extend(self.script());
@@ -91,6 +94,18 @@ impl ServiceSummary<'_> {
             lines.push(Line::new().say(Tone::Faint, text));
         }
         lines
+    }
+
+    /// Each edge case in one sentence, the most telling first.
+    fn edge_cases(&self) -> Vec<Line> {
+        let cases = most_telling_first(self.view.cases.values());
+        let sentences = cases.iter().enumerate().map(|(place, case)| {
+            let label = if place == 0 { "edge cases" } else { "" };
+            labelled(Tone::Odd, label)
+                .say(Tone::Name, case.case.to_string())
+                .plain(format!("  {}", sentence(case, &|test| test.to_string())))
+        });
+        sentences.collect()
     }
 
     fn failures(&self) -> Vec<Line> {

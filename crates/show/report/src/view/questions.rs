@@ -1,6 +1,6 @@
 //! What faces ask a view.
 
-use cohort_model::{At, GroupId, TestId, TestResult, ThreadEnd, ThreadId};
+use cohort_model::{At, Case, CaseWork, GroupId, Stage, TestId, TestResult, ThreadEnd, ThreadId};
 
 use super::{ThreadView, View};
 
@@ -21,6 +21,45 @@ impl View {
     #[must_use]
     pub fn not_run(&self) -> usize {
         self.total() - self.counts.concluded()
+    }
+
+    /// Edge cases that more is tried of.
+    pub fn open_cases(&self) -> impl Iterator<Item = &Case> {
+        let cases = self.edge_cases.values();
+        cases.filter(|case| case.stage != Stage::Closed)
+    }
+
+    /// Whether the campaign is for edge cases alone, and no test is run for its result.
+    #[must_use]
+    pub fn is_for_cases(&self) -> bool {
+        let plan = self.plan.cases.as_ref();
+        plan.is_some_and(|plan| plan.only.is_some())
+    }
+
+    /// Whether the campaign runs one recipe of an edge case again and again.
+    #[must_use]
+    pub fn is_repeating(&self) -> bool {
+        let only = self.plan.cases.as_ref().and_then(|plan| plan.only.as_ref());
+        matches!(only, Some(CaseWork::Repeat { .. }))
+    }
+
+    /// Whether only edge cases are left to be tried: every test has its result.
+    #[must_use]
+    pub fn only_cases_left(&self) -> bool {
+        let done = self.is_for_cases() || self.tested.is_some() && self.running.is_empty();
+        done && self.end.is_none() && (!self.tries.is_empty() || self.open_cases().next().is_some())
+    }
+
+    /// Microseconds for which edge cases are tried at most from `now` on, when nothing else is left.
+    #[must_use]
+    pub fn cases_left_us(&self, now: At) -> Option<u64> {
+        let after_us = self.plan.cases.as_ref()?.after_us;
+        let since = if self.is_for_cases() {
+            At(0)
+        } else {
+            self.tested?
+        };
+        Some(after_us.saturating_sub(now.since(since)))
     }
 
     /// What would be the result of a test that failed once, were it not tried again.

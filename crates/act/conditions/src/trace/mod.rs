@@ -1,0 +1,700 @@
+//! Tracing of a program and all it starts, by `ptrace(2)`.
+//!
+//! ```text
+//!   stopped(tid) --- new ----------------> held at its birth, or on
+//!                |-- at a call ----------> answered, delayed, or on
+//!                |-- at a call's end ----> what was read is changed, or on
+//!                |-- interrupted, stepped, watched -> held, or on
+//!                |-- became a program ---> what it is told of its surroundings is changed
+//!                `-- signal -------------> passed on
+//!   tick() ------- due ------------------> those whose hold is over go on, others are interrupted
+//! ```
+//!
+//! Promise: a thread that is stopped always goes on, at the latest when its hold is over; signals, and
+//! what they do to a system call, are as without a tracer.
+
+mod answers;
+mod calls;
+mod disturb;
+mod filter;
+pub(crate) mod probe;
+mod ptrace;
+mod quota;
+mod registers;
+mod slow;
+mod threads;
+mod witness;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use answers::{Clock, Timed};
+use disturb::{Disturbance, Pace, Turn};
+pub(crate) use filter::Filter;
+use ptrace::Go;
+use quota::Quota;
+use slow::Slow;
+use threads::{Asked, AtEnd, Threads};
+use witness::Witness;
+
+use crate::order::Done;
+use crate::plan::Traced;
+use crate::random::{Random, joined};
+use crate::under::End;
+
+/// `PTRACE_EVENT_STOP`, which libc has for some C libraries only.
+const EVENT_STOP: i32 = 128;
+/// Requests by which a program becomes a tracer or a tracee itself: TRACEME, ATTACH, SEIZE.
+const TRACES: [u64; 3] = [0, 16, 0x4206];
+/// What is due sooner than this is waited for without sleeping: to fall asleep and wake up takes as long.
+const SOON: Duration = Duration::from_micros(80);
+/// A young thread of an interpreter whose threads take turns is stopped at so many ends of calls.
+const WATCHED_WHEN_YOUNG: u32 = 100;
+/// What a call returns that has woken others is how many.
+const WOKEN_MAX: i64 = 16;
+/// One instruction takes so long at most, unless it waits for something.
+const STEP_MAX: Duration = Duration::from_micros(30);
+/// Processes of which it is looked, from time to time, what they wait for.
+const LOOKED_AT_MAX: usize = 16;
+
+/// What is due at some time.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// A hold of a thread is over.
+    HoldOver(i32, u64),
+    /// A thread is to be interrupted.
+    Interrupt(i32),
+}
+
+/// A tracer.
+#[derive(Debug)]
+pub(crate) struct Tracer {
+    traced: Traced,
+    threads: Threads,
+    due: BTreeMap<(Instant, u64), Due>,
+    numbers: u64,
+    first_processes: u64,
+    disturbance: Option<Disturbance>,
+    quota: Option<Quota>,
+    paused_until: Option<Instant>,
+    slow: Slow,
+    clock: Option<Clock>,
+    /// More than one process works, rather than waits for another.
+    many_work: bool,
+    refused: Option<String>,
+    foreign: bool,
+    /// When a thread last went on for one instruction.
+    stepped: Option<Instant>,
+    /// Looks where threads stand at the end.
+    witness: Option<Witness>,
+    /// Ends that were heard of while something else was waited for.
+    ends: Vec<(i32, End)>,
+    done: Done,
+}
+
+impl Tracer {
+    pub(crate) fn new(traced: &Traced) -> Tracer {
+        let now = Instant::now();
+        Tracer {
+            threads: Threads::default(),
+            due: BTreeMap::new(),
+            numbers: 0,
+            first_processes: 0,
+            disturbance: traced.schedule.map(|seed| Disturbance::new(seed, now)),
+            quota: traced.cores.map(|cores| Quota::new(cores, now)),
+            paused_until: None,
+            slow: Slow::new(u64::from(std::process::id())),
+            clock: traced.clock.map(Clock::showing),
+            many_work: false,
+            refused: None,
+            foreign: false,
+            stepped: None,
+            witness: traced.evidence.as_deref().map(Witness::new),
+            ends: Vec::new(),
+            done: Done::default(),
+            traced: traced.clone(),
+        }
+    }
+
+    /// Becomes the tracer of a process that waits for it.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub(crate) fn adopt(&mut self, pid: i32) -> io::Result<()> {
+        ptrace::seize(pid)?;
+        // Copies have numbers of their own, as the original's repetitions would.
+        let key = joined(self.traced.seed.unwrap_or(0), self.first_processes);
+        self.first_processes += 1;
+        self.many_work = self.first_processes > 1;
+        self.threads.insert_first(pid, key);
+        if let Some(thread) = self.threads.get_mut(pid) {
+            thread.is_new = false;
+        }
+        Ok(())
+    }
+
+    /// Why the program cannot be traced, if it was seen that it cannot.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.refused.clone()
+    }
+
+    /// What was done so far.
+    pub(crate) fn done(&self) -> Done {
+        let paused = (self.disturbance.as_ref()).map_or(Duration::ZERO, Disturbance::paused);
+        Done {
+            threads: self.threads.born,
+            paused_us: micros(paused),
+            ..self.done
+        }
+    }
+
+    /// What the user should know.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let remark =
+            "a program of another architecture ran, whose system calls were left as they are";
+        let remark = self.foreign.then(|| remark.to_owned());
+        remark.into_iter().collect()
+    }
+
+    /// When [`tick`](Tracer::tick) is to be called again, at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let due = self.due.keys().next().map(|(at, _)| *at);
+        let interrupt = self
+            .disturbance
+            .as_ref()
+            .map(|disturbance| disturbance.next);
+        let look = self.quota.as_ref().map(|quota| quota.next);
+        [due, interrupt, look].into_iter().flatten().min()
+    }
+
+    /// Something is about to stop again at once: waiting for it without sleeping saves more than it
+    /// costs.
+    pub(crate) fn is_eager(&self, now: Instant) -> bool {
+        let stepped = self.stepped;
+        let soon = self.due.keys().next().map(|(at, _)| *at);
+        stepped.is_some_and(|at| now.saturating_duration_since(at) < STEP_MAX)
+            || soon.is_some_and(|at| at.saturating_duration_since(now) < SOON)
+    }
+
+    /// A thread has ended.
+    pub(crate) fn ended(&mut self, tid: i32) {
+        let thread = self.threads.remove(tid);
+        if thread.is_some_and(|thread| thread.disturbed) {
+            self.calm(Instant::now());
+        }
+    }
+
+    /// One that ended while something else was waited for.
+    pub(crate) fn next_end(&mut self) -> Option<(i32, End)> {
+        self.ends.pop()
+    }
+
+    /// A thread has stopped.
+    pub(crate) fn stopped(&mut self, tid: i32, status: i32) {
+        if !self.threads.insert_new(tid) {
+            // Killed meanwhile; if not, it is let go of.
+            let _ = ptrace::resume(tid, Go::On, 0);
+            return;
+        }
+        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        let Some(thread) = self.threads.get_mut(tid) else {
+            return;
+        };
+        thread.stopped = Some(0);
+        if thread.is_new {
+            thread.is_new = false;
+            self.born(tid);
+            return;
+        }
+        match event {
+            EVENT_STOP if signal == libc::SIGTRAP => self.interrupted(tid),
+            EVENT_STOP => {
+                let _ = ptrace::resume(tid, Go::Listen, 0);
+            }
+            libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE => {
+                self.has_started(tid);
+            }
+            libc::PTRACE_EVENT_EXEC => self.became(tid),
+            libc::PTRACE_EVENT_SECCOMP => self.at_call(tid),
+            0 if signal == libc::SIGTRAP | 0x80 => self.at_either_end(tid),
+            // However it is to run by now: such a stop may come after another one.
+            0 if signal == libc::SIGTRAP
+                && self.disturbance.is_some()
+                && ptrace::has_stepped(tid) =>
+            {
+                self.stepped(tid);
+            }
+            0 => {
+                let signal = self.witness(tid, signal);
+                if let Some(thread) = self.threads.get_mut(tid) {
+                    thread.stopped = Some(signal);
+                }
+                self.go_on(tid);
+            }
+            _ => self.go_on(tid),
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        while let Some(entry) = self.due.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            match entry.remove() {
+                Due::HoldOver(tid, number) => {
+                    let thread = self.threads.get(tid);
+                    if thread.is_some_and(|thread| thread.held == Some(number)) {
+                        self.go_on(tid);
+                    }
+                }
+                Due::Interrupt(tid) => self.interrupt(tid, Asked::Disturbance),
+            }
+        }
+        if (self.quota.as_ref()).is_some_and(|quota| quota.next <= now) {
+            self.look_at_quota(now);
+        }
+        if (self.disturbance.as_ref()).is_some_and(|disturbance| disturbance.next <= now) {
+            self.disturb_one(now);
+        }
+    }
+
+    /// A new thread has stopped for the first time.
+    fn born(&mut self, tid: i32) {
+        let now = Instant::now();
+        let takes_turns = self.takes_turns(tid);
+        if self.is_accompanied(tid)
+            && let Some(disturbance) = &mut self.disturbance
+        {
+            let birth = disturbance.birth(now);
+            if let Some(thread) = self.threads.get_mut(tid) {
+                thread.interrupts = birth.interrupts;
+                thread.pace = if takes_turns {
+                    Pace::Watched(WATCHED_WHEN_YOUNG)
+                } else {
+                    birth.pace
+                };
+            }
+            self.disturb(tid, birth.hold, now);
+            return;
+        }
+        self.go_on(tid);
+    }
+
+    /// A thread has started another one.
+    fn has_started(&mut self, tid: i32) {
+        if let Ok(new) = ptrace::message(tid) {
+            let new = i32::try_from(new).unwrap_or(0);
+            self.threads.insert_new(new);
+            // Until it is looked what they do.
+            self.many_work |= (self.threads.get(new)).is_some_and(|thread| thread.process == new);
+        }
+        let now = Instant::now();
+        let takes_turns = self.takes_turns(tid);
+        if self.is_accompanied(tid)
+            && let Some(disturbance) = &mut self.disturbance
+        {
+            let (pace, interrupts) = disturbance.parent(now, takes_turns);
+            if let Some(thread) = self.threads.get_mut(tid) {
+                thread.pace = pace;
+                thread.interrupts = interrupts;
+            }
+        }
+        self.go_on(tid);
+    }
+
+    /// Whether a thread belongs to an interpreter whose threads take turns.
+    fn takes_turns(&mut self, tid: i32) -> bool {
+        let process = self.threads.get(tid).map(|thread| thread.process);
+        let process = process.and_then(|process| self.threads.process_mut(process));
+        process.is_some_and(|process| process.takes_turns)
+    }
+
+    /// Whether what a thread does could meet what others do at the same time.
+    fn is_accompanied(&mut self, tid: i32) -> bool {
+        let process = self.threads.get(tid).map(|thread| thread.process);
+        let process = process.and_then(|process| self.threads.process_mut(process));
+        process.is_some_and(|process| process.threads > 1) || self.many_work
+    }
+
+    /// A process has become another program.
+    fn became(&mut self, pid: i32) {
+        let former = ptrace::message(pid).ok();
+        let former = former.and_then(|former| i32::try_from(former).ok());
+        for gone in self.threads.became_one(pid, former.unwrap_or(pid)) {
+            if gone.disturbed {
+                self.calm(Instant::now());
+            }
+        }
+        if let Some(thread) = self.threads.get_mut(pid) {
+            thread.stopped = Some(0);
+            thread.pace = Pace::Free;
+        }
+        self.settle(pid);
+        let takes_turns = threads::takes_turns(pid);
+        if let Some(process) = self.threads.process_mut(pid) {
+            process.takes_turns = takes_turns;
+        }
+        if let Ok(info) = ptrace::call_info(pid) {
+            if info.arch != filter::ARCH {
+                self.foreign = true;
+            } else if self.traced.seed.is_some() || self.clock.is_some() {
+                let random = self.traced.seed.is_some().then(|| {
+                    let mut bytes = [0; 16];
+                    Random::new(self.stream(pid)).fill(&mut bytes);
+                    bytes
+                });
+                answers::surroundings(pid, info.stack, random);
+            }
+        }
+        self.go_on(pid);
+    }
+
+    /// What the next random bytes of a process follow from.
+    fn stream(&mut self, pid: i32) -> u64 {
+        let Some(process) = self.threads.process_mut(pid) else {
+            return 0;
+        };
+        process.asked += 1;
+        joined(process.key, process.asked)
+    }
+
+    /// A thread is stopped before a call that something is to be done about.
+    fn at_call(&mut self, tid: i32) {
+        let (Ok(info), Some(thread)) = (ptrace::call_info(tid), self.threads.get(tid)) else {
+            self.go_on(tid);
+            return;
+        };
+        let pid = thread.process;
+        let Some(call) = info.call() else {
+            self.go_on(tid);
+            return;
+        };
+        let [first, ..] = call.arguments;
+        match call.number {
+            libc::SYS_ptrace if TRACES.contains(&first) => {
+                let why = "the program traces others itself, and a traced one cannot";
+                self.refused = Some(why.to_owned());
+                return;
+            }
+            libc::SYS_getrandom if self.traced.seed.is_some() => {
+                let stream = self.stream(pid);
+                self.done.random += u64::from(answers::random(pid, tid, &call, stream));
+            }
+            libc::SYS_getdents64 if self.traced.directory.is_some() => {
+                self.at_end(tid, AtEnd::Directory(call));
+            }
+            _ => {}
+        }
+        if call.number == libc::SYS_futex && self.takes_turns(tid) {
+            self.hasten(pid, tid, &call, info.stack);
+        }
+        if let Some(clock) = self.clock {
+            match clock.answer(pid, tid, &call, info.stack) {
+                Timed::Left => {}
+                Timed::Answered => self.done.clocks += 1,
+                Timed::Waits(place, value) => {
+                    self.done.clocks += 1;
+                    self.at_end(tid, AtEnd::Argument(place, value));
+                }
+            }
+        }
+        let now = Instant::now();
+        let verdict = self.slow.judge((pid, tid), &call, &self.traced, now);
+        if let Some(result) = verdict.lost {
+            self.done.lost += u64::from(registers::skip(tid, result));
+        }
+        if verdict.delay.is_zero() {
+            self.go_on(tid);
+            return;
+        }
+        self.done.delays += 1;
+        self.done.delayed_us += micros(verdict.delay);
+        self.hold(tid, now + verdict.delay);
+    }
+
+    /// A thread waits for its turn: it is to ask for it sooner.
+    fn hasten(&mut self, pid: i32, tid: i32, call: &ptrace::Call, stack: u64) {
+        let after = self.disturbance.as_mut().and_then(Disturbance::sooner);
+        if let Some(after) = after
+            && let Timed::Waits(place, value) = answers::sooner(pid, tid, call, stack, after)
+        {
+            self.at_end(tid, AtEnd::Argument(place, value));
+        }
+    }
+
+    fn at_end(&mut self, tid: i32, what: AtEnd) {
+        if let Some(thread) = self.threads.get_mut(tid) {
+            thread.at_end = Some(what);
+        }
+    }
+
+    /// A thread is stopped at the beginning or the end of a call.
+    fn at_either_end(&mut self, tid: i32) {
+        if let Some(at_end) = self.threads.get(tid).and_then(|thread| thread.at_end)
+            && let Ok(info) = ptrace::call_info(tid)
+            && let Some(result) = info.result()
+        {
+            let process = self.threads.get(tid).map_or(tid, |thread| thread.process);
+            self.finish(tid, at_end, result);
+            if matches!(at_end, AtEnd::Argument(..))
+                && let Some(disturbance) = &mut self.disturbance
+            {
+                // It has waited for its turn, and does not have it yet: nobody waits for it.
+                let now = Instant::now();
+                let hold = disturbance.after_wait(now, process == tid);
+                self.disturb(tid, hold, now);
+                return;
+            }
+        }
+        self.watch(tid);
+    }
+
+    /// A watched thread is stopped at the beginning or the end of a call.
+    fn watch(&mut self, tid: i32) {
+        let now = Instant::now();
+        let takes_turns = self.takes_turns(tid);
+        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
+        else {
+            self.go_on(tid);
+            return;
+        };
+        let info = ptrace::call_info(tid).unwrap_or_default();
+        if takes_turns && thread.interrupts.is_empty() && info.result().is_some() {
+            // At its own speed up to the interrupt.
+            match disturbance.to_turn(
+                now,
+                info.result()
+                    .is_some_and(|woken| (1..=WOKEN_MAX).contains(&woken)),
+            ) {
+                Turn::None => {}
+                Turn::Hold(hold) => {
+                    self.disturb(tid, hold, now);
+                    return;
+                }
+                Turn::Interrupt(after) => {
+                    thread.pace = Pace::Free;
+                    thread.interrupts.push(after);
+                    self.go_on(tid);
+                    return;
+                }
+            }
+        }
+        let (hold, pace) = match (thread.pace, info.call()) {
+            (Pace::Watched(left), _) => disturbance.at_call(now, left),
+            (Pace::ToMeeting(left, calls), Some(call)) => {
+                let pace = disturbance.on_the_way(now, (left, calls), call.number);
+                (Duration::ZERO, pace)
+            }
+            (Pace::NearMeeting, None) => disturbance.at_meeting(now),
+            (pace, _) => (Duration::ZERO, pace),
+        };
+        thread.pace = pace;
+        self.disturb(tid, hold, now);
+    }
+
+    /// Does what was left to be done at the end of a call.
+    fn finish(&mut self, tid: i32, at_end: AtEnd, result: i64) {
+        let Some(thread) = self.threads.get_mut(tid) else {
+            return;
+        };
+        thread.at_end = None;
+        match at_end {
+            AtEnd::Directory(call) if result > 0 => {
+                let seed = self.traced.directory.unwrap_or(0);
+                let changed = answers::directory(thread.process, &call, result, seed);
+                self.done.directories += u64::from(changed);
+            }
+            AtEnd::Directory(_) => {}
+            AtEnd::Argument(place, value) => {
+                registers::set_argument(tid, place, value);
+            }
+        }
+    }
+
+    fn stepped(&mut self, tid: i32) {
+        self.done.steps += 1;
+        let now = Instant::now();
+        self.stepped = Some(now);
+        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
+        else {
+            self.go_on(tid);
+            return;
+        };
+        let (hold, pace) = match thread.pace {
+            Pace::Slow(left) => disturbance.at_step(now, left),
+            Pace::ToTurn(left) => disturbance.before_turn(now, left),
+            pace => (Duration::ZERO, pace),
+        };
+        thread.pace = pace;
+        self.disturb(tid, hold, now);
+    }
+
+    /// A thread has stopped because it was asked to.
+    fn interrupted(&mut self, tid: i32) {
+        let now = Instant::now();
+        let asked = self
+            .threads
+            .get_mut(tid)
+            .and_then(|thread| thread.asked.take());
+        match asked {
+            Some(Asked::Quota(until)) => self.hold(tid, until),
+            Some(Asked::Disturbance) => {
+                let takes_turns = self.takes_turns(tid);
+                let Some(disturbance) = &mut self.disturbance else {
+                    self.go_on(tid);
+                    return;
+                };
+                let (hold, pace) = match takes_turns {
+                    true => disturbance.at_turn(now),
+                    false => disturbance.at_interrupt(now),
+                };
+                if let Some(thread) = self.threads.get_mut(tid) {
+                    thread.pace = pace;
+                }
+                self.disturb(tid, hold, now);
+            }
+            None => self.go_on(tid),
+        }
+    }
+
+    /// Asks a thread to stop, if it runs: one that waits is left alone, since some calls end early
+    /// when they are interrupted, as they would not by themselves.
+    fn interrupt(&mut self, tid: i32, why: Asked) {
+        let Some(thread) = self.threads.get_mut(tid) else {
+            return;
+        };
+        let free = thread.stopped.is_none()
+            && thread.asked.is_none()
+            && (thread.pace == Pace::Free || why != Asked::Disturbance);
+        if free && threads::is_runnable(tid) && ptrace::interrupt(tid).is_ok() {
+            thread.asked = Some(why);
+        }
+    }
+
+    /// Interrupts a thread at random, if there is something to be disturbed.
+    fn disturb_one(&mut self, now: Instant) {
+        self.many_work = self.do_many_work();
+        let running = self.threads.running();
+        let running: Vec<i32> = (running.into_iter())
+            .filter(|tid| self.is_accompanied(*tid))
+            .collect();
+        let Some(disturbance) = &mut self.disturbance else {
+            return;
+        };
+        disturbance.draw_next(now);
+        if !disturbance.may(now) {
+            return;
+        }
+        // Most threads wait most of the time: a few are tried.
+        for _ in 0..4 {
+            let Some(tid) = (self.disturbance.as_mut()).and_then(|some| some.pick(&running)) else {
+                return;
+            };
+            if threads::is_runnable(tid) {
+                self.interrupt(tid, Asked::Disturbance);
+                return;
+            }
+        }
+    }
+
+    /// Whether there are at least two processes that do not just wait for one they have started.
+    fn do_many_work(&self) -> bool {
+        let processes = self.threads.processes().take(LOOKED_AT_MAX);
+        let working = processes.filter(|(pid, process)| {
+            process.threads > 1 || process.children == 0 || !threads::waits_for_child(*pid)
+        });
+        working.take(2).count() == 2
+    }
+
+    fn look_at_quota(&mut self, now: Instant) {
+        let Some(quota) = &mut self.quota else {
+            return;
+        };
+        let pids: Vec<i32> = self.threads.processes().map(|(pid, _)| pid).collect();
+        self.paused_until = quota.look(now, pids.into_iter());
+        let Some(until) = self.paused_until else {
+            return;
+        };
+        for tid in self.threads.running() {
+            self.interrupt(tid, Asked::Quota(until));
+        }
+    }
+
+    /// Holds a stopped thread for disturbance, or lets it go on.
+    fn disturb(&mut self, tid: i32, hold: Duration, now: Instant) {
+        self.settle(tid);
+        if hold.is_zero() {
+            self.go_on(tid);
+            return;
+        }
+        if let (Some(thread), Some(disturbance)) =
+            (self.threads.get_mut(tid), &mut self.disturbance)
+        {
+            thread.disturbed = true;
+            disturbance.begins(now);
+            self.done.pauses += 1;
+        }
+        self.hold(tid, now + hold);
+    }
+
+    /// A thread is no longer held or slow, as far as is known.
+    fn settle(&mut self, tid: i32) {
+        if let Some(thread) = self.threads.get_mut(tid)
+            && std::mem::take(&mut thread.disturbed)
+        {
+            self.calm(Instant::now());
+        }
+    }
+
+    fn calm(&mut self, now: Instant) {
+        if let Some(disturbance) = &mut self.disturbance {
+            disturbance.ends(now);
+        }
+    }
+
+    /// Holds a stopped thread until then.
+    fn hold(&mut self, tid: i32, until: Instant) {
+        self.numbers += 1;
+        if let Some(thread) = self.threads.get_mut(tid) {
+            thread.held = Some(self.numbers);
+            let due = Due::HoldOver(tid, self.numbers);
+            self.due.insert((until, self.numbers), due);
+        }
+    }
+
+    /// Lets a stopped thread go on, as it is to.
+    fn go_on(&mut self, tid: i32) {
+        self.settle(tid);
+        let Some(thread) = self.threads.get_mut(tid) else {
+            return;
+        };
+        if let (Pace::Meeting(steps), Some(disturbance)) = (thread.pace, &mut self.disturbance) {
+            thread.pace = disturbance.after_meeting(Instant::now(), steps);
+        }
+        let go = match thread.pace {
+            _ if thread.at_end.is_some() => Go::ToCall,
+            Pace::Free => Go::On,
+            Pace::Watched(_) | Pace::ToMeeting(..) | Pace::NearMeeting => Go::ToCall,
+            Pace::Slow(_) | Pace::ToTurn(_) | Pace::Meeting(_) => Go::Step,
+        };
+        let signal = thread.stopped.take().unwrap_or(0);
+        thread.held = None;
+        let interrupts = std::mem::take(&mut thread.interrupts);
+        if ptrace::resume(tid, go, signal).is_err() {
+            // It was killed while it was stopped; its end is told of by itself.
+            return;
+        }
+        let now = Instant::now();
+        for after in interrupts {
+            self.numbers += 1;
+            let due = Due::Interrupt(tid);
+            self.due.insert((now + after, self.numbers), due);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

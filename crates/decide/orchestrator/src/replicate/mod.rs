@@ -1,0 +1,297 @@
+//! Edge cases are tried again on instances of their own while the ordinary work goes on.
+//!
+//! ```text
+//!   a failing thread --sighted--> Replicator --next, when there is room--> TryCase
+//!                                     ^                                      |
+//!                                     +------------- outcome <---------------+
+//! ```
+//!
+//! While other tests wait, tries get their share of the cores' time, and a case that was not tried yet
+//! is tried at once. What has to run quietly runs without them. When the ordinary work is done they get
+//! all cores, until nothing is worth trying any more or their time is used up.
+//!
+//! Promise: no verdict, no cost that is remembered and no order of the ordinary work rests on a try.
+
+mod driver;
+mod end;
+mod limit;
+mod repeat;
+mod sight;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use cohort_model::{
+    At, Budget, CaseId, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason, Recipe, Subject,
+    TestId, ThreadId,
+};
+use cohort_replicator::{Hunt, Try};
+
+use crate::{Orchestrator, Step};
+use driver::Driver;
+
+
+
+
+/// An instance for tries.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    opened: bool,
+    thread: Option<ThreadId>,
+    /// Its memory limit, bytes.
+    memory: u64,
+}
+
+/// A try under way.
+#[derive(Clone, Debug)]
+struct Attempt {
+    case: CaseId,
+    test: TestId,
+    recipe: Recipe,
+    place: InstanceId,
+    started: At,
+    limit_us: u64,
+    /// It may stand still so long.
+    still_us: u64,
+    /// When it was seen to do something last, and what its instance had used of CPU and storage by then.
+    moved: (At, u64),
+    killed: Option<KillReason>,
+    /// It has all memory there is.
+    has_all: bool,
+    /// Another try of its test ran at the same time.
+    overlapped: bool,
+    /// It is of another test, to compare with.
+    compares: bool,
+}
+
+/// How tries of a test went since they run one at a time. That begins when one failed while another one
+/// ran: what they share outside their instances (the project's directory, ports) may be why.
+#[derive(Clone, Copy, Debug, Default)]
+struct Apart {
+    runs: u32,
+    failed: u32,
+    /// It fails without company as well, so company is not why.
+    over: bool,
+}
+
+/// All that is known of edge cases and of the tries under way.
+#[derive(Debug)]
+pub(crate) struct Replication {
+    plan: CasePlan,
+    cores: f64,
+    driver: Driver,
+    places: BTreeMap<InstanceId, Place>,
+    attempts: BTreeMap<ThreadId, Attempt>,
+    /// Tests that ran before on an instance, the latest last.
+    before: BTreeMap<InstanceId, VecDeque<TestId>>,
+    /// Tests that ran beside a thread.
+    beside: BTreeMap<ThreadId, Vec<TestId>>,
+    /// Passing runs by test.
+    passes: Vec<u32>,
+    /// Wall time by test, of a failing run of the ordinary work or of a passing try, microseconds.
+    walls_us: BTreeMap<TestId, f64>,
+    /// When the first case was opened.
+    since: Option<At>,
+    /// CPU time of ended tries, microseconds.
+    spent_us: f64,
+    /// When the ordinary work was done.
+    done: Option<At>,
+    open_failures: u32,
+    /// Tries one after the other that could not be run, though nobody ended them.
+    fruitless: u32,
+    /// Tests whose tries might disturb each other: one at a time.
+    apart: BTreeMap<TestId, Apart>,
+    /// Tries that wait for another one of the same test to end.
+    held: VecDeque<Try>,
+    /// Other tests whose lines are recorded for a case, which says nothing about that case.
+    beside_case: VecDeque<(CaseId, TestId)>,
+    /// Cases for which that was asked.
+    compared: BTreeSet<CaseId>,
+    /// Tests that are tried alone, each with all memory there is.
+    hungry: BTreeSet<TestId>,
+    /// Cases that were opened in this step.
+    fresh: u32,
+    /// Something failed in this campaign.
+    has_failed: bool,
+    /// Nothing more is tried.
+    over: bool,
+    begun: bool,
+}
+
+impl Replication {
+    pub(crate) fn new(plan: &CasePlan, tests: usize, budget: &Budget) -> Self {
+        let driver = Driver::new(plan, budget);
+        Self {
+            plan: plan.clone(),
+            cores: budget.cores,
+            driver,
+            places: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            before: BTreeMap::new(),
+            beside: BTreeMap::new(),
+            passes: vec![0; tests],
+            walls_us: BTreeMap::new(),
+            since: None,
+            spent_us: 0.0,
+            done: None,
+            open_failures: 0,
+            fruitless: 0,
+            apart: BTreeMap::new(),
+            held: VecDeque::new(),
+            beside_case: VecDeque::new(),
+            compared: BTreeSet::new(),
+            hungry: BTreeSet::new(),
+            fresh: 0,
+            has_failed: false,
+            over: false,
+            begun: false,
+        }
+    }
+
+    /// Whether nothing more is tried and nothing is under way.
+    pub(crate) fn is_done(&self) -> bool {
+        let settled = self.driver.is_settled() && self.beside_case.is_empty();
+        self.attempts.is_empty() && (self.over || settled)
+    }
+
+    /// Tries under way.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts.len() as u32
+    }
+
+    fn most(&self) -> usize {
+        (self.cores.ceil() as usize).max(1)
+    }
+
+    /// What is asked for on request is begun with the first step.
+    fn begin(&mut self, at: At) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        if let (Some(CaseWork::Stress { tests, rate, doubt }), Driver::Replicator(replicator)) =
+            (&self.plan.only, &mut self.driver)
+        {
+            for &test in tests {
+                let hunt = Hunt {
+                    p: *rate,
+                    alpha: *doubt,
+                };
+                replicator.suspect(at, Subject::Test(test), hunt);
+            }
+        }
+        if self.plan.only.is_some() || !self.plan.known.is_empty() {
+            self.since = Some(at);
+        }
+    }
+}
+
+impl Orchestrator {
+    /// Whether the ordinary work is done, as far as it is going to be.
+    pub(crate) fn is_ordinary_done(&self) -> bool {
+        self.threads.is_empty() && (self.stopping || self.waiting() == 0)
+    }
+
+    /// Tries under way.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.replication
+            .as_ref()
+            .map_or(0, |replication| replication.attempts())
+    }
+
+    /// One step of reproducing: begins tries, ends those that took too long, and says what is news.
+    pub(crate) fn replicate(&mut self, at: At, step: &mut Step) {
+        let ordinary_done = self.is_ordinary_done();
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        replication.begin(at);
+        if ordinary_done && replication.done.is_none() {
+            replication.done = Some(at);
+        }
+        if self.interrupted {
+            self.end_replication(at, "the campaign was stopped before more was tried", step);
+        } else if let Some(why) = self.is_time_over(at) {
+            self.end_replication(at, &why, step);
+        } else {
+            self.limit_attempts(at, step);
+            self.start_attempts(at, step);
+        }
+        if let Some(replication) = &mut self.replication {
+            replication.fresh = 0;
+            step.cases.extend(replication.driver.news(at));
+        }
+    }
+
+    /// What was seen for the first time in this step is tried at once, before anything else is begun.
+    pub(crate) fn try_at_once(&mut self, at: At, step: &mut Step) {
+        let fresh = self.replication.as_ref().is_some_and(|one| one.fresh > 0);
+        if fresh && !self.interrupted {
+            self.start_attempts(at, step);
+        }
+    }
+
+    /// A thread runs; when it is a try, its time counts from now.
+    pub(crate) fn attempt_started(&mut self, at: At, thread: ThreadId) {
+        let attempts = self.replication.as_mut().map(|one| &mut one.attempts);
+        if let Some(attempt) = attempts.and_then(|attempts| attempts.get_mut(&thread)) {
+            attempt.started = at;
+            attempt.moved.0 = at;
+        }
+    }
+
+    /// A place for tries is there.
+    pub(crate) fn place_opened(&mut self, instance: InstanceId) {
+        if let Some(replication) = &mut self.replication
+            && let Some(place) = replication.places.get_mut(&instance)
+        {
+            place.opened = true;
+            replication.open_failures = 0;
+        }
+    }
+
+    /// Whether it was one for tries that is lost.
+    pub(crate) fn place_lost(&mut self, instance: InstanceId) -> bool {
+        let Some(replication) = &mut self.replication else {
+            return false;
+        };
+        replication.before.remove(&instance);
+        let Some(place) = replication.places.remove(&instance) else {
+            return false;
+        };
+        replication.open_failures += u32::from(!place.opened);
+        self.promises.release(instance);
+        true
+    }
+
+    /// A place for tries reached its memory limit.
+    pub(crate) fn place_held(&mut self, instance: InstanceId, step: &mut Step) {
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        let Some(place) = replication.places.get_mut(&instance) else {
+            return;
+        };
+        let Some(thread) = place.thread else {
+            return;
+        };
+        let had = place.memory;
+        if let Some(raised) = self.promises.raise(instance) {
+            place.memory = self.promises.promise(instance, raised);
+            let reason = Reason::MemoryHeld { had };
+            let command = start::specialize(instance, place.memory);
+            step.decide(command, reason);
+            return;
+        }
+        let has_all = self.promises.of(instance) == self.promises.budget();
+        if let Some(attempt) = replication.attempts.get_mut(&thread) {
+            attempt.has_all = has_all;
+        }
+        let reason = Reason::MemoryExhausted { had };
+        self.kill_attempt(thread, KillReason::Memory, reason, step);
+    }
+
+    /// Whether edge cases are tried at all under the fixed policy or another.
+    pub(crate) fn has_standby(&self) -> bool {
+        self.policy == Policy::Adaptive
+    }
+}

@@ -1,0 +1,183 @@
+//! One recipe, run so many times: how often does it fail?
+
+use cohort_model::{
+    Arm, At, Case, CaseId, CaseVerdict, Rate, Recipe, Stage, Subject, Symptom, TestId, ThreadId,
+};
+use cohort_replicator::sameness::same;
+use cohort_replicator::{Outcome, Try};
+
+/// Standard deviations of an interval that holds 95 times in 100.
+const DEVIATIONS: f64 = 1.96;
+/// Between two reports of how far it is, microseconds.
+const NEWS_US: u64 = 500_000;
+
+/// The runs of one recipe.
+#[derive(Debug)]
+pub(super) struct Repeat {
+    case: CaseId,
+    test: TestId,
+    symptom: Option<Symptom>,
+    recipe: Recipe,
+    runs: u32,
+    under_way: u32,
+    passed: u32,
+    failed: u32,
+    otherwise: u32,
+    since: Option<At>,
+    told: Option<(At, u32)>,
+    remarks: Vec<String>,
+}
+
+impl Repeat {
+    pub(super) fn new(
+        (case, test): (CaseId, TestId),
+        symptom: Option<Symptom>,
+        recipe: Recipe,
+        runs: u32,
+    ) -> Self {
+        Self {
+            case,
+            test,
+            symptom,
+            recipe,
+            runs,
+            under_way: 0,
+            passed: 0,
+            failed: 0,
+            otherwise: 0,
+            since: None,
+            told: None,
+            remarks: Vec::new(),
+        }
+    }
+
+    fn counted(&self) -> u32 {
+        self.passed + self.failed + self.otherwise
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.counted() >= self.runs
+    }
+
+    pub(super) fn next(&mut self) -> Option<Try> {
+        if self.counted() + self.under_way >= self.runs {
+            return None;
+        }
+        self.under_way += 1;
+        Some(Try {
+            case: self.case,
+            subject: Subject::Test(self.test),
+            recipe: self.recipe.clone(),
+            stage: Stage::Reproducing,
+            cores: 1.0,
+            memory: 0,
+        })
+    }
+
+    pub(super) fn ended(&mut self, outcome: &Outcome) {
+        self.under_way = self.under_way.saturating_sub(1);
+        for kind in &outcome.missing {
+            let remark = format!("{kind:?} could not be set here, so it was run without it");
+            if !self.remarks.contains(&remark) {
+                self.remarks.push(remark);
+            }
+        }
+        match &outcome.symptom {
+            Some(seen) if self.symptom.as_ref().is_none_or(|own| same(own, seen)) => {
+                self.failed += 1;
+                self.symptom.get_or_insert_with(|| seen.clone());
+            }
+            Some(_) => self.otherwise += 1,
+            None if outcome.passed => self.passed += 1,
+            None => {}
+        }
+    }
+
+    pub(super) fn finish(&mut self, why: &str) {
+        if !self.is_settled() {
+            self.remarks.push(why.to_owned());
+        }
+        self.runs = self.runs.min(self.counted());
+    }
+
+    pub(super) fn news(&mut self, at: At) -> Vec<Case> {
+        let since = *self.since.get_or_insert(at);
+        let settled = self.is_settled() && self.under_way == 0;
+        let due = match self.told {
+            None => true,
+            Some((_, runs)) if runs == u32::MAX => false,
+            Some((when, runs)) => settled || at.since(when) >= NEWS_US && runs != self.counted(),
+        };
+        if !due {
+            return Vec::new();
+        }
+        self.told = Some((at, if settled { u32::MAX } else { self.counted() }));
+        vec![self.shown(since, settled)]
+    }
+
+    fn shown(&self, since: At, settled: bool) -> Case {
+        let arm = Arm {
+            recipe: self.recipe.clone(),
+            control: false,
+            rate: rate(self.counted(), self.failed),
+        };
+        let verdict = match (self.failed, self.counted()) {
+            (0, _) => CaseVerdict::NotReproduced,
+            (failed, runs) if failed == runs => CaseVerdict::Always,
+            _ => CaseVerdict::Sometimes,
+        };
+        let mut remarks = self.remarks.clone();
+        if self.otherwise > 0 {
+            remarks.push(format!(
+                "{} of {} runs failed otherwise",
+                self.otherwise,
+                self.counted()
+            ));
+        }
+        Case {
+            case: self.case,
+            subject: Subject::Test(self.test),
+            symptom: self.symptom.clone(),
+            sightings: Vec::<ThreadId>::new(),
+            since,
+            returned: false,
+            stage: if settled {
+                Stage::Closed
+            } else {
+                Stage::Reproducing
+            },
+            verdict: settled.then_some(verdict),
+            arms: vec![arm.clone()],
+            runs_to_first: None,
+            causes: Vec::new(),
+            smallest: (self.failed > 0).then_some(arm),
+            minimal: false,
+            remarks,
+        }
+    }
+}
+
+/// Wilson's interval of a rate (Wilson 1927, "Probable inference, the law of succession, and
+/// statistical inference").
+fn rate(runs: u32, failed: u32) -> Rate {
+    if runs == 0 {
+        return Rate {
+            high: 1.0,
+            ..Rate::default()
+        };
+    }
+    let (n, p, z) = (
+        f64::from(runs),
+        f64::from(failed) / f64::from(runs),
+        DEVIATIONS,
+    );
+    let scale = 1.0 + z * z / n;
+    let middle = (p + z * z / (2.0 * n)) / scale;
+    let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    Rate {
+        runs,
+        failed,
+        low: (middle - half).max(0.0),
+        high: (middle + half).min(1.0),
+    }
+}

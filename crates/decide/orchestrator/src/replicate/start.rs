@@ -1,0 +1,434 @@
+//! Which tries are begun now, and where.
+
+use cohort_allocator::MEMORY_FLOOR;
+use cohort_model::{
+    Allotment, At, CaseId, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty,
+    Stage, Subject, TestId, ThreadId,
+};
+use cohort_replicator::{Outcome, Room, Try};
+
+use super::{Attempt, Place, Replication};
+use crate::admit::memory_needed;
+use crate::state::Attempt as Which;
+use crate::{Orchestrator, Step};
+
+/// A try may take this many times what its test usually takes under the same conditions.
+const LIMIT_TIMES: f64 = 20.0;
+/// And at least this long, microseconds.
+const LIMIT_US_MIN: u64 = 2_000_000;
+/// The same where a runner has to start first.
+const LIMIT_US_MIN_STICKY: u64 = 6_000_000;
+/// While it is not known what the test takes.
+const LIMIT_US_UNKNOWN: u64 = 10_000_000;
+/// A try may stand still this many times what its test usually takes, beyond the least limit.
+const STILL_TIMES: f64 = 2.0;
+/// Other tests whose lines are compared with those of one that fails.
+const COMPARED_MAX: usize = 4;
+/// Share of a CPU that instances for tries get under contention, as others do.
+const WEIGHT: u32 = 100;
+
+/// Changes the memory of an instance for tries.
+pub(super) fn specialize(instance: InstanceId, memory: u64) -> Command {
+    Command::Specialize {
+        instance,
+        specialty: Specialty::Reproducing,
+        allotment: Allotment {
+            cpu_weight: WEIGHT,
+            memory,
+        },
+    }
+}
+
+impl Replication {
+    /// Cores that may be given to tries now; `cores_idle`: no ordinary test wants for a lane.
+    fn cores_free(&self, at: At, tail: Option<f64>) -> f64 {
+        let under_way = self.attempts.len() as f64;
+        let all = self.most() as f64;
+        if self.done.is_some() || self.driver.has_untried() {
+            return all - under_way;
+        }
+        if let Some(idle) = tail {
+            return idle.max(1.0) - under_way;
+        }
+        let share = (self.plan.share * self.cores).max(0.0);
+        let elapsed_us = self.since.map_or(0, |since| at.since(since)) as f64;
+        let running_us: u64 = self
+            .attempts
+            .values()
+            .map(|attempt| at.since(attempt.started))
+            .sum();
+        if self.spent_us + running_us as f64 > share * elapsed_us {
+            return 0.0;
+        }
+        share.max(1.0).min(all) - under_way
+    }
+
+    /// Whether another try of the same test has to end first.
+    fn must_wait(&self, wanted: &Try) -> bool {
+        let Subject::Test(test) = wanted.subject else {
+            return false;
+        };
+        let apart = self.apart.get(&test).is_some_and(|apart| !apart.over);
+        apart && self.attempts.values().any(|attempt| attempt.test == test)
+    }
+
+    fn free_place(&self) -> Option<InstanceId> {
+        let free = || {
+            self.places
+                .iter()
+                .filter(|(_, place)| place.thread.is_none())
+        };
+        free()
+            .find(|(_, place)| place.opened)
+            .or_else(|| free().next())
+            .map(|(&instance, _)| instance)
+    }
+}
+
+impl Orchestrator {
+    pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
+        while let Some(room) = self.attempt_room(at) {
+            if let Some(wanted) = self.next_attempt(at, room) {
+                if !self.start_attempt(at, wanted, false, step) {
+                    break;
+                }
+            } else if let Some(wanted) = self.next_to_compare() {
+                if !self.start_attempt(at, wanted, true, step) {
+                    break;
+                }
+            } else {
+                break;
+            }
+        }
+        self.stand_by(step);
+    }
+
+    /// The next try that can be begun beside those under way.
+    fn next_attempt(&mut self, at: At, room: Room) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        let free = |one: &Try| !replication.must_wait(one);
+        if let Some(place) = replication.held.iter().position(free) {
+            return replication.held.remove(place);
+        }
+        while replication.held.len() < replication.most() {
+            let wanted = replication.driver.next(at, room)?;
+            if !replication.must_wait(&wanted) {
+                return Some(wanted);
+            }
+            replication.held.push_back(wanted);
+        }
+        None
+    }
+
+    /// A run of another test that passes, for its lines.
+    fn next_to_compare(&mut self) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        replication.done?;
+        let (case, test) = replication.beside_case.pop_front()?;
+        Some(Try {
+            case,
+            subject: Subject::Test(test),
+            recipe: Recipe {
+                coverage: true,
+                ..Recipe::default()
+            },
+            stage: Stage::Minimizing,
+            cores: 1.0,
+            memory: 0,
+        })
+    }
+
+    /// Asks for runs of other tests of the group that passed, the nearest in the list first, once lines of
+    /// a failing run of `test` were recorded.
+    pub(super) fn compare(&mut self, case: CaseId, test: TestId) {
+        let group = self.plan.tests[test.index()].group;
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        if !replication.compared.insert(case) {
+            return;
+        }
+        let passed = |other: &u32| replication.passes[*other as usize] > 0;
+        let same_group = |other: &u32| self.plan.tests[*other as usize].group == group;
+        let mut others: Vec<u32> = (0..self.plan.tests.len() as u32)
+            .filter(|other| *other != test.0 && same_group(other) && passed(other))
+            .collect();
+        others.sort_by_key(|other| other.abs_diff(test.0));
+        others.truncate(COMPARED_MAX);
+        let others = others.into_iter().map(|other| (case, TestId(other)));
+        replication.beside_case.extend(others);
+    }
+
+    /// Tries that were not begun are as if they had never been.
+    pub(super) fn give_back_held(&mut self, at: At) {
+        let held = self
+            .replication
+            .as_mut()
+            .map(|one| std::mem::take(&mut one.held));
+        for wanted in held.into_iter().flatten() {
+            self.give_back(at, &wanted);
+        }
+    }
+
+    /// What there is for one more try; none: it is not the time.
+    fn attempt_room(&mut self, at: At) -> Option<Room> {
+        let apart = self
+            .threads
+            .values()
+            .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
+        let fresh = self.replication.as_ref()?.fresh > 0;
+        let quiet_waits =
+            self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
+        if apart || quiet_waits && !fresh || self.is_memory_short() {
+            return None;
+        }
+        let waits = self.waiting() > 0 && !self.stopping;
+        let running = self.running();
+        let replication = self.replication.as_ref()?;
+        if replication.driver.is_settled() && replication.beside_case.is_empty() {
+            return None;
+        }
+        let tail = (!waits).then(|| self.budget.cores - f64::from(running));
+        let cores = replication.cores_free(at, tail);
+        let most = self.plan.threads_max.unwrap_or(u32::MAX);
+        let most = most.min(self.instances_max).max(1);
+        if cores <= 0.0 || running + replication.attempts() >= most {
+            return None;
+        }
+        Some(Room {
+            cores,
+            memory: self.promises.free(),
+        })
+    }
+
+    fn is_quiet_place(&self, place: InstanceId) -> bool {
+        let lane = self.lanes.get(&place);
+        lane.is_some_and(|lane| lane.specialty == Specialty::Quiet)
+    }
+
+    /// Begins a try; false when it has to wait.
+    fn start_attempt(&mut self, at: At, wanted: Try, compares: bool, step: &mut Step) -> bool {
+        let Subject::Test(test) = wanted.subject else {
+            self.refuse(at, &wanted, compares);
+            return true;
+        };
+        let Some(memory) = self.attempt_memory(test, &wanted, step) else {
+            self.refuse(at, &wanted, compares);
+            return false;
+        };
+        let (limit_us, still_us) = self.attempt_limits_us(test, &wanted.recipe);
+        let reason = Reason::Case {
+            case: wanted.case,
+            stage: wanted.stage,
+        };
+        let Some(instance) = self.attempt_place(memory, &reason, step) else {
+            self.refuse(at, &wanted, compares);
+            return false;
+        };
+        let thread = ThreadId(self.next_thread);
+        self.next_thread += 1;
+        let has_all = self.promises.of(instance) == self.promises.budget();
+        let Some(replication) = &mut self.replication else {
+            return false;
+        };
+        if let Some(place) = replication.places.get_mut(&instance) {
+            place.thread = Some(thread);
+        }
+        let mut overlapped = false;
+        for other in replication.attempts.values_mut() {
+            if other.test == test {
+                other.overlapped = true;
+                overlapped = true;
+            }
+        }
+        let attempt = Attempt {
+            case: wanted.case,
+            test,
+            recipe: wanted.recipe.clone(),
+            place: instance,
+            started: at,
+            limit_us,
+            still_us,
+            moved: (at, 0),
+            killed: None,
+            has_all,
+            overlapped,
+            compares,
+        };
+        replication.attempts.insert(thread, attempt);
+        let command = Command::TryCase {
+            thread,
+            case: wanted.case,
+            test,
+            instance,
+            recipe: wanted.recipe,
+        };
+        step.decide(command, reason);
+        true
+    }
+
+    /// It is done later, or not at all.
+    fn refuse(&mut self, at: At, wanted: &Try, compares: bool) {
+        if !compares {
+            self.give_back(at, wanted);
+        } else if let (Some(replication), Subject::Test(test)) =
+            (&mut self.replication, &wanted.subject)
+        {
+            replication.beside_case.push_front((wanted.case, *test));
+        }
+    }
+
+    /// It could not be begun now, which says nothing about the case.
+    fn give_back(&mut self, at: At, wanted: &Try) {
+        if let Some(replication) = &mut self.replication {
+            let nothing = Outcome {
+                symptom: None,
+                passed: false,
+                usage: cohort_model::Usage::default(),
+                missing: Vec::new(),
+            };
+            replication
+                .driver
+                .ended(at, wanted.case, &wanted.recipe, nothing);
+        }
+    }
+
+    /// Memory to be promised to a try, bytes; none: there is not enough now.
+    fn attempt_memory(&mut self, test: TestId, wanted: &Try, step: &mut Step) -> Option<u64> {
+        let copies = wanted.recipe.conditions.iter().find_map(|condition| {
+            let Condition::Copies { count } = condition else {
+                return None;
+            };
+            Some(f64::from(*count))
+        });
+        let one = memory_needed(&self.costs.test(test), &self.budget);
+        let need = (one * copies.unwrap_or(1.0)).max(wanted.memory as f64);
+        let alone = self.threads.is_empty() && self.attempts() == 0;
+        let hungry = self.replication.as_ref()?.hungry.contains(&test);
+        let offer = self.promises.offer(need).filter(|_| !hungry);
+        offer.or_else(|| {
+            // Nothing else runs: it gets what there is, and if that is too little, that shows.
+            alone.then(|| {
+                self.release_idle(step);
+                self.promises.free()
+            })
+        })
+    }
+
+    /// How long a try of `recipe` may take, microseconds; and how long it may stand still.
+    fn attempt_limits_us(&self, test: TestId, recipe: &Recipe) -> (u64, u64) {
+        let least = if self.plan.sticky {
+            LIMIT_US_MIN_STICKY
+        } else {
+            LIMIT_US_MIN
+        };
+        let wall = |test: TestId| self.usual_us(test);
+        let mut usual = wall(test);
+        for part in &recipe.parts {
+            if let CasePart::Before(test) = part {
+                usual = usual.zip(wall(*test)).map(|(one, other)| one + other);
+            }
+        }
+        let Some(usual) = usual else {
+            let most = LIMIT_US_UNKNOWN.min(self.budget.timeout_us.max(least));
+            return (most, most.min(self.budget.stall_us.max(least)));
+        };
+        let slower: f64 = recipe
+            .conditions
+            .iter()
+            .map(|condition| match *condition {
+                Condition::CpuLimit { cores } => 1.0 / cores.max(0.01),
+                Condition::Copies { count } => f64::from(count),
+                Condition::Noise { tasks, .. } => 1.0 + f64::from(tasks) / self.budget.cores,
+                Condition::Cpus { count } => self.budget.cores / f64::from(count.max(1)),
+                _ => 1.0,
+            })
+            .map(|times: f64| times.max(1.0))
+            .product();
+        let limit = (usual * slower * LIMIT_TIMES) as u64;
+        let most = self.budget.timeout_us.max(least);
+        let still = least + (usual * STILL_TIMES) as u64;
+        (limit.clamp(least, most), still.min(self.budget.stall_us.max(least)))
+    }
+
+    /// What a test usually takes, microseconds; none when that is not known.
+    fn usual_us(&self, test: TestId) -> Option<f64> {
+        let estimate = self.costs.test(test);
+        if estimate.runs > 0 {
+            return Some(estimate.wall_us.p90);
+        }
+        let replication = self.replication.as_ref()?;
+        replication.walls_us.get(&test).copied()
+    }
+
+    /// An instance for a try that is promised `memory` bytes.
+    fn attempt_place(
+        &mut self,
+        memory: u64,
+        reason: &Reason,
+        step: &mut Step,
+    ) -> Option<InstanceId> {
+        let free = self.replication.as_ref()?.free_place();
+        if let Some(instance) = free {
+            let granted = self.promises.promise(instance, memory);
+            let place = self.replication.as_mut()?.places.get_mut(&instance)?;
+            if place.memory != granted {
+                place.memory = granted;
+                step.decide(specialize(instance, granted), reason.clone());
+            }
+            return Some(instance);
+        }
+        let granted_to = InstanceId(self.next_instance);
+        let granted = self.promises.promise(granted_to, memory);
+        Some(self.open_place(granted, reason, step))
+    }
+
+    fn open_place(&mut self, memory: u64, reason: &Reason, step: &mut Step) -> InstanceId {
+        let instance = InstanceId(self.next_instance);
+        self.next_instance += 1;
+        let allotment = Allotment {
+            cpu_weight: WEIGHT,
+            memory,
+        };
+        let place = Place {
+            opened: false,
+            thread: None,
+            memory,
+        };
+        if let Some(replication) = &mut self.replication {
+            replication.places.insert(instance, place);
+        }
+        let command = Command::OpenInstance {
+            instance,
+            specialty: Specialty::Reproducing,
+            allotment,
+        };
+        step.decide(command, reason.clone());
+        instance
+    }
+
+    /// Keeps an instance at hand, so that the next try need not wait for one. It is promised nothing.
+    pub(crate) fn stand_by(&mut self, step: &mut Step) {
+        let has_standby = self.has_standby();
+        let Some(replication) = &self.replication else {
+            return;
+        };
+        let settled = replication.driver.is_settled();
+        let free = replication
+            .places
+            .values()
+            .any(|place| place.thread.is_none());
+        let most = replication.most() + 1;
+        let wanted = if settled {
+            has_standby && replication.done.is_none() && self.unconcluded > 0
+        } else {
+            true
+        };
+        let used = self.lanes.len() + replication.places.len();
+        let full = replication.places.len() >= most || used >= self.instances_max as usize;
+        if free || full || !wanted {
+            return;
+        }
+        self.open_place(MEMORY_FLOOR, &Reason::Idle, step);
+    }
+}

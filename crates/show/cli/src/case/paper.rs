@@ -1,0 +1,168 @@
+//! The dossier of a case, with what is kept beside it: output, logs, the source of suspects.
+
+use std::fs;
+use std::path::{Component, Path};
+
+use cohort_model::{Suspect, ThreadId};
+use cohort_report::case::{Dossier, Excerpt};
+
+use super::{Found, by_hand};
+use crate::past;
+use crate::run::Place;
+
+/// Suspicious lines of a case, beside what else is kept of it.
+const SUSPECTS: &str = "suspects.json";
+/// Suspects that are shown.
+const SUSPECTS_MAX: usize = 10;
+/// Lines of output that are shown, the last ones.
+const OUTPUT_LINES_MAX: usize = 12;
+/// A source file that is larger is not opened for three lines of it.
+const SOURCE_BYTES_MAX: u64 = 8 << 20;
+
+/// The page of a case of this project.
+pub(crate) fn dossier(place: &Place, found: &Found) -> Dossier {
+    let mut dossier = dossier_from_elsewhere(found);
+    dossier.suspects = suspects(place, found);
+    dossier.places = places(place, found);
+    dossier
+}
+
+/// The page of a case of which there is nothing but a capsule.
+pub(crate) fn dossier_from_elsewhere(found: &Found) -> Dossier {
+    let others = found.others.iter();
+    let mut dossier = Dossier::of(&found.case, found.names.clone(), &found.told_by, others);
+    dossier.by_hand = by_hand::by_hand(found);
+    dossier.output = output(found);
+    dossier.requests.clone_from(&found.requests);
+    dossier
+}
+
+/// What is kept of suspicious lines, with their source as it is now.
+fn suspects(place: &Place, found: &Found) -> Vec<Excerpt> {
+    let directory = place.project.cases().directory(found.case.case);
+    let text = fs::read(directory.join(SUSPECTS)).unwrap_or_default();
+    let kept: Vec<Suspect> = serde_json::from_slice(&text).unwrap_or_default();
+    let root = place.project.root();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let shown = kept.into_iter().take(SUSPECTS_MAX);
+    shown.map(|suspect| excerpt(&root, suspect)).collect()
+}
+
+/// The end of what a failing run wrote: of a try, else of where it was seen.
+fn output(found: &Found) -> Vec<String> {
+    let of_campaign = || {
+        let campaign = found.campaign.as_ref()?;
+        let mut sightings = found.case.sightings.iter().rev();
+        let kept = sightings.find_map(|thread: &ThreadId| past::output(campaign, *thread))?;
+        let is_empty = kept.stdout.trim().is_empty();
+        Some(if is_empty { kept.stderr } else { kept.stdout })
+    };
+    let Some(text) = found.output.clone().or_else(of_campaign) else {
+        return Vec::new();
+    };
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let from = lines.len().saturating_sub(OUTPUT_LINES_MAX);
+    let last = lines[from..].iter();
+    last.map(|line| cohort_report::words::tame(line, false))
+        .collect()
+}
+
+fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
+    let typed = |path: &Path| {
+        let path = path.strip_prefix(&place.root).unwrap_or(path);
+        path.display().to_string()
+    };
+    let mut places = Vec::new();
+    let capsule = place.project.cases().capsule(found.case.case);
+    if capsule.exists() {
+        places.push(("capsule", typed(&capsule)));
+    }
+    if let Some(campaign) = &found.campaign {
+        places.push(("record", typed(campaign.path())));
+    }
+    places
+}
+
+/// A suspect with the lines around it, when its file is one of the project's.
+fn excerpt(root: &Path, suspect: Suspect) -> Excerpt {
+    let mut excerpt = Excerpt {
+        suspect,
+        before: None,
+        after: None,
+    };
+    let Some(text) = source(root, &excerpt.suspect.file) else {
+        return excerpt;
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    let place = excerpt.suspect.line as usize;
+    let line = |number: usize| {
+        let line = lines.get(number.checked_sub(1)?)?;
+        Some((*line).to_owned())
+    };
+    let own = line(place);
+    // Another line stands there now: what is around it says nothing.
+    let recorded = excerpt.suspect.source.trim();
+    if own.as_deref().map(str::trim) != Some(recorded) && !recorded.is_empty() {
+        return excerpt;
+    }
+    excerpt.suspect.source = own.unwrap_or_default();
+    excerpt.before = place.checked_sub(1).and_then(line);
+    excerpt.after = line(place + 1);
+    excerpt
+}
+
+/// The text of a file below `root`; a path that leads out of it is not followed.
+fn source(root: &Path, file: &str) -> Option<String> {
+    let path = Path::new(file);
+    let inside = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let path = root.join(path).canonicalize().ok()?;
+    let meta = fs::metadata(&path).ok()?;
+    let fits = inside && path.starts_with(root) && meta.is_file() && meta.len() <= SOURCE_BYTES_MAX;
+    fits.then(|| fs::read(path).ok())?
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspect(file: &str, line: u32, source: &str) -> Suspect {
+        Suspect {
+            file: file.to_owned(),
+            line,
+            function: String::new(),
+            score: 0.5,
+            source: source.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_suspect_stands_between_its_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("project");
+        fs::create_dir(&root).unwrap();
+        let root = root.canonicalize().unwrap();
+        fs::write(root.join("a.py"), "one\n  two\nthree\n").unwrap();
+        fs::write(folder.path().join("secret"), "x\n").unwrap();
+        let found = excerpt(&root, suspect("a.py", 2, "two"));
+        assert_eq!(found.before.as_deref(), Some("one"));
+        assert_eq!(found.suspect.source, "  two");
+        assert_eq!(found.after.as_deref(), Some("three"));
+        let first = excerpt(&root, suspect("a.py", 1, ""));
+        assert_eq!((first.before, first.suspect.source.as_str()), (None, "one"));
+        for (file, line, source) in [
+            ("a.py", 3, "changed"),
+            ("../secret", 1, ""),
+            ("absent", 1, ""),
+        ] {
+            let found = excerpt(&root, suspect(file, line, source));
+            assert_eq!((found.before, found.after), (None, None), "{file}");
+            assert_eq!(found.suspect.source, source, "{file}");
+        }
+    }
+}

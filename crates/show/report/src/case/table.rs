@@ -1,0 +1,105 @@
+//! Rates by condition: which rows there are, and how each is drawn.
+
+use cohort_model::{Arm, Case, CasePart, Rate, Recipe};
+
+use super::words::{Names, conditions, part, share};
+use crate::words;
+
+/// Columns of a bar.
+pub(crate) const BAR_COLUMNS: usize = 20;
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    /// What was run.
+    pub(crate) label: String,
+    /// How often it failed.
+    pub(crate) rate: Rate,
+    /// As the case was at first.
+    pub(crate) control: bool,
+}
+
+/// The rows, and what is left out of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Table {
+    pub(crate) rows: Vec<Row>,
+    /// In words; none when all is shown.
+    pub(crate) rest: Option<String>,
+}
+
+/// Recipes that were run: as it was at first, then what failed most often, at most `rows_max`.
+pub(crate) fn table(case: &Case, names: Names<'_>, rows_max: usize) -> Table {
+    let original = case.arms.iter().find(|arm| arm.control);
+    let original = original.map(|arm| &arm.recipe);
+    let mut arms: Vec<&Arm> = case.arms.iter().filter(|arm| arm.rate.runs > 0).collect();
+    arms.sort_by(|a, b| {
+        let key = |arm: &Arm| f64::from(arm.rate.failed) / f64::from(arm.rate.runs);
+        (b.control.cmp(&a.control))
+            .then(key(b).total_cmp(&key(a)))
+            .then(b.rate.runs.cmp(&a.rate.runs))
+    });
+    let beyond = arms.split_off(rows_max.min(arms.len()));
+    let row = |arm: &Arm| Row {
+        label: label(arm, original, names),
+        rate: arm.rate,
+        control: arm.control,
+    };
+    Table {
+        rows: arms.into_iter().map(row).collect(),
+        rest: rest(&beyond),
+    }
+}
+
+fn rest(arms: &[&Arm]) -> Option<String> {
+    let count = arms.len() as u64;
+    let sum = |of: fn(&Rate) -> u32| arms.iter().map(|arm| u64::from(of(&arm.rate))).sum();
+    let (failed, runs): (u64, u64) = (sum(|rate| rate.failed), sum(|rate| rate.runs));
+    (count > 0).then(|| {
+        format!(
+            "and {} more: {} of {} runs",
+            words::number(count),
+            words::number(failed),
+            words::number(runs)
+        )
+    })
+}
+
+fn label(arm: &Arm, original: Option<&Recipe>, names: Names<'_>) -> String {
+    let recipe = &arm.recipe;
+    let kept = original.and_then(|original| kept(&recipe.parts, &original.parts, names));
+    let set = (!recipe.conditions.is_empty()).then(|| conditions(recipe));
+    let mut text = match (arm.control, set, kept) {
+        (true, None, _) => "as it was at first".to_owned(),
+        (_, None, None) => "the same again".to_owned(),
+        (_, Some(set), None) => set,
+        (_, None, Some(kept)) => kept,
+        (_, Some(set), Some(kept)) => format!("{set}, {kept}"),
+    };
+    if recipe.coverage {
+        text.push_str(", lines recorded");
+    }
+    text
+}
+
+/// What is kept of the original's parts, unless all is.
+fn kept(parts: &[CasePart], of: &[CasePart], names: Names<'_>) -> Option<String> {
+    match parts {
+        same if same == of => None,
+        [] => Some("alone".to_owned()),
+        [one] => Some(format!("only {}", part(one, names))),
+        some => Some(format!("{} of {} parts", some.len(), of.len())),
+    }
+}
+
+/// Bar of a rate: so many columns that are certain, so many that are possible, and the rest.
+pub(crate) fn bar(rate: &Rate) -> (usize, usize, usize) {
+    let columns = BAR_COLUMNS as f64;
+    let high = ((rate.high.clamp(0.0, 1.0) * columns).ceil() as usize).min(BAR_COLUMNS);
+    let low = ((rate.low.clamp(0.0, 1.0) * columns).floor() as usize).min(high);
+    (low, high - low, BAR_COLUMNS - high)
+}
+
+/// `41 of 50`, `1 of 1`.
+pub(crate) fn runs(row: &Row) -> String {
+    share(&row.rate)
+}
