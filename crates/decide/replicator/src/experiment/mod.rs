@@ -11,6 +11,7 @@ mod advance;
 mod beliefs;
 mod book;
 pub(crate) mod chance;
+mod cheap;
 mod cover;
 mod degree;
 pub(crate) mod evidence;
@@ -38,6 +39,7 @@ use crate::{Hunt, Limits, Sighting};
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
+use cheap::Cheap;
 use evidence::Tally;
 use menu::{Place, menu};
 use pace::Pace;
@@ -72,7 +74,12 @@ pub(crate) enum Origin {
         verdict: CaseVerdict,
     },
     /// It has not failed; it is tried on request.
-    Hunted(Hunt),
+    Hunted {
+        /// How sure.
+        hunt: Hunt,
+        /// What it may depend on: tests that may have to run before it or beside it.
+        company: Vec<CasePart>,
+    },
 }
 
 /// What an experiment is set up with.
@@ -119,6 +126,9 @@ pub(crate) struct Experiment {
     /// The same, by [`Company`].
     company_seen: [Tally; 4],
     hunted: u32,
+    cheap: Cheap,
+    /// Runs in other company than the original's.
+    mingled: u32,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -154,16 +164,15 @@ impl Experiment {
             usage: &setup.usage,
             crowded,
         });
-        let dishes = menu(
-            &Place {
-                able: setup.able,
-                cores: setup.cores,
-                memory: setup.memory,
-                usage: &setup.usage,
-                parts: &setup.parts,
-            },
-            &prior,
-        );
+        let place = Place {
+            able: setup.able,
+            cores: setup.cores,
+            memory: setup.memory,
+            usage: &setup.usage,
+            parts: &setup.parts,
+        };
+        let dishes = menu(&place, &prior);
+        let cheap = Cheap::new(&place, &prior, setup.symptom.is_some());
         let plain = Recipe {
             parts: setup.parts,
             ..Recipe::default()
@@ -172,7 +181,7 @@ impl Experiment {
             Origin::Seen { .. } => Step::Control(Trial::new(plain.clone())),
             Origin::Provoked(recipe) => Step::Repeat(Trial::new(recipes::repeats(recipe))),
             Origin::Known { smallest, .. } => Step::Again(Trial::new(recipes::repeats(smallest))),
-            Origin::Hunted(_) => Step::Hunt,
+            Origin::Hunted { .. } => Step::Hunt,
         };
         let mut experiment = Self {
             chance: Chance::new(setup.seed, u64::from(setup.case)),
@@ -194,6 +203,8 @@ impl Experiment {
             mixed: Tally::default(),
             company_seen: [Tally::default(); 4],
             hunted: 0,
+            cheap,
+            mingled: 0,
             strange: 0,
             spent_s: 0.0,
             restarts: 0,
