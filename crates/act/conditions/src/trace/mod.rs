@@ -23,6 +23,7 @@ mod quota;
 mod registers;
 mod slow;
 mod threads;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,10 +36,12 @@ use ptrace::Go;
 use quota::Quota;
 use slow::Slow;
 use threads::{Asked, AtEnd, Threads};
+use witness::Witness;
 
 use crate::order::Done;
 use crate::plan::Traced;
 use crate::random::{Random, joined};
+use crate::under::End;
 
 /// `PTRACE_EVENT_STOP`, which libc has for some C libraries only.
 const EVENT_STOP: i32 = 128;
@@ -77,6 +80,10 @@ pub(crate) struct Tracer {
     foreign: bool,
     /// When a thread last went on for one instruction.
     stepped: Option<Instant>,
+    /// Looks where threads stand at the end.
+    witness: Option<Witness>,
+    /// Ends that were heard of while something else was waited for.
+    ends: Vec<(i32, End)>,
     done: Done,
 }
 
@@ -97,6 +104,8 @@ impl Tracer {
             refused: None,
             foreign: false,
             stepped: None,
+            witness: traced.evidence.as_deref().map(Witness::new),
+            ends: Vec::new(),
             done: Done::default(),
             traced: traced.clone(),
         }
@@ -167,6 +176,11 @@ impl Tracer {
         }
     }
 
+    /// One that ended while something else was waited for.
+    pub(crate) fn next_end(&mut self) -> Option<(i32, End)> {
+        self.ends.pop()
+    }
+
     /// A thread has stopped.
     pub(crate) fn stopped(&mut self, tid: i32, status: i32) {
         if !self.threads.insert_new(tid) {
@@ -197,6 +211,7 @@ impl Tracer {
             0 if signal == libc::SIGTRAP | 0x80 => self.at_either_end(tid),
             0 if signal == libc::SIGTRAP && self.has_stepped(tid) => self.stepped(tid),
             0 => {
+                let signal = self.witness(tid, signal);
                 if let Some(thread) = self.threads.get_mut(tid) {
                     thread.stopped = Some(signal);
                 }

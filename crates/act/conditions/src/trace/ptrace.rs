@@ -136,6 +136,29 @@ pub(crate) fn has_stepped(tid: i32) -> bool {
         && info.si_signo == libc::SIGTRAP
 }
 
+/// The `siginfo_t` of the signal that a thread is stopped for.
+pub(crate) fn signal_info(tid: i32) -> io::Result<Vec<u8>> {
+    let mut info = vec![0; size_of::<libc::siginfo_t>()];
+    let address = info.as_mut_ptr() as usize;
+    request(libc::PTRACE_GETSIGINFO, tid, 0, address)?;
+    Ok(info)
+}
+
+/// The general registers of a stopped thread, as an image of it has them.
+pub(crate) fn registers(tid: i32) -> io::Result<Vec<u8>> {
+    /// `NT_PRSTATUS`
+    const GENERAL: usize = 1;
+    let mut bytes = vec![0_u8; 1024];
+    let mut vector = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let address = &raw mut vector as usize;
+    request(libc::PTRACE_GETREGSET, tid, GENERAL, address)?;
+    bytes.truncate(vector.iov_len);
+    Ok(bytes)
+}
+
 /// Reads memory of a process; gives how much could be read.
 pub(crate) fn read(pid: i32, address: u64, into: &mut [u8]) -> usize {
     let (Ok(base), len) = (usize::try_from(address), into.len()) else {

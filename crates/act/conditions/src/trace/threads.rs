@@ -87,6 +87,14 @@ impl Threads {
         self.processes.iter().map(|(pid, process)| (*pid, process))
     }
 
+    /// Those of a process, in order.
+    pub(crate) fn of(&self, process: i32) -> Vec<i32> {
+        let of = self.threads.iter().filter(|(_, thread)| thread.process == process);
+        let mut of: Vec<i32> = of.map(|(tid, _)| *tid).collect();
+        of.sort_unstable();
+        of
+    }
+
     /// Those that run, as far as is known, in order.
     pub(crate) fn running(&self) -> Vec<i32> {
         let running = self

@@ -49,6 +49,12 @@ impl Under {
         self
     }
 
+    /// The value of a variable that was set around it.
+    pub(crate) fn variable(&self, name: &str) -> &str {
+        let found = self.variables.iter().find(|(it, _)| it == name);
+        found.map_or("", |(_, value)| value)
+    }
+
     /// A path in its directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
