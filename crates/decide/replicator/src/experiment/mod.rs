@@ -259,9 +259,6 @@ impl Experiment {
 
     fn enter(&mut self, step: Step) {
         self.steps += 1;
-        if cfg!(feature = "trace") {
-            eprintln!("TRACE {} {}", self.begun, step.trace());
-        }
         self.step = step;
     }
 
