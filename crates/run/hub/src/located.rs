@@ -75,8 +75,8 @@ impl Located {
         }));
     }
 
-    /// The most suspicious lines of each case, once all was read.
-    pub(crate) async fn suspects(&mut self) -> Vec<(CaseId, Vec<Suspect>)> {
+    /// The most suspicious lines of each case, once all was read. `names`: of the tests, by their place.
+    pub(crate) async fn suspects(&mut self, names: &[String]) -> Vec<(CaseId, Vec<Suspect>)> {
         let mut runs: BTreeMap<CaseId, Vec<Executed>> = BTreeMap::new();
         for reading in std::mem::take(&mut self.reading) {
             if let Ok(Some((run, lines))) = reading.await {
@@ -88,7 +88,7 @@ impl Located {
             let Some((test, symptom)) = self.about.get(&case) else {
                 continue;
             };
-            let suspects = rank(runs, *test, symptom);
+            let suspects = rank(runs, *test, symptom, names);
             if !suspects.is_empty() {
                 all.push((case, self.with_source(suspects)));
             }
@@ -107,7 +107,12 @@ impl Located {
 }
 
 /// Lines of the code under test; of the tests themselves where nothing else was run.
-fn rank(runs: Vec<Executed>, test: TestId, symptom: &Symptom) -> Vec<Suspect> {
+fn rank(
+    runs: Vec<Executed>,
+    test: TestId,
+    symptom: &Symptom,
+    names: &[String],
+) -> Vec<Suspect> {
     let own_passes = |(run, _): &Executed| run.test == test && !run.failed;
     let same_test = runs.iter().any(own_passes);
     let runs: Vec<Executed> = runs
@@ -116,7 +121,10 @@ fn rank(runs: Vec<Executed>, test: TestId, symptom: &Symptom) -> Vec<Suspect> {
         .collect();
     let code: Vec<Executed> = runs
         .iter()
-        .map(|(run, lines)| (*run, lines.clone().without_tests()))
+        .map(|(run, lines)| {
+            let name = names.get(run.test.index()).map_or("", String::as_str);
+            (*run, lines.clone().without_test(name))
+        })
         .collect();
     let has_code = code
         .iter()
