@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use cohort_hub::service::ServiceRepeat;
 use cohort_hub::{Cases, Outcome, Repeat, Work};
 use cohort_model::{Case, CaseVerdict, Ending, Rate, Recipe, Subject};
 use cohort_report::case::words::share;
@@ -23,14 +24,14 @@ const LONGEST: Duration = Duration::from_hours(24);
 pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result<Exit, Failure> {
     let place = Place::of_campaigns(directory)?;
     let found = super::target(&place, &flags.what)?;
+    if let Subject::Service(endpoint) = &found.case.subject {
+        return of_service(&place, &found, endpoint, flags);
+    }
     let Some(start) = found.start.clone() else {
         return Err(Failure::Misplaced(
             "the campaign that saw it is deleted, and there is no capsule of it",
         ));
     };
-    if !matches!(found.case.subject, Subject::Test(_)) {
-        return Err(Failure::Misplaced("it is of a server"));
-    }
     let cases = wanted(&found, flags);
     let faces = Faces {
         progress: flags.progress,
@@ -40,6 +41,52 @@ pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result
     let now = view.edge_cases.get(&found.case.case);
     tell(&found, now)?;
     Ok(exit(now, &outcome))
+}
+
+/// The requests of a case are played again, each time against a server that has just begun.
+fn of_service(
+    place: &Place,
+    found: &Found,
+    endpoint: &str,
+    flags: &ReproFlags,
+) -> Result<Exit, Failure> {
+    let id = found.case.case;
+    let play = place.project.cases().directory(id).join("play");
+    if !play.exists() {
+        return Err(Failure::Misplaced("there is no recording of it"));
+    }
+    let (recipe, before) = recipe(&found.case);
+    let repeat = ServiceRepeat {
+        case: id,
+        play,
+        subject: endpoint.to_owned(),
+        symptom: found.case.symptom.clone(),
+        recipe,
+        runs: flags.runs.unwrap_or(RUNS),
+    };
+    let now = run::again_for_service(place, &repeat)?;
+    let rate = before.map_or_else(String::new, |rate| format!(" (before: {})", share(&rate)));
+    let how = if now.failed > 0 {
+        "failed again in"
+    } else {
+        "did not fail:"
+    };
+    say::print(|out| {
+        writeln!(
+            out,
+            "{id} {how} {} of {} runs{rate}: {endpoint}",
+            now.failed, now.runs
+        )?;
+        for note in now.notes.iter().chain(&now.left) {
+            writeln!(out, "  {}", words::printable(note))?;
+        }
+        Ok(())
+    })?;
+    Ok(match (now.failed, now.stopped) {
+        (1.., _) => Exit::Passed,
+        (0, true) => Exit::Interrupted,
+        (0, false) => Exit::Failed,
+    })
 }
 
 /// The recipe with the least that was seen to fail; as it was at first when none was.

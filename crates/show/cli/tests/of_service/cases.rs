@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Campaign, Suite, assert_said, shown};
-use crate::common::Ended;
+use crate::common::{Ended, wait_until};
 
 /// How long it may go on after the scenario.
 const AFTER: &[&str] = &["--reproduce-for", "40s"];
@@ -145,6 +145,9 @@ fn a_wrong_answer_is_cut_to_what_leads_to_it_with_the_other_servers_own_tokens()
     let typed = suite.read(".cohort/cases/EC-1/requests.sh");
     assert!(typed.contains("V1=$(jq -r '.token' answer-0)"), "{typed}");
     assert!(typed.contains(r#"--data-raw "{\"count\":7}""#), "{typed}");
+    // And played again, by its number.
+    let again = suite.cohort(&["repro", "EC-1", "--runs", "3"]);
+    assert_said(&again, 0, &["EC-1 failed again in 3 of 3 runs"]);
     suite.assert_replays();
     suite.assert_all_gone(&ended);
 }
@@ -191,4 +194,29 @@ fn nothing_is_tried_again_unless_that_is_wanted() {
         assert_eq!(suite.cases().len(), 0, "{}", shown(&ended));
         assert_eq!(suite.all("decisions", "command", "open_replica").len(), 0);
     }
+}
+
+#[test]
+fn who_interrupts_what_comes_after_the_scenario_does_not_wait() {
+    // What fails from some time on does not fail again on a server that has just begun: it is looked for why for long.
+    let suite = Campaign::of("get('/burst')").write();
+    let flags = ["--vus", "1", "--duration", "4s", "--reproduce-for", "5m"];
+    let running = suite.start(
+        &[
+            &["run", "--progress", "plain", "--events", "events"],
+            &flags[..],
+        ]
+        .concat(),
+    );
+    wait_until("the scenario to be over", || {
+        let events = std::fs::read_to_string(suite.root().join("events"));
+        events.is_ok_and(|events| events.contains("schedule_done"))
+    });
+    let since = std::time::Instant::now();
+    running.signal(2);
+    let ended = running.end();
+    assert!(since.elapsed().as_secs() < 15, "{}", shown(&ended));
+    assert_said(&ended, 1, &["was stopped before more was tried"]);
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
 }

@@ -26,7 +26,7 @@ const UNANSWERED_MAX: usize = 200;
 /// Threads of one capsule.
 const THREADS_MAX: usize = 24;
 /// Iterations of a thread among which the one that matters is looked for.
-const ITERATIONS: u32 = 40;
+const ITERATIONS: u32 = 15;
 /// Threads that are asked for what an endpoint needs.
 const CALLERS_MAX: usize = 4;
 /// A call is slow when it takes so many times the usual.
