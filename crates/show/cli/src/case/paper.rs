@@ -82,7 +82,11 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
     if capsule.exists() {
         places.push(("capsule", typed(&capsule)));
     }
-    let requests = place.project.cases().directory(found.case.case).join(REQUESTS);
+    let requests = place
+        .project
+        .cases()
+        .directory(found.case.case)
+        .join(REQUESTS);
     if requests.exists() {
         places.push(("requests", typed(&requests)));
     }
