@@ -10,6 +10,7 @@ mod id;
 mod log;
 mod sample;
 mod service;
+mod service_case;
 mod step;
 mod suite;
 
@@ -23,11 +24,12 @@ pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
 pub use service::{
-    Area, CallSeen, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen, Exit,
+    Area, CallSeen, CaseThread, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen, Exit,
     LoadWindow, MetricTotal, OwnMetric, Purpose, ServiceCommand, ServiceDecision, ServiceFinding,
     ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals, Share, SpanWindow,
     ThresholdTotal,
 };
+pub use service_case::{CaseRequest, CaseValue, OddCall, Oddity, Played};
 pub use step::{
     Allotment, Command, Decision, Isolation, KillReason, Observation, Policy, Reason, Specialty,
 };

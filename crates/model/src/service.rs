@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{At, EndpointId, InstanceId, Measured, Policy, SampleBatch, ThreadId};
+use crate::{
+    At, CaseId, CasePlan, CaseRequest, EndpointId, InstanceId, Measured, OddCall, Played, Policy,
+    Recipe, SampleBatch, Symptom, ThreadId,
+};
 
 /// What an instance of a service may use now. `None`: no limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +47,8 @@ pub enum Purpose {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint: Option<EndpointId>,
     },
+    /// Edge cases are tried again on it; no thread comes to it.
+    Reproducing,
 }
 
 /// Calls of one endpoint of one instance in one window of time, as those who called saw them.
@@ -370,6 +375,42 @@ pub enum ServiceSeen {
     ScheduleDone,
     /// The campaign is to end now.
     Interrupted,
+    /// Calls that went odd, told as they were answered; of many of one kind only some are.
+    OddCalls {
+        /// Each.
+        calls: Vec<OddCall>,
+    },
+    /// What the end of a server looked like, as its last words tell.
+    CrashRead {
+        /// Which instance.
+        instance: InstanceId,
+        /// How it looked.
+        symptom: Box<Symptom>,
+    },
+    /// Recordings were put together.
+    CaseCaptured {
+        /// Number of the capsule.
+        capsule: u32,
+        /// Its requests in the order in which they were sent: their places are their numbers.
+        requests: Vec<CaseRequest>,
+        /// Why there is none, in words; empty when there is.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        failed: String,
+        /// What is not in it, in words.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        remarks: Vec<String>,
+    },
+    /// A play is over.
+    CaseTried {
+        /// Its number.
+        play: u32,
+        /// Of which case.
+        case: CaseId,
+        /// On which instance.
+        instance: InstanceId,
+        /// What it showed.
+        played: Played,
+    },
     /// Time passed.
     Tick,
 }
@@ -499,6 +540,53 @@ pub enum ServiceCommand {
         /// What it is for now.
         purpose: Purpose,
     },
+    /// Make and start an instance on which edge cases are tried again. It is set up as others are, and no thread comes to it.
+    OpenReplica {
+        /// Its id, never used before.
+        instance: InstanceId,
+        /// What it may use.
+        share: Share,
+    },
+    /// Put the recordings of threads together, so that they can be played again.
+    Capture {
+        /// Number of the capsule.
+        capsule: u32,
+        /// Where the threads were.
+        instance: InstanceId,
+        /// Which, the most important one first; an iteration of each, or that many of the last ones.
+        threads: Vec<CaseThread>,
+    },
+    /// Play a case.
+    TryCase {
+        /// Which case.
+        case: CaseId,
+        /// Which capsule it is made of.
+        capsule: u32,
+        /// Number of the play, never used before.
+        play: u32,
+        /// On which instance.
+        instance: InstanceId,
+        /// How.
+        recipe: Recipe,
+        /// Requests that are sent: those of the recipe, and those whose answers they use.
+        keep: Vec<u32>,
+        /// Pieces of them that are left out, by request.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<(u32, String)>,
+        /// The instance begins anew before.
+        fresh: bool,
+        /// So often one after the other.
+        rounds: u32,
+        /// Sleeps, and when threads begin, are as they were; else as short as possible.
+        in_time: bool,
+        /// How long an answer is waited for, microseconds.
+        patience_us: u64,
+    },
+    /// End a play at once.
+    EndPlay {
+        /// Which.
+        play: u32,
+    },
     /// Begin a thread here.
     Place {
         /// Which.
@@ -529,10 +617,24 @@ pub enum ServiceCommand {
     Finish,
 }
 
+/// A thread whose recording is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CaseThread {
+    /// Which.
+    pub thread: ThreadId,
+    /// This iteration of it, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iteration: Option<u64>,
+    /// Else so many of the last ones.
+    pub last: u32,
+}
+
 /// Why a command was given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum ServiceReason {
+    /// Something odd is to be tried again.
+    EdgeCase,
     /// The campaign begins.
     Begin,
     /// The schedule asks for it.
@@ -669,6 +771,9 @@ pub struct ServicePlan {
     /// nothing is wrong.
     #[serde(default)]
     pub leans: bool,
+    /// How edge cases are tried again; `None`: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases: Option<CasePlan>,
 }
 
 /// A check of the script, over the whole campaign.

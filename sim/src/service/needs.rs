@@ -118,5 +118,6 @@ pub fn service_plan(instances: u32, policy: Policy, needs: &ServiceNeeds) -> Ser
         limits_cpu: true,
         hands_over: true,
         leans: true,
+        cases: None,
     }
 }

@@ -36,6 +36,11 @@ impl Exchange {
         }
     }
 
+    /// As it came, for another script to look at.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.outcome.borrow().clone(), self.kept)
+    }
+
     /// The parts the journal must keep, as far as is known now.
     pub(crate) fn needed(&self) -> u8 {
         if self.gone.get() {

@@ -42,6 +42,26 @@ pub(crate) struct Entry {
     pub(crate) given: Given,
 }
 
+impl Entry {
+    /// The same answer for another machine: what a script looks at, and lets go of, is its own.
+    pub(crate) fn again(&self) -> Self {
+        let given = match &self.given {
+            Given::Exchanges(print, exchanges) => Given::Exchanges(
+                *print,
+                exchanges
+                    .iter()
+                    .map(|exchange| Rc::new(exchange.again()))
+                    .collect(),
+            ),
+            other => other.clone(),
+        };
+        Self {
+            at_us: self.at_us,
+            given,
+        }
+    }
+}
+
 impl Given {
     pub(crate) fn kind(&self) -> &'static str {
         match self {

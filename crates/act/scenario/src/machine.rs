@@ -25,10 +25,14 @@ use crate::engine::{STACK_BYTES, live};
 use crate::exchange::{Exchange, part};
 use crate::journal::{Entry, Given, Journal, Record, Tail, print};
 use crate::note::Note;
+use crate::recording::Dice;
 use crate::script::Script;
 
 /// How often a machine that is dropped is told to end.
 const PATIENCE: usize = 1_000;
+
+/// What follows the last answer of a recording may compute so long, microseconds.
+const RELIVE_US_MAX: u64 = 2_000_000;
 
 /// What a machine did until it needed something.
 #[derive(Debug)]
@@ -260,6 +264,56 @@ impl Machine {
             answer: answer.clone(),
             paused,
         })
+    }
+
+    /// Where its random numbers stand.
+    #[must_use]
+    pub fn dice(&self) -> Dice {
+        Dice(self.core.rng.borrow().clone())
+    }
+
+    /// Its random numbers go on from there.
+    pub(crate) fn set_dice(&mut self, dice: &Dice) {
+        self.core.rng.replace(dice.0.clone());
+    }
+
+    /// Replays answers of which the machine keeps no journal of its own.
+    pub(crate) fn relive(
+        &mut self,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<(), Diverged> {
+        self.replay_entries(entries.into_iter().collect())
+    }
+
+    /// Ends such a replay. What is computed after the last answer is computed to its end, unless that takes too long.
+    pub(crate) fn finish_relive(&mut self) -> Result<(), Diverged> {
+        self.finish_replay()?;
+        while let Some(Call::Pause { computed_us }) = self.waits_for
+            && computed_us < RELIVE_US_MAX
+        {
+            self.feed(self.core.now_us.get(), Given::Reply(Reply::Resume));
+        }
+        Ok(())
+    }
+
+    /// Resumes with an answer that may partly be of a recording.
+    pub(crate) fn resume_given(&mut self, at_us: u64, given: Given) -> Vec<Note> {
+        let at_us = at_us.max(self.core.now_us.get());
+        self.feed(at_us, given);
+        self.core.notes.take()
+    }
+
+    /// The time of its last answer, microseconds since 1970.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.core.now_us.get()
+    }
+
+    /// Why it cannot go on, when an answer that was left out of a journal was looked at.
+    pub(crate) fn strayed(&self) -> Option<String> {
+        match &*self.core.ending.borrow() {
+            Some(Ending::Diverged(reason)) => Some(reason.clone()),
+            _ => None,
+        }
     }
 
     /// Whether this is what its iterations are given as what `setup()` returned, JSON.

@@ -1,6 +1,8 @@
 //! Randomness that a seed determines: xoshiro256** (Blackman and Vigna, 2018), seeded through SplitMix64.
 
-#[derive(Clone, Debug)]
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rng([u64; 4]);
 
 impl Rng {

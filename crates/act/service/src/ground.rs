@@ -38,6 +38,8 @@ pub(crate) struct Ground {
     /// What starts an init.
     pub(crate) init: (PathBuf, Vec<String>),
     pub(crate) limits: Limits,
+    /// What the commands of instances are put after.
+    pub(crate) prefixes: Mutex<std::collections::BTreeMap<cohort_model::InstanceId, Vec<String>>>,
     pub(crate) logs: Logs,
     pub(crate) ports: Ports,
     pub(crate) events: mpsc::Sender<Event>,

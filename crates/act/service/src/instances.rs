@@ -107,6 +107,7 @@ impl Instances {
             events,
             spec,
             env: Mutex::default(),
+            prefixes: Mutex::default(),
         };
         Ok(Self {
             ground: Arc::new(ground),
@@ -120,6 +121,11 @@ impl Instances {
     /// Variables of one instance on top of those of the service, from its next start on.
     pub fn set_env(&self, id: InstanceId, env: Vec<(String, String)>) {
         lock(&self.ground.env).insert(id, env);
+    }
+
+    /// What the server's command of one instance is put after, from its next start on.
+    pub fn set_prefix(&self, id: InstanceId, words: Vec<String>) {
+        lock(&self.ground.prefixes).insert(id, words);
     }
 
     /// Makes an instance. Its server is started by [`Instance::start`].

@@ -30,10 +30,13 @@ fn values(ground: &Ground, nest: &Nest, id: InstanceId, address: SocketAddr) -> 
 /// How the server is started.
 pub(crate) fn serve(ground: &Ground, nest: &Nest, id: InstanceId, address: SocketAddr) -> Serve {
     let (spec, values) = (&ground.spec, values(ground, nest, id, address));
-    let mut words = spec
-        .command
-        .iter()
-        .map(|word| OsString::from(values.fill(word)));
+    let before = crate::lock(&ground.prefixes).get(&id).cloned();
+    let before = before.unwrap_or_default().into_iter().map(OsString::from);
+    let mut words = before.chain(
+        spec.command
+            .iter()
+            .map(|word| OsString::from(values.fill(word))),
+    );
     let mut env: BTreeMap<OsString, OsString> = spec.inherited.iter().cloned().collect();
     env.insert("PORT".into(), address.port().to_string().into());
     env.insert("TMPDIR".into(), nest.scratch.clone().into());

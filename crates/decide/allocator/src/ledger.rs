@@ -168,6 +168,7 @@ mod tests {
             limits_cpu: true,
             hands_over: true,
             leans: true,
+            cases: None,
         }
     }
 

@@ -296,6 +296,9 @@ impl Replicator {
             (Some(new), None) if own_doing(new, recipe).is_some() => Ended::Otherwise,
             (Some(new), None) => {
                 entry.shown.symptom = Some(new.clone());
+                if let Some(experiment) = &mut entry.experiment {
+                    experiment.shows(new, &self.settings.able);
+                }
                 Ended::Failed
             }
             (None, _) if outcome.passed => Ended::Passed,

@@ -456,3 +456,23 @@ fn lines_are_recorded_at_the_end_where_that_is_asked_for() {
         covered.len()
     );
 }
+
+#[test]
+fn limits_may_be_none_at_all() {
+    let mut world = bug("directory order");
+    let mut setup = settings(1);
+    setup.limits.runs = u32::MAX;
+    setup.limits.seconds = f64::INFINITY;
+    setup.limits.seconds_all = f64::INFINITY;
+    setup.limits.cases = u32::MAX;
+    let mut replicator = Replicator::new(setup);
+    let hunt = Hunt {
+        p: 0.01,
+        alpha: 0.05,
+    };
+    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), hunt);
+    drive(&mut replicator, 10_000, |next| world.run(&next.recipe));
+    assert!(replicator.is_settled());
+    let case = shown(&replicator, case);
+    assert_eq!(case.verdict, Some(CaseVerdict::Conditional));
+}

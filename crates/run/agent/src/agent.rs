@@ -14,8 +14,10 @@ use crate::call::To;
 use crate::clock::Clock;
 use crate::http::{Client, Failure, Routes, Target};
 use crate::mailbox::{Mailbox, Order};
+use crate::odd::OddBook;
 use crate::pace::Pace;
 use crate::permits::Permits;
+use crate::play::Plays;
 use crate::protocol::{Address, EndWhy, Epoch, Freight, FromAgent, Load, SideReport};
 use crate::telemetry::{Metrics, Standing, Telemetry};
 
@@ -27,6 +29,11 @@ pub(crate) struct Agent {
     pub(crate) journals: PathBuf,
     pub(crate) journal_bytes_max: u64,
     pub(crate) compute_us_max: u64,
+    /// What goes odd is told at once, and journals serve to play iterations again.
+    pub(crate) cases: bool,
+    pub(crate) remembers: bool,
+    pub(crate) odd: RefCell<OddBook>,
+    pub(crate) plays: RefCell<Plays>,
     pub(crate) pace: Option<Pace>,
     /// Number of this agent, and how many there are.
     pub(crate) place: (u32, u32),
@@ -59,6 +66,8 @@ pub(crate) struct Handle {
     pub(crate) mailbox: Mailbox,
     pub(crate) instance: Cell<InstanceId>,
     pub(crate) running: Cell<bool>,
+    /// The iteration that it began last, from 0.
+    pub(crate) iteration: Cell<u64>,
     /// Since when it waits for an answer.
     pub(crate) calling_since: Cell<Option<At>>,
     pub(crate) journal_bytes: Cell<u64>,
@@ -71,6 +80,7 @@ impl Handle {
             mailbox: Mailbox::default(),
             instance: Cell::new(InstanceId(0)),
             running: Cell::new(false),
+            iteration: Cell::new(0),
             calling_since: Cell::new(None),
             journal_bytes: Cell::new(0),
         }
@@ -100,6 +110,10 @@ impl Agent {
             journals: load.journal_directory,
             journal_bytes_max: load.journal_bytes_max,
             compute_us_max: load.compute_us_max,
+            cases: load.cases,
+            remembers: load.remembers,
+            odd: RefCell::default(),
+            plays: RefCell::default(),
             place: (load.agent, load.agents.max(1)),
             routes: RefCell::new(routes),
             permits: RefCell::default(),

@@ -14,7 +14,8 @@ use crate::agent::{Agent, Handle};
 use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Failure, Going, Target};
 use crate::journal::JournalFile;
-use crate::protocol::{Address, LogLevel};
+use crate::odd::beginning;
+use crate::protocol::{Address, LogLevel, OddCall, Oddity, TransportError};
 use crate::telemetry::{Called, EndpointNumber};
 
 /// Who calls: what is the same for all requests of one call.
@@ -161,6 +162,7 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32) -> Outcome
         .metrics
         .request(request, &exchanged, &caller.scenario, now);
     if let Some(flight) = &flight {
+        tell_if_odd(caller, to.instance, (&name, now), &exchanged);
         // Checks of a call that failed say no more than that.
         let answered = exchanged.outcome.as_ref().is_ok_and(|a| a.status < 500);
         caller
@@ -177,6 +179,43 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32) -> Outcome
     }
     let Exchanged { outcome, .. } = exchanged;
     outcome
+}
+
+/// An error of the server, or no answer for a reason that may be the server's.
+fn tell_if_odd(
+    caller: &Caller,
+    instance: InstanceId,
+    (name, at): (&str, At),
+    exchanged: &Exchanged,
+) {
+    let (oddity, said) = match (&exchanged.outcome, exchanged.failed) {
+        (Ok(response), _) if response.status >= 500 => {
+            (Oddity::Status(response.status), beginning(&response.body))
+        }
+        (Err(error), Some(kind)) if is_of_server(kind) => {
+            (Oddity::Broken(kind), error.message.clone())
+        }
+        _ => return,
+    };
+    let Some(handle) = &caller.handle else {
+        return;
+    };
+    caller.agent.tell_odd(|| OddCall {
+        at,
+        thread: caller.thread,
+        iteration: handle.iteration.get(),
+        instance,
+        endpoint: name.to_owned(),
+        oddity,
+        said,
+    });
+}
+
+fn is_of_server(kind: TransportError) -> bool {
+    matches!(
+        kind,
+        TransportError::Reset | TransportError::Timeout | TransportError::Protocol
+    )
 }
 
 /// A request to the instance that is under way, until it is answered or cut off.

@@ -5,6 +5,7 @@
 //!                         |
 //!                         +-- thread (a task each): machine, journal on disk, side of the hand-off
 //!                         |     `-- call -> http: its own kept-alive connections
+//!                         +-- play: recorded threads, played again against another instance
 //!                         +-- permits: who may begin an iteration
 //!                         `-- telemetry: what is added up until the next message
 //! ```
@@ -16,9 +17,11 @@ mod endpoint;
 mod http;
 pub mod journal;
 mod mailbox;
+mod odd;
 mod one_shot;
 mod pace;
 mod permits;
+pub mod play;
 pub mod protocol;
 mod run;
 mod telemetry;

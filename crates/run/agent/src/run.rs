@@ -19,6 +19,7 @@ use crate::agent::Agent;
 use crate::mailbox::Order;
 use crate::one_shot;
 use crate::permits::Times;
+use crate::play;
 use crate::protocol::{
     Error, FromAgent, Hello, Load, OwnCost, Permit, Reader, SideOrder, ToAgent, Writer,
 };
@@ -168,6 +169,10 @@ fn take(agent: &Rc<Agent>, message: ToAgent) {
             agent.tell(thread, Order::Stop(graceful_us));
         }
         ToAgent::Side(order) => take_side(agent, order),
+        ToAgent::Capture(order) => play::capture(agent, &order),
+        ToAgent::Capsule { capsule, file } => play::load(agent, capsule, &file),
+        ToAgent::Play(order) => play::begin(agent, *order),
+        ToAgent::EndPlay { play } => play::end(agent, play),
         ToAgent::OneShot {
             what,
             instance,

@@ -327,6 +327,13 @@ impl Thread {
         let Some(Body::Script(machine, _)) = &mut self.body else {
             return;
         };
+        if self.agent.cases && matches!(answer.reply, Reply::Begin(_)) {
+            let dice = machine.dice();
+            self.record(|file| file.dice(&dice).map(|()| false));
+        }
+        let Some(Body::Script(machine, _)) = &mut self.body else {
+            return;
+        };
         let fold = match &answer.reply {
             // Copied for the record it would be copied twice: bodies are large.
             Reply::Responses(outcomes) => self.record(|file| file.responses(at_us, outcomes)),

@@ -65,8 +65,14 @@ impl Capsules {
         let smallest = kept.case.smallest.as_ref();
         manifest.conditions = smallest.map_or_else(Vec::new, |arm| arm.recipe.conditions.clone());
         let mut capsule = Capsule::new(manifest);
-        let original = shown.sightings.first().map(|thread| ("logs/original", *thread));
-        let again = shown.tries.last().map(|thread| ("logs/reproduced", *thread));
+        let original = shown
+            .sightings
+            .first()
+            .map(|thread| ("logs/original", *thread));
+        let again = shown
+            .tries
+            .last()
+            .map(|thread| ("logs/reproduced", *thread));
         for (place, thread) in original.into_iter().chain(again) {
             for (name, stream) in [
                 ("stdout", Stream::Stdout),
@@ -112,7 +118,9 @@ impl Capsules {
             return Build::of(program, &self.root);
         };
         let known = builds.entry(key);
-        known.or_insert_with(|| Build::of(program, &self.root)).clone()
+        known
+            .or_insert_with(|| Build::of(program, &self.root))
+            .clone()
     }
 }
 
@@ -126,7 +134,8 @@ fn environment(launch: Option<&Launch>) -> BTreeMap<String, String> {
         }
         None => {
             let own = cohort_workload::environment::own().into_iter();
-            own.map(|(name, value)| (text(&name), text(&value))).collect()
+            own.map(|(name, value)| (text(&name), text(&value)))
+                .collect()
         }
     }
 }

@@ -176,14 +176,17 @@ impl Repeat {
     fn work(&self, plan: &Plan) -> Result<CaseWork, Error> {
         let find = |wanted: &str| {
             let place = plan.tests.iter().position(|test| test.name == wanted);
-            place.map(|place| TestId(place as u32)).ok_or_else(|| Error::NoSuchTest {
-                wanted: wanted.to_owned(),
-                tests: plan.tests.len(),
-            })
+            place
+                .map(|place| TestId(place as u32))
+                .ok_or_else(|| Error::NoSuchTest {
+                    wanted: wanted.to_owned(),
+                    tests: plan.tests.len(),
+                })
         };
         let mut recipe = self.recipe.clone();
         for part in &mut recipe.parts {
-            let (cohort_model::CasePart::Before(test) | cohort_model::CasePart::Beside(test)) = part
+            let (cohort_model::CasePart::Before(test) | cohort_model::CasePart::Beside(test)) =
+                part
             else {
                 continue;
             };

@@ -76,24 +76,29 @@ impl Hub {
             sightings: case.sightings.clone(),
             tries: tries.cloned().unwrap_or_default(),
         };
-        self.keeper.writing.push(tokio::task::spawn_blocking(move || {
-            let origin = Origin {
-                campaign: campaign.name(),
-                command: &command,
-                names: &names,
-            };
-            let id = case.case;
-            let failed = |error: &dyn std::error::Error| {
-                Some(format!("{id} could not be kept: {}", cohort_host::chain(error)))
-            };
-            let known = match kept.keep(case, origin) {
-                Ok(known) => known,
-                Err(error) => return failed(&error),
-            };
-            let path = kept.capsule(id);
-            let written = capsules.write(&path, &known, &shown, &campaign);
-            written.err().and_then(|error| failed(&error))
-        }));
+        self.keeper
+            .writing
+            .push(tokio::task::spawn_blocking(move || {
+                let origin = Origin {
+                    campaign: campaign.name(),
+                    command: &command,
+                    names: &names,
+                };
+                let id = case.case;
+                let failed = |error: &dyn std::error::Error| {
+                    Some(format!(
+                        "{id} could not be kept: {}",
+                        cohort_host::chain(error)
+                    ))
+                };
+                let known = match kept.keep(case, origin) {
+                    Ok(known) => known,
+                    Err(error) => return failed(&error),
+                };
+                let path = kept.capsule(id);
+                let written = capsules.write(&path, &known, &shown, &campaign);
+                written.err().and_then(|error| failed(&error))
+            }));
     }
 
     /// Writes the suspects of each case whose lines were recorded; says what could not be written.

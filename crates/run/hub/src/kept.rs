@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cohort_model::{
-    Case, CaseId, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind, TestId,
+    Case, CaseId, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind,
+    TestId,
 };
 use cohort_replicator::sameness::Fingerprint;
 use cohort_store::{Cases, Error, KeptCase, Project};
@@ -101,7 +102,12 @@ impl Kept {
 
     /// Keeps what an interrupted campaign knew and did not come to keep.
     pub(crate) fn keep_past(&self, campaign: &str, past: &Past) -> Result<(), Error> {
-        let names: Vec<String> = past.plan.tests.iter().map(|test| test.name.clone()).collect();
+        let names: Vec<String> = past
+            .plan
+            .tests
+            .iter()
+            .map(|test| test.name.clone())
+            .collect();
         for case in past.cases.values() {
             let is_kept = self.store.read(case.case).is_ok_and(|kept| {
                 kept.case.stage == Stage::Closed || kept.case.arms.len() >= case.arms.len()

@@ -24,6 +24,8 @@ mod ledger;
 mod located;
 mod past;
 mod python;
+mod recipe_run;
+mod seat;
 pub mod service;
 mod shell;
 mod symptoms;
@@ -32,6 +34,7 @@ mod workers;
 
 pub use cases::{Cases, Repeat, Work};
 pub use ledger::Face;
+pub use seat::{Seat, Seated, sit};
 pub use past::{Difference, Past, PastError, Replay, replay};
 
 use std::path::PathBuf;

@@ -118,7 +118,9 @@ fn rank(runs: Vec<Executed>, test: TestId, symptom: &Symptom) -> Vec<Suspect> {
         .iter()
         .map(|(run, lines)| (*run, lines.clone().without_tests()))
         .collect();
-    let has_code = code.iter().any(|(run, lines)| run.failed && !lines.is_empty());
+    let has_code = code
+        .iter()
+        .any(|(run, lines)| run.failed && !lines.is_empty());
     let mut spectra = Spectra::new();
     for (run, lines) in if has_code { &code } else { &runs } {
         spectra.ran(run.failed, lines.iter());

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
-    At, Budget, CampaignEnd, CaseId, CampaignStart, Ending, FORMAT, InstanceId, KillReason, Observation,
-    Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
+    At, Budget, CampaignEnd, CampaignStart, CaseId, Ending, FORMAT, InstanceId, KillReason,
+    Observation, Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
@@ -20,8 +20,8 @@ use crate::event::{Event, Events};
 use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
 use crate::keeper::Keeper;
-use crate::located::Located;
 use crate::ledger::Ledger;
+use crate::located::Located;
 use crate::python::{COLLECTOR, WORKER_THREAD};
 use crate::threads::{self, Thread, unjudged};
 use crate::{Error, Face, Outcome, Setup, Show};
@@ -124,7 +124,10 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
-    let only_cases = plan.cases.as_ref().is_some_and(|cases| cases.only.is_some());
+    let only_cases = plan
+        .cases
+        .as_ref()
+        .is_some_and(|cases| cases.only.is_some());
     let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
         // Where no test was run for its result there is nothing to report to pytest.

@@ -59,10 +59,11 @@ impl Case {
 
     fn ran(&mut self, recording: &Recording, programs: &[PathBuf], test: &str, output: &Output) {
         let failed = !output.status.success();
-        let executed = recording
-            .read(programs)
-            .expect("it was recorded")
-            .without_tests();
+        let executed = recording.read(programs).expect("it was recorded");
+        let executed = executed.without_test(test);
+        for (file, first, last) in executed.tests() {
+            self.spectra.tests(file, first, last);
+        }
         self.spectra.ran(failed, executed.iter());
         for (file, functions) in &executed.functions {
             for function in functions {
@@ -85,7 +86,7 @@ impl Case {
     }
 
     /// The place of the mistake in the list that is shown, and of its function.
-    fn places(&self) -> (usize, usize) {
+    fn places(&self, same_test: bool) -> (usize, usize) {
         assert!(
             self.spectra.failed() > 0 && self.spectra.passed() > 0,
             "{}",
@@ -96,10 +97,7 @@ impl Case {
             .first()
             .map(|s| s.frames.as_slice())
             .unwrap_or_default();
-        let evidence = Evidence {
-            frames,
-            same_test: false,
-        };
+        let evidence = Evidence { frames, same_test };
         let shown = lines(&self.spectra, &evidence, usize::MAX);
         let place = shown.iter().position(|r| r.suspect.line == self.mistake);
         let place = place.unwrap_or_else(|| panic!("{} is not ranked", self.name));
@@ -118,14 +116,23 @@ fn recorded(recording: &Recording, command: &mut Command) -> Output {
     command.output().expect("the program starts")
 }
 
-fn python_cases() -> Vec<Case> {
-    let is_here = Command::new("python3").arg("-V").output();
-    if !is_here.is_ok_and(|output| output.status.success()) {
+fn python_is_here() -> bool {
+    let output = Command::new("python3").arg("-V").output();
+    let here = output.is_ok_and(|output| output.status.success());
+    if !here {
         println!("left out: there is no python3");
-        return Vec::new();
     }
-    let mut cases = Vec::new();
-    for (name, source) in sources("python", "py") {
+    here
+}
+
+/// A program of Python in a folder of its own, with its tests beside it.
+struct PythonProgram {
+    room: tempfile::TempDir,
+    tests: Vec<String>,
+}
+
+impl PythonProgram {
+    fn new(name: &str, source: &str) -> PythonProgram {
         let room = tempfile::tempdir().expect("a folder");
         let project = room.path().join("project");
         fs::create_dir(&project).expect("a folder");
@@ -133,23 +140,63 @@ fn python_cases() -> Vec<Case> {
         fs::write(project.join(format!("{name}.py")), code).expect("written");
         let tests = format!("from {name} import *\n{tests}");
         fs::write(project.join("test_it.py"), &tests).expect("written");
-        let mut case = Case::new(&name, &source);
         let named = tests
             .lines()
             .filter_map(|line| line.strip_prefix("def test_"));
-        for test in named.filter_map(|line| line.split('(').next()) {
-            let folder = room.path().join(test);
-            let recording =
-                Recording::begin(&folder, &project, Built::Elsewhere).expect("it begins");
-            let mut command = Command::new("python3");
-            let call = format!("import test_it; test_it.test_{test}()");
-            command.args(["-c", &call]).current_dir(&project);
-            let output = recorded(&recording, &mut command);
-            case.ran(&recording, &[], test, &output);
+        let named = named.filter_map(|line| line.split('(').next());
+        PythonProgram {
+            room,
+            tests: named.map(String::from).collect(),
         }
-        cases.push(case);
+    }
+
+    fn run(&self, test: &str, run: usize, case: &mut Case) {
+        let folder = self.room.path().join(format!("{test}-{run}"));
+        let project = self.room.path().join("project");
+        let recording = Recording::begin(&folder, &project, Built::Elsewhere).expect("it begins");
+        let mut command = Command::new("python3");
+        let call = format!("import test_it; test_it.test_{test}()");
+        command.args(["-c", &call]).current_dir(&project);
+        let output = recorded(&recording, &mut command);
+        case.ran(&recording, &[], &format!("test_{test}"), &output);
+    }
+}
+
+fn python_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    if python_is_here() {
+        for (name, source) in sources("python", "py") {
+            let mut case = Case::new(&name, &source);
+            let program = PythonProgram::new(&name, &source);
+            for test in &program.tests {
+                program.run(test, 0, &mut case);
+            }
+            cases.push(case);
+        }
     }
     cases
+}
+
+#[test]
+fn where_all_runs_execute_the_same_lines_how_often_tells() {
+    if !python_is_here() {
+        return;
+    }
+    for (name, source) in sources("sometimes", "py") {
+        let mut case = Case::new(&name, &source);
+        let program = PythonProgram::new(&name, &source);
+        for run in 0..100 {
+            program.run(&program.tests[0], run, &mut case);
+            if case.spectra.failed().min(case.spectra.passed()) >= 4 {
+                break;
+            }
+        }
+        let runs = (case.spectra.failed(), case.spectra.passed());
+        let (without, _) = case.places(false);
+        let (with, _) = case.places(true);
+        println!("{name}: {runs:?} failed and passed, line {without} without counts, {with} with");
+        assert!(with <= 5, "{name}: {with}");
+    }
 }
 
 fn rust_cases() -> Vec<Case> {
@@ -183,7 +230,7 @@ fn rust_cases() -> Vec<Case> {
             let output = recorded(&recording, &mut command);
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(said.contains("running 1 test"), "{test}: {said}");
-            case.ran(&recording, &[program.clone()], &test, &output);
+            case.ran(&recording, std::slice::from_ref(&program), &test, &output);
         }
         cases.push(case);
     }
@@ -218,7 +265,7 @@ fn the_failing_statement_is_among_the_first_five() {
     cases.extend(rust_cases());
     let (mut five, mut three, mut function) = (0, 0, 0);
     for case in &cases {
-        let (place, of_function) = case.places();
+        let (place, of_function) = case.places(false);
         println!("{:<10} line {place}, function {of_function}", case.name);
         five += usize::from(place <= 5);
         three += usize::from(place <= 3);

@@ -117,6 +117,10 @@ fn setup(
             otel: service.otel,
         },
         instances: service.instances,
+        cases: resolved.cases.as_ref().map(|cases| hub::ServiceCases {
+            share: cases.share,
+            after_us: cases.after_us,
+        }),
         scenario: hub::Scenario {
             driver: match service.driver {
                 Driver::Script(path) => hub::Driver::Script(path),

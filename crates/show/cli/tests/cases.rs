@@ -189,10 +189,7 @@ fn a_test_is_stressed_on_request() {
 
     let ended = suite.cohort(&["run", "--stress", "always", "--for", "20s"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(
-        ended.stdout.contains("`always` fails in "),
-        "{ended:?}"
-    );
+    assert!(ended.stdout.contains("`always` fails in "), "{ended:?}");
     suite.assert_nothing_left(&ended);
 }
 
@@ -293,7 +290,9 @@ mod from_elsewhere {
         manifest.left_out = vec!["SOME_TOKEN".to_owned()];
         manifest.environment = BTreeMap::from([("FLAVOUR".to_owned(), "sour".to_owned())]);
         let mut capsule = Capsule::new(manifest);
-        capsule.attach_log("logs/stdout", b"X is 1\n").unwrap();
+        capsule
+            .attach_log("logs/original/stdout", b"X is 1\n")
+            .unwrap();
         capsule
     }
 
@@ -335,6 +334,50 @@ mod from_elsewhere {
             Some(2),
             "it is no case of this project: {kept:?}"
         );
+    }
+
+    #[test]
+    fn a_shell_where_it_fails_ends_without_a_trace() {
+        let (suite, _) = project();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cohort"));
+        command.args(["repro", "EC-41.capsule", "--shell"]);
+        command.env("SHELL", "/bin/sh");
+        let mut running = suite.spawn_with_input(command);
+        running.tell(
+            "again > said; echo \"code $?, X=$X\" >> said; touch \"$TMPDIR/mine\"
+             case $TMPDIR in */tmp/cohort-*) echo scratch >> said ;; esac
+             sleep 1000 & echo $! > sleeper; exit 3\n",
+        );
+        let ended = running.end();
+        assert_eq!(
+            ended.code,
+            Some(0),
+            "a shell's own end is no word on the case: {ended:?}"
+        );
+        assert_eq!(
+            suite.read("said"),
+            "X is 1\ncode 1, X=1\nscratch\n",
+            "{ended:?}"
+        );
+        assert!(
+            ended.stderr.contains("EC-41: `picky` with X=1\n"),
+            "{ended:?}"
+        );
+        assert!(
+            ended
+                .stderr
+                .contains("again  runs the test once, as above:"),
+            "{ended:?}"
+        );
+        let sleeper = suite.read("sleeper");
+        let path = format!("/proc/{}", sleeper.trim());
+        // Without control groups what it left running in the background is the user's own affair.
+        if std::path::Path::new("/sys/fs/cgroup").exists() && nix::unistd::geteuid().is_root() {
+            wait_until("what it left running to end", || {
+                !std::path::Path::new(&path).exists()
+            });
+        }
+        suite.assert_nothing_left(&ended);
     }
 
     #[test]

@@ -382,13 +382,7 @@ impl Orchestrator {
         }
     }
 
-    fn kill_attempt(
-        &mut self,
-        thread: ThreadId,
-        why: KillReason,
-        reason: Reason,
-        step: &mut Step,
-    ) {
+    fn kill_attempt(&mut self, thread: ThreadId, why: KillReason, reason: Reason, step: &mut Step) {
         let attempts = self.replication.as_mut().map(|one| &mut one.attempts);
         if let Some(attempt) = attempts.and_then(|attempts| attempts.get_mut(&thread))
             && attempt.killed.is_none()
@@ -428,7 +422,10 @@ impl Orchestrator {
     fn relieved(&self) -> Option<(ThreadId, KillReason, Reason)> {
         let replication = self.replication.as_ref()?;
         let (short, had) = (self.is_memory_short(), self.host.memory_available);
-        let going = replication.attempts.values().any(|one| one.killed.is_some());
+        let going = replication
+            .attempts
+            .values()
+            .any(|one| one.killed.is_some());
         let (&thread, _) = replication.attempts.iter().next_back()?;
         let reason = Reason::MemoryExhausted { had };
         (short && !going).then_some((thread, KillReason::Memory, reason))

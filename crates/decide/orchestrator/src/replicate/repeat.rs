@@ -105,9 +105,7 @@ impl Repeat {
         let due = match self.told {
             None => true,
             Some((_, runs)) if runs == u32::MAX => false,
-            Some((when, runs)) => {
-                settled || at.since(when) >= NEWS_US && runs != self.counted()
-            }
+            Some((when, runs)) => settled || at.since(when) >= NEWS_US && runs != self.counted(),
         };
         if !due {
             return Vec::new();
@@ -142,7 +140,11 @@ impl Repeat {
             sightings: Vec::<ThreadId>::new(),
             since,
             returned: false,
-            stage: if settled { Stage::Closed } else { Stage::Reproducing },
+            stage: if settled {
+                Stage::Closed
+            } else {
+                Stage::Reproducing
+            },
             verdict: settled.then_some(verdict),
             arms: vec![arm.clone()],
             runs_to_first: None,
@@ -168,7 +170,11 @@ fn rate(runs: u32, failed: u32) -> Rate {
             ..Rate::default()
         };
     }
-    let (n, p, z) = (f64::from(runs), f64::from(failed) / f64::from(runs), DEVIATIONS);
+    let (n, p, z) = (
+        f64::from(runs),
+        f64::from(failed) / f64::from(runs),
+        DEVIATIONS,
+    );
     let scale = 1.0 + z * z / n;
     let middle = (p + z * z / (2.0 * n)) / scale;
     let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();

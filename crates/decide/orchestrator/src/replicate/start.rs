@@ -67,7 +67,11 @@ impl Replication {
     }
 
     fn free_place(&self) -> Option<InstanceId> {
-        let free = || self.places.iter().filter(|(_, place)| place.thread.is_none());
+        let free = || {
+            self.places
+                .iter()
+                .filter(|(_, place)| place.thread.is_none())
+        };
         free()
             .find(|(_, place)| place.opened)
             .or_else(|| free().next())
@@ -151,7 +155,10 @@ impl Orchestrator {
 
     /// Tries that were not begun are as if they had never been.
     pub(super) fn give_back_held(&mut self, at: At) {
-        let held = self.replication.as_mut().map(|one| std::mem::take(&mut one.held));
+        let held = self
+            .replication
+            .as_mut()
+            .map(|one| std::mem::take(&mut one.held));
         for wanted in held.into_iter().flatten() {
             self.give_back(at, &wanted);
         }
@@ -164,7 +171,8 @@ impl Orchestrator {
             .values()
             .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
         let fresh = self.replication.as_ref()?.fresh > 0;
-        let quiet_waits = self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
+        let quiet_waits =
+            self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
         if apart || quiet_waits && !fresh || self.is_memory_short() {
             return None;
         }
@@ -379,7 +387,10 @@ impl Orchestrator {
             return;
         };
         let settled = replication.driver.is_settled();
-        let free = replication.places.values().any(|place| place.thread.is_none());
+        let free = replication
+            .places
+            .values()
+            .any(|place| place.thread.is_none());
         let most = replication.most() + 1;
         let wanted = if settled {
             has_standby && replication.done.is_none() && self.unconcluded > 0

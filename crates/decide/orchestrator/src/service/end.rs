@@ -42,14 +42,28 @@ impl Conductor {
 
     /// Ends the campaign when it is to end, or when no instance is left.
     pub(super) fn settle(&mut self, at: At, step: &mut ServiceStep) {
-        if self.stopping.is_none() && !self.places.values().any(super::state::Place::is_alive) {
+        if self.lingers() {
+            if !self.concluded {
+                self.concluded = true;
+                self.analyzer.end();
+                self.conclude(at, step);
+                self.close_ordinary(step);
+            }
+            self.end_lingering(at);
+        } else if self.stopping.is_none()
+            && !self.places.values().any(super::state::Place::is_alive)
+        {
             let why = self.why_none();
             self.stop(at, Some(why));
         }
         if self.stopping.as_ref().is_some_and(|stop| !stop.ordered) {
             // What was seen since the last look is not to be lost.
-            self.analyzer.end();
-            self.conclude(at, step);
+            if !self.concluded {
+                self.analyzer.end();
+                self.conclude(at, step);
+            }
+            self.end_cases(at, "The campaign ended before more was tried.");
+            self.close_replicas(step);
         }
         let Some(stop) = &mut self.stopping else {
             return;
@@ -73,7 +87,8 @@ impl Conductor {
         let closing = self
             .places
             .values()
-            .any(|place| place.phase == Phase::Closing);
+            .any(|place| place.phase == Phase::Closing)
+            || self.cases.as_ref().is_some_and(super::Cases::has_replicas);
         if !closing || at.since(since) >= CLOSE_US_MAX {
             self.finished = true;
             step.decide(ServiceCommand::Finish, reason, None);

@@ -29,6 +29,7 @@ mod lean;
 mod load;
 mod moves;
 mod place;
+mod replicate;
 mod see;
 mod state;
 mod swap;
@@ -41,7 +42,7 @@ use std::collections::{BTreeMap, VecDeque};
 use cohort_allocator::Ledger;
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{
-    Area, At, Change, EndpointId, InstanceId, Policy, ServiceCommand, ServiceDecision,
+    Area, At, Case, Change, EndpointId, InstanceId, Policy, ServiceCommand, ServiceDecision,
     ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
 };
 
@@ -49,6 +50,7 @@ use gather::Gather;
 use lean::Lean;
 use load::Profile;
 use moves::Moves;
+use replicate::Cases;
 use state::{Calls, Place, Thread};
 use trial::Trial;
 
@@ -62,6 +64,8 @@ pub struct ServiceStep {
     pub findings: Vec<ServiceFinding>,
     /// All areas, when they are not those of before.
     pub areas: Vec<Area>,
+    /// Edge cases of which more is known now.
+    pub cases: Vec<Case>,
     /// Changes that were begun, and those of which it is now known what they did.
     pub changes: Vec<Change>,
     /// What is to be done, in this order.
@@ -138,8 +142,19 @@ pub struct Conductor {
     placing_since: Option<At>,
     began: bool,
     next_beat: At,
+    /// Edge cases, where they are tried again.
+    cases: Option<Cases>,
+    /// What was seen to the last is concluded.
+    concluded: bool,
     stopping: Option<end::Stop>,
     finished: bool,
+}
+
+/// Nothing is tried again where all is to be as the fixed rule has it.
+fn cases(plan: &ServicePlan) -> Option<Cases> {
+    let cases = plan.cases.as_ref()?;
+    let able = plan.policy == Policy::Adaptive && plan.hands_over;
+    able.then(|| Cases::new(cases, plan.cores, plan.memory, plan.instances))
 }
 
 impl Conductor {
@@ -170,6 +185,8 @@ impl Conductor {
             placing_since: None,
             began: false,
             next_beat: At(0),
+            cases: cases(&plan),
+            concluded: false,
             stopping: None,
             finished: false,
             plan,
@@ -190,10 +207,13 @@ impl Conductor {
             self.open_all(&mut step);
         }
         for seen in seen {
-            self.analyzer.observe(at, seen);
-            self.see(at, seen);
+            if !self.is_of_cases(seen) {
+                self.analyzer.observe(at, seen);
+                self.see(at, seen);
+            }
+            self.see_for_cases(at, seen, &mut step);
         }
-        if self.stopping.is_none() {
+        if self.stopping.is_none() && !self.lingers() {
             if at >= self.next_beat {
                 self.next_beat = at.plus_us(BEAT_US);
                 self.beat(at, &mut step);
@@ -202,6 +222,7 @@ impl Conductor {
             self.place_wanted(at, &mut step);
             self.close_failed(&mut step);
         }
+        self.replicate(at, &mut step);
         self.settle(at, &mut step);
         for decision in &step.decisions {
             self.analyzer.ordered(at, &decision.command);

@@ -14,7 +14,7 @@ const OTHERS_WAIT_PART: u64 = 2;
 impl Conductor {
     /// The opening: equal shares.
     pub(super) fn open_all(&mut self, step: &mut ServiceStep) {
-        let share = self.ledger.equal(self.plan.instances);
+        let (share, _) = self.opening_shares();
         for number in 0..self.plan.instances {
             let instance = InstanceId(number);
             if self.ledger.order(instance, share).is_err() {

@@ -56,9 +56,21 @@ impl Conductor {
                     self.iterated.pop_front();
                 }
             }
-            ServiceSeen::ScheduleDone => self.stop(at, None),
-            ServiceSeen::Interrupted => self.interrupt(at),
-            ServiceSeen::Excepted { .. } | ServiceSeen::Tick => {}
+            ServiceSeen::ScheduleDone => {
+                if !self.linger(at) {
+                    self.stop(at, None);
+                }
+            }
+            ServiceSeen::Interrupted => {
+                self.end_cases(at, "The campaign was stopped before more was tried.");
+                self.interrupt(at);
+            }
+            ServiceSeen::Excepted { .. }
+            | ServiceSeen::OddCalls { .. }
+            | ServiceSeen::CrashRead { .. }
+            | ServiceSeen::CaseCaptured { .. }
+            | ServiceSeen::CaseTried { .. }
+            | ServiceSeen::Tick => {}
         }
     }
 

@@ -23,6 +23,7 @@ impl Experiment {
             && let Some(limit) = self.limit_reached()
         {
             self.found.remarks.push(limit);
+            self.say_suspicion();
             self.close();
         }
     }
@@ -37,6 +38,10 @@ impl Experiment {
                 passes: self.all.runs.max(1),
                 crowded: false,
             };
+            // What it took until then was for another question.
+            self.hunted = 0;
+            self.limits.runs = self.limits.runs.saturating_add(self.begun);
+            self.limits.seconds += self.spent_s;
         }
         if flight.plan != self.plain {
             self.enter(Step::Repeat(Trial::new(repeats(&flight.run))));

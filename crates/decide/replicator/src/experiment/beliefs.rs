@@ -13,15 +13,15 @@ use super::evidence::Tally;
 use super::menu::{Family, family, slowdown, slows};
 
 /// Weight of a prior, in runs.
-const PRIOR_RUNS: f64 = 4.0;
+const PRIOR_RUNS: f64 = 7.0;
 /// Probability that one more condition in a cocktail hides what the others do.
 const HIDES: f64 = 0.06;
 /// Cocktails that compete for one run.
-const COCKTAILS: usize = 6;
+const COCKTAILS: usize = 12;
 /// Most conditions of one cocktail that act on its timing.
 const TIMING_MAX: usize = 3;
 /// What starting a run costs beside its run time, seconds.
-const START_S: f64 = 0.3;
+const START_S: f64 = 0.5;
 
 /// One condition at one degree.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Belief {
     b: f64,
     /// Runs under it that failed in another way.
     strange: f64,
+    /// Expected rate before the first run.
+    weight: f64,
     /// How many times longer a run takes.
     slowdown: f64,
     /// All its runs while hunting, alone and with others.
@@ -85,11 +87,25 @@ impl Beliefs {
                 a: PRIOR_RUNS * weight,
                 b: PRIOR_RUNS * (1.0 - weight),
                 strange: 0.0,
+                weight,
                 slowdown: slowdown(&condition, usage, host_cores),
                 seen: Tally::default(),
                 alone: Tally::default(),
                 condition,
             });
+        }
+    }
+
+    /// More is known of the failure than when the weights were taken: others take their place.
+    pub(super) fn reweigh(&mut self, menu: &[(Condition, f64)]) {
+        for belief in &mut self.all {
+            let found = menu.iter().find(|(one, _)| *one == belief.condition);
+            if let Some((_, weight)) = found {
+                let more = PRIOR_RUNS * (weight - belief.weight);
+                belief.a = (belief.a + more).max(0.02);
+                belief.b = (belief.b - more).max(0.2);
+                belief.weight = *weight;
+            }
         }
     }
 

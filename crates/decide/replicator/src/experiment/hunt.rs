@@ -8,6 +8,8 @@ use crate::Hunt;
 
 /// Share of a case's limits that goes into looking for a recipe once it failed again.
 const HUNT_SHARE: f64 = 0.8;
+/// Most runs of a hunt where nothing failed again, whatever the limits are; a fifth of it otherwise.
+const HUNT_MAX: u32 = 5_000;
 /// While hunting, one run in so many is a plain one.
 const PLAIN_EVERY: u32 = 8;
 
@@ -94,7 +96,14 @@ impl Experiment {
             _ if self.fails_plainly() => 0.3,
             _ => HUNT_SHARE,
         };
-        f64::from(self.hunted) >= share * f64::from(self.limits.runs)
+        // Where there is no limit, it is looked for long, and then explained by what is known.
+        let usual = if self.all.failed == 0 {
+            HUNT_MAX
+        } else {
+            HUNT_MAX / 5
+        };
+        let runs = self.limits.runs.min(usual);
+        f64::from(self.hunted) >= share * f64::from(runs)
             || self.spent_s >= share * self.limits.seconds
     }
 

@@ -26,6 +26,7 @@ mod recipes;
 mod rivals;
 mod runs;
 mod step;
+mod words;
 
 use std::collections::BTreeSet;
 
@@ -221,6 +222,27 @@ impl Experiment {
                 self.enter(Step::Control(Trial::new(self.plain.clone())));
             }
         }
+    }
+
+    /// What was tried on request failed: now there is a symptom that says what is likely to matter.
+    pub(crate) fn shows(&mut self, symptom: &Symptom, able: &BTreeSet<ConditionKind>) {
+        let prior = Prior::new(&Clues {
+            symptom: Some(symptom),
+            usage: &self.usage,
+            crowded: false,
+        });
+        let dishes = menu(
+            &Place {
+                able,
+                cores: self.host.0,
+                memory: self.host.1,
+                usage: &self.usage,
+                parts: &self.plain.parts,
+            },
+            &prior,
+        );
+        self.beliefs.reweigh(&dishes);
+        self.keeps = keeps_failing(Some(symptom), false);
     }
 
     /// How many runs the present step takes before it concludes that it always fails, or is gone.

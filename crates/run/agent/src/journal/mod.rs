@@ -3,7 +3,7 @@
 //! ```text
 //!   magic | record | record | ... | zeros
 //!   record = length (4 bytes, written last) | kind (1 byte) | postcard | padding to 4 bytes
-//!   kinds:   Head, then any of Tail, Stands, Answer, Intent; Ended or Beyond at the end
+//!   kinds:   Head, then any of Tail, Stands, Answer, Intent, Dice; Ended or Beyond at the end
 //! ```
 //!
 //! Before a request is written to a socket its *intent* is written here, and its answer before the
@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cohort_model::ThreadId;
-use cohort_scenario::{Outcome, Record, Response, Tail, Timings};
+use cohort_scenario::{Dice, Outcome, Record, Response, Tail, Timings};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::protocol::How;
@@ -73,6 +73,8 @@ enum Kind {
     Beyond = 6,
     /// What answers that were replayed do not tell.
     Stands = 7,
+    /// Where the random numbers stand as the iteration begins that the next answer permits.
+    Dice = 8,
 }
 
 /// How a thread stands where it is not told answer by answer.
@@ -179,6 +181,11 @@ impl JournalFile {
     fn is_long(&self) -> bool {
         let single = self.end - self.folded;
         !self.beyond && single > FOLD_BYTES_MIN.max(self.folded)
+    }
+
+    /// Records where the random numbers stand as an iteration begins.
+    pub(crate) fn dice(&mut self, dice: &Dice) -> Result<(), Error> {
+        self.append(Kind::Dice, dice)
     }
 
     /// Records that the request of this place in the current call is about to be written.

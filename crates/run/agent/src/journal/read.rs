@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cohort_model::ThreadId;
-use cohort_scenario::{Record, Reply, Tail};
+use cohort_scenario::{Dice, Record, Reply, Tail};
 use serde::de::DeserializeOwned;
 
 use super::{Error, Kind, MAGIC, Stands};
@@ -52,6 +52,8 @@ pub(crate) struct Recovered {
     pub(crate) tails: Vec<Tail>,
     /// What came one by one after that.
     pub(crate) records: Vec<Record>,
+    /// Where the random numbers stood as iterations began, by the place of that answer among the records.
+    pub(crate) dice: Vec<(u64, Dice)>,
     /// Places in the current call of requests that may have been sent.
     pub(crate) intents: Vec<u32>,
     pub(crate) begun: u64,
@@ -95,6 +97,7 @@ fn parse(bytes: &[u8]) -> Result<Recovered, String> {
         how,
         tails: Vec::new(),
         records: Vec::new(),
+        dice: Vec::new(),
         intents: Vec::new(),
         begun: 0,
         last_unix_us: 0,
@@ -125,6 +128,10 @@ impl Recovered {
                 self.wake_unix_us = 0;
                 self.records.push(record);
                 self.intents.clear();
+            }
+            Kind::Dice => {
+                let place = self.records.len() as u64;
+                self.dice.push((place, decode(record, "dice")?));
             }
             Kind::Intent => self.intents.push(decode(record, "intent")?),
             Kind::Stands => {
@@ -160,6 +167,7 @@ fn next<'b>(rest: &mut &'b [u8]) -> Result<Option<(Kind, &'b [u8])>, String> {
         5 => Kind::Ended,
         6 => Kind::Beyond,
         7 => Kind::Stands,
+        8 => Kind::Dice,
         other => return Err(format!("it has a record of the unknown kind {other}")),
     };
     Ok(Some((kind, &record[1..])))

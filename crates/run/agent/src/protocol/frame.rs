@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Version of everything in [`crate::protocol`]. Hub and agent are one binary, so another version
 /// means a stray process, and is refused.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The largest frame that is written or read, bytes.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;

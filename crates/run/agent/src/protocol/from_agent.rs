@@ -6,6 +6,7 @@ use cohort_scenario::Tail;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
+use super::play::{Captured, OddCall, Played};
 use super::to_agent::{Luggage, OneShot};
 
 /// What an agent tells the hub.
@@ -86,6 +87,12 @@ pub enum FromAgent {
         /// Further ones since the last such message.
         more: u64,
     },
+    /// Something odd, told at once; where there is much of the same only now and then.
+    Odd(Box<OddCall>),
+    /// To `Capture` and `Capsule`.
+    Captured(Box<Captured>),
+    /// A play is over.
+    Played(Box<Played>),
     /// The slowest request of each endpoint and window.
     Slow(Vec<SlowCall>),
     /// A function that runs once has ended.

@@ -8,6 +8,7 @@
 //!    | -- Permit ---------------------------------------> |   Iterated, Windows, Metrics, Checks, ...
 //!    | -- Side(Prepare, Freeze, ...) -------------------> |   Side(JournalPart, Frozen, ...)
 //!    | -- Stop -----------------------------------------> |   Ended, Side(Ended)
+//!    | -- Capture, Capsule, Play ------------------------> |   Captured, Played
 //!    | -- Report ---------------------------------------> |   Iterated, Windows, ..., Reported
 //!    | -- Finish ---------------------------------------> |   Finished
 //! ```
@@ -25,6 +26,7 @@
 mod frame;
 mod from_agent;
 mod histogram;
+mod play;
 mod settings;
 mod to_agent;
 
@@ -36,5 +38,8 @@ pub use from_agent::{
     ThreadCalls, TransportError, Window,
 };
 pub use histogram::Histogram;
+pub use play::{
+    CaptureOrder, Captured, OddCall, Oddity, PlayOrder, Played, PlayedAnswers, ThreadTaken,
+};
 pub use settings::{Address, BatchLimits, HostHeader, HttpSettings, Load, Submetric};
 pub use to_agent::{Cargo, DriverProgram, How, Luggage, OneShot, Permit, SideOrder, ToAgent};

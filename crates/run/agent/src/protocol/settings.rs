@@ -29,6 +29,10 @@ pub struct Load {
     pub http: HttpSettings,
     /// Metrics that are counted apart (from thresholds: `http_req_duration{status:200}`).
     pub submetrics: Vec<Submetric>,
+    /// What goes odd is told at once, and recordings are kept in a form in which iterations can be played again.
+    pub cases: bool,
+    /// Iterations of the script may know of earlier ones.
+    pub remembers: bool,
     /// Longest time a script may compute without asking for anything, microseconds: beyond it it is
     /// an endless loop and its iteration is interrupted.
     pub compute_us_max: u64,

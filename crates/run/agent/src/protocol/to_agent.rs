@@ -7,6 +7,7 @@ use cohort_model::{At, InstanceId, ThreadId};
 use cohort_scenario::{Birth, Tail};
 use serde::{Deserialize, Serialize};
 
+use super::play::{CaptureOrder, PlayOrder};
 use super::settings::{Address, Load};
 
 /// What the hub tells an agent. Every order is safe to repeat.
@@ -65,6 +66,22 @@ pub enum ToAgent {
         birth: Box<Birth>,
         /// Longest time, microseconds.
         timeout_us: u64,
+    },
+    /// Recordings of threads are put together, so that they can be played; answered by `Captured`.
+    Capture(Box<CaptureOrder>),
+    /// The same from a file that holds them already.
+    Capsule {
+        /// Its number from now on.
+        capsule: u32,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Plays a capsule; answered by `Played`.
+    Play(Box<PlayOrder>),
+    /// Ends a play at once; it is answered as one that was cut.
+    EndPlay {
+        /// Which.
+        play: u32,
     },
     /// Tell at once what is otherwise told now and then; answered by `Reported`.
     Report,

@@ -135,6 +135,11 @@ impl Windows {
         number
     }
 
+    /// Its name.
+    pub(crate) fn name(&self, endpoint: EndpointNumber) -> &str {
+        self.names.get(endpoint as usize).map_or("", String::as_str)
+    }
+
     /// A request of `thread` is sent at `at`.
     pub(crate) fn begun(
         &mut self,

@@ -116,6 +116,7 @@ impl Thread {
             },
         };
         drop(permits);
+        self.handle.iteration.set(self.permits.begun);
         self.permits.begun += 1;
         self.moved = false;
         if std::mem::take(&mut self.permits.idle) {

@@ -449,6 +449,9 @@ impl Thread {
             // Without it a later recovery counts iterations from the wrong number; nothing is lost.
             let _ = file.stands(stands);
         }
+        self.handle
+            .iteration
+            .set(self.permits.begun.saturating_sub(1));
         self.epoch = epoch;
         self.moved |= self.is_within_iteration() && (changed || self.instance != instance);
         self.instance = instance;
@@ -477,7 +480,10 @@ impl Thread {
         self.body = None;
         self.connections.close();
         if let Some(file) = self.journal.borrow_mut().take() {
-            file.remove();
+            // That of one that came to its end may show how something came about.
+            if !(self.agent.cases && self.why.is_some()) {
+                file.remove();
+            }
         }
         self.handle.journal_bytes.set(0);
         self.permits = super::OwnPermits::default();

@@ -6,7 +6,7 @@ use super::Thread;
 use crate::endpoint::of_request;
 use crate::http::Target;
 use crate::journal::{self, JournalFile};
-use crate::protocol::{FromAgent, LogLevel};
+use crate::protocol::{FromAgent, LogLevel, OddCall, Oddity};
 use crate::telemetry::{EndpointNumber, counter, find, rate, trend};
 
 impl Thread {
@@ -79,6 +79,16 @@ impl Thread {
             telemetry
                 .windows
                 .check_failed(self.instance, endpoint, name);
+            let endpoint = telemetry.windows.name(endpoint).to_owned();
+            self.agent.tell_odd(|| OddCall {
+                at: now,
+                thread: self.handle.thread,
+                iteration: self.handle.iteration.get(),
+                instance: self.instance,
+                endpoint,
+                oddity: Oddity::Check(name.to_owned()),
+                said: String::new(),
+            });
         }
         let scenario = &*self.scenario;
         telemetry

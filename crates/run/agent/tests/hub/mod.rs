@@ -53,6 +53,9 @@ struct Known {
 /// What agents said, kept for the test.
 #[derive(Default)]
 pub struct Heard {
+    pub odd: Vec<OddCall>,
+    pub captured: Vec<Captured>,
+    pub played: Vec<Played>,
     pub pauses_us: Vec<u64>,
     pub hand_offs: u64,
     pub aborted: Vec<cohort_handoff::Abort>,
@@ -134,6 +137,8 @@ impl Hub {
                     ..HttpSettings::default()
                 },
                 submetrics: Vec::new(),
+                cases: false,
+                remembers: false,
                 compute_us_max: 2_000_000,
             },
             directory,
@@ -530,6 +535,9 @@ impl Hub {
             Some(FromAgent::Log { lines, .. }) => {
                 heard.lines.extend(lines.into_iter().map(|line| line.text));
             }
+            Some(FromAgent::Odd(call)) => heard.odd.push(*call),
+            Some(FromAgent::Captured(captured)) => heard.captured.push(*captured),
+            Some(FromAgent::Played(played)) => heard.played.push(*played),
             Some(FromAgent::Broken { calls, .. }) => heard.broken.extend(calls),
             Some(FromAgent::Checks(checks)) => {
                 for check in checks {

@@ -56,6 +56,11 @@ impl Agents {
         self.directory.join(format!("agent-{agent}"))
     }
 
+    /// So many were started, so that those are their numbers.
+    pub(crate) fn started(&self) -> AgentId {
+        self.next
+    }
+
     /// Starts one more, and tells it what to load.
     ///
     /// # Errors

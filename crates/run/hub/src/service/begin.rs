@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cohort_agent::protocol::{BatchLimits, HostHeader, HttpSettings, Load, Submetric};
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget};
-use cohort_model::{At, Policy, ServicePlan};
+use cohort_model::{At, CasePlan, Policy, ServicePlan};
 use cohort_scenario::{Bundle, Script};
 use cohort_schedule::{Options, Overrides};
 use cohort_service::{Isolated, LogRules, Ready as SutReady, Restart, Spec, Stop};
@@ -208,7 +208,12 @@ pub(crate) fn host() -> Result<HostBudget, Error> {
 }
 
 /// The second record of the log.
-pub(crate) fn plan(setup: &ServiceSetup, prepared: &Prepared, limits_cpu: bool) -> ServicePlan {
+pub(crate) fn plan(
+    setup: &ServiceSetup,
+    prepared: &Prepared,
+    limits_cpu: bool,
+    cases: Option<CasePlan>,
+) -> ServicePlan {
     ServicePlan {
         instances: setup.instances,
         cores: setup.cores,
@@ -221,6 +226,7 @@ pub(crate) fn plan(setup: &ServiceSetup, prepared: &Prepared, limits_cpu: bool) 
         limits_cpu: limits_cpu && setup.policy == Policy::Adaptive,
         hands_over: matches!(setup.scenario.driver, Driver::Script(_)),
         leans: !prepared.remembers && matches!(setup.scenario.driver, Driver::Script(_)),
+        cases,
     }
 }
 
@@ -261,6 +267,8 @@ pub(crate) fn load(setup: &ServiceSetup, prepared: &Prepared, epoch: Instant) ->
             .collect(),
         agent: 0,
         agents: 1,
+        cases: setup.tries_cases(),
+        remembers: prepared.remembers,
         compute_us_max: COMPUTE_US_MAX,
     }
 }

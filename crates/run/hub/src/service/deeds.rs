@@ -11,6 +11,9 @@ use cohort_host::chain;
 
 impl Hub {
     pub(crate) async fn carry_out(&mut self, command: ServiceCommand) {
+        let Some(command) = self.carry_out_case(command).await else {
+            return;
+        };
         match command {
             ServiceCommand::Open { instance, share } => self.open(instance, share).await,
             ServiceCommand::Allot { instance, share } => self.allot(instance, share),
@@ -37,6 +40,11 @@ impl Hub {
             }
             ServiceCommand::Close { instance } => self.close(instance),
             ServiceCommand::Specialize { .. } | ServiceCommand::Finish => {}
+            // Carried out before.
+            ServiceCommand::OpenReplica { .. }
+            | ServiceCommand::Capture { .. }
+            | ServiceCommand::TryCase { .. }
+            | ServiceCommand::EndPlay { .. } => {}
         }
     }
 
@@ -47,7 +55,7 @@ impl Hub {
         }
     }
 
-    async fn open(&mut self, id: InstanceId, share: Share) {
+    pub(crate) async fn open(&mut self, id: InstanceId, share: Share) {
         self.places.insert(id, Place::new());
         self.ground.set_env(id, self.environment(id));
         match self.ground.make(id, share).await {
@@ -74,6 +82,7 @@ impl Hub {
     }
 
     fn allot(&mut self, id: InstanceId, share: Share) {
+        self.replica_allotted(id, share);
         let Some(instance) = self.ground.get(id).cloned() else {
             return;
         };

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use cohort_agent::protocol::{EndWhy, FromAgent, ThreadCalls, ToAgent};
 use cohort_handoff::AgentId;
-use cohort_model::{EndpointId, Exit, InstanceId, ServiceSeen, Share, ThreadId};
+use cohort_model::{EndpointId, Exit, InstanceId, OddCall, Oddity, ServiceSeen, Share, ThreadId};
 use cohort_service::What;
 
 use super::event::Event;
 use super::shell::{Hub, Phase};
+use super::symptoms;
 use super::threads::Journal;
 
 /// Agents that die one after the other before the campaign is given up.
@@ -84,6 +85,19 @@ impl Hub {
                 }
             }
             FromAgent::Abort { message, .. } => self.abort(message),
+            // What is played is not counted.
+            FromAgent::Windows(_)
+            | FromAgent::ThreadCalls(_)
+            | FromAgent::Metrics(_)
+            | FromAgent::Checks(_)
+            | FromAgent::Broken { .. }
+            | FromAgent::Slow(_)
+            | FromAgent::Odd(_)
+            | FromAgent::Cost(_)
+                if self.replicas.is_player(agent) => {}
+            FromAgent::Odd(call) => self.odd(*call),
+            FromAgent::Captured(captured) => self.captured(*captured),
+            FromAgent::Played(played) => self.played(*played),
             FromAgent::Windows(windows) => self.tally.add(agent.0, &windows),
             FromAgent::ThreadCalls(calls) => self.threads_called(&calls),
             FromAgent::Metrics(deltas) => self.timetable.measure(&deltas),
@@ -166,6 +180,13 @@ impl Hub {
         let journals = journals(&self.agents.journals(agent.0));
         self.agents.forget(agent.0);
         self.reported(agent.0);
+        if self.replicas.is_player(agent) {
+            if self.player_deaths < AGENT_DEATHS_MAX {
+                self.player_deaths += 1;
+                self.player_gone();
+            }
+            return;
+        }
         if self.phase == Phase::Closing {
             return;
         }
@@ -209,8 +230,29 @@ impl Hub {
         }
     }
 
+    /// Something odd that a thread met.
+    fn odd(&mut self, call: cohort_agent::protocol::OddCall) {
+        use cohort_agent::protocol::Oddity as Told;
+        let endpoint = self.tally.endpoint(&call.endpoint);
+        let oddity = match call.oddity {
+            Told::Status(status) => Oddity::Status(status),
+            Told::Broken(error) => Oddity::Broken(symptoms::broken(error).to_owned()),
+            Told::Check(name) => Oddity::Check(name),
+        };
+        let calls = vec![OddCall {
+            at: call.at,
+            thread: call.thread,
+            iteration: call.iteration,
+            instance: call.instance,
+            endpoint,
+            oddity,
+            said: call.said,
+        }];
+        self.tell(ServiceSeen::OddCalls { calls });
+    }
+
     /// Tells a new agent what the others know.
-    fn inform(&self, agent: AgentId) {
+    pub(crate) fn inform(&self, agent: AgentId) {
         for (id, place) in &self.places {
             let order = ToAgent::Instance {
                 instance: *id,
@@ -232,6 +274,7 @@ impl Hub {
             // It is being closed, and its end is told when nothing is left of it.
             return;
         }
+        let is_replica = self.replicas.is_one(instance);
         let Some(seen) = event.seen() else {
             self.to_watch.push(instance);
             return;
@@ -249,8 +292,28 @@ impl Hub {
                     place.failed();
                 }
                 self.tell(seen);
+                if is_replica {
+                    self.replica_failed(instance);
+                }
             }
-            What::Exited { ref exit, .. } => {
+            What::Exited {
+                ref exit,
+                ref last_lines,
+                ..
+            } if is_replica => {
+                self.set_down(instance);
+                self.replica_ended(instance, exit, last_lines);
+                self.tell(seen);
+            }
+            What::Exceptions(ref exceptions) if is_replica => {
+                self.replica_wrote(instance, exceptions);
+            }
+            What::Exited {
+                ref exit,
+                ref last_lines,
+                ..
+            } => {
+                self.server_ended(instance, exit, last_lines);
                 self.set_down(instance);
                 if *exit == Exit::Asked {
                     self.tell(seen);
@@ -258,7 +321,10 @@ impl Hub {
                     self.exits.push((Instant::now(), seen));
                 }
             }
-            What::Exceptions(_) => self.seen.push(seen),
+            What::Exceptions(_) => {
+                self.seen.push(seen);
+                self.urgent |= self.replicas.player.is_some();
+            }
             What::Started { .. } => {}
         }
     }

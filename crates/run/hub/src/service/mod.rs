@@ -14,17 +14,21 @@ mod begin;
 mod deeds;
 mod event;
 mod hear;
+mod keep;
 mod metrics;
 mod once;
 mod open;
 mod orders;
 mod place;
 mod plan;
+mod replicas;
 mod script_log;
 mod shell;
 mod spans;
+mod symptoms;
 mod tally;
 mod threads;
+mod typed;
 
 pub use begin::preview;
 pub use open::run;
@@ -125,6 +129,15 @@ pub struct Scenario {
     pub seed: u64,
 }
 
+/// How edge cases of a service are tried again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ServiceCases {
+    /// Share of what there is that it may take while the scenario runs, 0 to 1.
+    pub share: f64,
+    /// How long it may go on after the scenario, microseconds.
+    pub after_us: u64,
+}
+
 /// What a service's campaign is to be.
 pub struct ServiceSetup {
     /// Where it is kept. Its lock is held by the caller.
@@ -143,6 +156,8 @@ pub struct ServiceSetup {
     pub memory: u64,
     /// How it decides.
     pub policy: Policy,
+    /// How edge cases are tried again; none: they are not.
+    pub cases: Option<ServiceCases>,
     /// Readings of an instance in a second.
     pub hz: f64,
     /// This very program.

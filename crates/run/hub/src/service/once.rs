@@ -54,7 +54,8 @@ impl Once {
 impl Hub {
     /// An instance answers.
     pub(crate) fn answers(&mut self, instance: InstanceId, at: SocketAddr, seen: ServiceSeen) {
-        let set_up = matches!(self.phase, Phase::SettingUp | Phase::Running);
+        let set_up = matches!(self.phase, Phase::SettingUp | Phase::Running)
+            || self.replicas.is_one(instance);
         if set_up && self.prepared.exports("setup") {
             self.once.back.insert(instance, (at, seen));
             self.set_up_instance(instance, at);
@@ -72,6 +73,7 @@ impl Hub {
         self.agents
             .tell_all(&ToAgent::Instance { instance, address });
         self.tell(seen);
+        self.play_waiting(instance);
     }
 
     /// `setup()` runs against every instance that answers.
@@ -83,7 +85,9 @@ impl Hub {
     }
 
     fn listening(&self) -> Vec<(InstanceId, SocketAddr)> {
+        // What was played on others is gone with them.
         let places = self.places.iter();
+        let places = places.filter(|(id, _)| !self.replicas.is_one(**id));
         places
             .filter_map(|(&id, place)| Some((id, place.socket()?)))
             .collect()
@@ -131,7 +135,10 @@ impl Hub {
         role: Role,
         (instance, at): (InstanceId, Option<SocketAddr>),
     ) {
-        let agent = self.agent_for(instance);
+        let agent = match self.replicas.player {
+            Some(player) if self.replicas.is_one(instance) => player,
+            _ => self.agent_for(instance),
+        };
         let timeout_us = match what {
             OneShot::Setup => self.prepared.options.setup_timeout_us,
             _ => self.prepared.options.teardown_timeout_us,

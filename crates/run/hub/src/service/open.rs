@@ -22,9 +22,11 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events, listen_to_signals};
+use super::keep::Keeping;
 use super::metrics::Measured;
 use super::once::Once;
 use super::plan::Timetable;
+use super::replicas::{CAPSULES, Replicas};
 use super::script_log::ScriptLog;
 use super::shell::{Hub, Phase};
 use super::tally::Tally;
@@ -81,7 +83,8 @@ async fn lay_ground(
     events: &Events,
 ) -> Result<Instances, Error> {
     let logs = campaign.path().join(LOGS);
-    for directory in [&logs, &campaign.path().join(JOURNALS)] {
+    let capsules = campaign.path().join(CAPSULES);
+    for directory in [&logs, &campaign.path().join(JOURNALS), &capsules] {
         std::fs::create_dir_all(directory).map_err(|source| Error::Host {
             what: format!("create {}", directory.display()),
             source,
@@ -155,6 +158,9 @@ impl Hub {
             window_began: epoch,
             stepped: epoch,
             agent_deaths: 0,
+            player_deaths: 0,
+            replicas: Replicas::default(),
+            keeping: Keeping::default(),
             to_watch: Vec::new(),
             campaign,
         })
@@ -189,6 +195,10 @@ impl Hub {
         for _ in 0..agents {
             let agent = self.agents.start(&self.load)?;
             self.slots.push(AgentId(agent));
+        }
+        if self.setup.tries_cases() {
+            let player = self.agents.start(&self.load)?;
+            self.replicas.player = Some(AgentId(player));
         }
         self.run(happened).await
     }

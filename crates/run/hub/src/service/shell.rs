@@ -28,10 +28,12 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
+use super::keep::Keeping;
 use super::metrics::Measured;
 use super::once::Once;
 use super::place::Place;
 use super::plan::Timetable;
+use super::replicas::Replicas;
 use super::script_log::ScriptLog;
 use super::tally::Tally;
 use super::threads::{Came, Threads};
@@ -121,6 +123,10 @@ pub(crate) struct Hub {
     /// What could not be removed of instances, in words.
     pub(crate) left: Vec<String>,
     pub(crate) agent_deaths: u32,
+    pub(crate) player_deaths: u32,
+    /// Edge cases that are tried again.
+    pub(crate) replicas: Replicas,
+    pub(crate) keeping: Keeping,
     /// Instances whose server was just started: they are read anew.
     pub(crate) to_watch: Vec<InstanceId>,
 }
@@ -132,7 +138,7 @@ impl Hub {
 
     /// Runs until the orchestrator says that it is over.
     pub(crate) async fn run(&mut self, happened: &mut Receiver<Event>) -> Result<(), Error> {
-        let plan = begin::plan(&self.setup, &self.prepared, self.ground.limits_cpu());
+        let plan = self.plan();
         self.ledger.add(Record::ServicePlanned(plan.clone()));
         let mut conductor = Conductor::new(plan);
         let mut faces = interval(FACE_INTERVAL);
@@ -174,12 +180,16 @@ impl Hub {
         seen.append(&mut self.seen);
         let step = conductor.step(at, &seen);
         self.ledger.add(Record::ServiceSeen { at, seen });
+        let told = step.cases.clone();
         let decisions = step.decisions.clone();
-        let empty = step.findings.is_empty() && step.areas.is_empty() && step.changes.is_empty();
+        let empty = step.findings.is_empty()
+            && step.areas.is_empty()
+            && step.changes.is_empty()
+            && step.cases.is_empty();
         if !empty || !decisions.is_empty() {
             self.ledger.add(Record::ServiceDecided {
                 at,
-                cases: Vec::new(),
+                cases: step.cases,
                 findings: step.findings,
                 areas: step.areas,
                 changes: step.changes,
@@ -195,6 +205,7 @@ impl Hub {
         for ServiceDecision { command, .. } in decisions {
             self.carry_out(command).await;
         }
+        self.note_cases(&told);
         Ok(())
     }
 
@@ -209,6 +220,7 @@ impl Hub {
         let now = Instant::now();
         self.end_windows(now);
         self.tell_exits(now);
+        self.follow_plays(now);
         self.look_whether_open();
         if self.phase == Phase::Running {
             self.follow_schedule();
@@ -237,7 +249,9 @@ impl Hub {
         if span_us == 0 {
             return;
         }
-        let told = self.tally.is_told_by(self.agents.alive(), at);
+        let player = self.replicas.player.map(|player| player.0);
+        let drivers = self.agents.alive().filter(|agent| Some(*agent) != player);
+        let told = self.tally.is_told_by(drivers, at);
         if told || waited {
             self.window_began = end;
             self.end_window(at, span_us, told);
@@ -253,7 +267,8 @@ impl Hub {
     }
 
     fn end_window(&mut self, at: At, span_us: u64, told: bool) {
-        let instances: Vec<InstanceId> = self.places.keys().copied().collect();
+        let places = self.places.keys().copied();
+        let instances: Vec<InstanceId> = places.filter(|id| !self.replicas.is_one(*id)).collect();
         let mut windows = self.tally.take(at, span_us, &instances, told);
         for window in &mut windows {
             if let Some(place) = self.places.get_mut(&window.instance) {
@@ -425,7 +440,8 @@ impl Hub {
 
     /// The user wants it to end: threads first, so that nothing is cut off in the middle.
     pub(crate) fn stop(&mut self) {
-        if self.stopping.is_some() {
+        // In the end only edge cases are left, which nobody has to wait for.
+        if self.stopping.is_some() || self.phase == Phase::Closing {
             self.phase = Phase::Closing;
             self.tell(ServiceSeen::Interrupted);
             return;
@@ -453,6 +469,7 @@ impl Hub {
     /// Ends everything, whatever happened.
     pub(crate) async fn finish(mut self) -> Outcome {
         drop(self.collector.take());
+        self.keep_cases();
         self.notes.extend(self.script_log.note(&self.setup.root));
         if let more @ 2.. = self.threads.unmovable_count() {
             self.notes.push(format!(

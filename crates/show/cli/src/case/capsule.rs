@@ -64,16 +64,18 @@ pub(crate) fn read(path: &Path) -> Result<(Found, Capsule), Failure> {
         told_by: format!("the capsule {}", path.display()),
         campaign: None,
         suite,
+        requests: Vec::new(),
         output: output(&capsule),
     };
     Ok((found, capsule))
 }
 
 fn output(capsule: &Capsule) -> Option<String> {
-    let log = |name: &str| capsule.attachments.get(name);
-    let log = log("logs/report")
-        .or(log("logs/stdout"))
-        .or(log("logs/stderr"))?;
+    let names = ["reproduced", "original"].into_iter().flat_map(|run| {
+        ["report", "stdout", "stderr"].map(|stream| format!("logs/{run}/{stream}"))
+    });
+    let mut logs = names.filter_map(|name| capsule.attachments.get(&name));
+    let log = logs.next()?;
     Some(String::from_utf8_lossy(log).into_owned())
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Found {
     pub(crate) campaign: Option<Campaign>,
     /// How its suite is run.
     pub(crate) suite: Suite,
+    /// Requests of the smallest recipe, each as a line to type.
+    pub(crate) requests: Vec<String>,
     /// What the failing run printed, when it is kept elsewhere than with the campaign.
     pub(crate) output: Option<String>,
 }
@@ -68,6 +70,11 @@ impl Found {
     fn of_kept(project: &Project, kept: KeptCase) -> Self {
         let campaign = project.campaign(Some(&kept.campaign)).ok();
         let start = campaign.as_ref().and_then(start);
+        let requests = match (kept.suite, &campaign) {
+            (SuiteKind::Service, Some(campaign)) => Told::read(campaign).ok(),
+            _ => None,
+        };
+        let requests = requests.map_or_else(Vec::new, |told| told.service.requests_of(&kept.case));
         let mut names: BTreeMap<TestId, String> = kept
             .tests
             .iter()
@@ -91,6 +98,7 @@ impl Found {
             told_by: format!("campaign {}", kept.campaign),
             campaign,
             suite,
+            requests,
             output: None,
             case: kept.case,
         }
@@ -116,6 +124,7 @@ struct Told {
     start: Option<CampaignStart>,
     cases: BTreeMap<CaseId, Case>,
     tests: Vec<String>,
+    service: ServiceView,
 }
 
 impl Told {
@@ -124,7 +133,7 @@ impl Told {
         for record in campaign.log_reader()? {
             let record = record?;
             // Samples and the like tell nothing of cases, and are most of a log.
-            if matches!(record, Record::Seen { .. } | Record::ServiceSeen { .. }) {
+            if matches!(record, Record::Seen { .. }) {
                 continue;
             }
             suite.apply(&record);
@@ -135,12 +144,13 @@ impl Told {
             true => BTreeMap::new(),
             false => suite.edge_cases,
         };
-        cases.extend(service.cases);
+        cases.extend(service.cases.clone());
         let tests = suite.plan.tests.into_iter();
         Ok(Self {
-            start: suite.start.or(service.start),
+            start: suite.start,
             cases,
             tests: tests.map(|test| test.name).collect(),
+            service,
         })
     }
 }
@@ -158,12 +168,14 @@ fn in_logs(project: &Project, id: CaseId) -> Result<Option<Found>, Failure> {
         let (Some(case), Some(start)) = (told.cases.get(&id).cloned(), told.start.clone()) else {
             continue;
         };
+        let requests = told.service.requests_of(&case);
         return Ok(Some(Found {
             names: names(&case, &told.tests),
             others: told.cases.into_values().collect(),
             told_by: format!("campaign {}", campaign.name()),
             campaign: Some(campaign),
             suite: Suite::of(start),
+            requests,
             output: None,
             case,
         }));

@@ -33,6 +33,7 @@ pub(crate) fn dossier_from_elsewhere(found: &Found) -> Dossier {
     let mut dossier = Dossier::of(&found.case, found.names.clone(), &found.told_by, others);
     dossier.by_hand = by_hand::by_hand(found);
     dossier.output = output(found);
+    dossier.requests.clone_from(&found.requests);
     dossier
 }
 

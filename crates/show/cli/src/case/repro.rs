@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cohort_hub::{Cases, Outcome, Repeat, Work};
-use cohort_model::{Case, CaseVerdict, Ending, Rate, Recipe, Subject};
+use cohort_hub::{Cases, Outcome, Repeat, Seat, Seated, Work};
+use cohort_model::{Case, CaseVerdict, ConditionKind, Ending, Rate, Recipe, Subject};
 use cohort_report::case::words::share;
 use cohort_report::{View, case, words};
+use console::style;
 
 use super::{Found, Target};
 use crate::arguments::{Faces, ReproFlags};
@@ -32,9 +33,14 @@ pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result
         }
     };
     if !matches!(found.case.subject, Subject::Test(_)) {
-        return Err(Failure::Misplaced("it is of a server"));
+        return Err(Failure::Misplaced(
+            "edge cases of a server cannot be run again on their own yet: their requests stand in `cohort show`, to be typed",
+        ));
     }
     let cases = wanted(&found, flags);
+    if flags.shell {
+        return shell(place, &found, cases, color);
+    }
     let faces = Faces {
         progress: flags.progress,
         ..Faces::default()
@@ -43,6 +49,49 @@ pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result
     let now = view.edge_cases.get(&found.case.case);
     tell(&found, now)?;
     Ok(exit(now, &outcome))
+}
+
+/// Leaves the user in a shell where the case can be run; its exit code is no word on the case.
+fn shell(place: Place, found: &Found, cases: Cases, color: bool) -> Result<Exit, Failure> {
+    console::set_colors_enabled_stderr(color);
+    let id = found.case.case;
+    let names = |test| found.name(test).unwrap_or("(unknown test)").to_owned();
+    let how = case::verdict::recipe(&recipe(&found.case).0, &names);
+    let subject = case::verdict::subject(&found.case, &names);
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    let seat = Seat {
+        shell: shell.map_or_else(|| "/bin/sh".into(), Into::into),
+        ready: Box::new(move |seated: &Seated| {
+            let typed = seated.command.iter().map(|word| word.to_string_lossy());
+            say::line(format_args!(
+                "{id}: {subject} {how}\nin {}, with the scratch directory {} and {}",
+                seated.directory.display(),
+                seated.scratch.display(),
+                limits(&seated.unapplied)
+            ));
+            say::line(format_args!(
+                "{}  {}\n{}   {}\n{}    leaves, and removes all of it",
+                style("again").for_stderr().cyan(),
+                "runs the test once, as above:",
+                "     ",
+                words::printable(&shell_words::join(typed)),
+                style("exit").for_stderr().cyan(),
+            ));
+        }),
+    };
+    run::sit(place, &found.suite, cases, seat)?;
+    Ok(Exit::Passed)
+}
+
+fn limits(unapplied: &[ConditionKind]) -> String {
+    let names: Vec<&str> = unapplied.iter().map(|it| case::words::kind(*it)).collect();
+    match names.as_slice() {
+        [] => "the limits of its conditions".to_owned(),
+        names => format!(
+            "without a {}, which cannot be set here",
+            names.join(" and a ")
+        ),
+    }
 }
 
 /// The recipe with the least that was seen to fail; as it was at first when none was.

@@ -253,8 +253,6 @@ fn only_of_a_suite(flags: &RunFlags) -> Result<(), Error> {
         ("--timeout", flags.timeout.is_some()),
         ("--stall", flags.stall.is_some()),
         ("--isolate", !flags.isolate.is_empty()),
-        ("--reproduce-for", flags.reproduce_for.is_some()),
-        ("--no-reproduce", flags.no_reproduce),
         ("--stress", flags.stress.is_some()),
     ];
     match given.into_iter().find(|(_, given)| *given) {

@@ -6,6 +6,7 @@ mod common;
 
 mod bad_script;
 mod bad_server;
+mod cases;
 mod ending;
 mod faults;
 mod healthy;

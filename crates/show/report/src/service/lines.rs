@@ -47,7 +47,8 @@ impl Lines {
                 ))]
             }
             Record::ServiceSeen { at, seen } => {
-                let mut lines: Vec<Line> = seen.iter().flat_map(event).collect();
+                let told = seen.iter().filter(|seen| !view.is_of_replica(seen));
+                let mut lines: Vec<Line> = told.flat_map(event).collect();
                 lines.extend(self.sign_of_life(view, *at, lines.is_empty()));
                 lines
             }
@@ -59,7 +60,7 @@ impl Lines {
                 ..
             } => {
                 let mut lines = self.decided(view, findings, decisions);
-                lines.extend(self.cases(view, *at, cases));
+                lines.extend(self.cases(view, *at, (cases, decisions)));
                 lines
             }
             _ => Vec::new(),
@@ -87,13 +88,23 @@ impl Lines {
         lines
     }
 
-    fn cases(&mut self, view: &ServiceView, at: At, cases: &[Case]) -> Vec<Line> {
+    fn cases(
+        &mut self,
+        view: &ServiceView,
+        at: At,
+        (cases, decisions): (&[Case], &[ServiceDecision]),
+    ) -> Vec<Line> {
+        let tries = decisions.iter().filter_map(|decision| match decision.command {
+            ServiceCommand::TryCase { case, instance, .. } => Some((case, instance)),
+            _ => None,
+        });
+        let tries: Vec<_> = tries.collect();
         let scene = Scene {
             names: &|test| test.to_string(),
             cases: &view.cases,
             at,
         };
-        let new = self.news.tell(&scene, cases, &[]).into_iter();
+        let new = self.news.tell(&scene, cases, &tries).into_iter();
         new.map(|(id, tone, text)| labelled(tone, &id.to_string()).plain(text))
             .collect()
     }
@@ -147,6 +158,7 @@ impl Lines {
 /// What is done about an instance, where that explains what is seen of it.
 fn decision(view: &ServiceView, decision: &ServiceDecision) -> Option<Line> {
     match &decision.command {
+        ServiceCommand::Specialize { instance, .. } if view.is_replica(*instance) => None,
         ServiceCommand::Specialize { instance, purpose } => {
             let purpose = words::printable(&own::purpose(view, purpose));
             let line = labelled(Tone::Faint, "specialized").say(Tone::Name, instance.to_string());

@@ -107,6 +107,7 @@ fn beginning() -> Vec<Record> {
         limits_cpu: true,
         hands_over: true,
         leans: true,
+        cases: None,
     };
     vec![
         Record::ServicePlanned(plan),

@@ -1,14 +1,16 @@
 //! A campaign of a service as far as its records go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
-    Area, At, CampaignEnd, CampaignStart, Case, CaseId, Change, ChangeVerdict, EndpointId,
-    EndpointWindow, Exit, InstanceId, Purpose, Record, ServiceCommand, ServiceDecision,
-    ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, Share, ThreadId,
+    Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
+    ChangeVerdict, EndpointId, EndpointWindow, Exit, InstanceId, Purpose, Record, ServiceCommand,
+    ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, Share, Stage,
+    ThreadId,
 };
 
 use super::series::{Point, Series};
+use crate::case::{curl, most_telling_first};
 use crate::words;
 
 /// Pauses of hand-overs kept for their quantiles; later ones replace older ones.
@@ -85,6 +87,12 @@ pub struct ServiceView {
     /// Of those, with an error of the script.
     pub failed_iterations: u64,
     at: At,
+    /// Instances on which edge cases are tried again: nobody is served by them.
+    replicas: BTreeSet<InstanceId>,
+    /// Requests by the number of their capsule.
+    captured: BTreeMap<u32, Vec<CaseRequest>>,
+    /// Of which capsule each case was tried last.
+    capsules: BTreeMap<CaseId, u32>,
 }
 
 impl ServiceView {
@@ -245,7 +253,45 @@ impl ServiceView {
         failures
     }
 
+    /// Requests of the smallest recipe of a case, each as a line to type.
+    #[must_use]
+    pub fn requests_of(&self, case: &Case) -> Vec<String> {
+        let capsule = self.capsules.get(&case.case);
+        let requests = capsule.and_then(|capsule| self.captured.get(capsule));
+        let parts = case.smallest.iter().flat_map(|arm| &arm.recipe.parts);
+        let kept = parts.filter_map(|part| match part {
+            CasePart::Request(place) => requests?.get(*place as usize),
+            _ => None,
+        });
+        kept.map(curl).collect()
+    }
+
+    /// Edge cases of which more is tried, the most telling first.
+    pub(crate) fn open_cases(&self) -> Vec<&Case> {
+        let open = self.cases.values();
+        most_telling_first(open.filter(|case| case.stage != Stage::Closed))
+    }
+
+    /// Whether edge cases are tried again on an instance.
+    pub(crate) fn is_replica(&self, instance: InstanceId) -> bool {
+        self.replicas.contains(&instance)
+    }
+
+    /// Whether this is about an instance on which edge cases are tried again.
+    pub(crate) fn is_of_replica(&self, seen: &ServiceSeen) -> bool {
+        match seen {
+            ServiceSeen::InstanceReady { instance, .. }
+            | ServiceSeen::InstanceExited { instance, .. }
+            | ServiceSeen::InstanceFailed { instance, .. }
+            | ServiceSeen::ShareSet { instance, .. } => self.is_replica(*instance),
+            _ => false,
+        }
+    }
+
     fn see(&mut self, at: At, seen: &ServiceSeen) {
+        if self.is_of_replica(seen) {
+            return;
+        }
         match seen {
             ServiceSeen::EndpointNamed { endpoint, name } => {
                 self.endpoints.insert(*endpoint, name.clone());
@@ -267,8 +313,15 @@ impl ServiceView {
             ServiceSeen::ShareSet { instance, share } => {
                 self.instance(*instance).share = Some(*share);
             }
+            ServiceSeen::CaseCaptured {
+                capsule, requests, ..
+            } => {
+                self.captured.insert(*capsule, requests.clone());
+            }
             ServiceSeen::Sampled(batch) => {
-                for sample in &batch.instances {
+                let replicas = self.replicas.clone();
+                let all = batch.instances.iter();
+                for sample in all.filter(|one| !replicas.contains(&one.instance)) {
                     let instance = self.instance(sample.instance);
                     let last = instance.last.replace((batch.at, sample.cpu_us));
                     let cores = last.map_or(0.0, |(then, cpu_us)| {
@@ -316,6 +369,10 @@ impl ServiceView {
             | ServiceSeen::ThreadsWanted { .. }
             | ServiceSeen::ScheduleDone
             | ServiceSeen::Interrupted
+            | ServiceSeen::OddCalls { .. }
+            | ServiceSeen::CrashRead { .. }
+            | ServiceSeen::CaseCaptured { .. }
+            | ServiceSeen::CaseTried { .. }
             | ServiceSeen::Tick => {
                 self.at = at;
             }
@@ -352,6 +409,16 @@ impl ServiceView {
 
     fn decide(&mut self, decision: &ServiceDecision) {
         match &decision.command {
+            ServiceCommand::OpenReplica { instance, .. } => {
+                self.replicas.insert(*instance);
+            }
+            ServiceCommand::TryCase { case, capsule, .. } => {
+                self.capsules.insert(*case, *capsule);
+            }
+            ServiceCommand::Allot { instance, .. }
+            | ServiceCommand::Specialize { instance, .. }
+            | ServiceCommand::Close { instance }
+                if self.replicas.contains(instance) => {}
             ServiceCommand::Open { instance, share }
             | ServiceCommand::Allot { instance, share } => {
                 self.instance(*instance).share = Some(*share);

@@ -42,6 +42,7 @@ pub(crate) fn purpose(view: &ServiceView, purpose: &Purpose) -> String {
         Purpose::General => "general".to_owned(),
         Purpose::Area { area } => format!("area {area}"),
         Purpose::Leaning { area } => format!("mostly {area}"),
+        Purpose::Reproducing => "edge cases".to_owned(),
         Purpose::Suspect { kind: of, endpoint } => match endpoint {
             Some(endpoint) => format!("watching {}: {}", view.endpoint(*endpoint), kind(*of)),
             None => format!("watching: {}", kind(*of)),

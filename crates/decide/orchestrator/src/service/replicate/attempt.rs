@@ -1,0 +1,389 @@
+//! Plays: which is next, where, and what became of it.
+
+use std::collections::BTreeSet;
+
+use cohort_model::{
+    At, CaseId, CasePart, InstanceId, Played, Recipe, ServiceCommand, ServiceReason, Stage,
+    Subject, Symptom, SymptomKind,
+};
+use cohort_replicator::Room;
+use cohort_replicator::minimize::Candidate;
+use cohort_replicator::sameness::same;
+
+use super::super::{Conductor, ServiceStep};
+use super::Cases;
+use super::capsule::{Capsule, Gauge};
+
+/// How long an answer is waited for in a play, microseconds.
+const PATIENCE_US: u64 = 8_000_000;
+/// A play that takes longer than this is given up, microseconds.
+const PLAY_US_MAX: u64 = 60_000_000;
+/// So often requests are repeated where it is looked whether something grows.
+const ROUNDS: u32 = 80;
+/// Recorded times longer than this are not kept, microseconds.
+const IN_TIME_US_MAX: u64 = 10_000_000;
+/// What is read of an instance after a play is waited for so long, microseconds.
+const READING_US: u64 = 1_200_000;
+
+/// A play under way.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Play {
+    pub(super) case: CaseId,
+    pub(super) capsule: u32,
+    pub(super) instance: InstanceId,
+    pub(super) recipe: Recipe,
+    pub(super) rounds: u32,
+    pub(super) begun: At,
+    /// It is for this: what can be left out.
+    pub(super) cut: Option<Candidate<CasePart>>,
+    /// It is over, since then; what was read of its instance is waited for.
+    pub(super) over: Option<(At, Played)>,
+    /// It was told to end.
+    ended: bool,
+}
+
+impl Conductor {
+    pub(super) fn begin_plays(&mut self, at: At, step: &mut ServiceStep) {
+        loop {
+            let Some(instance) = self.stage_for_next() else {
+                return;
+            };
+            let room = Room {
+                cores: self.plan.cores,
+                memory: self.plan.memory,
+            };
+            let Some(cases) = &mut self.cases else {
+                return;
+            };
+            let is_ours = cases.replicas.contains_key(&instance);
+            if is_ours && let Some((case, recipe, cut)) = cases.next_cut() {
+                let next = Next {
+                    case,
+                    recipe,
+                    stage: Stage::Minimizing,
+                    cut: Some(cut),
+                };
+                self.begin_play(at, instance, next, step);
+                continue;
+            }
+            let Some(next) = cases.replicator.next(at, room) else {
+                // What can be left out goes on when nothing else is to be tried.
+                let cut = if is_ours { cases.any_cut() } else { None };
+                let Some((case, recipe, cut)) = cut else {
+                    return;
+                };
+                let next = Next {
+                    case,
+                    recipe,
+                    stage: Stage::Minimizing,
+                    cut: Some(cut),
+                };
+                self.begin_play(at, instance, next, step);
+                continue;
+            };
+            if !is_ours && !cases.is_harmless(next.case) {
+                // It is not its turn after all.
+                cases.void(at, next.case, &next.recipe);
+                return;
+            }
+            let next = Next {
+                case: next.case,
+                recipe: next.recipe,
+                stage: next.stage,
+                cut: None,
+            };
+            self.begin_play(at, instance, next, step);
+        }
+    }
+
+    /// Where the next play could be: a replica that is ready for it; for a case that was never tried, while there is none, an
+    /// ordinary instance.
+    fn stage_for_next(&self) -> Option<InstanceId> {
+        let cases = self.cases.as_ref()?;
+        if cases.over || cases.is_done() {
+            return None;
+        }
+        let free = cases
+            .replicas
+            .iter()
+            .filter(|(_, replica)| replica.opened && replica.play.is_none() && !replica.closing);
+        let first = free.min_by_key(|(id, replica)| (!replica.ready, **id));
+        first
+            .map(|(id, _)| *id)
+            .or_else(|| self.ordinary_stage(cases))
+    }
+
+    fn ordinary_stage(&self, cases: &Cases) -> Option<InstanceId> {
+        if self.stopping.is_some() || cases.done.is_some() {
+            return None;
+        }
+        let first = cases
+            .replicator
+            .cases()
+            .find(|case| case.stage == Stage::Open)?;
+        if !cases.is_harmless(first.case) {
+            return None;
+        }
+        let number = cases.of_case.get(&first.case)?;
+        let seen_on = cases.capsules.get(*number as usize)?.instance;
+        let busy: BTreeSet<InstanceId> = cases.plays.values().map(|play| play.instance).collect();
+        let others = self
+            .ready()
+            .filter(|(id, _)| *id != seen_on && !busy.contains(id));
+        others
+            .min_by_key(|(id, place)| (place.threads.len(), *id))
+            .map(|(id, _)| id)
+    }
+
+    fn begin_play(&mut self, at: At, instance: InstanceId, next: Next, step: &mut ServiceStep) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        let Some(capsule) = cases.capsule_of(next.case) else {
+            // It was opened by a play of another case, whose requests it is made of.
+            cases.void(at, next.case, &next.recipe);
+            return;
+        };
+        let number = cases.of_case.get(&next.case).copied().unwrap_or_default();
+        let parts = match &next.cut {
+            Some(cut) => cut.kept.clone(),
+            None => cases.parts_of(next.case),
+        };
+        let keep = capsule.closure(&parts);
+        let without = capsule.without(&parts, &keep);
+        if keep.is_empty() && matches!(capsule.gauge, Gauge::Odd | Gauge::Slow(_)) {
+            // Nothing is sent, and nothing comes of that.
+            if let Some(cut) = &next.cut
+                && let Some(known) = cases.cuts.get_mut(&next.case)
+            {
+                known.ended(cut, Some(false));
+            }
+            return;
+        }
+        let rounds = match capsule.gauge {
+            Gauge::Grows(_) | Gauge::Slower => ROUNDS,
+            Gauge::Odd | Gauge::Slow(_) => 1,
+        };
+        let in_time = capsule.is_played_in_time(&keep);
+        let is_first = cases.tried.insert(next.case);
+        let play = cases.next_play;
+        cases.next_play += 1;
+        let replica = cases.replicas.get_mut(&instance);
+        // Nothing is waited for before something is tried for the first time.
+        let fresh = replica.as_ref().is_some_and(|replica| {
+            let at_once = is_first && replica.ready;
+            !replica.clean && !at_once
+        });
+        if let Some(replica) = replica {
+            replica.play = Some(play);
+            replica.clean = false;
+            if fresh {
+                replica.ready = false;
+            }
+        }
+        cases.plays.insert(
+            play,
+            Play {
+                case: next.case,
+                capsule: number,
+                instance,
+                recipe: next.recipe.clone(),
+                cut: next.cut,
+                rounds,
+                begun: at,
+                over: None,
+                ended: false,
+            },
+        );
+        let command = ServiceCommand::TryCase {
+            case: next.case,
+            capsule: number,
+            play,
+            instance,
+            recipe: next.recipe,
+            keep,
+            without,
+            fresh,
+            rounds,
+            in_time,
+            patience_us: PATIENCE_US,
+        };
+        step.decide(command, ServiceReason::EdgeCase, None);
+    }
+
+    /// A play is over.
+    pub(super) fn see_tried(&mut self, at: At, play: u32, played: &Played) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        if let Some(known) = cases.plays.get_mut(&play) {
+            known.over = Some((at, played.clone()));
+        }
+        self.judge_plays(at);
+    }
+
+    /// Those that took too long, or that nothing is heard of.
+    pub(super) fn limit_plays(&mut self, at: At, step: &mut ServiceStep) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        let all = cases.over;
+        let mut lost = Vec::new();
+        for (&number, play) in &mut cases.plays {
+            let age_us = at.since(play.begun);
+            if play.over.is_none() && !play.ended && (all || age_us > PLAY_US_MAX) {
+                play.ended = true;
+                let command = ServiceCommand::EndPlay { play: number };
+                step.decide(command, ServiceReason::EdgeCase, None);
+            } else if age_us > 2 * PLAY_US_MAX {
+                lost.push(number);
+            }
+        }
+        for number in lost {
+            cases.end_play(number);
+        }
+    }
+
+    /// What plays that are over tell, once all of it can be known.
+    pub(super) fn judge_plays(&mut self, at: At) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        let due = |play: &&Play| {
+            let Some((since, _)) = &play.over else {
+                return false;
+            };
+            let gauge = cases.capsules.get(play.capsule as usize);
+            let grows = gauge.is_some_and(|one| matches!(one.gauge, Gauge::Grows(_)));
+            let replica = cases.replicas.get(&play.instance);
+            let read = replica.and_then(|replica| replica.readings.back());
+            let is_read = read.is_some_and(|(read, _)| read > since);
+            !grows || is_read || at.since(*since) > READING_US
+        };
+        let due: Vec<u32> = cases
+            .plays
+            .iter()
+            .filter(|(_, play)| due(play))
+            .map(|(&number, _)| number)
+            .collect();
+        for number in due {
+            let Some(play) = cases.end_play(number) else {
+                continue;
+            };
+            if let Some((_, played)) = &play.over {
+                let outcome = cases.outcome(&play, played);
+                if let Some(cut) = &play.cut {
+                    let is_it = cases.is_of(play.case, outcome.symptom.as_ref());
+                    let tells = is_it || outcome.passed || outcome.symptom.is_some();
+                    if let Some(known) = cases.cuts.get_mut(&play.case) {
+                        known.ended(cut, tells.then_some(is_it));
+                    }
+                    continue;
+                }
+                if let Some(other) = cases.replicator.ended(at, play.case, &play.recipe, outcome) {
+                    cases.of_case.entry(other).or_insert(play.capsule);
+                }
+            }
+        }
+    }
+}
+
+/// What is played next.
+struct Next {
+    case: CaseId,
+    recipe: Recipe,
+    stage: Stage,
+    cut: Option<Candidate<CasePart>>,
+}
+
+impl Cases {
+    /// What to leave out next, when it is its turn: it has two of three.
+    fn next_cut(&mut self) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+        let untried = self
+            .replicator
+            .cases()
+            .any(|case| case.stage == Stage::Open);
+        let (cuts, others) = self.turns;
+        if untried || cuts > 2 * others + 2 {
+            self.turns.1 += 1;
+            return None;
+        }
+        self.any_cut()
+    }
+
+    /// The same, whosever turn it is.
+    fn any_cut(&mut self) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+        let mut cuts: Vec<(u32, CaseId)> = self
+            .cuts
+            .iter()
+            .filter(|(_, cut)| !cut.is_done())
+            .map(|(&case, cut)| (cut.under_way, case))
+            .collect();
+        cuts.sort_unstable();
+        for (_, case) in cuts {
+            let cut = self.cuts.get_mut(&case)?;
+            if let Some(candidate) = cut.next() {
+                self.turns.0 += 1;
+                return Some((case, cut.recipe(&candidate), candidate));
+            }
+        }
+        None
+    }
+
+    /// Whether a symptom is that of a case.
+    fn is_of(&self, case: CaseId, symptom: Option<&Symptom>) -> bool {
+        let known = self.replicator.cases().find(|known| known.case == case);
+        let known = known.and_then(|known| known.symptom.as_ref());
+        symptom.is_some_and(|symptom| known.is_some_and(|known| same(known, symptom)))
+    }
+
+    pub(super) fn capsule_of(&self, case: CaseId) -> Option<&Capsule> {
+        let number = self.of_case.get(&case)?;
+        self.capsules.get(*number as usize)
+    }
+
+    /// Whether it can do no harm to those who are on the same instance.
+    fn is_harmless(&self, case: CaseId) -> bool {
+        let symptom = self.replicator.cases().find(|known| known.case == case);
+        let symptom = symptom.and_then(|known| known.symptom.as_ref());
+        symptom.is_some_and(|symptom| {
+            matches!(
+                symptom.kind,
+                SymptomKind::ErrorAnswer | SymptomKind::WrongAnswer
+            )
+        })
+    }
+
+    /// The place of a play is free.
+    fn end_play(&mut self, number: u32) -> Option<Play> {
+        let play = self.plays.remove(&number)?;
+        if let Some(replica) = self.replicas.get_mut(&play.instance)
+            && replica.play == Some(number)
+        {
+            replica.play = None;
+        }
+        Some(play)
+    }
+
+    /// What a case is about, as it is compared.
+    pub(super) fn subject_of(&self, case: CaseId) -> Option<&str> {
+        let case = self.replicator.cases().find(|known| known.case == case)?;
+        match &case.subject {
+            Subject::Service(endpoint) => Some(endpoint),
+            Subject::Test(_) => None,
+        }
+    }
+}
+
+impl Capsule {
+    /// Where threads met, it may matter when.
+    fn is_played_in_time(&self, keep: &[u32]) -> bool {
+        let of = |number: &u32| self.requests.get(*number as usize);
+        let requests: Vec<_> = keep.iter().filter_map(of).collect();
+        let threads: BTreeSet<_> = requests.iter().map(|request| request.thread).collect();
+        let span = requests.iter().map(|request| request.after_us).max();
+        threads.len() > 1
+            && matches!(self.gauge, Gauge::Odd | Gauge::Slow(_))
+            && span.unwrap_or(0) <= IN_TIME_US_MAX
+    }
+}

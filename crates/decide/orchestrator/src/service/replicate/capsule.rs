@@ -1,0 +1,292 @@
+//! What a case is made of: recorded requests, and how a play of them is judged.
+
+use std::collections::BTreeSet;
+
+use cohort_model::{
+    At, CasePart, CaseRequest, CaseThread, InstanceId, ServiceCommand, ServiceReason, Subject,
+    Symptom, ThreadId, Usage,
+};
+use cohort_replicator::Sighting;
+use cohort_replicator::sameness::same;
+
+use super::{Cases, Conductor, ServiceStep};
+
+/// Capsules of one campaign, and so cases.
+pub(super) const CAPSULES_MAX: usize = 60;
+/// Different symptoms of one endpoint.
+const OF_ENDPOINT_MAX: usize = 8;
+/// A play is taken to take at least so long, microseconds, until it is known.
+const PLAY_US: u64 = 200_000;
+
+/// How it is judged whether a play shows the case.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Gauge {
+    /// By what went odd.
+    Odd,
+    /// A call of the endpoint takes at least so long, microseconds.
+    Slow(u64),
+    /// Calls of the endpoint get slower as the requests are repeated.
+    Slower,
+    /// The instance grows as the requests are repeated.
+    Grows(What),
+}
+
+/// What an instance can grow in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Memory,
+    Descriptors,
+    Threads,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Asked,
+    Here,
+    Lost,
+}
+
+/// Recordings of the threads that something odd was seen with.
+#[derive(Debug)]
+pub(super) struct Capsule {
+    /// The endpoint's name; empty: it is about the whole server.
+    pub(super) subject: String,
+    pub(super) symptom: Symptom,
+    pub(super) gauge: Gauge,
+    pub(super) thread: ThreadId,
+    /// Where it was seen.
+    pub(super) instance: InstanceId,
+    pub(super) asked: At,
+    state: State,
+    pub(super) requests: Vec<CaseRequest>,
+    /// An address (with its query) that the slow call went to.
+    pub(super) request: String,
+}
+
+impl Capsule {
+    /// Its recordings are on their way.
+    pub(super) fn waits(&self) -> bool {
+        self.state == State::Asked
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.state = State::Lost;
+    }
+
+    fn is_of(&self, subject: &str, symptom: &Symptom) -> bool {
+        // The end of a server is the same whichever call it is told with.
+        (self.subject == subject || !symptom.frames.is_empty()) && same(&self.symptom, symptom)
+    }
+
+    /// The requests of a recipe, and those whose answers they use.
+    pub(super) fn closure(&self, parts: &[CasePart]) -> Vec<u32> {
+        let mut kept: BTreeSet<u32> = BTreeSet::new();
+        let mut open: Vec<u32> = parts.iter().filter_map(number).collect();
+        while let Some(number) = open.pop() {
+            if let Some(request) = self.requests.get(number as usize)
+                && kept.insert(number)
+            {
+                open.extend(request.uses.iter().map(|value| value.request));
+            }
+        }
+        kept.into_iter().collect()
+    }
+
+    /// The parts that the case is opened with.
+    pub(super) fn parts(&self) -> Vec<CasePart> {
+        let numbers: Vec<u32> = match &self.gauge {
+            Gauge::Odd => (0..self.requests.len() as u32).collect(),
+            Gauge::Slow(_) => self.slow_parts(),
+            Gauge::Slower | Gauge::Grows(_) => self.repeated_parts(),
+        };
+        numbers.into_iter().map(CasePart::Request).collect()
+    }
+
+    /// The iteration with the slowest call of the endpoint, and those of other threads at that time.
+    fn slow_parts(&self) -> Vec<u32> {
+        let of = |request: &&CaseRequest| request.endpoint == self.subject;
+        let named = |request: &&CaseRequest| {
+            !self.request.is_empty()
+                && format!("{} {}", request.method, request.url) == self.request
+        };
+        let all = || self.requests.iter().filter(of);
+        let slowest = all()
+            .filter(named)
+            .max_by_key(|request| request.took_us)
+            .or_else(|| all().max_by_key(|request| request.took_us));
+        let Some(slowest) = slowest else {
+            return (0..self.requests.len() as u32).collect();
+        };
+        let until_us = slowest.after_us + slowest.took_us;
+        let overlaps = |request: &CaseRequest| {
+            request.after_us < until_us && request.after_us + request.took_us > slowest.after_us
+        };
+        let mut iterations: BTreeSet<(ThreadId, u64)> = BTreeSet::new();
+        iterations.insert((slowest.thread, slowest.iteration));
+        for request in self.requests.iter().filter(|request| overlaps(request)) {
+            iterations.insert((request.thread, request.iteration));
+        }
+        self.of_iterations(&iterations)
+    }
+
+    /// One iteration of each thread, with a call of the endpoint where there is one.
+    fn repeated_parts(&self) -> Vec<u32> {
+        let calls =
+            |request: &&CaseRequest| self.subject.is_empty() || request.endpoint == self.subject;
+        let mut iterations: BTreeSet<(ThreadId, u64)> = BTreeSet::new();
+        for request in self.requests.iter().filter(calls) {
+            let known = iterations
+                .iter()
+                .any(|(thread, _)| *thread == request.thread);
+            if !known {
+                iterations.insert((request.thread, request.iteration));
+            }
+        }
+        self.of_iterations(&iterations)
+    }
+
+    fn of_iterations(&self, iterations: &BTreeSet<(ThreadId, u64)>) -> Vec<u32> {
+        let of = |request: &CaseRequest| iterations.contains(&(request.thread, request.iteration));
+        let numbered = (0..).zip(&self.requests);
+        numbered
+            .filter(|(_, request)| of(request))
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// How long a play of it takes at first sight, microseconds.
+    fn expected_us(&self) -> u64 {
+        let ends = self.requests.iter().map(|one| one.took_us);
+        PLAY_US + ends.sum::<u64>().min(20_000_000)
+    }
+}
+
+pub(super) fn number(part: &CasePart) -> Option<u32> {
+    match part {
+        CasePart::Request(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// What is to be kept of something odd.
+pub(super) struct Sight {
+    pub(super) subject: String,
+    pub(super) symptom: Symptom,
+    pub(super) gauge: Gauge,
+    pub(super) instance: InstanceId,
+    pub(super) threads: Vec<CaseThread>,
+    pub(super) request: String,
+}
+
+impl Cases {
+    /// The capsule of this, when there is one.
+    pub(super) fn known(&self, subject: &str, symptom: &Symptom) -> Option<u32> {
+        let mut capsules = (0..).zip(&self.capsules);
+        let found = capsules.find(|(_, capsule)| capsule.is_of(subject, symptom));
+        found.map(|(number, _)| number)
+    }
+
+    /// It was seen again.
+    fn again(&mut self, at: At, number: u32, thread: ThreadId) {
+        let Some(capsule) = self.capsules.get(number as usize) else {
+            return;
+        };
+        if capsule.state != State::Here || !self.of_case.values().any(|known| *known == number) {
+            return;
+        }
+        let sighting = Sighting {
+            subject: Subject::Service(capsule.subject.clone()),
+            thread,
+            symptom: &capsule.symptom,
+            parts: Vec::new(),
+            usage: Usage::default(),
+            crowded: false,
+            passes: 1,
+        };
+        self.replicator.sighted(at, &sighting);
+    }
+
+    /// Opens the case of a capsule that has come.
+    fn open_case(&mut self, at: At, number: u32) {
+        let Some(capsule) = self.capsules.get(number as usize) else {
+            return;
+        };
+        let usage = Usage {
+            wall_us: capsule.expected_us(),
+            ..Usage::default()
+        };
+        let sighting = Sighting {
+            subject: Subject::Service(capsule.subject.clone()),
+            thread: capsule.thread,
+            symptom: &capsule.symptom,
+            // What can be left out is found here: see `cut`.
+            parts: Vec::new(),
+            usage,
+            crowded: false,
+            // Others did the same before, and nothing was odd.
+            passes: 1,
+        };
+        let case = self.replicator.sighted(at, &sighting);
+        self.of_case.entry(case).or_insert(number);
+    }
+}
+
+impl Conductor {
+    /// Something odd was seen: its threads' recordings are asked for, unless they were before.
+    pub(super) fn sight(&mut self, at: At, sight: Sight, step: &mut ServiceStep) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        let thread = sight.threads.first().map_or(ThreadId(0), |one| one.thread);
+        if let Some(known) = cases.known(&sight.subject, &sight.symptom) {
+            cases.again(at, known, thread);
+            return;
+        }
+        let alike = |capsule: &&Capsule| capsule.subject == sight.subject;
+        let crowded = cases.capsules.iter().filter(alike).count() >= OF_ENDPOINT_MAX;
+        if cases.capsules.len() >= CAPSULES_MAX || crowded || cases.over || sight.threads.is_empty()
+        {
+            return;
+        }
+        let number = cases.capsules.len() as u32;
+        cases.capsules.push(Capsule {
+            subject: sight.subject,
+            symptom: sight.symptom,
+            gauge: sight.gauge,
+            thread,
+            instance: sight.instance,
+            asked: at,
+            state: State::Asked,
+            requests: Vec::new(),
+            request: sight.request,
+        });
+        let command = ServiceCommand::Capture {
+            capsule: number,
+            instance: sight.instance,
+            threads: sight.threads,
+        };
+        step.decide(command, ServiceReason::EdgeCase, None);
+    }
+
+    /// Recordings have come.
+    pub(super) fn see_captured(
+        &mut self,
+        at: At,
+        (number, requests): (u32, &[CaseRequest]),
+        (failed, _remarks): (&str, &[String]),
+    ) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        let Some(capsule) = cases.capsules.get_mut(number as usize) else {
+            return;
+        };
+        if !failed.is_empty() || requests.is_empty() {
+            capsule.state = State::Lost;
+            return;
+        }
+        capsule.state = State::Here;
+        capsule.requests = requests.to_vec();
+        cases.open_case(at, number);
+    }
+}

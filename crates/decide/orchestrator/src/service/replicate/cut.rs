@@ -1,0 +1,267 @@
+//! What can be left out of a case: threads, their iterations, requests, and pieces of these.
+//!
+//! While the replicator looks for conditions that matter, it plays what is left by now; what is cut is cut under the conditions under
+//! which the case is known to show: none, when it shows often enough as it was.
+
+use cohort_model::{Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage};
+use cohort_replicator::minimize::{Branch, Candidate, Count, Smallest, TreeMinimizer};
+
+use super::Cases;
+use super::capsule::{Capsule, number};
+
+/// Plays of one case for it.
+const RUNS_MAX: u32 = 250;
+/// As it was, a case is cut when it showed at least so often, and in so many of its plays.
+const FAILED_MIN: u32 = 2;
+const RATE_MIN: f64 = 0.25;
+/// Requests of which there are more than this are cut without a look at their pieces.
+const PIECES_FOR: usize = 40;
+
+/// What is left out of one case.
+#[derive(Debug)]
+pub(super) struct Cut {
+    tree: TreeMinimizer<CasePart>,
+    conditions: Vec<Condition>,
+    /// Plays under way.
+    pub(super) under_way: u32,
+    /// Nothing more is tried.
+    pub(super) over: bool,
+}
+
+impl Cut {
+    pub(super) fn next(&mut self) -> Option<Candidate<CasePart>> {
+        if self.over {
+            return None;
+        }
+        let next = self.tree.next()?;
+        self.under_way += 1;
+        Some(next)
+    }
+
+    /// How a candidate is played.
+    pub(super) fn recipe(&self, candidate: &Candidate<CasePart>) -> Recipe {
+        Recipe {
+            parts: candidate.kept.clone(),
+            conditions: self.conditions.clone(),
+            ..Recipe::default()
+        }
+    }
+
+    /// A play has ended: it showed the case, or not, or says nothing.
+    pub(super) fn ended(&mut self, candidate: &Candidate<CasePart>, shown: Option<bool>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        match shown {
+            Some(shown) => self.tree.ended(candidate, shown),
+            None => self.tree.withdrawn(candidate),
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.over || self.tree.is_done()
+    }
+
+    fn smallest(&self) -> Option<Smallest<CasePart>> {
+        self.tree.smallest()
+    }
+}
+
+impl Capsule {
+    /// Threads, iterations, requests, and their pieces.
+    fn branches(&self, parts: &[CasePart]) -> Vec<Branch<CasePart>> {
+        let numbers: Vec<u32> = parts.iter().filter_map(number).collect();
+        let with_pieces = numbers.len() <= PIECES_FOR;
+        let of = |number: u32| self.requests.get(number as usize);
+        let request = |number: u32| Branch {
+            own: vec![CasePart::Request(number)],
+            children: of(number)
+                .filter(|_| with_pieces)
+                .into_iter()
+                .flat_map(|request| request.pieces.iter())
+                .map(|piece| Branch::leaf(CasePart::Piece(number, piece.clone())))
+                .collect(),
+        };
+        let key = |number: u32| {
+            of(number).map(|request: &CaseRequest| (request.thread, request.iteration))
+        };
+        let mut threads: Vec<(cohort_model::ThreadId, Vec<(u64, Vec<Branch<CasePart>>)>)> =
+            Vec::new();
+        for number in numbers {
+            let Some((thread, iteration)) = key(number) else {
+                continue;
+            };
+            let at = threads.iter().position(|(known, _)| *known == thread);
+            let at = at.unwrap_or_else(|| {
+                threads.push((thread, Vec::new()));
+                threads.len() - 1
+            });
+            let iterations = &mut threads[at].1;
+            match iterations.iter_mut().find(|(known, _)| *known == iteration) {
+                Some((_, branches)) => branches.push(request(number)),
+                None => iterations.push((iteration, vec![request(number)])),
+            }
+        }
+        let grouped = threads.into_iter().map(|(_, iterations)| {
+            let iterations = iterations
+                .into_iter()
+                .map(|(_, branches)| Branch::group(branches));
+            Branch::group(iterations.collect())
+        });
+        grouped.collect()
+    }
+
+    /// Pieces that are not among the parts, of requests of which some are told.
+    pub(super) fn without(&self, parts: &[CasePart], keep: &[u32]) -> Vec<(u32, String)> {
+        let told = parts.iter().any(|part| matches!(part, CasePart::Piece(..)));
+        let pieces = keep.iter().flat_map(|number| {
+            let request = self.requests.get(*number as usize);
+            let pieces = request
+                .into_iter()
+                .flat_map(|request| request.pieces.iter());
+            pieces.map(move |piece| (*number, piece.clone()))
+        });
+        // What is kept for the sake of its answer alone is kept whole.
+        let named = |number: u32| parts.contains(&CasePart::Request(number));
+        pieces
+            .filter(|(number, piece)| {
+                told && named(*number) && !parts.contains(&CasePart::Piece(*number, piece.clone()))
+            })
+            .collect()
+    }
+}
+
+impl Cases {
+    /// Begins to cut cases that are known to show.
+    pub(super) fn begin_cuts(&mut self) {
+        let mut found: Vec<(cohort_model::CaseId, Vec<Condition>, Count)> = Vec::new();
+        for case in self.replicator.cases() {
+            if self.cuts.contains_key(&case.case) || !self.of_case.contains_key(&case.case) {
+                continue;
+            }
+            if let Some((conditions, count)) = shows(case) {
+                found.push((case.case, conditions, count));
+            }
+        }
+        for (case, conditions, count) in found {
+            let Some(capsule) = self.capsule_of(case) else {
+                continue;
+            };
+            let branches = capsule.branches(&capsule.parts());
+            let cut = Cut {
+                tree: TreeMinimizer::new(branches, count, RUNS_MAX),
+                conditions,
+                under_way: 0,
+                over: false,
+            };
+            self.cuts.insert(case, cut);
+        }
+    }
+
+    /// Nothing more is left out.
+    pub(super) fn end_cuts(&mut self) {
+        for cut in self.cuts.values_mut() {
+            cut.over = true;
+        }
+    }
+
+    /// The parts that a case is played with by now.
+    pub(super) fn parts_of(&self, case: cohort_model::CaseId) -> Vec<CasePart> {
+        let cut = self.cuts.get(&case).and_then(Cut::smallest);
+        match cut {
+            Some(smallest) => smallest.kept,
+            None => self
+                .capsule_of(case)
+                .map(Capsule::parts)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// A case as it is told, with what is left of it.
+    pub(super) fn shown(&self, mut case: Case) -> Case {
+        let Some(capsule) = self.capsule_of(case.case) else {
+            return case;
+        };
+        let cut = self.cuts.get(&case.case);
+        if cut.is_some_and(|cut| !cut.is_done()) && case.stage == Stage::Closed {
+            case.stage = Stage::Minimizing;
+        }
+        let smallest = cut.and_then(|cut| Some((cut, cut.smallest()?)));
+        if let Some((cut, smallest)) = smallest {
+            let rate = rate(smallest.count);
+            case.smallest = Some(Arm {
+                recipe: Recipe {
+                    parts: capsule.complete(&smallest.kept),
+                    conditions: cut.conditions.clone(),
+                    ..Recipe::default()
+                },
+                control: false,
+                rate,
+            });
+            case.minimal = smallest.minimal;
+        } else if let Some(arm) = &mut case.smallest {
+            arm.recipe.parts = capsule.complete(&capsule.parts());
+        }
+        case
+    }
+}
+
+impl Capsule {
+    /// Parts with those whose answers they use; pieces are told where some of them are left out.
+    fn complete(&self, parts: &[CasePart]) -> Vec<CasePart> {
+        let keep = self.closure(parts);
+        let without = self.without(parts, &keep);
+        let mut complete = Vec::new();
+        for number in keep {
+            complete.push(CasePart::Request(number));
+            let is_cut = without.iter().any(|(of, _)| *of == number);
+            if is_cut {
+                let pieces = parts
+                    .iter()
+                    .filter(|part| matches!(part, CasePart::Piece(of, _) if *of == number));
+                let before = complete.len();
+                complete.extend(pieces.cloned());
+                if complete.len() == before {
+                    // Nothing of it is left.
+                    complete.push(CasePart::Piece(number, String::new()));
+                }
+            }
+        }
+        complete
+    }
+}
+
+/// Under which conditions a case shows often enough to be cut, and how often it did.
+fn shows(case: &Case) -> Option<(Vec<Condition>, Count)> {
+    let control = case.arms.iter().find(|arm| arm.control)?;
+    let often = |rate: &Rate| {
+        rate.failed >= FAILED_MIN && f64::from(rate.failed) >= RATE_MIN * f64::from(rate.runs)
+    };
+    let count = |rate: &Rate| Count {
+        runs: rate.runs,
+        failed: rate.failed,
+    };
+    if often(&control.rate) {
+        return Some((control.recipe.conditions.clone(), count(&control.rate)));
+    }
+    let settled = matches!(case.stage, Stage::Minimizing | Stage::Closed);
+    let smallest = case
+        .smallest
+        .as_ref()
+        .filter(|arm| settled && often(&arm.rate))?;
+    Some((smallest.recipe.conditions.clone(), count(&smallest.rate)))
+}
+
+/// How often, with the interval of Wilson (1927) at 95 %.
+fn rate(count: Count) -> Rate {
+    let (runs, failed) = (f64::from(count.runs.max(1)), f64::from(count.failed));
+    let z2 = 1.96_f64 * 1.96;
+    let share = failed / runs;
+    let middle = (share + z2 / (2.0 * runs)) / (1.0 + z2 / runs);
+    let half =
+        1.96 * (share * (1.0 - share) / runs + z2 / (4.0 * runs * runs)).sqrt() / (1.0 + z2 / runs);
+    Rate {
+        runs: count.runs,
+        failed: count.failed,
+        low: (middle - half).max(0.0),
+        high: (middle + half).min(1.0),
+    }
+}

@@ -1,0 +1,198 @@
+//! Instances on which cases are tried.
+
+use std::collections::VecDeque;
+
+use cohort_allocator::Resource;
+use cohort_model::{
+    At, Exit, InstanceId, InstanceSample, Purpose, SampleBatch, ServiceCommand, ServiceReason,
+    ServiceSeen, Share,
+};
+
+use super::super::{Conductor, ServiceStep};
+use super::Cases;
+
+/// Part of the cores that is kept for the replica while the scenario runs.
+const CORES_PART: f64 = 0.1;
+/// Replicas once the scenario is over.
+const REPLICAS_MAX: usize = 3;
+/// Replicas that fail one after the other until nothing more is tried.
+const FAILURES_MAX: u32 = 3;
+/// Readings that are remembered of each.
+const READINGS_MAX: usize = 600;
+
+/// One instance on which cases are tried.
+#[derive(Debug, Default)]
+pub(in super::super) struct Replica {
+    pub(super) ready: bool,
+    /// It was ready once.
+    pub(super) opened: bool,
+    /// What is played on it.
+    pub(super) play: Option<u32>,
+    /// Nothing was played on it since it began anew.
+    pub(super) clean: bool,
+    pub(super) closing: bool,
+    pub(super) readings: VecDeque<(At, InstanceSample)>,
+}
+
+impl Cases {
+    fn alive(&self) -> usize {
+        let alive = self.replicas.values().filter(|replica| !replica.closing);
+        alive.count()
+    }
+}
+
+impl Conductor {
+    /// What an ordinary instance gets, and what is kept for a replica.
+    pub(in super::super) fn opening_shares(&self) -> (Share, Share) {
+        let instances = self.plan.instances;
+        if self.cases.is_none() {
+            let share = self.ledger.equal(instances);
+            return (share, share);
+        }
+        let equal = self.ledger.equal(instances + 1);
+        let kept = (CORES_PART * self.plan.cores).max(Resource::Cores.floor());
+        let kept = Resource::Cores.round(kept).min(equal.cores);
+        let each = (self.plan.cores - kept) / f64::from(instances.max(1));
+        let each = Resource::Cores.round(each);
+        (
+            Share {
+                cores: each,
+                ..equal
+            },
+            Share {
+                cores: kept,
+                ..equal
+            },
+        )
+    }
+
+    /// One is kept ready while the scenario runs; more when the others are gone.
+    pub(super) fn open_replicas(&mut self, at: At, step: &mut ServiceStep) {
+        let begun = self.placing_since.is_some();
+        let (_, kept) = self.opening_shares();
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        if !begun || cases.over || cases.open_failures >= FAILURES_MAX {
+            return;
+        }
+        let most = match cases.done {
+            None => 1,
+            Some(_) if cases.is_done() => cases.alive(),
+            Some(_) => REPLICAS_MAX.min(self.plan.cores.ceil() as usize).max(1),
+        };
+        while cases.alive() < most {
+            let instance = InstanceId(cases.next_instance);
+            if self.ledger.order(instance, kept).is_err() {
+                return;
+            }
+            cases.next_instance += 1;
+            cases.replicas.insert(instance, Replica::default());
+            let command = ServiceCommand::OpenReplica {
+                instance,
+                share: kept,
+            };
+            step.decide(command, ServiceReason::EdgeCase, None);
+            let command = ServiceCommand::Specialize {
+                instance,
+                purpose: Purpose::Reproducing,
+            };
+            step.decide(command, ServiceReason::EdgeCase, None);
+        }
+        self.fund_replicas(at, step);
+    }
+
+    /// What ordinary instances had is theirs once these are gone.
+    fn fund_replicas(&mut self, _at: At, step: &mut ServiceStep) {
+        let Some(cases) = &self.cases else {
+            return;
+        };
+        if cases.done.is_none() {
+            return;
+        }
+        let alive = cases
+            .replicas
+            .iter()
+            .filter(|(_, replica)| !replica.closing);
+        let ids: Vec<InstanceId> = alive.map(|(&id, _)| id).collect();
+        let Some(free) = self.ledger.free(Resource::Cores) else {
+            return;
+        };
+        let each = Resource::Cores.round(free / ids.len().max(1) as f64);
+        if each < Resource::Cores.floor() {
+            return;
+        }
+        for instance in ids {
+            let Some(share) = self.ledger.ordered(instance) else {
+                continue;
+            };
+            let share = Resource::Cores.add(share, each);
+            if self.ledger.order(instance, share).is_ok() {
+                let command = ServiceCommand::Allot { instance, share };
+                step.decide(command, ServiceReason::EdgeCase, None);
+            }
+        }
+    }
+
+    pub(super) fn see_replica(&mut self, seen: &ServiceSeen) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        match seen {
+            ServiceSeen::InstanceReady { instance, .. } => {
+                if let Some(replica) = cases.replicas.get_mut(instance) {
+                    replica.ready = true;
+                    replica.clean |= !replica.opened;
+                    replica.opened = true;
+                    replica.readings.clear();
+                    cases.open_failures = 0;
+                }
+            }
+            ServiceSeen::InstanceExited {
+                instance,
+                exit,
+                again,
+                ..
+            } => {
+                let gone = !again || *exit == Exit::Asked;
+                let Some(replica) = cases.replicas.get_mut(instance) else {
+                    return;
+                };
+                replica.ready = false;
+                if replica.closing && gone {
+                    cases.replicas.remove(instance);
+                    self.ledger.close(*instance);
+                }
+            }
+            ServiceSeen::InstanceFailed { instance, .. } => self.replica_failed(*instance),
+            ServiceSeen::ShareSet { instance, share } if cases.replicas.contains_key(instance) => {
+                self.ledger.in_force(*instance, *share);
+            }
+            _ => {}
+        }
+    }
+
+    fn replica_failed(&mut self, instance: InstanceId) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        if let Some(replica) = cases.replicas.get_mut(&instance) {
+            replica.ready = false;
+            cases.open_failures += 1;
+        }
+    }
+
+    pub(super) fn see_replica_samples(&mut self, at: At, batch: &SampleBatch) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        for sample in &batch.instances {
+            if let Some(replica) = cases.replicas.get_mut(&sample.instance) {
+                replica.readings.push_back((at, *sample));
+                if replica.readings.len() > READINGS_MAX {
+                    replica.readings.pop_front();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! What is odd enough to be tried again.
+//!
+//! A call without an answer may be the end of its server, or an exception that nobody caught: it is told as what it is once that is
+//! known, or once it was waited for long enough.
+
+use std::collections::BTreeMap;
+
+use cohort_model::{
+    At, CaseThread, EndpointId, ExceptionSeen, Frame, InstanceId, LoadWindow, OddCall, Oddity,
+    ServiceFinding, ServiceFindingKind, Symptom, SymptomKind, ThreadId,
+};
+
+use super::super::{Conductor, ServiceStep};
+use super::capsule::{Gauge, Sight, What};
+
+/// Why a call got no answer is waited for so long, microseconds.
+const UNANSWERED_US: u64 = 400_000;
+/// An exception belongs to an odd call of its instance that is at most so far from it, microseconds.
+const TOGETHER_US: u64 = 1_500_000;
+/// Calls without an answer that may belong to one end of a server.
+const UNANSWERED_MAX: usize = 200;
+/// Threads of one capsule.
+const THREADS_MAX: usize = 24;
+/// Iterations of a thread among which the one that matters is looked for.
+const ITERATIONS: u32 = 40;
+/// Threads that are asked for what an endpoint needs.
+const CALLERS_MAX: usize = 4;
+/// A call is slow when it takes so many times the usual.
+const SLOW_TIMES: f64 = 4.0;
+/// And at least so long, microseconds.
+const SLOW_US_MIN: u64 = 20_000;
+
+/// How an endpoint usually answers.
+#[derive(Clone, Debug, Default)]
+pub(in super::super) struct Usual {
+    /// Least median of a window, microseconds.
+    median_us: Option<u64>,
+    /// The slowest call of late: how long, whose, and what was asked for.
+    slowest: Option<(u64, ThreadId, String)>,
+}
+
+impl Conductor {
+    /// What is usual is learned from ordinary windows.
+    pub(super) fn see_usual(&mut self, windows: &[LoadWindow]) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        for window in windows {
+            for (endpoint, calls) in &window.endpoints {
+                let usual = cases.usual.entry(EndpointId(*endpoint)).or_default();
+                if let Some(median) = calls.quantile_us(0.5) {
+                    usual.median_us = Some(usual.median_us.map_or(median, |had| had.min(median)));
+                }
+                // What was slow once is not looked for for ever.
+                if let Some(slowest) = &mut usual.slowest {
+                    slowest.0 = slowest.0 * 9 / 10;
+                }
+            }
+            for call in &window.slowest {
+                let usual = cases.usual.entry(call.endpoint).or_default();
+                if usual
+                    .slowest
+                    .as_ref()
+                    .is_none_or(|slowest| slowest.0 < call.took_us)
+                {
+                    usual.slowest = Some((call.took_us, call.thread, call.request.clone()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn see_odd(&mut self, at: At, call: &OddCall, step: &mut ServiceStep) {
+        let subject = self.endpoint_name(call.endpoint);
+        let symptom = match &call.oddity {
+            Oddity::Status(status) => {
+                symptom(SymptomKind::ErrorAnswer, &status.to_string(), &call.said)
+            }
+            Oddity::Check(name) => symptom(SymptomKind::WrongAnswer, name, name),
+            Oddity::Broken(_) => {
+                if let Some(cases) = &mut self.cases {
+                    cases.unanswered.push_back(call.clone());
+                    if cases.unanswered.len() > UNANSWERED_MAX {
+                        cases.unanswered.pop_front();
+                    }
+                }
+                return;
+            }
+        };
+        let sight = Sight {
+            subject,
+            symptom,
+            gauge: Gauge::Odd,
+            instance: call.instance,
+            threads: vec![of_call(call)],
+            request: String::new(),
+        };
+        self.sight(at, sight, step);
+    }
+
+    /// A server came to its end: all calls that this left without an answer are suspects.
+    pub(super) fn see_crash(
+        &mut self,
+        at: At,
+        instance: InstanceId,
+        symptom: &Symptom,
+        step: &mut ServiceStep,
+    ) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        if cases.replicas.contains_key(&instance) {
+            return;
+        }
+        let all = std::mem::take(&mut cases.unanswered);
+        let (of, others): (Vec<OddCall>, Vec<OddCall>) =
+            all.into_iter().partition(|call| call.instance == instance);
+        cases.unanswered = others.into();
+        cases
+            .exceptions
+            .retain(|(_, exception)| exception.instance != instance);
+        let mut threads: Vec<CaseThread> = of.iter().map(of_call).collect();
+        threads.dedup();
+        threads.truncate(THREADS_MAX);
+        let subject = match of.as_slice() {
+            [] => String::new(),
+            [first, rest @ ..] if rest.iter().all(|one| one.endpoint == first.endpoint) => {
+                self.endpoint_name(first.endpoint)
+            }
+            _ => String::new(),
+        };
+        if threads.is_empty() {
+            threads = self.threads_on(instance, 2);
+        }
+        let sight = Sight {
+            subject,
+            symptom: symptom.clone(),
+            gauge: Gauge::Odd,
+            instance,
+            threads,
+            request: String::new(),
+        };
+        self.sight(at, sight, step);
+    }
+
+    pub(super) fn see_exception(
+        &mut self,
+        at: At,
+        exception: &ExceptionSeen,
+        step: &mut ServiceStep,
+    ) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        if exception.plain_line || cases.replicas.contains_key(&exception.instance) {
+            return;
+        }
+        let known = cases.known("", &of_exception(exception));
+        let room = cases.exceptions.len() < UNANSWERED_MAX;
+        if known.is_none() && room {
+            cases.exceptions.push_back((at, exception.clone()));
+        }
+        self.explain_unanswered(at, step);
+    }
+
+    /// Joins exceptions and calls without an answer; what was waited for long enough is told as it is.
+    pub(super) fn explain_unanswered(&mut self, at: At, step: &mut ServiceStep) {
+        let Some(cases) = &mut self.cases else {
+            return;
+        };
+        let mut sights: Vec<(EndpointId, Sight)> = Vec::new();
+        let exceptions = std::mem::take(&mut cases.exceptions);
+        for (since, exception) in exceptions {
+            let is_its = |call: &&OddCall| {
+                call.instance == exception.instance && near(call.at, since) <= TOGETHER_US
+            };
+            if let Some(call) = cases.unanswered.iter().find(is_its).cloned() {
+                cases.unanswered.retain(|other| {
+                    !(other.instance == call.instance && other.endpoint == call.endpoint)
+                });
+                let sight = Sight {
+                    subject: String::new(),
+                    symptom: of_exception(&exception),
+                    gauge: Gauge::Odd,
+                    instance: call.instance,
+                    threads: vec![of_call(&call)],
+                    request: String::new(),
+                };
+                sights.push((call.endpoint, sight));
+            } else if at.since(since) < UNANSWERED_US {
+                cases.exceptions.push_back((since, exception));
+            }
+            // Else it came with an answer that is a case itself, or with none that was odd.
+        }
+        while cases
+            .unanswered
+            .front()
+            .is_some_and(|call| at.since(call.at) >= UNANSWERED_US)
+        {
+            let Some(call) = cases.unanswered.pop_front() else {
+                break;
+            };
+            let Oddity::Broken(why) = &call.oddity else {
+                continue;
+            };
+            let kind = match why.as_str() {
+                "timed out" => SymptomKind::Hang,
+                _ => SymptomKind::ErrorAnswer,
+            };
+            let sight = Sight {
+                subject: String::new(),
+                symptom: symptom(kind, why, ""),
+                gauge: Gauge::Odd,
+                instance: call.instance,
+                threads: vec![of_call(&call)],
+                request: String::new(),
+            };
+            sights.push((call.endpoint, sight));
+        }
+        for (endpoint, mut sight) in sights {
+            sight.subject = self.endpoint_name(endpoint);
+            self.sight(at, sight, step);
+        }
+    }
+
+    /// Findings that are about more than one call.
+    pub(super) fn take_up_findings(&mut self, at: At, step: &mut ServiceStep) {
+        let Some(cases) = &self.cases else {
+            return;
+        };
+        let new: Vec<ServiceFinding> = self
+            .open
+            .values()
+            .map(|open| &open.finding)
+            .filter(|finding| !finding.withdrawn && !cases.taken_up.contains(&finding.number))
+            .cloned()
+            .collect();
+        for finding in new {
+            if let Some(cases) = &mut self.cases {
+                cases.taken_up.push(finding.number);
+            }
+            if let Some(sight) = self.of_finding(&finding) {
+                self.sight(at, sight, step);
+            }
+        }
+    }
+
+    fn of_finding(&self, finding: &ServiceFinding) -> Option<Sight> {
+        use ServiceFindingKind as Kind;
+        let (kind, class, gauge) = match finding.kind {
+            Kind::MemoryLeak => (SymptomKind::Leak, "memory", Gauge::Grows(What::Memory)),
+            Kind::DescriptorLeak => (
+                SymptomKind::Leak,
+                "descriptors",
+                Gauge::Grows(What::Descriptors),
+            ),
+            Kind::ThreadLeak => (SymptomKind::Leak, "threads", Gauge::Grows(What::Threads)),
+            Kind::GrowingLatency => (SymptomKind::Slow, "slower and slower", Gauge::Slower),
+            Kind::SlowEndpoint | Kind::CpuBlowUp | Kind::LockContention => {
+                (SymptomKind::Slow, "slow", Gauge::Slow(0))
+            }
+            Kind::Hang => (SymptomKind::Hang, "timed out", Gauge::Odd),
+            _ => return None,
+        };
+        let instance = *finding.instances.first()?;
+        let endpoint = finding.endpoint;
+        let cases = self.cases.as_ref()?;
+        let usual = endpoint.and_then(|endpoint| cases.usual.get(&endpoint));
+        let slowest = usual.and_then(|usual| usual.slowest.clone());
+        let gauge = match gauge {
+            Gauge::Slow(_) => Gauge::Slow(self.bound_us(endpoint?)?),
+            other => other,
+        };
+        let mut threads = Vec::new();
+        if matches!(gauge, Gauge::Slow(_))
+            && let Some((_, thread, _)) = &slowest
+        {
+            threads.push(CaseThread {
+                thread: *thread,
+                iteration: None,
+                last: ITERATIONS,
+            });
+        }
+        let last = if matches!(gauge, Gauge::Slow(_)) {
+            ITERATIONS
+        } else {
+            3
+        };
+        for thread in self.callers(endpoint, instance) {
+            if !threads.iter().any(|one| one.thread == thread) {
+                threads.push(CaseThread {
+                    thread,
+                    iteration: None,
+                    last,
+                });
+            }
+        }
+        Some(Sight {
+            subject: endpoint.map_or_else(String::new, |endpoint| self.endpoint_name(endpoint)),
+            symptom: symptom(kind, class, ""),
+            gauge,
+            instance,
+            threads,
+            request: slowest.map_or_else(String::new, |(_, _, request)| request),
+        })
+    }
+
+    /// From how long on a call of an endpoint is slow, microseconds.
+    fn bound_us(&self, endpoint: EndpointId) -> Option<u64> {
+        let usual = self.cases.as_ref()?.usual.get(&endpoint)?;
+        let median = usual.median_us? as f64;
+        let slowest = usual.slowest.as_ref().map_or(0, |slowest| slowest.0) as f64;
+        let bound = (SLOW_TIMES * median).min((slowest / 2.0).max(2.0 * median));
+        Some((bound as u64).max(SLOW_US_MIN))
+    }
+
+    /// Threads that call an endpoint, those on an instance first; of none, one of each scenario.
+    fn callers(&self, endpoint: Option<EndpointId>, instance: InstanceId) -> Vec<ThreadId> {
+        let mut found: Vec<(bool, ThreadId)> = Vec::new();
+        let mut scenarios: BTreeMap<usize, u32> = BTreeMap::new();
+        for (&id, thread) in &self.threads {
+            let calls = endpoint.is_none_or(|endpoint| thread.calls.of(endpoint) > 0.0);
+            let of = scenarios.entry(thread.scenario).or_default();
+            if calls && (endpoint.is_some() || *of == 0) {
+                *of += 1;
+                found.push((thread.on != instance, id));
+            }
+        }
+        found.sort_unstable();
+        found.truncate(CALLERS_MAX);
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn threads_on(&self, instance: InstanceId, last: u32) -> Vec<CaseThread> {
+        let of = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.on == instance);
+        of.take(THREADS_MAX)
+            .map(|(&thread, _)| CaseThread {
+                thread,
+                iteration: None,
+                last,
+            })
+            .collect()
+    }
+}
+
+fn near(one: At, other: At) -> u64 {
+    one.0.abs_diff(other.0)
+}
+
+fn of_call(call: &OddCall) -> CaseThread {
+    CaseThread {
+        thread: call.thread,
+        iteration: Some(call.iteration),
+        last: 1,
+    }
+}
+
+fn symptom(kind: SymptomKind, class: &str, message: &str) -> Symptom {
+    Symptom {
+        kind,
+        class: class.to_owned(),
+        message: message.to_owned(),
+        frames: Vec::new(),
+    }
+}
+
+/// An exception as its log or span tells it: `price (server.py:30)`.
+fn of_exception(exception: &ExceptionSeen) -> Symptom {
+    let (function, place) = match exception.frame.rsplit_once(" (") {
+        Some((function, place)) => (function, place.trim_end_matches(')')),
+        None => ("", exception.frame.as_str()),
+    };
+    let (file, line) = match place.rsplit_once(':') {
+        Some((file, line)) => (file, line.parse().unwrap_or(0)),
+        None => (place, 0),
+    };
+    let frame = Frame {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line,
+        own: true,
+    };
+    Symptom {
+        kind: SymptomKind::Exception,
+        class: exception.kind.clone(),
+        message: exception.message.clone(),
+        frames: (!exception.frame.is_empty())
+            .then_some(frame)
+            .into_iter()
+            .collect(),
+    }
+}
