@@ -30,6 +30,8 @@ use repeat::Repeat;
 
 /// What waits to run quietly waits so long for tries to end by themselves, microseconds.
 const QUIET_WAIT_US: u64 = 1_000_000;
+/// Failing runs of a crash or a hang in which it is told where its threads stand.
+const STACKS_RUNS: u32 = 2;
 /// Instances for tries that fail to open one after the other before nothing more is tried.
 const OPEN_FAILURES_MAX: u32 = 3;
 
@@ -214,6 +216,7 @@ fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
     let seconds = plan.after_us as f64 / 1e6 * budget.cores.max(1.0);
     let usual = Limits {
         coverage: plan.coverage,
+        stacks: STACKS_RUNS,
         ..Limits::default()
     };
     let limits = if plan.only.is_some() {
