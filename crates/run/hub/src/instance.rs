@@ -435,7 +435,11 @@ impl Squeeze {
 /// Gives the kinds that could not be had.
 fn squeeze(group: &mut InstanceGroup, to: &Squeeze) -> Vec<ConditionKind> {
     let mut missing = Vec::new();
-    if group.set_cpu_limit(to.cores).is_err() && to.cores.is_some() {
+    let limited = match to.cores {
+        Some(_) => group.set_cpu_limit_tightly(to.cores),
+        None => group.set_cpu_limit(None),
+    };
+    if limited.is_err() && to.cores.is_some() {
         missing.push(ConditionKind::CpuLimit);
     }
     if let Some(bytes) = to.memory

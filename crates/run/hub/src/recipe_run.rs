@@ -15,6 +15,7 @@ use crate::discover::Runner;
 use crate::ground::Ground;
 use crate::instance::Squeeze;
 use crate::located::Located;
+use crate::stood::STACKS;
 
 /// What `cohort under` is told, and what it tells, in the directory of a run.
 pub(crate) const UNDER_ORDER: &str = "under.json";
@@ -102,7 +103,11 @@ impl RecipeRun<'_> {
             let other = self.test_launch(&label, (&[], test))?;
             order.beside.push(command(&other, &launch));
         }
-        if order.conditions.is_empty() && order.before.is_empty() && order.beside.is_empty() {
+        if self.recipe.stacks {
+            order.evidence = Some(self.directory.join(STACKS));
+        }
+        let is_plain = order.conditions.is_empty() && order.evidence.is_none();
+        if is_plain && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }
         Ok((self.under(&order, launch)?, recording))

@@ -6,7 +6,7 @@ use cohort_model::{
 use cohort_replicator::Outcome;
 
 use super::sight::plain_symptom;
-use super::{Attempt, Driver, Replication};
+use super::{Attempt, Replication};
 use crate::{Orchestrator, Step};
 
 /// So many of the first runs without company ...
@@ -38,6 +38,13 @@ impl Orchestrator {
             replication.hungry.insert(attempt.test);
         }
         replication.note_company(&attempt, &outcome);
+        if outcome.passed {
+            let wall_us = end.usage.wall_us as f64;
+            let usual = replication.walls_us.entry(attempt.test).or_insert(wall_us);
+            if attempt.recipe.conditions.is_empty() {
+                *usual = usual.max(wall_us);
+            }
+        }
         let ran = outcome.passed || outcome.symptom.is_some() || attempt.killed.is_some();
         replication.fruitless = if ran { 0 } else { replication.fruitless + 1 };
         if attempt.compares {
@@ -104,22 +111,5 @@ fn outcome(attempt: &Attempt, end: &ThreadEnd) -> Outcome {
         symptom,
         usage: if tells { end.usage } else { Usage::default() },
         missing: end.unapplied.clone(),
-    }
-}
-
-impl Driver {
-    pub(super) fn ended(
-        &mut self,
-        at: At,
-        case: cohort_model::CaseId,
-        recipe: &Recipe,
-        outcome: Outcome,
-    ) {
-        match self {
-            Driver::Replicator(replicator) => {
-                replicator.ended(at, case, recipe, outcome);
-            }
-            Driver::Repeat(repeat) => repeat.ended(&outcome),
-        }
     }
 }

@@ -3,6 +3,7 @@
 use cohort_model::{
     Arm, At, Case, CaseId, CaseVerdict, Rate, Recipe, Stage, Subject, Symptom, TestId, ThreadId,
 };
+use cohort_replicator::sameness::same;
 use cohort_replicator::{Outcome, Try};
 
 /// Standard deviations of an interval that holds 95 times in 100.
@@ -154,11 +155,6 @@ impl Repeat {
             remarks,
         }
     }
-}
-
-/// Whether it is the same failure, by kind and class.
-fn same(one: &Symptom, other: &Symptom) -> bool {
-    one.kind == other.kind && one.class == other.class
 }
 
 /// Wilson's interval of a rate (Wilson 1927, "Probable inference, the law of succession, and

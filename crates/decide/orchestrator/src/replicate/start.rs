@@ -13,9 +13,15 @@ use crate::state::Attempt as Which;
 use crate::{Orchestrator, Step};
 
 /// A try may take this many times what its test usually takes under the same conditions.
-const LIMIT_TIMES: f64 = 10.0;
+const LIMIT_TIMES: f64 = 20.0;
 /// And at least this long, microseconds.
-const LIMIT_US_MIN: u64 = 10_000_000;
+const LIMIT_US_MIN: u64 = 2_000_000;
+/// The same where a runner has to start first.
+const LIMIT_US_MIN_STICKY: u64 = 6_000_000;
+/// While it is not known what the test takes.
+const LIMIT_US_UNKNOWN: u64 = 10_000_000;
+/// A try may stand still this many times what its test usually takes, beyond the least limit.
+const STILL_TIMES: f64 = 2.0;
 /// Other tests whose lines are compared with those of one that fails.
 const COMPARED_MAX: usize = 4;
 /// Share of a CPU that instances for tries get under contention, as others do.
@@ -210,7 +216,7 @@ impl Orchestrator {
             self.refuse(at, &wanted, compares);
             return false;
         };
-        let limit_us = self.attempt_limit_us(test, &wanted.recipe);
+        let (limit_us, still_us) = self.attempt_limits_us(test, &wanted.recipe);
         let reason = Reason::Case {
             case: wanted.case,
             stage: wanted.stage,
@@ -242,6 +248,8 @@ impl Orchestrator {
             place: instance,
             started: at,
             limit_us,
+            still_us,
+            moved: (at, 0),
             killed: None,
             has_all,
             overlapped,
@@ -307,31 +315,50 @@ impl Orchestrator {
         })
     }
 
-    /// How long a try of `recipe` may take, microseconds.
-    fn attempt_limit_us(&self, test: TestId, recipe: &Recipe) -> u64 {
-        let wall = |test: TestId| self.costs.test(test).wall_us.p90;
+    /// How long a try of `recipe` may take, microseconds; and how long it may stand still.
+    fn attempt_limits_us(&self, test: TestId, recipe: &Recipe) -> (u64, u64) {
+        let least = if self.plan.sticky {
+            LIMIT_US_MIN_STICKY
+        } else {
+            LIMIT_US_MIN
+        };
+        let wall = |test: TestId| self.usual_us(test);
         let mut usual = wall(test);
         for part in &recipe.parts {
             if let CasePart::Before(test) = part {
-                usual += wall(*test);
+                usual = usual.zip(wall(*test)).map(|(one, other)| one + other);
             }
         }
+        let Some(usual) = usual else {
+            let most = LIMIT_US_UNKNOWN.min(self.budget.timeout_us.max(least));
+            return (most, most.min(self.budget.stall_us.max(least)));
+        };
         let slower: f64 = recipe
             .conditions
             .iter()
             .map(|condition| match *condition {
-                Condition::CpuLimit { cores } => (1.0 / cores.max(0.01)).max(1.0),
-                Condition::Copies { count } => f64::from(count).max(1.0),
+                Condition::CpuLimit { cores } => 1.0 / cores.max(0.01),
+                Condition::Copies { count } => f64::from(count),
                 Condition::Noise { tasks, .. } => 1.0 + f64::from(tasks) / self.budget.cores,
                 Condition::Cpus { count } => self.budget.cores / f64::from(count.max(1)),
                 _ => 1.0,
             })
             .map(|times: f64| times.max(1.0))
             .product();
-        let limit = usual * slower * LIMIT_TIMES;
-        (limit as u64)
-            .max(LIMIT_US_MIN)
-            .min(self.budget.timeout_us.max(LIMIT_US_MIN))
+        let limit = (usual * slower * LIMIT_TIMES) as u64;
+        let most = self.budget.timeout_us.max(least);
+        let still = least + (usual * STILL_TIMES) as u64;
+        (limit.clamp(least, most), still.min(self.budget.stall_us.max(least)))
+    }
+
+    /// What a test usually takes, microseconds; none when that is not known.
+    fn usual_us(&self, test: TestId) -> Option<f64> {
+        let estimate = self.costs.test(test);
+        if estimate.runs > 0 {
+            return Some(estimate.wall_us.p90);
+        }
+        let replication = self.replication.as_ref()?;
+        replication.walls_us.get(&test).copied()
     }
 
     /// An instance for a try that is promised `memory` bytes.

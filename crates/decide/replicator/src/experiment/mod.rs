@@ -248,6 +248,7 @@ impl Experiment {
             &prior,
         );
         self.beliefs.reweigh(&dishes);
+        self.stand = Stand::new(Some(symptom), self.limits.stacks, false);
         self.keeps = keeps_failing(Some(symptom), false);
     }
 
@@ -265,9 +266,6 @@ impl Experiment {
 
     fn enter(&mut self, step: Step) {
         self.steps += 1;
-        if cfg!(feature = "trace") {
-            eprintln!("TRACE {} {}", self.begun, step.trace());
-        }
         self.step = step;
     }
 

@@ -235,8 +235,8 @@ const WORDS: [(&[&str], Effects); 14] = [
 fn by_kind(kind: SymptomKind) -> Effects {
     match kind {
         SymptomKind::Timeout | SymptomKind::Slow => &[
-            (Kind::CpuLimit, 3.0),
-            (Kind::Noise, 2.0),
+            (Kind::CpuLimit, 5.0),
+            (Kind::Noise, 3.0),
             (Kind::Schedule, 1.5),
             (Kind::DiskDelay, 2.0),
             (Kind::NetworkDelay, 2.0),

@@ -150,32 +150,6 @@ impl Step {
         }
     }
 
-    pub(super) fn trace(&self) -> String {
-        let name = match self {
-            Step::Again(_) => "again",
-            Step::Control(_) => "control",
-            Step::Hunt => "hunt",
-            Step::Repeat(_) => "repeat",
-            Step::Single(_) => "single",
-            Step::Narrow(less) => {
-                return format!("narrow {:?} {:?}", less.known, less.plan.conditions);
-            }
-            Step::Prove(_) => "prove",
-            Step::Rivals(_) => "rivals",
-            Step::Degree(_) => "degree",
-            Step::Parts(_) => "parts",
-            Step::Cover(_) => "cover",
-            Step::Closed => "closed",
-        };
-        format!(
-            "{name} {:?}",
-            self.plans()
-                .iter()
-                .map(|p| &p.conditions)
-                .collect::<Vec<_>>()
-        )
-    }
-
     /// The plans it is about.
     pub(super) fn plans(&self) -> Vec<&Recipe> {
         match self {
