@@ -78,6 +78,9 @@ impl RecipeRun<'_> {
             report: Some(self.directory.join(UNDER_REPORT)),
             ..Order::default()
         };
+        if self.recipe.stacks {
+            order.evidence = Some(self.directory.join(STACKS));
+        }
         let squeeze = squeeze_of(self.recipe, self.ground);
         let grouped = squeeze.kinds();
         order
@@ -103,11 +106,8 @@ impl RecipeRun<'_> {
             let other = self.test_launch(&label, (&[], test))?;
             order.beside.push(command(&other, &launch));
         }
-        if self.recipe.stacks {
-            order.evidence = Some(self.directory.join(STACKS));
-        }
-        let is_plain = order.conditions.is_empty() && order.evidence.is_none();
-        if is_plain && order.before.is_empty() && order.beside.is_empty() {
+        let plain = order.conditions.is_empty() && order.evidence.is_none();
+        if plain && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }
         Ok((self.under(&order, launch)?, recording))
