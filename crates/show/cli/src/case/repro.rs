@@ -216,6 +216,7 @@ fn wanted(found: &Found, flags: &ReproFlags) -> Cases {
             symptom: found.case.symptom.clone(),
             recipe: Recipe {
                 coverage: false,
+                stacks: false,
                 ..recipe(&found.case).0
             },
             tests: names.map(|(test, name)| (*test, name.clone())).collect(),
