@@ -28,6 +28,7 @@ use crate::located::Run;
 use crate::python::Task;
 use crate::recipe_run::{LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
 use crate::shell::Hub;
+use crate::stood;
 use crate::threads::{self, Thread, order_start, unjudged};
 
 /// Failed tries of one case whose output is kept.
@@ -45,6 +46,8 @@ pub(crate) struct Attempt {
     unapplied: Vec<ConditionKind>,
     /// Its instance's memory is limited.
     squeezed: bool,
+    /// Where its threads stand is told when it crashes or takes too long.
+    pub(crate) stacks: bool,
     /// Which lines it runs is recorded.
     recording: Option<Recording>,
 }
@@ -81,6 +84,7 @@ impl Hub {
             directory: directory.clone(),
             unapplied,
             squeezed: squeeze.memory.is_some(),
+            stacks: recipe.stacks,
             recording: None,
         };
         let thread = Thread {
@@ -105,7 +109,7 @@ impl Hub {
             plain: false,
             directory: &directory,
         }
-        .launch(Some(&mut self.located));
+        .launch(Some(&self.located));
         self.threads.insert(task.thread, thread);
         match launched {
             Ok((launch, recording)) => {
@@ -147,6 +151,11 @@ impl Hub {
         self.account(&thread, &mut end);
         let said = (output.stdout.as_bytes(), output.stderr.as_bytes());
         self.read_symptom(&thread, &mut end, said, &output.report);
+        if attempt.stacks {
+            let about = (attempt.case, thread.test);
+            let stood = stood::take(about, &attempt.directory, &output.stderr, &mut end);
+            stood.into_iter().for_each(|one| stood::keep(&mut self.stood, one));
+        }
         end.unapplied.clone_from(&attempt.unapplied);
         if let Some(report) = under_report(&attempt) {
             let missing = report.missing.iter().map(|missing| missing.condition);

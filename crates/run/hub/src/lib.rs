@@ -28,14 +28,15 @@ mod recipe_run;
 mod seat;
 pub mod service;
 mod shell;
+mod stood;
 mod symptoms;
 mod threads;
 mod workers;
 
 pub use cases::{Cases, Repeat, Work};
 pub use ledger::Face;
-pub use seat::{Seat, Seated, sit};
 pub use past::{Difference, Past, PastError, Replay, replay};
+pub use seat::{Seat, Seated, sit};
 
 use std::path::PathBuf;
 

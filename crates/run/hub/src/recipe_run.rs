@@ -15,6 +15,7 @@ use crate::discover::Runner;
 use crate::ground::Ground;
 use crate::instance::Squeeze;
 use crate::located::Located;
+use crate::stood::STACKS;
 
 /// What `cohort under` is told, and what it tells, in the directory of a run.
 pub(crate) const UNDER_ORDER: &str = "under.json";
@@ -60,7 +61,7 @@ impl RecipeRun<'_> {
     /// the recipe wants that.
     pub(crate) fn launch(
         &self,
-        located: Option<&mut Located>,
+        located: Option<&Located>,
     ) -> io::Result<(Launch, Option<Recording>)> {
         fs::create_dir(self.directory)?;
         let before: Vec<TestId> = self.recipe.parts.iter().filter_map(before).collect();
@@ -77,6 +78,9 @@ impl RecipeRun<'_> {
             report: Some(self.directory.join(UNDER_REPORT)),
             ..Order::default()
         };
+        if self.recipe.stacks {
+            order.evidence = Some(self.directory.join(STACKS));
+        }
         let squeeze = squeeze_of(self.recipe, self.ground);
         let grouped = squeeze.kinds();
         order
@@ -102,7 +106,8 @@ impl RecipeRun<'_> {
             let other = self.test_launch(&label, (&[], test))?;
             order.beside.push(command(&other, &launch));
         }
-        if order.conditions.is_empty() && order.before.is_empty() && order.beside.is_empty() {
+        let plain = order.conditions.is_empty() && order.evidence.is_none();
+        if plain && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }
         Ok((self.under(&order, launch)?, recording))

@@ -26,6 +26,7 @@ mod prove;
 mod recipes;
 mod rivals;
 mod runs;
+mod stand;
 mod step;
 mod words;
 
@@ -47,6 +48,7 @@ use prior::{Clues, Prior, keeps_failing};
 use recipes::Company;
 pub(crate) use runs::Ended;
 use runs::Flight;
+use stand::Stand;
 use step::{Step, Trial};
 
 /// Runs of an old recipe after which it is taken to be gone, at most.
@@ -118,6 +120,7 @@ pub(crate) struct Experiment {
     /// How many steps there were.
     steps: u32,
     flights: Vec<Flight>,
+    stand: Stand,
     begun: u32,
     /// Runs that say something, and those that failed with the symptom.
     all: Tally,
@@ -183,6 +186,8 @@ impl Experiment {
             Origin::Known { smallest, .. } => Step::Again(Trial::new(recipes::repeats(smallest))),
             Origin::Hunted { .. } => Step::Hunt,
         };
+        let provoked = matches!(setup.origin, Origin::Provoked(_));
+        let stand = Stand::new(setup.symptom, setup.limits.stacks, provoked);
         let mut experiment = Self {
             chance: Chance::new(setup.seed, u64::from(setup.case)),
             beliefs: Beliefs::new(dishes, &setup.usage, setup.cores),
@@ -198,6 +203,7 @@ impl Experiment {
             step,
             steps: 0,
             flights: Vec::new(),
+            stand,
             begun: 0,
             all: Tally::default(),
             mixed: Tally::default(),
@@ -253,6 +259,7 @@ impl Experiment {
             &prior,
         );
         self.beliefs.reweigh(&dishes);
+        self.stand = Stand::new(Some(symptom), self.limits.stacks, false);
         self.keeps = keeps_failing(Some(symptom), false);
     }
 
