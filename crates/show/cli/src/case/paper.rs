@@ -80,6 +80,10 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
     if capsule.exists() {
         places.push(("capsule", typed(&capsule)));
     }
+    let stacks = place.project.cases().directory(found.case.case).join("stacks.txt");
+    if stacks.exists() {
+        places.push(("stacks", typed(&stacks)));
+    }
     if let Some(campaign) = &found.campaign {
         places.push(("record", typed(campaign.path())));
     }
