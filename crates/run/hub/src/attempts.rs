@@ -153,7 +153,8 @@ impl Hub {
         self.read_symptom(&thread, &mut end, said, &output.report);
         if attempt.stacks {
             let about = (attempt.case, thread.test);
-            let stood = stood::take(about, &attempt.directory, &output.stderr, &mut end);
+            let places = (attempt.directory.as_path(), self.keeper.root.as_path());
+            let stood = stood::take(about, places, &output.stderr, &mut end);
             stood.into_iter().for_each(|one| stood::keep(&mut self.stood, one));
         }
         end.unapplied.clone_from(&attempt.unapplied);

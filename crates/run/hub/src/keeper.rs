@@ -1,7 +1,8 @@
 //! Keeps the cases of a campaign as they close, and those that are left at its end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cohort_model::{Case, CaseId, Stage, Subject};
 use tokio::task::JoinHandle;
@@ -21,10 +22,16 @@ pub(crate) struct Keeper {
     kept: Kept,
     capsules: Arc<Capsules>,
     command: Vec<String>,
+    /// The project's directory.
+    pub(crate) root: PathBuf,
     /// Nothing is kept: the campaign only counts how often a recipe fails.
     only_counts: bool,
     /// Not kept yet.
     latest: BTreeMap<CaseId, Case>,
+    /// How often a case was to be written.
+    orders: u64,
+    /// Which order was carried out last of each case.
+    carried: Arc<Mutex<BTreeMap<CaseId, u64>>>,
     writing: Vec<JoinHandle<Option<String>>>,
 }
 
@@ -38,6 +45,9 @@ impl Keeper {
             command: setup.suite.command(),
             only_counts: matches!(work, Some(crate::Work::Repeat(_))),
             latest: BTreeMap::new(),
+            orders: 0,
+            carried: Arc::default(),
+            root: setup.root.clone(),
             writing: Vec::new(),
         }
     }
@@ -63,6 +73,9 @@ impl Hub {
     }
 
     fn write_case(&mut self, case: Case) {
+        self.keeper.orders += 1;
+        let order = self.keeper.orders;
+        let carried = Arc::clone(&self.keeper.carried);
         let kept = self.keeper.kept.clone();
         let (campaign, command) = (self.campaign.clone(), self.keeper.command.clone());
         let names = Arc::clone(&self.names);
@@ -87,6 +100,13 @@ impl Hub {
                     names: &names,
                 };
                 let id = case.case;
+                // One at a time; what is known later counts, whichever comes first.
+                let mut carried = carried.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = carried.entry(id).or_default();
+                if *last > order {
+                    return None;
+                }
+                *last = order;
                 let failed = |error: &dyn std::error::Error| {
                     Some(format!(
                         "{id} could not be kept: {}",
