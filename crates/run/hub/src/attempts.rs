@@ -109,7 +109,7 @@ impl Hub {
             plain: false,
             directory: &directory,
         }
-        .launch(Some(&mut self.located));
+        .launch(Some(&self.located));
         self.threads.insert(task.thread, thread);
         match launched {
             Ok((launch, recording)) => {

@@ -61,7 +61,7 @@ impl RecipeRun<'_> {
     /// the recipe wants that.
     pub(crate) fn launch(
         &self,
-        located: Option<&mut Located>,
+        located: Option<&Located>,
     ) -> io::Result<(Launch, Option<Recording>)> {
         fs::create_dir(self.directory)?;
         let before: Vec<TestId> = self.recipe.parts.iter().filter_map(before).collect();

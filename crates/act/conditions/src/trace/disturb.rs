@@ -9,6 +9,8 @@
 //! - *interrupted* at random times, more often when it is young: tests begin their races early;
 //! - *watched*: stopped at the beginnings and ends of its next system calls, some of which it is held
 //!   at. Races between processes, and those over files, have their windows there;
+//! - made to *take turns* sooner, where an interpreter has its threads take turns (`CPython`, every 5 ms): one
+//!   that waits asks for its turn after microseconds, which it may as well;
 //! - in *slow motion*: one instruction at a time, about a thousand times slower than the others. A window of
 //!   one instruction between a load and a store then is as long as all that another thread does.
 //!
@@ -45,6 +47,15 @@ const STALL_MAX_US: f64 = 600.0;
 const CALLS_TO_MEETING_MAX: u32 = 24;
 /// Others take their turn so many instructions after a system call, at most.
 const TURN_STEPS_MAX: f64 = 4_000.0;
+/// In an interpreter whose threads take turns, a thread that has woken another one is held in so large a
+/// share of cases, for so long, microseconds.
+const SHORT_HOLDS: f64 = 0.7;
+const SHORT_HOLD_US: (f64, f64) = (80.0, 1_500.0);
+/// There an interrupt comes so long after the end of a call, at the latest, microseconds.
+const TURN_LATEST_US: f64 = 250.0;
+/// Share of waits for a turn after which the turn is taken later, by so much at most, microseconds.
+const HOLDS_AFTER_WAIT: f64 = 0.5;
+const TURN_MEETING_US: (f64, f64) = (500.0, 15_000.0);
 /// Who has let others take their turn is stopped at so many more ends and beginnings of calls.
 const WATCHED_AFTER_TURN: u32 = 20;
 /// What each instruction of slow motion costs, microseconds.
@@ -80,10 +91,23 @@ pub(crate) enum Pace {
     ToMeeting(u32, u32),
     /// In the last of those calls.
     NearMeeting,
+    /// At the meeting, and how many instructions it is to run one at a time after it.
+    Meeting(u32),
     /// For so many more instructions one at a time.
     Slow(u32),
     /// As above, and then held for long enough that an interpreter has others take their turn.
     ToTurn(u32),
+}
+
+/// What is done so that others take their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing.
+    None,
+    /// It is held here.
+    Hold(Duration),
+    /// It is interrupted after that time.
+    Interrupt(Duration),
 }
 
 /// What happens to a thread that was just born.
@@ -117,6 +141,8 @@ struct Profile {
     steps_max: f64,
     /// Share of watched stops soon after which others are made to take their turn.
     turns: f64,
+    /// Who waits for a turn asks for it after so long at most, microseconds; 0: as it does.
+    sooner_us: f64,
     /// Interrupts of a young thread.
     early: u64,
     /// Latest of those, microseconds.
@@ -142,6 +168,8 @@ pub(crate) struct Disturbance {
     gathering: Option<Instant>,
     /// How many instructions those then run one at a time.
     meeting_steps: u32,
+    /// How many have come.
+    met: u32,
 }
 
 impl Disturbance {
@@ -159,6 +187,7 @@ impl Disturbance {
             next: now,
             gathering: None,
             meeting_steps: 0,
+            met: 0,
         };
         this.draw_next(now);
         this
@@ -176,11 +205,7 @@ impl Disturbance {
         if self.random.chance(profile.hold) {
             hold = self.pause(now);
         }
-        let count = self.random.below(profile.early + 1);
-        let mut interrupts: Vec<Duration> = (0..count)
-            .map(|_| us(self.random.across(5.0, profile.early_max_us)))
-            .collect();
-        interrupts.sort_unstable();
+        let interrupts = self.interrupts();
         let mut pace = self.pace(now);
         if let Some((count, _)) = profile.meet_at
             && self.may(now)
@@ -192,6 +217,27 @@ impl Disturbance {
             pace,
             interrupts,
         }
+    }
+
+    /// How a thread goes on that has just started another one, and when it is interrupted.
+    pub(crate) fn parent(&mut self, now: Instant, takes_turns: bool) -> (Pace, Vec<Duration>) {
+        if takes_turns || self.profile.meet_at.is_some() {
+            // It is to start the others as soon as it would.
+            return (Pace::Free, Vec::new());
+        }
+        let interrupts = self.interrupts();
+        (self.pace(now), interrupts)
+    }
+
+    /// When a young thread is interrupted.
+    fn interrupts(&mut self) -> Vec<Duration> {
+        let count = self.random.below(self.profile.early + 1);
+        let latest = self.profile.early_max_us;
+        let mut interrupts: Vec<Duration> = (0..count)
+            .map(|_| us(self.random.across(5.0, latest)))
+            .collect();
+        interrupts.sort_unstable();
+        interrupts
     }
 
     /// A thread on its way to a meeting begins a call of this number.
@@ -228,13 +274,15 @@ impl Disturbance {
                 // The same for all: whoever is let go of earlier would be done before the others.
                 let most = self.profile.steps_max;
                 self.meeting_steps = small(self.random.across(most / 3.0, most));
+                self.met = 0;
                 now + us(wait.min(left))
             }
         };
+        self.met += 1;
         self.gathering = Some(until);
         let pace = match self.random.below(8) {
             0 => self.pace(now),
-            _ => Pace::Slow(self.meeting_steps),
+            _ => Pace::Meeting(self.meeting_steps),
         };
         (until.saturating_duration_since(now), pace)
     }
@@ -257,6 +305,66 @@ impl Disturbance {
             return Pace::Free;
         }
         Pace::Watched(small(self.random.across(4.0, 100.0)))
+    }
+
+    /// How a thread goes on when its meeting is over: nobody else came, mostly there is no point in
+    /// slow motion.
+    pub(crate) fn after_meeting(&mut self, now: Instant, steps: u32) -> Pace {
+        if self.met > 1 || self.random.chance(0.2) {
+            return Pace::Slow(steps);
+        }
+        self.watched(now)
+    }
+
+    /// A watched thread of an interpreter whose threads take turns has stopped at the end of a call: what
+    /// is done so that others take theirs.
+    pub(crate) fn to_turn(&mut self, now: Instant, has_woken: bool) -> Turn {
+        self.credit_us -= STOP_US;
+        let left = self.left(now);
+        if has_woken && left > SHORT_HOLD_US.1 && self.random.chance(SHORT_HOLDS) {
+            // Whoever was just woken gets to where it asks for its turn.
+            let (low, high) = SHORT_HOLD_US;
+            return Turn::Hold(us(self.random.across(low, high)));
+        }
+        if left > PYTHON_TURN_US.1 && self.random.chance(self.profile.turns * 0.3) {
+            return Turn::Interrupt(us(self.random.across(2.0, TURN_LATEST_US)));
+        }
+        Turn::None
+    }
+
+    /// A thread that has waited for its turn, and is about to take it: how long it is held. Those that
+    /// come here soon after each other go on together, but for the first thread, which starts the others.
+    pub(crate) fn after_wait(&mut self, now: Instant, is_first: bool) -> Duration {
+        self.credit_us -= 2.0 * STOP_US;
+        let left = self.left(now);
+        if is_first || left < PAUSE_MIN_US || !self.random.chance(HOLDS_AFTER_WAIT) {
+            return Duration::ZERO;
+        }
+        let until = self.gathering.filter(|until| *until > now);
+        let (low, high) = TURN_MEETING_US;
+        let wait = us(self.random.across(low, high).min(left));
+        let until = *self.gathering.insert(until.unwrap_or(now + wait));
+        until.saturating_duration_since(now)
+    }
+
+    /// A thread waits for its turn: after what time it is to ask for it, if sooner than by itself.
+    pub(crate) fn sooner(&mut self) -> Option<Duration> {
+        if self.profile.sooner_us < 1.0 {
+            return None;
+        }
+        Some(us(self.random.across(2.0, self.profile.sooner_us)))
+    }
+
+    /// Such a thread was interrupted: how long it is held, so that others take their turn, and how it
+    /// goes on.
+    pub(crate) fn at_turn(&mut self, now: Instant) -> (Duration, Pace) {
+        self.credit_us -= STOP_US;
+        let (low, high) = PYTHON_TURN_US;
+        let hold = self.random.across(low, high);
+        if self.left(now) < hold {
+            return (Duration::ZERO, Pace::Free);
+        }
+        (us(hold), Pace::Watched(WATCHED_AFTER_TURN))
     }
 
     /// A watched thread has stopped at a call: how long it is held, and how it goes on.
@@ -406,6 +514,7 @@ impl Profile {
             slow: of(&[0.0, 0.3, 0.7]),
             steps_max: of(&[300.0, 1_500.0, 3_000.0, 6_000.0]),
             turns: of(&[0.0, 0.0, 0.1, 0.4]),
+            sooner_us: of(&[0.0, 10.0, 100.0, 1_000.0]),
             early: if of(&[0.0, 1.0]) > 0.5 { 3 } else { 1 },
             early_max_us: of(&[100.0, 1_000.0, 10_000.0]),
             between_us: of(&[700.0, 2_000.0, 6_000.0]),

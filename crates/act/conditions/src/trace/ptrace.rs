@@ -131,9 +131,10 @@ pub(crate) fn has_stepped(tid: i32) -> bool {
     }
     // SAFETY: zeroed above: numbers, whatever was written.
     let info = unsafe { info.assume_init() };
-    // TRAP_TRACE after an instruction, TRAP_BRKPT after one that was a system call (sigaction(2)).
-    (info.si_code == libc::TRAP_TRACE || info.si_code == libc::TRAP_BRKPT)
-        && info.si_signo == libc::SIGTRAP
+    // TRAP_TRACE after an instruction; on x86 TRAP_BRKPT after one that was a system call, where a
+    // program's own breakpoints have another code (sigaction(2)).
+    let after_call = cfg!(target_arch = "x86_64") && info.si_code == libc::TRAP_BRKPT;
+    info.si_signo == libc::SIGTRAP && (info.si_code == libc::TRAP_TRACE || after_call)
 }
 
 /// The `siginfo_t` of the signal that a thread is stopped for.
