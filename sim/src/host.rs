@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    Allotment, At, Budget, Case, CaseId, Collector, Command, HostSample, InstanceId, InstanceSample, Observation,
-    Plan, Policy, Recipe, SampleBatch, TestId, TestResult, ThreadEnd, ThreadId, Usage, Verdict,
+    Allotment, At, Budget, Case, CaseId, Collector, Command, HostSample, InstanceId,
+    InstanceSample, Observation, Plan, Policy, Recipe, SampleBatch, TestId, TestResult, ThreadEnd,
+    ThreadId, Usage, Verdict,
 };
 use cohort_orchestrator::{Orchestrator, Step};
 

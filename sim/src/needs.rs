@@ -63,6 +63,7 @@ pub fn case_plan(after_us: u64, able: &[ConditionKind]) -> CasePlan {
         after_us,
         seed: 1,
         able: able.iter().copied().collect::<BTreeSet<_>>(),
+        coverage: 0,
         first_case: 1,
         known: Vec::new(),
         only: None,

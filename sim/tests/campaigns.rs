@@ -352,9 +352,8 @@ fn tries_begin_in_the_step_that_shows_the_failure_and_take_no_more_than_their_sh
     let outcome = run(budget(2.0, 8192), Policy::Adaptive, &with, &needs, true);
     let mut steps = outcome.steps.iter().map(|(_, _, step)| step);
     let first = steps.find(|step| !step.cases.is_empty()).unwrap();
-    let tried = |decision: &cohort_model::Decision| {
-        matches!(decision.command, Command::TryCase { .. })
-    };
+    let tried =
+        |decision: &cohort_model::Decision| matches!(decision.command, Command::TryCase { .. });
     assert!(first.decisions.iter().any(tried), "{first:?}");
     let concluded = outcome.steps.iter().rev().find(|(_, _, step)| {
         let mut decisions = step.decisions.iter();

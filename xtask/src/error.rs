@@ -44,6 +44,9 @@ pub(crate) enum Error {
         "deny.toml could not be understood; it needs the lists [licenses] allow and [bans] deny"
     )]
     Deny(#[source] toml::de::Error),
+    /// `bugs.toml` is no TOML or says something unknown.
+    #[error("xtask/peers/bugs.toml could not be understood; its head says what it may hold")]
+    Labels(#[source] toml::de::Error),
     /// A benchmark's option makes no sense.
     #[error("bench: {option} is wrong: {expected}")]
     Option {

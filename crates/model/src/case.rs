@@ -311,6 +311,9 @@ pub struct Recipe {
     /// Which lines it runs is recorded; it may be slower then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub coverage: bool,
+    /// Where its threads stand is told when it crashes or takes too long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stacks: bool,
 }
 
 /// How often something failed in how many runs, with an interval that holds however often it was

@@ -18,6 +18,9 @@ pub struct CasePlan {
     pub seed: u64,
     /// What can be varied here.
     pub able: BTreeSet<ConditionKind>,
+    /// Failing and passing runs of a case, of each so many, whose lines are recorded; 0: none.
+    #[serde(default)]
+    pub coverage: u32,
     /// The number of the first case that is opened.
     pub first_case: u32,
     /// What earlier campaigns closed.

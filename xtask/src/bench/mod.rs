@@ -1,9 +1,11 @@
 //! `cargo xtask bench suite`: Cohort side by side with cargo-nextest and pytest-xdist, in one run
 //! on one machine, on published suites and on made ones. `cargo xtask bench service` ([`service`]): its
-//! campaigns of a service beside Locust and Goose, and what they find. Progress goes to standard error,
+//! campaigns of a service beside Locust and Goose, and what they find. `cargo xtask bench cases`
+//! ([`cases`]): what is made of small bugs with known causes. Progress goes to standard error,
 //! rows to standard output. Nothing is stored but what it unpacked, built and logged in the target
 //! directory.
 
+mod cases;
 mod collector;
 mod contender;
 mod junit;
@@ -18,6 +20,7 @@ mod suite;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use contender::Tools;
 use row::{Row, Target};
@@ -41,6 +44,10 @@ struct Options {
     minutes: u64,
     /// Folder of the recorded data on which judges are measured.
     data: Option<PathBuf>,
+    /// How long one bug may be tried in one way.
+    budget: Duration,
+    /// Parts of names of bugs; all when empty.
+    bugs: Vec<String>,
 }
 
 impl Options {
@@ -53,6 +60,8 @@ impl Options {
             rows: Vec::new(),
             minutes: 10,
             data: None,
+            budget: Duration::from_mins(5),
+            bugs: Vec::new(),
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -87,9 +96,18 @@ impl Options {
                     let rows = rows.ok_or_else(|| wrong("names, with commas between"))?;
                     options.rows = rows.split(',').map(String::from).collect();
                 }
+                "--budget" => {
+                    let budget = args.next().and_then(|text| duration(text));
+                    options.budget = budget.ok_or_else(|| wrong("a time such as 30s or 5m"))?;
+                }
+                "--bugs" => {
+                    let bugs = args.next();
+                    let bugs = bugs.ok_or_else(|| wrong("names, with commas between"))?;
+                    options.bugs = bugs.split(',').map(String::from).collect();
+                }
                 _ => {
                     return Err(wrong(
-                        "--json, --list, --runs N, --rows A,B, --cohort FILE, --minutes N or --data DIR",
+                        "--json, --list, --runs N, --rows A,B, --cohort FILE, --minutes N, --data DIR, --budget TIME or --bugs A,B",
                     ));
                 }
             }
@@ -106,6 +124,17 @@ impl Options {
 fn positive<T: std::str::FromStr + PartialOrd + Default>(word: Option<&&str>) -> Option<T> {
     let number = word?.parse().ok()?;
     (number > T::default()).then_some(number)
+}
+
+/// `30s` or `5m`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = number.parse::<u64>().ok()?.checked_mul(match unit {
+        "s" => 1,
+        "m" => 60,
+        _ => return None,
+    })?;
+    (seconds > 0).then_some(Duration::from_secs(seconds))
 }
 
 /// Rows that are measured together.
@@ -200,6 +229,11 @@ pub(crate) fn suite(args: &[&str]) -> Result<ExitCode, Error> {
 /// `cargo xtask bench service`.
 pub(crate) fn service(args: &[&str]) -> Result<ExitCode, Error> {
     service::service(&Options::parse(args)?)
+}
+
+/// `cargo xtask bench cases`.
+pub(crate) fn cases(args: &[&str]) -> Result<ExitCode, Error> {
+    cases::cases(&Options::parse(args)?)
 }
 
 /// Rows, as they become known.
@@ -316,7 +350,18 @@ mod tests {
         assert_eq!((options.json, options.runs), (true, 10));
         assert!(options.wants("made-rust-empty") && options.wants("collector"));
         assert!(!options.wants("made-pytest-empty"));
-        for wrong in [&["--runs"][..], &["--runs", "0"], &["--rows"], &["--fast"]] {
+        let options = Options::parse(&["--budget", "2m", "--bugs", "rust,order"]);
+        let options = options.expect("right options");
+        assert_eq!(options.budget, Duration::from_secs(120));
+        assert_eq!(options.bugs, ["rust", "order"]);
+        for wrong in [
+            &["--runs"][..],
+            &["--runs", "0"],
+            &["--rows"],
+            &["--fast"],
+            &["--budget", "5"],
+            &["--budget", "0s"],
+        ] {
             assert!(Options::parse(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -27,7 +27,9 @@ struct Version {
     made_by: String,
 }
 
-type Entries<'a> = tar::Entries<'a, Bounded<GzDecoder<BufReader<File>>>>;
+/// The unpacked bytes.
+type Unpacked = Bounded<GzDecoder<BufReader<File>>>;
+type Entries<'a> = tar::Entries<'a, Unpacked>;
 
 impl Capsule {
     /// Reads a capsule.
@@ -215,7 +217,7 @@ impl Reader<'_> {
         &self,
         entries: &mut Entries<'a>,
         within: &str,
-    ) -> Result<Option<Entry<'a, Bounded<GzDecoder<BufReader<File>>>>>, Error> {
+    ) -> Result<Option<Entry<'a, Unpacked>>, Error> {
         entries
             .next()
             .transpose()

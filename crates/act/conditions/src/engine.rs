@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::SigSet;
 
 use crate::error::{Error, refused};
+use crate::evidence;
 use crate::noise;
 use crate::order::{self, Order, Report};
 use crate::output::Output;
@@ -28,6 +29,10 @@ use crate::under::{End, awaited};
 
 /// After so many events in a row it is looked whether this process was told to end.
 const EVENTS_MAX: u32 = 64;
+
+/// So long processes of Python may take to write their own stacks.
+const TELL_MAX: Duration = Duration::from_secs(1);
+const TELL_LOOK: Duration = Duration::from_millis(1);
 
 /// What this process was started with, and programs should find.
 #[derive(Debug)]
@@ -69,6 +74,8 @@ struct Run<'a> {
     settings: Settings,
     tracer: Option<Tracer>,
     report: Report,
+    /// The program's processes.
+    programs: Vec<i32>,
 }
 
 /// Runs a program under an order; gives how it ended.
@@ -80,6 +87,9 @@ pub(crate) fn run(order: &Order, program: &[OsString], ambient: &Ambient) -> Res
     loop {
         let mut run = Run::new(order, &plan, ambient);
         let (outcome, outputs) = run.whole(program);
+        if let Ok(Outcome::Told(_)) = &outcome {
+            run.look_at_all();
+        }
         let left = remains::kill();
         if let Ok(Outcome::Refused(why)) = &outcome {
             let why = why.clone();
@@ -98,6 +108,7 @@ pub(crate) fn run(order: &Order, program: &[OsString], ambient: &Ambient) -> Res
             Outcome::Told(signal) => End::Killed(signal),
             Outcome::Refused(_) => unreachable!("tried again above"),
         };
+        run.write_evidence();
         run.write_report();
         return Ok(end);
     }
@@ -119,6 +130,7 @@ impl<'a> Run<'a> {
                 timer_slack_ns: ambient.timer_slack_ns,
             },
             report: Report::default(),
+            programs: Vec::new(),
         }
     }
 
@@ -189,6 +201,7 @@ impl<'a> Run<'a> {
             }
             let child = self.spawn(&program, streams)?;
             drop(kept);
+            self.programs.push(child.pid);
             copies.push(Copy {
                 child,
                 ended: false,
@@ -279,6 +292,9 @@ impl<'a> Run<'a> {
     fn event(&mut self) -> Event {
         let mut events = 0;
         loop {
+            if let Some((pid, end)) = (self.tracer.as_mut()).and_then(Tracer::next_end) {
+                return Event::Ended(pid, end);
+            }
             let waited = remains::waited();
             if let Some((pid, status)) = waited {
                 if let Some(end) = End::of(status) {
@@ -292,28 +308,62 @@ impl<'a> Run<'a> {
                 }
             }
             let mut timeout = None;
+            let mut is_eager = waited.is_some();
             if let Some(tracer) = &mut self.tracer {
                 if let Some(why) = tracer.refused() {
                     return Event::Refused(why);
                 }
                 let now = Instant::now();
                 tracer.tick(now);
+                is_eager |= tracer.is_eager(now);
                 timeout = tracer
                     .deadline()
                     .map(|due| due.saturating_duration_since(now));
             }
             events += 1;
-            if waited.is_some() && events < EVENTS_MAX {
+            if is_eager && events < EVENTS_MAX {
                 continue;
             }
             events = 0;
-            if waited.is_some() {
+            if is_eager {
                 timeout = Some(Duration::ZERO);
             }
             match signal(timeout) {
                 None | Some(libc::SIGCHLD) => {}
                 Some(told) => return Event::Told(told),
             }
+        }
+    }
+
+    /// It took too long: what is traced is looked at before it is killed.
+    fn look_at_all(&mut self) {
+        let Some(tracer) = &mut self.tracer else {
+            return;
+        };
+        tracer.look_at_all();
+        let until = Instant::now() + TELL_MAX;
+        while tracer.let_tell() && Instant::now() < until {
+            match remains::waited() {
+                Some((pid, status)) if End::of(status).is_some() => tracer.ended(pid),
+                Some((pid, status)) => tracer.stopped(pid, status),
+                None => std::thread::sleep(TELL_LOOK),
+            }
+        }
+    }
+
+    fn write_evidence(&mut self) {
+        let (Some(tracer), Some(path)) = (&self.tracer, &self.order.evidence) else {
+            return;
+        };
+        let snapshots = tracer.snapshots(&self.programs);
+        if snapshots.is_empty() {
+            return;
+        }
+        let (text, remark) = evidence::read(&snapshots);
+        self.report.remarks.extend(remark);
+        if let Err(error) = std::fs::write(path, text) {
+            let remark = format!("its stacks could not be written: {error}");
+            self.report.remarks.push(remark);
         }
     }
 

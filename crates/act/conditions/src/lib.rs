@@ -19,6 +19,7 @@
 mod able;
 mod engine;
 mod error;
+mod evidence;
 mod noise;
 mod order;
 mod output;

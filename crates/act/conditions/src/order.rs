@@ -33,6 +33,10 @@ pub struct Order {
     /// Where a [`Report`] is written at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<PathBuf>,
+    /// Where the stacks of all threads are written, as text, when the program or one of its children dies
+    /// of a signal that it does not handle, or when this is told to end (SIGTERM) before it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<PathBuf>,
 }
 
 /// Another program of an order.

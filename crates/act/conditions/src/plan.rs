@@ -1,7 +1,7 @@
 //! What the conditions of an order mean together: which variables, limits, copies and neighbours,
 //! and what a tracer has to do. Whatever this host cannot do is found here, before anything runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cohort_model::{Condition, ConditionKind, Noise};
@@ -53,6 +53,8 @@ pub(crate) struct Traced {
     pub(crate) directory: Option<u64>,
     /// What the clock shows at the start, seconds since 1970.
     pub(crate) clock: Option<u64>,
+    /// Where it stands when it comes to its end is looked at; beside this file.
+    pub(crate) evidence: Option<PathBuf>,
 }
 
 impl Traced {
@@ -69,6 +71,11 @@ impl Plan {
             copies: 1,
             ..Plan::default()
         };
+        if order.evidence.is_some() && able::of(&Condition::Schedule { seed: 0 }).is_ok() {
+            plan.traced.evidence.clone_from(&order.evidence);
+            // Its own stacks, on stderr (docs.python.org/3/library/faulthandler.html).
+            plan.set("PYTHONFAULTHANDLER", "1");
+        }
         for condition in &order.conditions {
             let kind = condition.kind();
             if matches!(

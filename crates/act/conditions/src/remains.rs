@@ -18,6 +18,15 @@ pub(crate) fn waited() -> Option<(i32, i32)> {
     (pid > 0).then_some((pid, status))
 }
 
+/// How this one ended or stopped, if it did.
+#[expect(unsafe_code, reason = "nix's waitpid loses real-time signals")]
+pub(crate) fn waited_for(tid: i32) -> Option<i32> {
+    let mut status = 0;
+    // SAFETY: writes a number of ours.
+    let pid = unsafe { libc::waitpid(tid, &raw mut status, libc::WNOHANG | libc::__WALL) };
+    (pid == tid).then_some(status)
+}
+
 /// Whether this process has any child left, ended ones included.
 #[expect(unsafe_code, reason = "waitid(2) with WNOWAIT")]
 pub(crate) fn any() -> bool {
@@ -84,7 +93,7 @@ fn children_by_search(of: i32) -> Vec<i32> {
 }
 
 /// The parent of a process (proc_pid_stat(5): the second field after the name in brackets).
-fn parent(pid: i32) -> Option<i32> {
+pub(crate) fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()

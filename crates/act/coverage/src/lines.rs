@@ -46,26 +46,37 @@ impl Lines {
         self.files.is_empty()
     }
 
-    /// Without the code of tests: a failing test's own lines are run by no other, and the mistake that is looked
-    /// for is most often not among them. Those are: files below a folder `tests`, `test`, `benches` or
-    /// `examples`, `test_*.py`, `*_test.py`, `conftest.py`, `*_test.{c,cc,cpp}`, and functions of a module named
-    /// `test` or `tests`.
+    /// Without the function that is the test itself, named as its suite does: what no other test executes would
+    /// stand first, but is hardly ever the mistake.
     #[must_use]
-    pub fn without_tests(mut self) -> Lines {
-        self.files.retain(|file, _| !is_test_file(file));
-        self.functions.retain(|file, _| !is_test_file(file));
+    pub fn without_test(mut self, test: &str) -> Lines {
+        let named = test.split(['[', '(']).next().unwrap_or(test);
+        let own = named.rsplit(['.', ':', '/']).next().unwrap_or(named);
         for (file, functions) in &mut self.functions {
-            let (tests, code): (Vec<Function>, Vec<Function>) =
-                functions.drain(..).partition(|f| is_test_name(&f.name));
-            if let Some(lines) = self.files.get_mut(file) {
-                for test in &tests {
-                    lines.retain(|line, _| !(test.first..=test.last).contains(line));
-                }
-            }
+            let is_own = |f: &Function| f.name.split([':', '.']).any(|part| part == own);
+            let (tests, code): (Vec<_>, Vec<_>) = functions.drain(..).partition(is_own);
             *functions = code;
+            if let Some(lines) = self.files.get_mut(file) {
+                let inside = |line: &u32| tests.iter().any(|t| t.first <= *line && *line <= t.last);
+                lines.retain(|line, _| !inside(line));
+            }
         }
         self.files.retain(|_, lines| !lines.is_empty());
         self
+    }
+
+    /// The code of tests and of their helpers, as file, first and last line: files below a folder `tests`, `test`,
+    /// `benches` or `examples`, `test_*.py`, `*_test.py`, `conftest.py`, `*_test.{c,cc,cpp}`, `tests.rs`, and
+    /// functions of a module named `test` or `tests`.
+    #[must_use]
+    pub fn tests(&self) -> Vec<(&str, u32, u32)> {
+        let files = self.files.keys().filter(|file| is_test_file(file));
+        let mut found: Vec<(&str, u32, u32)> = files.map(|f| (f.as_str(), 1, u32::MAX)).collect();
+        for (file, functions) in &self.functions {
+            let tests = functions.iter().filter(|f| is_test_name(&f.name));
+            found.extend(tests.map(|f| (file.as_str(), f.first, f.last)));
+        }
+        found
     }
 
     pub(crate) fn add(&mut self, file: &str, line: u32, times: u64) {
@@ -161,9 +172,11 @@ mod tests {
             let name = name.into();
             lines.add_function("src/lib.rs", Function { first, last, name });
         }
-        let code = lines.without_tests();
-        assert_eq!(code.iter().map(|(_, line, _)| line).max(), Some(5));
-        assert_eq!(code.functions["src/lib.rs"].len(), 1);
+        assert_eq!(lines.tests(), [("src/lib.rs", 6, 9)]);
+        let rest = lines.without_test("a::tests::small");
+        assert_eq!(rest.iter().map(|(_, line, _)| line).max(), Some(5));
+        assert_eq!(rest.functions["src/lib.rs"].len(), 1);
+        assert!(rest.tests().is_empty());
     }
 
     #[test]

@@ -143,6 +143,7 @@ def trace_all(record):
     """By sys.settrace, on Python up to 3.11."""
     import threading
 
+    counts = record.counts
     local_of = {}
 
     def of_file(found):
@@ -154,8 +155,9 @@ def trace_all(record):
                 slot = lines.get(line)
                 if slot is None:
                     slot = record.slot(number, lines, line)
-                if slot is not None:
-                    record.counts[slot] += 1
+                    if slot is None:
+                        return local
+                counts[slot] += 1
             return local
 
         return local
@@ -172,9 +174,14 @@ def trace_all(record):
             record.function(record.files[path][0], code)
         return local
 
+    def forked():
+        nonlocal counts
+        counts = record.counts
+
     os.environ["PYTEST_ADDOPTS"] = without_rival(os.environ.get("PYTEST_ADDOPTS", ""))
     threading.settrace(on_call)
     sys.settrace(on_call)
+    return forked
 
 
 def without_rival(options):
@@ -188,7 +195,7 @@ def without_rival(options):
     return f"{options} --no-cov".strip() if rival and "--no-cov" not in options else options
 
 
-def monitor_all(record):
+def monitor_all(record, once):
     """By sys.monitoring, from Python 3.12 on: beside others that do so."""
     monitoring = sys.monitoring
     free = [tool for tool in (4, 3, 5, 2) if monitoring.get_tool(tool) is None]
@@ -196,6 +203,11 @@ def monitor_all(record):
         raise RuntimeError("no tool of sys.monitoring is free")
     tool = free[0]
     monitoring.use_tool_id(tool, "cohort")
+
+    counts = record.counts
+    files = record.files
+    # Where it is enough to know that a line was executed, it is not asked for again.
+    after = monitoring.DISABLE if once else None
 
     def on_start(code, _offset):
         found = record.file(code.co_filename)
@@ -205,20 +217,23 @@ def monitor_all(record):
         return monitoring.DISABLE
 
     def on_line(code, line):
-        found = record.file(code.co_filename)
-        if found is None:
-            return monitoring.DISABLE
-        number, lines, _ = found
+        number, lines, _ = files[code.co_filename]
         slot = lines.get(line)
         if slot is None:
             slot = record.slot(number, lines, line)
-        if slot is not None:
-            record.counts[slot] += 1
-        return None
+            if slot is None:
+                return monitoring.DISABLE
+        counts[slot] += 1
+        return after
+
+    def forked():
+        nonlocal counts
+        counts = record.counts
 
     monitoring.register_callback(tool, monitoring.events.PY_START, on_start)
     monitoring.register_callback(tool, monitoring.events.LINE, on_line)
     monitoring.set_events(tool, monitoring.events.PY_START)
+    return forked
 
 
 def begin():
@@ -228,15 +243,17 @@ def begin():
         return
     record = Record(folder, project)
     if hasattr(sys, "monitoring"):
-        monitor_all(record)
+        once = os.environ.get("COHORT_COVERAGE_COUNTS") == "no"
+        forked = monitor_all(record, once)
     else:
-        trace_all(record)
+        forked = trace_all(record)
 
     def in_child():
         try:
             record.begin()
         except OSError:
             record.end()
+        forked()
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=in_child)

@@ -215,8 +215,9 @@ fn one_test_of_pytest_beside_a_plugin_that_measures_too() {
     assert_eq!(times(&lines, "shop.py", 3), 1, "{lines:?}");
     assert_eq!(times(&lines, "shop.py", 4), 0, "{lines:?}");
     assert_eq!(times(&lines, "test_shop.py", 7), 1, "{lines:?}");
-    let code = lines.without_tests();
-    assert_eq!(code.files.keys().collect::<Vec<_>>(), ["shop.py"]);
+    let rest = lines.without_test("test_shop.py::test_large");
+    assert_eq!(times(&rest, "test_shop.py", 7), 0, "{rest:?}");
+    assert_eq!(rest.tests(), [("test_shop.py", 1, u32::MAX)]);
     assert_eq!(
         recording.source("shop.py", 4).as_deref(),
         Some("    return n  # small")
@@ -335,9 +336,9 @@ fn rust_is_recorded_however_it_ends_and_its_own_build_stays() {
             .map(|f| f.name.as_str())
             .collect();
         assert!(names.contains(&"shop::price"), "{names:?}");
-        let code = lines.without_tests();
-        let last = code.iter().map(|(_, line, _)| line).max();
-        assert!(last.is_some_and(|last| last <= 13), "{code:?}");
+        let rest = lines.without_test(&format!("tests::{test}"));
+        let last = rest.iter().map(|(_, line, _)| line).max();
+        assert!(last.is_some_and(|last| last <= 13), "{rest:?}");
         fs::remove_dir_all(room.path().join("recording")).expect("removed");
     }
 }

@@ -9,6 +9,10 @@ use cohort_model::{Frame, KillReason, SuiteKind, Symptom, SymptomKind, Verdict};
 use crate::reports::{Found, Rank};
 use crate::{Ended, ending};
 
+/// Of `abort` (`signal(7)`).
+const ABORT: i32 = 6;
+/// Class of the panics of Rust programs.
+const PANIC: &str = "rust panic";
 /// What a panic says that only passes on the one of another thread.
 const SECOND_HAND: [&str; 9] = [
     "Any { .. }",
@@ -22,7 +26,7 @@ const SECOND_HAND: [&str; 9] = [
     "sending on a closed channel",
 ];
 
-pub(crate) fn choose(ended: &Ended, found: Vec<Vec<Found>>, texts: &[String; 3]) -> Symptom {
+pub(crate) fn choose(ended: &Ended, found: &[Vec<Found>], texts: &[String; 3]) -> Symptom {
     let killed = match (ended.killed, ended.verdict) {
         (Some(KillReason::Stalled), _) => Some((SymptomKind::Hang, "stall")),
         (_, Verdict::TimedOut) => Some((SymptomKind::Timeout, "time limit")),
@@ -35,12 +39,12 @@ pub(crate) fn choose(ended: &Ended, found: Vec<Vec<Found>>, texts: &[String; 3])
             kind,
             class: class.to_owned(),
             message: ended.message.trim().to_owned(),
-            frames: dump(&found),
+            frames: dump(found),
         };
     }
-    if let Some(one) = best(ended, &found) {
+    if let Some(one) = best(ended, found) {
         let stack = if one.symptom.frames.is_empty() {
-            dump(&found)
+            dump(found)
         } else {
             Vec::new()
         };
@@ -48,6 +52,11 @@ pub(crate) fn choose(ended: &Ended, found: Vec<Vec<Found>>, texts: &[String; 3])
         if symptom.frames.is_empty() {
             symptom.frames = stack;
         }
+        return symptom;
+    }
+    if ended.suite == SuiteKind::Pytest
+        && let Some(symptom) = crate::reports::of_summary(&texts[0], ended.message)
+    {
         return symptom;
     }
     if let Some(message) = returned(ended, texts) {
@@ -63,7 +72,7 @@ pub(crate) fn choose(ended: &Ended, found: Vec<Vec<Found>>, texts: &[String; 3])
         kind,
         class,
         message: words(ended, kind, texts),
-        frames: dump(&found),
+        frames: dump(found),
     }
 }
 
@@ -99,69 +108,93 @@ fn dump(found: &[Vec<Found>]) -> Vec<Frame> {
 }
 
 fn best<'f>(ended: &Ended, found: &'f [Vec<Found>]) -> Option<&'f Found> {
+    // The runner's own report is about the test; what the test wrote can be about anything.
+    let is_reported = found[0].iter().any(|one| one.rank < Rank::Word);
+    let found = if is_reported { &found[..1] } else { found };
     let all = || found.iter().flatten();
     let of = |rank: Rank| all().filter(move |one| one.rank == rank);
-    if let Some(one) = of(Rank::Sanitizer)
-        .next()
-        .or_else(|| of(Rank::Runner).next())
-    {
+    if let Some(one) = of(Rank::Sanitizer).next() {
         return Some(one);
     }
-    let exception = last_exception(ended, found);
+    let crash = of(Rank::Dump).find(|one| is_crash(ended, one));
+    let is_abort = crash.is_some_and(|one| one.symptom.class == "SIGABRT");
+    if let Some(crash) = crash.filter(|_| !is_abort) {
+        return Some(crash);
+    }
+    // What ended by another signal than that of `abort` did not end by what it reported before.
+    if ended.signal.is_some_and(|signal| signal != ABORT) {
+        return None;
+    }
+    if let Some(panic) = own_panic(ended, found) {
+        return Some(panic);
+    }
+    if let Some(one) = of(Rank::Runner).next() {
+        return Some(one);
+    }
+    let exception = last_exception(found);
     if let Some(check) = of(Rank::Check).next() {
         // A panic while panicking, or in a function that must not unwind, ends in an abort: the panic
         // is the failure.
         let follows = check.symptom.class == "rust abort";
         return exception.filter(|_| follows).or(Some(check));
     }
-    // What ends by a signal may have logged exceptions long before; a panic that aborts is an exception.
-    let by_signal = ended.signal.is_some_and(|signal| signal != 6)
-        || of(Rank::Dump).any(|one| {
-            one.symptom.kind == SymptomKind::Signal && one.symptom.class.starts_with("SIG")
-        });
-    if by_signal {
-        return of(Rank::Dump).find(|one| {
-            one.symptom.kind == SymptomKind::Signal
-                && one.symptom.class.starts_with("SIG")
-                && ended
-                    .signal
-                    .is_none_or(|signal| ending::signal_name(signal) == one.symptom.class)
-        });
+    if is_abort {
+        return crash;
     }
-    exception
+    exception.or_else(|| of(Rank::Word).next())
 }
 
-/// The exception that ended the test.
-fn last_exception<'f>(ended: &Ended, found: &'f [Vec<Found>]) -> Option<&'f Found> {
-    // One stream after the other: the report, stderr, stdout.
+/// A dump that the signal wrote that ended the test, or what it wraps.
+fn is_crash(ended: &Ended, one: &Found) -> bool {
+    let class = one.symptom.class.as_str();
+    one.symptom.kind == SymptomKind::Signal
+        && (class.starts_with("SIG") || class == "python fatal error")
+        && ended
+            .signal
+            .is_none_or(|signal| ending::signal_name(signal) == class || signal == ABORT)
+}
+
+/// Of a cargo suite, the panic of the test's own thread, which is what fails it. One that only passes on
+/// what another thread said gives way to that.
+fn own_panic<'f>(ended: &Ended, found: &'f [Vec<Found>]) -> Option<&'f Found> {
+    let panics: Vec<&Found> = found
+        .iter()
+        .flatten()
+        .filter(|one| one.symptom.class == PANIC)
+        .collect();
+    let is_own = |one: &&&Found| {
+        let is_main = ended.suite == SuiteKind::Cargo && one.thread == "main";
+        !one.thread.is_empty() && (one.thread == ended.test || is_main)
+    };
+    let own = panics.iter().rev().find(is_own).copied()?;
+    Some(first_hand(own, &panics))
+}
+
+/// The exception that ended the test: the last of one stream, the report's before the other ones'.
+fn last_exception(found: &[Vec<Found>]) -> Option<&Found> {
     let stream: Vec<&Found> = found
         .iter()
         .map(|found| {
-            found
-                .iter()
-                .filter(|one| one.rank == Rank::Exception)
-                .collect::<Vec<_>>()
+            let exceptions = found.iter().filter(|one| one.rank == Rank::Exception);
+            exceptions.collect::<Vec<_>>()
         })
         .find(|found| !found.is_empty())?;
-    let is_rust = |one: &&&Found| one.symptom.class == "rust panic";
     let last = *stream.last()?;
-    if !is_rust(&&last) {
-        return Some(last);
+    let panics: Vec<&Found> = stream
+        .iter()
+        .filter(|one| one.symptom.class == PANIC)
+        .copied()
+        .collect();
+    Some(first_hand(last, &panics))
+}
+
+/// The panic itself, or the first that is not about another one when it is.
+fn first_hand<'f>(panic: &'f Found, all: &[&'f Found]) -> &'f Found {
+    if panic.symptom.class != PANIC || !is_second_hand(panic) {
+        return panic;
     }
-    let own = stream.iter().rev().filter(is_rust).find(|one| {
-        !one.thread.is_empty()
-            && (one.thread == ended.test
-                || (ended.suite == SuiteKind::Cargo && one.thread == "main"))
-    });
-    let chosen = own.copied().unwrap_or(last);
-    if is_second_hand(chosen) {
-        let first = stream
-            .iter()
-            .filter(is_rust)
-            .find(|one| !is_second_hand(one));
-        return Some(first.copied().unwrap_or(chosen));
-    }
-    Some(chosen)
+    let first = all.iter().find(|one| !is_second_hand(one));
+    first.copied().unwrap_or(panic)
 }
 
 fn is_second_hand(one: &Found) -> bool {

@@ -14,6 +14,7 @@ pub mod colour;
 mod ending;
 pub mod exceptions;
 mod reports;
+pub mod stacks;
 
 use std::borrow::Cow;
 
@@ -27,6 +28,9 @@ pub const MESSAGE_BYTES_MAX: usize = 1000;
 const BEGIN_BYTES: usize = 256 * 1024;
 /// ... and of its end.
 const END_BYTES: usize = 1024 * 1024;
+
+/// The function that libFuzzer calls.
+const FUZZ_TARGET: &str = "LLVMFuzzerTestOneInput";
 
 /// One execution that ended, with all that was kept of it.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +86,8 @@ pub fn read(ended: &Ended) -> Option<Symptom> {
         bounded(ended.stderr),
         bounded(ended.stdout),
     ];
-    let found = texts.iter().map(|text| reports::find(text)).collect();
-    let symptom = choose::choose(ended, found, &texts);
+    let found: Vec<_> = texts.iter().map(|text| reports::find(text)).collect();
+    let symptom = choose::choose(ended, &found, &texts);
     Some(tidy(symptom))
 }
 
@@ -123,6 +127,11 @@ fn tidy(mut symptom: Symptom) -> Symptom {
     symptom
         .class
         .truncate(exceptions::boundary(&symptom.class, 200));
+    // What calls a fuzz target is the fuzzer's, whatever it is called.
+    let target = |frame: &cohort_model::Frame| frame.function.contains(FUZZ_TARGET);
+    if let Some(entry) = symptom.frames.iter().position(target) {
+        symptom.frames.truncate(entry + 1);
+    }
     if symptom.frames.iter().any(|frame| frame.own) {
         // What only carries the failure out (raise, panic machinery) and what only calls tests.
         let last = symptom.frames.iter().rposition(|frame| frame.own);

@@ -72,7 +72,8 @@ def _unset(option):
         if hasattr(option, name):
             setattr(option, name, value)
     if hasattr(option, "basetemp"):
-        option.basetemp = _order["basetemp"]
+        # Several copies of a test may run at once, and each empties its own at first.
+        option.basetemp = "%s-%d" % (_order["basetemp"], os.getpid())
     if _order.get("seed") is not None and hasattr(option, "randomly_seed"):
         option.randomly_seed = int(_order["seed"])
 

@@ -111,7 +111,10 @@ impl Orchestrator {
             progress[result.test.index()].concluded = true;
         }
         // A campaign for edge cases alone runs no test for its result.
-        let only = plan.cases.as_ref().is_some_and(|cases| cases.only.is_some());
+        let only = plan
+            .cases
+            .as_ref()
+            .is_some_and(|cases| cases.only.is_some());
         let open: Vec<TestId> = (0..plan.tests.len())
             .filter(|&index| !progress[index].concluded && !only)
             .map(|index| TestId(index as u32))
@@ -367,7 +370,8 @@ impl Orchestrator {
         for run in self.threads.values_mut() {
             run.crowd.threads_max = run.crowd.threads_max.max(running);
         }
-        let idle = self.is_ordinary_done() && self.replication.as_ref().is_none_or(Replication::is_done);
+        let idle =
+            self.is_ordinary_done() && self.replication.as_ref().is_none_or(Replication::is_done);
         if idle && !self.finished {
             self.finished = true;
             let reason = if self.stopping {

@@ -118,6 +118,7 @@ impl Orchestrator {
     fn sampled(&mut self, batch: &SampleBatch, step: &mut Step) {
         self.host = batch.host;
         self.cpu.observe(batch.at, batch.host);
+        self.watch_attempts(batch);
         for sample in &batch.instances {
             if let Some(lane) = self.lanes.get_mut(&sample.instance) {
                 let limit = lane.allotment.memory as f64 * HELD_PART;

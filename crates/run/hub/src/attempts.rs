@@ -9,36 +9,32 @@
 //! Promise: a try leaves nothing for the next one. A scratch directory that cannot be made as it was is
 //! given up together with its instance.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use cohort_conditions::{Command, Order, Report};
-use cohort_host::cgroup::Controller;
+use cohort_conditions::Report;
+use cohort_coverage::Recording;
 use cohort_host::init::Ended;
 use cohort_model::{
-    CaseId, CasePart, Condition, ConditionKind, InstanceId, Observation, Recipe, TestId, ThreadEnd,
-    ThreadId, Verdict,
+    CaseId, ConditionKind, InstanceId, Observation, Recipe, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_store::Stream;
-use cohort_workload::Launch;
-use cohort_workload::pytest::{Output, Single, SingleEnd};
+use cohort_workload::pytest::{Output, SingleEnd};
 
 use crate::Error;
 use crate::discover::Runner;
-use crate::ground::Ground;
 use crate::instance::{Instance, Squeeze};
+use crate::located::Run;
 use crate::python::Task;
+use crate::recipe_run::{LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
 use crate::shell::Hub;
+use crate::stood;
 use crate::threads::{self, Thread, order_start, unjudged};
 
 /// Failed tries of one case whose output is kept.
-const KEPT_MAX: u32 = 8;
-/// What `cohort under` is told, and what it tells, in the directory of a try.
-const UNDER_ORDER: &str = "under.json";
-const UNDER_REPORT: &str = "under.report.json";
-/// Names the files of the test that a try is about.
-const LABEL: &str = "test";
+const KEPT_MAX: usize = 4;
+/// Bytes that are kept of each of its output streams: its end.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// A try under way.
 #[derive(Clone, Debug)]
@@ -50,6 +46,10 @@ pub(crate) struct Attempt {
     unapplied: Vec<ConditionKind>,
     /// Its instance's memory is limited.
     squeezed: bool,
+    /// Where its threads stand is told when it crashes or takes too long.
+    pub(crate) stacks: bool,
+    /// Which lines it runs is recorded.
+    recording: Option<Recording>,
 }
 
 impl Attempt {
@@ -61,31 +61,6 @@ impl Attempt {
             Verdict::Aborted
         }
     }
-}
-
-/// What is to be run.
-struct Wanted<'a> {
-    task: Task,
-    instance: InstanceId,
-    recipe: &'a Recipe,
-    directory: PathBuf,
-}
-
-/// What the control group of an instance is to do for a recipe.
-fn squeeze_of(recipe: &Recipe, ground: &Ground) -> Squeeze {
-    let mut squeeze = Squeeze::default();
-    for condition in &recipe.conditions {
-        match *condition {
-            Condition::CpuLimit { cores } if ground.limits(Controller::Cpu) => {
-                squeeze.cores = Some(cores);
-            }
-            Condition::MemoryLimit { bytes } if ground.limits(Controller::Memory) => {
-                squeeze.memory = Some(bytes);
-            }
-            _ => {}
-        }
-    }
-    squeeze
 }
 
 impl Hub {
@@ -109,6 +84,8 @@ impl Hub {
             directory: directory.clone(),
             unapplied,
             squeezed: squeeze.memory.is_some(),
+            stacks: recipe.stacks,
+            recording: None,
         };
         let thread = Thread {
             test: task.test,
@@ -122,15 +99,24 @@ impl Hub {
             late: instance.later().is_some(),
             attempt: Some(Box::new(attempt)),
         };
-        let wanted = Wanted {
-            task,
-            instance: id,
+        let launched = RecipeRun {
+            runner: &self.runner,
+            ground: &self.ground,
+            test: task.test,
             recipe,
-            directory,
-        };
+            scratch: &instance.scratch,
+            worker: id.0,
+            plain: false,
+            directory: &directory,
+        }
+        .launch(Some(&self.located));
         self.threads.insert(task.thread, thread);
-        match self.attempt_launch(&wanted) {
-            Ok(launch) => {
+        match launched {
+            Ok((launch, recording)) => {
+                let thread = self.threads.get_mut(&task.thread);
+                if let Some(attempt) = thread.and_then(|thread| thread.attempt.as_mut()) {
+                    attempt.recording = recording;
+                }
                 let Some(instance) = self.instances.get_mut(&id) else {
                     return Ok(());
                 };
@@ -145,99 +131,6 @@ impl Hub {
                 Ok(())
             }
         }
-    }
-
-    /// How a try is carried out.
-    fn attempt_launch(&mut self, wanted: &Wanted<'_>) -> std::io::Result<Launch> {
-        fs::create_dir(&wanted.directory)?;
-        let before: Vec<TestId> = wanted.recipe.parts.iter().filter_map(before).collect();
-        let beside: Vec<TestId> = wanted.recipe.parts.iter().filter_map(beside).collect();
-        let together = matches!(self.runner, Runner::Python(_));
-        let inside: &[TestId] = if together { &before } else { &[] };
-        let launch = self.test_launch(wanted, LABEL, (inside, wanted.task.test))?;
-        let mut order = Order {
-            conditions: wanted.recipe.conditions.clone(),
-            report: Some(wanted.directory.join(UNDER_REPORT)),
-            ..Order::default()
-        };
-        let squeeze = squeeze_of(wanted.recipe, &self.ground);
-        let grouped = squeeze.kinds();
-        order
-            .conditions
-            .retain(|condition| !grouped.contains(&condition.kind()));
-        order.fallback = [
-            ConditionKind::CpuLimit,
-            ConditionKind::MemoryLimit,
-            ConditionKind::DiskRate,
-        ]
-        .into_iter()
-        .filter(|kind| !grouped.contains(kind))
-        .collect();
-        if !together {
-            for &test in &before {
-                order.before.push(command(&self.test_launch(wanted, "", (&[], test))?, &launch));
-            }
-        }
-        for (place, &test) in beside.iter().enumerate() {
-            let label = format!("beside-{place}");
-            let other = self.test_launch(wanted, &label, (&[], test))?;
-            order.beside.push(command(&other, &launch));
-        }
-        if order.conditions.is_empty() && order.before.is_empty() && order.beside.is_empty() {
-            return Ok(launch);
-        }
-        self.under(&order, &wanted.directory, launch)
-    }
-
-    /// The same program under an order.
-    fn under(&self, order: &Order, directory: &Path, launch: Launch) -> std::io::Result<Launch> {
-        let path = directory.join(UNDER_ORDER);
-        fs::write(&path, serde_json::to_vec(order)?)?;
-        let mut args = vec!["under".into(), "--order".into(), path.into(), "--".into()];
-        args.push(launch.program.into());
-        args.extend(launch.args);
-        Ok(Launch {
-            program: self.ground.executable().to_owned(),
-            args,
-            ..launch
-        })
-    }
-
-    /// How one test is run, `before` in the same process where the suite's runner does so.
-    fn test_launch(
-        &self,
-        wanted: &Wanted<'_>,
-        label: &str,
-        (before, test): (&[TestId], TestId),
-    ) -> std::io::Result<Launch> {
-        let python = match &self.runner {
-            Runner::Processes(launches) => return Ok(launches.launch(test)),
-            Runner::Python(python) => python,
-        };
-        let names: Vec<String> = before
-            .iter()
-            .chain([&test])
-            .map(|test| python.names[test.index()].clone())
-            .collect();
-        let seed = wanted.recipe.conditions.iter().find_map(|one| match one {
-            // What pytest-randomly takes has 32 bits.
-            Condition::Seed { seed } => Some((seed & 0xffff_ffff).to_string()),
-            _ => None,
-        });
-        let list = python.collected.as_ref();
-        let seed = seed.or_else(|| list.and_then(|list| list.seed.clone()));
-        let scratch = self.instances.get(&wanted.instance);
-        let scratch = scratch.map_or(wanted.directory.as_path(), |one| &one.scratch);
-        python.suite.single_launch(&Single {
-            names: &names,
-            seed: seed.as_deref(),
-            plugin_dir: &python.plugin_dir,
-            tmpdir: scratch,
-            directory: &wanted.directory,
-            label,
-            worker: wanted.instance.0,
-            finish: wanted.recipe.coverage,
-        })
     }
 
     /// A try ended.
@@ -258,13 +151,33 @@ impl Hub {
         self.account(&thread, &mut end);
         let said = (output.stdout.as_bytes(), output.stderr.as_bytes());
         self.read_symptom(&thread, &mut end, said, &output.report);
+        if attempt.stacks {
+            let about = (attempt.case, thread.test);
+            let stood = stood::take(about, &attempt.directory, &output.stderr, &mut end);
+            stood.into_iter().for_each(|one| stood::keep(&mut self.stood, one));
+        }
         end.unapplied.clone_from(&attempt.unapplied);
         if let Some(report) = under_report(&attempt) {
             let missing = report.missing.iter().map(|missing| missing.condition);
             end.unapplied.extend(missing);
         }
-        // Files that cannot be removed now are removed with the campaign.
-        let _ = fs::remove_dir_all(&attempt.directory);
+        match &attempt.recording {
+            Some(recording) => {
+                let failed = end.symptom.is_some();
+                let tells = failed || end.verdict.is_success();
+                let run = Run {
+                    case: attempt.case,
+                    test: thread.test,
+                    failed,
+                };
+                self.located
+                    .read(run, recording.clone(), (tells, attempt.directory.clone()));
+            }
+            None => {
+                // Files that cannot be removed now are removed with the campaign.
+                let _ = fs::remove_dir_all(&attempt.directory);
+            }
+        }
         self.keep_attempt(&attempt, &end, &output);
         self.restore(thread.home, &mut end);
         self.seen.push(Observation::ThreadEnded(end));
@@ -319,13 +232,14 @@ impl Hub {
     /// Keeps what failed tries wrote, up to some of each case.
     fn keep_attempt(&mut self, attempt: &Attempt, end: &ThreadEnd, output: &Output) {
         let kept = self.kept_attempts.entry(attempt.case).or_default();
-        if !end.verdict.is_failure() || end.verdict == Verdict::Aborted || *kept >= KEPT_MAX {
+        if !end.verdict.is_failure() || end.verdict == Verdict::Aborted || kept.len() >= KEPT_MAX {
             return;
         }
-        *kept += 1;
+        kept.push(end.thread);
         let keep = |stream, text: &str| {
-            self.campaign
-                .keep_output(end.thread, stream, text.as_bytes())
+            let end_of = text.as_bytes();
+            let end_of = &end_of[end_of.len().saturating_sub(KEPT_BYTES_MAX)..];
+            self.campaign.keep_output(end.thread, stream, end_of)
         };
         let kept = keep(Stream::Report, &output.report)
             .and(keep(Stream::Stdout, &output.stdout))
@@ -365,44 +279,8 @@ impl Hub {
     }
 }
 
-/// A launch as a program beside another one.
-fn command(launch: &Launch, main: &Launch) -> Command {
-    let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
-    let own: BTreeMap<_, _> = launch.env.iter().map(|(name, value)| (name, value)).collect();
-    let others: BTreeMap<_, _> = main.env.iter().map(|(name, value)| (name, value)).collect();
-    let mut environment = BTreeMap::new();
-    for (name, value) in &own {
-        if others.get(name) != Some(value) && *name != "TMPDIR" {
-            environment.insert(text(name), Some(text(value)));
-        }
-    }
-    for name in others.keys().filter(|name| !own.contains_key(*name)) {
-        environment.insert(text(name), None);
-    }
-    Command {
-        program: text(launch.program.as_os_str()),
-        arguments: launch.args.iter().map(|word| text(word)).collect(),
-        directory: Some(launch.cwd.clone()),
-        environment,
-    }
-}
-
 /// Reads what `cohort under` said of itself; none when it was not asked, or did not come to say it.
 fn under_report(attempt: &Attempt) -> Option<Report> {
     let text = fs::read(attempt.directory.join(UNDER_REPORT)).ok()?;
     serde_json::from_slice(&text).ok()
-}
-
-fn beside(part: &CasePart) -> Option<TestId> {
-    match part {
-        CasePart::Beside(test) => Some(*test),
-        _ => None,
-    }
-}
-
-fn before(part: &CasePart) -> Option<TestId> {
-    match part {
-        CasePart::Before(test) => Some(*test),
-        _ => None,
-    }
 }

@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cohort_host::cgroup::Controller;
-use cohort_model::{CaseId, CasePlan, CaseWork, ConditionKind, Plan, Recipe, Symptom, TestId};
+use cohort_model::{
+    CaseId, CasePlan, CaseWork, ConditionKind, Plan, Recipe, SuiteKind, Symptom, TestId,
+};
 
 use crate::ground::Ground;
 use crate::kept::Kept;
 use crate::{Error, Setup};
+
+/// Failing runs, and passing ones, that tell where the code differs.
+const COVERAGE_RUNS: u32 = 3;
 
 /// How edge cases are tried again.
 #[derive(Clone, Debug)]
@@ -100,6 +105,7 @@ impl Cases {
             after_us: u64::try_from(self.after.as_micros()).unwrap_or(u64::MAX),
             seed: seed(setup),
             able: able(ground),
+            coverage: coverage(setup.suite.kind()),
             first_case: store.next_case()?,
             known: if only.is_some() {
                 Vec::new()
@@ -124,6 +130,14 @@ fn able(ground: &Ground) -> BTreeSet<ConditionKind> {
         .map(|(kind, _)| kind)
         .chain(grouped.map(|(_, kind)| kind))
         .collect()
+}
+
+/// Runs of a case whose lines are recorded. The programs of cargo would have to be built anew for it.
+fn coverage(suite: SuiteKind) -> u32 {
+    match suite {
+        SuiteKind::Pytest | SuiteKind::Exec => COVERAGE_RUNS,
+        SuiteKind::Cargo | SuiteKind::Service => 0,
+    }
 }
 
 /// Another one for each campaign, so that not the same few conditions are tried each day.
@@ -162,14 +176,17 @@ impl Repeat {
     fn work(&self, plan: &Plan) -> Result<CaseWork, Error> {
         let find = |wanted: &str| {
             let place = plan.tests.iter().position(|test| test.name == wanted);
-            place.map(|place| TestId(place as u32)).ok_or_else(|| Error::NoSuchTest {
-                wanted: wanted.to_owned(),
-                tests: plan.tests.len(),
-            })
+            place
+                .map(|place| TestId(place as u32))
+                .ok_or_else(|| Error::NoSuchTest {
+                    wanted: wanted.to_owned(),
+                    tests: plan.tests.len(),
+                })
         };
         let mut recipe = self.recipe.clone();
         for part in &mut recipe.parts {
-            let (cohort_model::CasePart::Before(test) | cohort_model::CasePart::Beside(test)) = part
+            let (cohort_model::CasePart::Before(test) | cohort_model::CasePart::Beside(test)) =
+                part
             else {
                 continue;
             };

@@ -309,9 +309,8 @@ impl Instance {
 
     /// Whether its scratch directory is as a test may expect it: there, its own, empty.
     pub(crate) fn scratch_is_whole(&self) -> bool {
-        let is_plain = fs::symlink_metadata(&self.scratch).is_ok_and(|meta| {
-            meta.is_dir() && meta.permissions().mode() & 0o777 == SCRATCH_MODE
-        });
+        let is_plain = fs::symlink_metadata(&self.scratch)
+            .is_ok_and(|meta| meta.is_dir() && meta.permissions().mode() & 0o777 == SCRATCH_MODE);
         let entries = fs::read_dir(&self.scratch);
         is_plain && entries.is_ok_and(|mut entries| entries.next().is_none())
     }
@@ -436,7 +435,11 @@ impl Squeeze {
 /// Gives the kinds that could not be had.
 fn squeeze(group: &mut InstanceGroup, to: &Squeeze) -> Vec<ConditionKind> {
     let mut missing = Vec::new();
-    if group.set_cpu_limit(to.cores).is_err() && to.cores.is_some() {
+    let limited = match to.cores {
+        Some(_) => group.set_cpu_limit_tightly(to.cores),
+        None => group.set_cpu_limit(None),
+    };
+    if limited.is_err() && to.cores.is_some() {
         missing.push(ConditionKind::CpuLimit);
     }
     if let Some(bytes) = to.memory

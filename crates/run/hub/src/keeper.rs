@@ -1,17 +1,25 @@
 //! Keeps the cases of a campaign as they close, and those that are left at its end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use cohort_model::{Case, CaseId, Stage};
+use cohort_model::{Case, CaseId, Stage, Subject};
 use tokio::task::JoinHandle;
 
 use crate::Setup;
+use crate::capsules::{Capsules, Shown};
+use crate::discover::Runner;
 use crate::kept::{Kept, Origin};
 use crate::shell::Hub;
+use crate::stood::{self, STACKS};
+
+/// Suspicious lines of a case, in its directory.
+const SUSPECTS: &str = "suspects.json";
 
 /// What is known of cases and is to be kept.
 pub(crate) struct Keeper {
     kept: Kept,
+    capsules: Arc<Capsules>,
     command: Vec<String>,
     /// Nothing is kept: the campaign only counts how often a recipe fails.
     only_counts: bool,
@@ -21,10 +29,12 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(setup: &Setup) -> Self {
+    /// `seed`: that of pytest-randomly, when it is used.
+    pub(crate) fn new(setup: &Setup, seed: Option<u64>) -> Self {
         let work = setup.cases.as_ref().map(|cases| &cases.work);
         Self {
             kept: Kept::open(&setup.project, setup.suite.kind()),
+            capsules: Arc::new(Capsules::new(&setup.root, seed)),
             command: setup.suite.command(),
             only_counts: matches!(work, Some(crate::Work::Repeat(_))),
             latest: BTreeMap::new(),
@@ -40,6 +50,9 @@ impl Hub {
             return;
         }
         for case in cases {
+            if let (Some(symptom), Subject::Test(test)) = (&case.symptom, &case.subject) {
+                self.located.about(case.case, *test, symptom);
+            }
             if case.stage == Stage::Closed {
                 self.keeper.latest.remove(&case.case);
                 self.write_case(case.clone());
@@ -52,18 +65,70 @@ impl Hub {
     fn write_case(&mut self, case: Case) {
         let kept = self.keeper.kept.clone();
         let (campaign, command) = (self.campaign.clone(), self.keeper.command.clone());
-        let names = std::sync::Arc::clone(&self.names);
-        self.keeper.writing.push(tokio::task::spawn_blocking(move || {
-            let origin = Origin {
-                campaign: campaign.name(),
-                command: &command,
-                names: &names,
-            };
-            let id = case.case;
-            let written = kept.keep(case, origin);
-            let said = |error| format!("{id} could not be kept: {}", cohort_host::chain(&error));
-            written.err().map(said)
-        }));
+        let names = Arc::clone(&self.names);
+        let capsules = Arc::clone(&self.keeper.capsules);
+        let launch = match (&self.runner, &case.subject) {
+            (Runner::Processes(launches), Subject::Test(test)) => Some(launches.launch(*test)),
+            _ => None,
+        };
+        let tries = self.kept_attempts.get(&case.case);
+        let mut shown = Shown {
+            launch,
+            sightings: case.sightings.clone(),
+            tries: tries.cloned().unwrap_or_default(),
+            stacks: stood::of(&self.stood, &case),
+        };
+        self.keeper
+            .writing
+            .push(tokio::task::spawn_blocking(move || {
+                let origin = Origin {
+                    campaign: campaign.name(),
+                    command: &command,
+                    names: &names,
+                };
+                let id = case.case;
+                let failed = |error: &dyn std::error::Error| {
+                    Some(format!(
+                        "{id} could not be kept: {}",
+                        cohort_host::chain(error)
+                    ))
+                };
+                let known = match kept.keep(case, origin) {
+                    Ok(known) => known,
+                    Err(error) => return failed(&error),
+                };
+                let stacks = kept.directory(id).join(STACKS);
+                if let Some(text) = &shown.stacks {
+                    if let Err(error) = std::fs::write(&stacks, text) {
+                        return failed(&error);
+                    }
+                } else {
+                    // An earlier campaign may have seen them.
+                    shown.stacks = std::fs::read_to_string(&stacks).ok();
+                }
+                let path = kept.capsule(id);
+                let written = capsules.write(&path, &known, &shown, &campaign);
+                written.err().and_then(|error| failed(&error))
+            }));
+    }
+
+    /// Writes the suspects of each case whose lines were recorded; says what could not be written.
+    async fn locate(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        let names = Arc::clone(&self.names);
+        for (case, suspects) in self.located.suspects(&names).await {
+            let path = self.keeper.kept.directory(case).join(SUSPECTS);
+            let written = serde_json::to_vec_pretty(&suspects)
+                .map_err(std::io::Error::from)
+                .and_then(|bytes| {
+                    std::fs::create_dir_all(self.keeper.kept.directory(case))?;
+                    std::fs::write(&path, bytes)
+                });
+            if let Err(error) = written {
+                said.push(format!("write {}: {error}", path.display()));
+            }
+        }
+        said
     }
 
     /// Keeps what is left, and waits for all of it; says what could not be kept.
@@ -71,7 +136,7 @@ impl Hub {
         for case in std::mem::take(&mut self.keeper.latest).into_values() {
             self.write_case(case);
         }
-        let mut said = Vec::new();
+        let mut said = self.locate().await;
         let some = !self.keeper.writing.is_empty();
         for writing in std::mem::take(&mut self.keeper.writing) {
             said.extend(writing.await.ok().flatten());

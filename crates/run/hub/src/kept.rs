@@ -1,10 +1,12 @@
 //! The cases of this project, over campaigns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cohort_model::{
-    Case, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind, TestId,
+    Case, CaseId, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind,
+    TestId,
 };
 use cohort_replicator::sameness::Fingerprint;
 use cohort_store::{Cases, Error, KeptCase, Project};
@@ -88,9 +90,24 @@ impl Kept {
         Ok(kept)
     }
 
+    /// Where all of a case is.
+    pub(crate) fn directory(&self, case: CaseId) -> PathBuf {
+        self.store.directory(case)
+    }
+
+    /// Where the capsule of a case is.
+    pub(crate) fn capsule(&self, case: CaseId) -> PathBuf {
+        self.store.capsule(case)
+    }
+
     /// Keeps what an interrupted campaign knew and did not come to keep.
     pub(crate) fn keep_past(&self, campaign: &str, past: &Past) -> Result<(), Error> {
-        let names: Vec<String> = past.plan.tests.iter().map(|test| test.name.clone()).collect();
+        let names: Vec<String> = past
+            .plan
+            .tests
+            .iter()
+            .map(|test| test.name.clone())
+            .collect();
         for case in past.cases.values() {
             let is_kept = self.store.read(case.case).is_ok_and(|kept| {
                 kept.case.stage == Stage::Closed || kept.case.arms.len() >= case.arms.len()

@@ -10,6 +10,7 @@
 //! first; and when the campaign ends, however it ends, nothing that was made for it is left.
 
 mod attempts;
+mod capsules;
 mod cases;
 mod closing;
 mod deeds;
@@ -20,10 +21,14 @@ mod instance;
 mod keeper;
 mod kept;
 mod ledger;
+mod located;
 mod past;
 mod python;
+mod recipe_run;
+mod seat;
 pub mod service;
 mod shell;
+mod stood;
 mod symptoms;
 mod threads;
 mod workers;
@@ -31,6 +36,7 @@ mod workers;
 pub use cases::{Cases, Repeat, Work};
 pub use ledger::Face;
 pub use past::{Difference, Past, PastError, Replay, replay};
+pub use seat::{Seat, Seated, sit};
 
 use std::path::PathBuf;
 

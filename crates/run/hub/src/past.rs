@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cohort_model::{
-    At, CampaignStart, Case, CaseId, Command, Decision, FORMAT, Plan, Record, ServiceDecision, TestId, TestResult,
+    At, CampaignStart, Case, CaseId, Command, Decision, FORMAT, Plan, Record, ServiceDecision,
+    TestId, TestResult,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_orchestrator::service::Conductor;

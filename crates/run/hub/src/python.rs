@@ -117,6 +117,11 @@ impl Python {
         }
     }
 
+    /// The seed of pytest-randomly, when it is used.
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.collected.as_ref()?.seed.as_ref()?.parse().ok()
+    }
+
     pub(crate) fn worker_of(&mut self, instance: InstanceId) -> Option<(u32, &mut Worker)> {
         self.workers
             .iter_mut()

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
-    At, Budget, CampaignEnd, CaseId, CampaignStart, Ending, FORMAT, InstanceId, KillReason, Observation,
-    Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
+    At, Budget, CampaignEnd, CampaignStart, CaseId, Ending, FORMAT, InstanceId, KillReason,
+    Observation, Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
@@ -21,7 +21,9 @@ use crate::ground::{Ground, TASKS_MAX};
 use crate::instance::Instance;
 use crate::keeper::Keeper;
 use crate::ledger::Ledger;
+use crate::located::Located;
 use crate::python::{COLLECTOR, WORKER_THREAD};
+use crate::stood::Stood;
 use crate::threads::{self, Thread, unjudged};
 use crate::{Error, Face, Outcome, Setup, Show};
 
@@ -50,8 +52,11 @@ pub(crate) struct Hub {
     pub(crate) names: std::sync::Arc<Vec<String>>,
     pub(crate) suite: SuiteKind,
     /// Failed tries whose output was kept, by case.
-    pub(crate) kept_attempts: BTreeMap<CaseId, u32>,
+    pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
+    /// Stacks of failed tries.
+    pub(crate) stood: Vec<Stood>,
     pub(crate) keeper: Keeper,
+    pub(crate) located: Located,
     epoch: Instant,
     start: At,
     pub(crate) show: Show,
@@ -86,6 +91,10 @@ pub(crate) async fn conduct(
     let (found, spares) = instances
         .into_iter()
         .partition(|(instance, _)| *instance == COLLECTOR);
+    let seed = match &runner {
+        Runner::Python(python) => python.seed(),
+        Runner::Processes(_) => None,
+    };
     let mut hub = Hub {
         ledger: Ledger::new(log, faces(&campaign, show)),
         ground,
@@ -100,7 +109,9 @@ pub(crate) async fn conduct(
         names: std::sync::Arc::new(plan.tests.iter().map(|test| test.name.clone()).collect()),
         suite: setup.suite.kind(),
         kept_attempts: BTreeMap::new(),
-        keeper: Keeper::new(&setup),
+        stood: Vec::new(),
+        keeper: Keeper::new(&setup, seed),
+        located: Located::new(&setup.root),
         epoch: Instant::now(),
         start,
         show,
@@ -117,8 +128,14 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
+    let only_cases = plan
+        .cases
+        .as_ref()
+        .is_some_and(|cases| cases.only.is_some());
     let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
+        // Where no test was run for its result there is nothing to report to pytest.
+        None if only_cases => Closed::default(),
         None => hub.close_session(&plan, stop, &mut happened).await,
         Some(_) => Closed::default(),
     };

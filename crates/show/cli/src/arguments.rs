@@ -81,9 +81,9 @@ pub(crate) enum Command {
     },
     /// Show the summary of a campaign again, or all that is known of an edge case
     Show {
-        /// Name of a campaign, or of an edge case such as EC-3 [default: the latest campaign of this
-        /// project]
-        #[arg(value_name = "CAMPAIGN|CASE")]
+        /// Name of a campaign, or an edge case such as EC-3, or the file of a capsule [default: the
+        /// latest campaign of this project]
+        #[arg(value_name = "CAMPAIGN|CASE|FILE")]
         what: Option<String>,
         /// Also write the campaign as JUnit XML
         #[arg(long, value_name = "FILE", value_parser = report_file())]

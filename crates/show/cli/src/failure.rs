@@ -44,6 +44,10 @@ pub(crate) enum Failure {
     },
     /// The campaign ran, and then this could not be written.
     Report(String),
+    /// A capsule that cannot be used.
+    Capsule(cohort_capsule::Error),
+    /// Neither an edge case nor a file.
+    NoCase(String),
     /// A flag that means nothing here, and what to write.
     Misplaced(&'static str),
     /// A campaign that is complete cannot be resumed.
@@ -59,6 +63,8 @@ impl Failure {
             Failure::Config(_)
             | Failure::Complete(_)
             | Failure::Misplaced(_)
+            | Failure::NoCase(_)
+            | Failure::Capsule(_)
             | Failure::Directory { .. } => Exit::Usage,
             Failure::Hub(Hub::Pytest(Pytest::NoTests { .. })) => Exit::NoTests,
             Failure::Hub(Hub::Suite(error)) | Failure::Suite(error) => match error {
@@ -120,6 +126,11 @@ impl fmt::Display for Failure {
             }
             Failure::Report(text) => out.write_str(text),
             Failure::Misplaced(text) => out.write_str(text),
+            Failure::Capsule(error) => causes(error, out),
+            Failure::NoCase(name) => write!(
+                out,
+                "`{name}` is neither an edge case, such as EC-3, nor the file of a capsule; `cohort show` lists the edge cases of the latest campaign"
+            ),
             Failure::Complete(campaign) => write!(
                 out,
                 "campaign {campaign} is complete: there is nothing to resume; `cohort run` starts a new one"
@@ -159,6 +170,7 @@ from! {
     cohort_hub::Error => Hub,
     cohort_hub::PastError => Past,
     cohort_store::Error => Store,
+    cohort_capsule::Error => Capsule,
     cohort_workload::Error => Suite,
     cohort_host::cgroup::Error => Group
 }

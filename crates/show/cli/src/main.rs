@@ -88,9 +88,12 @@ fn show(
         (_, true) => Form::Json,
         _ => Form::Terminal,
     };
-    match what.as_deref().and_then(case::named) {
+    let case = what
+        .as_deref()
+        .filter(|what| case::is_meant(directory, what));
+    match case {
         Some(_) if junit.is_some() => Err(Failure::Misplaced("--junit is for a campaign")),
-        Some(id) => case::show(directory, id, form, color),
+        Some(what) => case::show(directory, what, form, color),
         None if form != Form::Terminal => Err(Failure::Misplaced(
             "--markdown and --json are for an edge case, as in: cohort show EC-1 --json",
         )),

@@ -144,11 +144,12 @@ pub(crate) fn write_page(view: &View, campaign: &Campaign) -> Result<(), Failure
     let tests = (0..).map(TestId).zip(&view.plan.tests);
     let names: BTreeMap<TestId, String> = tests.map(|(id, test)| (id, test.name.clone())).collect();
     let cases = case::most_telling_first(view.edge_cases.values()).into_iter();
+    let told_by = format!("campaign {}", campaign.name());
     let dossiers: Vec<Dossier> = cases
         .take(PAGE_CASES_MAX)
         .map(|case| {
             let others = view.edge_cases.values();
-            Dossier::of(case, names.clone(), campaign.name(), others)
+            Dossier::of(case, names.clone(), &told_by, others)
         })
         .collect();
     std::fs::write(&path, case::page(view, &dossiers)).map_err(|source| Failure::File {

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
 use cohort_host::cgroup::Layout;
 use cohort_host::{HostBudget, budget, remains};
-use cohort_hub::{Cases, Face, Outcome, Past, Preview, Setup, Show, Work};
+use cohort_hub::{Cases, Face, Outcome, Past, Preview, Seat, Setup, Show, Work};
 use cohort_model::{CampaignStart, Ending, SuiteKind};
 use cohort_report::{View, words};
 use cohort_store::{Campaign, Project};
@@ -143,23 +144,68 @@ fn as_then(
 
 /// What is run again of a case, in a campaign of its own.
 pub(crate) fn again(
-    mut place: Place,
-    start: &CampaignStart,
+    place: Place,
+    suite: &case::Suite,
     cases: Cases,
     (faces, color): (Faces, bool),
 ) -> Result<(View, Outcome), Failure> {
     let _lock = place.project.lock()?;
-    clean_up();
-    place.root = place.project.root().join(&start.directory);
-    let (resolved, flags) = as_then(&place, start, faces)?;
-    let mut setup = setup(&place, &resolved, None)?;
-    setup.cases = Some(cases);
+    let (setup, resolved, flags) = setup_again(place, suite, cases, faces)?;
     match perform(setup, &resolved, &flags.faces, color)? {
         Performed::Done(done) => Ok(*done),
         Performed::NotRun => Err(Failure::Misplaced(
             "pytest was asked to do something else than to run tests",
         )),
     }
+}
+
+/// The user's shell in an instance in which a case can be run again.
+pub(crate) fn sit(
+    place: Place,
+    suite: &case::Suite,
+    cases: Cases,
+    seat: Seat,
+) -> Result<ExitStatus, Failure> {
+    let _lock = place.project.lock()?;
+    let (setup, _, _) = setup_again(place, suite, cases, Faces::default())?;
+    let (status, left) = cohort_hub::sit(setup, seat)?;
+    for left in &left {
+        say::note(format_args!("could not clean up: {left}"));
+    }
+    Ok(status)
+}
+
+fn setup_again(
+    mut place: Place,
+    suite: &case::Suite,
+    cases: Cases,
+    faces: Faces,
+) -> Result<(Setup, Resolved, RunFlags), Failure> {
+    clean_up();
+    place.root = match suite.directory.as_str() {
+        "" => place.project.root().to_owned(),
+        directory => place.project.root().join(directory),
+    };
+    let (resolved, flags) = match &suite.start {
+        Some(start) => as_then(&place, start, faces)?,
+        None => {
+            let is_exec = suite.kind == SuiteKind::Exec;
+            let command = if is_exec {
+                Vec::new()
+            } else {
+                suite.command.clone()
+            };
+            let flags = RunFlags {
+                command,
+                faces,
+                ..RunFlags::default()
+            };
+            (resolved(&place, &flags)?.0, flags)
+        }
+    };
+    let mut setup = setup(&place, &resolved, None)?;
+    setup.cases = Some(cases);
+    Ok((setup, resolved, flags))
 }
 
 /// Plays an edge case of the server that `cohort.toml` names again.

@@ -1,7 +1,9 @@
 //! What a program is told in place of what the system would tell: random bytes that follow from a
 //! seed, directories in another order, another time.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::random::{Random, joined_bytes};
 use crate::trace::ptrace::{Call, read, read_words, write};
@@ -184,18 +186,55 @@ impl Clock {
         if time == 0 || !(0..NANOSECONDS).contains(&nanoseconds.cast_signed()) {
             return Timed::Left;
         }
-        let (seconds, nanoseconds) = split((time - self.offset_ns).max(1));
-        let mut bytes = Vec::new();
-        let before = words.iter().take(offset / 8);
-        bytes.extend(before.flat_map(|word| word.to_ne_bytes()));
-        bytes.extend(seconds.to_ne_bytes());
-        bytes.extend(nanoseconds.to_ne_bytes());
-        let at = (stack - RED_ZONE - bytes.len() as u64) & !15;
-        if write(pid, at, &bytes) && registers::set_argument(tid, place, at) {
-            return Timed::Waits(place, address);
-        }
-        Timed::Left
+        let before = words.get(..offset / 8).unwrap_or_default();
+        let time = (time - self.offset_ns).max(1);
+        wait_for(pid, tid, stack, (place, address), before, time)
     }
+}
+
+/// Has a call wait for another time: what its argument points to is written anew below the stack.
+fn wait_for(
+    pid: i32,
+    tid: i32,
+    stack: u64,
+    (place, address): (usize, u64),
+    before: &[u64],
+    time_ns: i128,
+) -> Timed {
+    let (seconds, nanoseconds) = split(time_ns);
+    let mut bytes: Vec<u8> = before.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    bytes.extend(seconds.to_ne_bytes());
+    bytes.extend(nanoseconds.to_ne_bytes());
+    let at = (stack - RED_ZONE - bytes.len() as u64) & !15;
+    if write(pid, at, &bytes) && registers::set_argument(tid, place, at) {
+        return Timed::Waits(place, address);
+    }
+    Timed::Left
+}
+
+/// Has a thread that waits for its turn among those of an interpreter wait for less. It is known by how
+/// long it waits: the interpreter's interval, which is 5 ms unless the program has set another.
+pub(crate) fn sooner(pid: i32, tid: i32, call: &Call, stack: u64, after: Duration) -> Timed {
+    const INTERVAL_NS: i128 = 5_000_000;
+    let [_, _, _, address, ..] = call.arguments;
+    let words = read_words(pid, address, 2);
+    let (Some([seconds, nanoseconds]), Ok(now)) = (
+        words.first_chunk::<2>(),
+        clock_gettime(ClockId::CLOCK_MONOTONIC),
+    ) else {
+        return Timed::Left;
+    };
+    let ns = |seconds: i64, nanoseconds: i64| {
+        i128::from(seconds) * i128::from(NANOSECONDS) + i128::from(nanoseconds)
+    };
+    let until = ns(seconds.cast_signed(), nanoseconds.cast_signed());
+    let now = ns(now.tv_sec(), now.tv_nsec());
+    let sooner = now + i128::try_from(after.as_nanos()).unwrap_or(0);
+    // Some of the interval has passed until this is looked at.
+    if !(INTERVAL_NS / 2..=INTERVAL_NS).contains(&(until - now)) || sooner >= until {
+        return Timed::Left;
+    }
+    wait_for(pid, tid, stack, (3, address), &[], sooner)
 }
 
 fn answered(pid: i32, tid: i32, address: u64, words: [i64; 2], result: i64) -> Timed {

@@ -135,13 +135,16 @@ pub(crate) fn rules(traced: &Traced) -> Vec<Rule> {
     }
     on_files.sort_unstable();
     on_files.dedup();
-    // The three that every program is given are the caller's.
-    rules.extend(on_files.into_iter().map(|number| Rule {
-        number,
-        only: Only::Above(0, 2),
-    }));
+    rules.extend(on_files.into_iter().map(always));
     if traced.seed.is_some() {
         rules.push(always(libc::SYS_getrandom));
+    }
+    if traced.schedule.is_some() {
+        // FUTEX_WAIT_BITSET_PRIVATE up to a time: so threads of CPython wait for their turn.
+        rules.push(Rule {
+            number: libc::SYS_futex,
+            only: Only::EqualWith(1, 137, 3),
+        });
     }
     if traced.clock.is_some() {
         rules.extend(clock_rules());
@@ -212,7 +215,7 @@ mod tests {
             ..Traced::default()
         };
         let numbers: Vec<i64> = rules(&traced).iter().map(|rule| rule.number).collect();
-        assert_eq!(numbers, [libc::SYS_ptrace]);
+        assert_eq!(numbers, [libc::SYS_ptrace, libc::SYS_futex]);
     }
 
     #[test]

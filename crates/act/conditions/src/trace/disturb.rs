@@ -2,11 +2,15 @@
 //!
 //! What is done to a thread:
 //!
-//! - *held at its birth*, alone or until others that are born meanwhile may start with it, so that
-//!   those that usually follow each other overlap;
+//! - *held at its birth*, so that those that usually follow each other overlap;
+//! - made to *meet* others: held after the so many-th system call of its life, where others that come
+//!   there soon go on with it. Threads that do the same work mostly start it after the same number of
+//!   calls (those that set a thread up), so that they then do it at the same time, to the instruction;
 //! - *interrupted* at random times, more often when it is young: tests begin their races early;
 //! - *watched*: stopped at the beginnings and ends of its next system calls, some of which it is held
 //!   at. Races between processes, and those over files, have their windows there;
+//! - made to *take turns* sooner, where an interpreter has its threads take turns (`CPython`, every 5 ms): one
+//!   that waits asks for its turn after microseconds, which it may as well;
 //! - in *slow motion*: one instruction at a time, about a thousand times slower than the others. A window of
 //!   one instruction between a load and a store then is as long as all that another thread does.
 //!
@@ -25,16 +29,55 @@ use crate::random::Random;
 /// Of a program's time it may be disturbed for so much.
 const SHARE: f64 = 0.12;
 /// And for so much at first, microseconds: a short test would not be disturbed otherwise.
-const CREDIT_FIRST_US: f64 = 40_000.0;
+const CREDIT_FIRST_US: f64 = 100_000.0;
 /// What was not used is not kept beyond this, microseconds.
-const CREDIT_MAX_US: f64 = 60_000.0;
+const CREDIT_MAX_US: f64 = 100_000.0;
 /// Shortest pause, microseconds: what stopping and going on takes anyway.
 const PAUSE_MIN_US: f64 = 30.0;
 /// What a stop costs that is not a pause, microseconds.
 const STOP_US: f64 = 12.0;
 
+/// `CPython` has others take their turn when they have waited for 5 ms (`sys.setswitchinterval`): pauses
+/// a little longer than that have it do so right after the pause, microseconds.
+const PYTHON_TURN_US: (f64, f64) = (5_100.0, 7_000.0);
+/// In slow motion so large a share of instructions is held at, for at most so long, microseconds.
+const STALLS: f64 = 0.004;
+const STALL_MAX_US: f64 = 600.0;
+/// Who does not come to the meeting within so many calls has no such place in its life.
+const CALLS_TO_MEETING_MAX: u32 = 24;
+/// Others take their turn so many instructions after a system call, at most.
+const TURN_STEPS_MAX: f64 = 4_000.0;
+/// In an interpreter whose threads take turns, a thread that has woken another one is held in so large a
+/// share of cases, for so long, microseconds.
+const SHORT_HOLDS: f64 = 0.7;
+const SHORT_HOLD_US: (f64, f64) = (80.0, 1_500.0);
+/// There an interrupt comes so long after the end of a call, at the latest, microseconds.
+const TURN_LATEST_US: f64 = 250.0;
+/// Share of waits for a turn after which the turn is taken later, by so much at most, microseconds.
+const HOLDS_AFTER_WAIT: f64 = 0.5;
+const TURN_MEETING_US: (f64, f64) = (500.0, 15_000.0);
+/// Who has let others take their turn is stopped at so many more ends and beginnings of calls.
+const WATCHED_AFTER_TURN: u32 = 20;
 /// What each instruction of slow motion costs, microseconds.
 const STEP_US: f64 = 8.0;
+
+/// Where threads meet. With glibc a thread of C begins its work after it has set its signal mask, one of
+/// Rust after it has told of its second stack for signals, one of Python soon after it has told the one that
+/// started it; for others the number of calls is guessed.
+const MEETINGS: [(u32, Option<i64>); 12] = [
+    (1, Some(libc::SYS_rt_sigprocmask)),
+    (2, Some(libc::SYS_sigaltstack)),
+    (2, Some(libc::SYS_sigaltstack)),
+    (2, Some(libc::SYS_sigaltstack)),
+    (1, Some(libc::SYS_futex)),
+    (1, Some(libc::SYS_futex)),
+    (2, Some(libc::SYS_futex)),
+    (1, Some(libc::SYS_munmap)),
+    (2, None),
+    (4, None),
+    (6, None),
+    (9, None),
+];
 
 /// How a thread runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +86,28 @@ pub(crate) enum Pace {
     Free,
     /// Stopped at so many more beginnings and ends of system calls.
     Watched(u32),
+    /// Young; after so many more of the system calls that are counted it meets others, unless it does
+    /// not get there within so many calls of any kind.
+    ToMeeting(u32, u32),
+    /// In the last of those calls.
+    NearMeeting,
+    /// At the meeting, and how many instructions it is to run one at a time after it.
+    Meeting(u32),
     /// For so many more instructions one at a time.
     Slow(u32),
+    /// As above, and then held for long enough that an interpreter has others take their turn.
+    ToTurn(u32),
+}
+
+/// What is done so that others take their turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing.
+    None,
+    /// It is held here.
+    Hold(Duration),
+    /// It is interrupted after that time.
+    Interrupt(Duration),
 }
 
 /// What happens to a thread that was just born.
@@ -63,8 +126,11 @@ pub(crate) struct Birth {
 struct Profile {
     /// Share of births that are held.
     hold: f64,
-    /// Those that are born while others are held start together.
-    together: bool,
+    /// Where in their lives threads meet: after so many system calls, of all or of those of one
+    /// number. None: nowhere.
+    meet_at: Option<(u32, Option<i64>)>,
+    /// How long the first waits for others, microseconds.
+    meet_us: f64,
     /// Longest pause, microseconds.
     pause_max_us: f64,
     /// Share of watched stops at which it is held.
@@ -73,6 +139,10 @@ struct Profile {
     slow: f64,
     /// Longest slow motion, instructions.
     steps_max: f64,
+    /// Share of watched stops soon after which others are made to take their turn.
+    turns: f64,
+    /// Who waits for a turn asks for it after so long at most, microseconds; 0: as it does.
+    sooner_us: f64,
     /// Interrupts of a young thread.
     early: u64,
     /// Latest of those, microseconds.
@@ -94,8 +164,12 @@ pub(crate) struct Disturbance {
     paused: Duration,
     /// When the next interrupt is due.
     pub(crate) next: Instant,
-    /// Until when those that are born now are held, if they start together.
+    /// Until when those that come to the meeting are held.
     gathering: Option<Instant>,
+    /// How many instructions those then run one at a time.
+    meeting_steps: u32,
+    /// How many have come.
+    met: u32,
 }
 
 impl Disturbance {
@@ -112,6 +186,8 @@ impl Disturbance {
             paused: Duration::ZERO,
             next: now,
             gathering: None,
+            meeting_steps: 0,
+            met: 0,
         };
         this.draw_next(now);
         this
@@ -128,22 +204,87 @@ impl Disturbance {
         let mut hold = Duration::ZERO;
         if self.random.chance(profile.hold) {
             hold = self.pause(now);
-            if profile.together {
-                let until = self.gathering.filter(|until| *until > now);
-                let until = *self.gathering.insert(until.unwrap_or(now + hold));
-                hold = until.saturating_duration_since(now);
-            }
         }
-        let count = self.random.below(profile.early + 1);
-        let mut interrupts: Vec<Duration> = (0..count)
-            .map(|_| us(self.random.across(5.0, profile.early_max_us)))
-            .collect();
-        interrupts.sort_unstable();
+        let interrupts = self.interrupts();
+        let mut pace = self.pace(now);
+        if let Some((count, _)) = profile.meet_at
+            && self.may(now)
+        {
+            pace = Pace::ToMeeting(count, CALLS_TO_MEETING_MAX);
+        }
         Birth {
             hold,
-            pace: self.pace(now),
+            pace,
             interrupts,
         }
+    }
+
+    /// How a thread goes on that has just started another one, and when it is interrupted.
+    pub(crate) fn parent(&mut self, now: Instant, takes_turns: bool) -> (Pace, Vec<Duration>) {
+        if takes_turns || self.profile.meet_at.is_some() {
+            // It is to start the others as soon as it would.
+            return (Pace::Free, Vec::new());
+        }
+        let interrupts = self.interrupts();
+        (self.pace(now), interrupts)
+    }
+
+    /// When a young thread is interrupted.
+    fn interrupts(&mut self) -> Vec<Duration> {
+        let count = self.random.below(self.profile.early + 1);
+        let latest = self.profile.early_max_us;
+        let mut interrupts: Vec<Duration> = (0..count)
+            .map(|_| us(self.random.across(5.0, latest)))
+            .collect();
+        interrupts.sort_unstable();
+        interrupts
+    }
+
+    /// A thread on its way to a meeting begins a call of this number.
+    pub(crate) fn on_the_way(
+        &mut self,
+        now: Instant,
+        (left, calls): (u32, u32),
+        number: i64,
+    ) -> Pace {
+        self.credit_us -= 2.0 * STOP_US;
+        if calls == 0 || self.left(now) < PAUSE_MIN_US {
+            return self.pace(now);
+        }
+        let counts = self.profile.meet_at.and_then(|(_, only)| only);
+        match (counts.is_none_or(|only| only == number), left) {
+            (false, _) => Pace::ToMeeting(left, calls - 1),
+            (true, 0 | 1) => Pace::NearMeeting,
+            (true, _) => Pace::ToMeeting(left - 1, calls - 1),
+        }
+    }
+
+    /// A thread has come to the meeting: how long it waits for others, and how it goes on.
+    pub(crate) fn at_meeting(&mut self, now: Instant) -> (Duration, Pace) {
+        let left = self.left(now);
+        if left < PAUSE_MIN_US {
+            return (Duration::ZERO, Pace::Free);
+        }
+        let until = match self.gathering.filter(|until| *until > now) {
+            Some(until) => until,
+            None => {
+                let wait = self
+                    .random
+                    .across(self.profile.meet_us / 4.0, self.profile.meet_us);
+                // The same for all: whoever is let go of earlier would be done before the others.
+                let most = self.profile.steps_max;
+                self.meeting_steps = small(self.random.across(most / 3.0, most));
+                self.met = 0;
+                now + us(wait.min(left))
+            }
+        };
+        self.met += 1;
+        self.gathering = Some(until);
+        let pace = match self.random.below(8) {
+            0 => self.pace(now),
+            _ => Pace::Meeting(self.meeting_steps),
+        };
+        (until.saturating_duration_since(now), pace)
     }
 
     /// How a thread goes on after it was stopped for disturbance.
@@ -154,10 +295,76 @@ impl Disturbance {
         if self.random.chance(self.profile.slow) {
             return self.slow();
         }
-        if self.profile.pause_at_calls > 0.0 {
-            return Pace::Watched(small(self.random.across(2.0, 60.0)));
+        self.watched(now)
+    }
+
+    /// Watched for a while, if this run does anything at calls.
+    fn watched(&mut self, now: Instant) -> Pace {
+        let does_any = self.profile.pause_at_calls + self.profile.turns > 0.0;
+        if !does_any || self.left(now) < PAUSE_MIN_US {
+            return Pace::Free;
         }
-        Pace::Free
+        Pace::Watched(small(self.random.across(4.0, 100.0)))
+    }
+
+    /// How a thread goes on when its meeting is over: nobody else came, mostly there is no point in
+    /// slow motion.
+    pub(crate) fn after_meeting(&mut self, now: Instant, steps: u32) -> Pace {
+        if self.met > 1 || self.random.chance(0.2) {
+            return Pace::Slow(steps);
+        }
+        self.watched(now)
+    }
+
+    /// A watched thread of an interpreter whose threads take turns has stopped at the end of a call: what
+    /// is done so that others take theirs.
+    pub(crate) fn to_turn(&mut self, now: Instant, has_woken: bool) -> Turn {
+        self.credit_us -= STOP_US;
+        let left = self.left(now);
+        if has_woken && left > SHORT_HOLD_US.1 && self.random.chance(SHORT_HOLDS) {
+            // Whoever was just woken gets to where it asks for its turn.
+            let (low, high) = SHORT_HOLD_US;
+            return Turn::Hold(us(self.random.across(low, high)));
+        }
+        if left > PYTHON_TURN_US.1 && self.random.chance(self.profile.turns * 0.3) {
+            return Turn::Interrupt(us(self.random.across(2.0, TURN_LATEST_US)));
+        }
+        Turn::None
+    }
+
+    /// A thread that has waited for its turn, and is about to take it: how long it is held. Those that
+    /// come here soon after each other go on together, but for the first thread, which starts the others.
+    pub(crate) fn after_wait(&mut self, now: Instant, is_first: bool) -> Duration {
+        self.credit_us -= 2.0 * STOP_US;
+        let left = self.left(now);
+        if is_first || left < PAUSE_MIN_US || !self.random.chance(HOLDS_AFTER_WAIT) {
+            return Duration::ZERO;
+        }
+        let until = self.gathering.filter(|until| *until > now);
+        let (low, high) = TURN_MEETING_US;
+        let wait = us(self.random.across(low, high).min(left));
+        let until = *self.gathering.insert(until.unwrap_or(now + wait));
+        until.saturating_duration_since(now)
+    }
+
+    /// A thread waits for its turn: after what time it is to ask for it, if sooner than by itself.
+    pub(crate) fn sooner(&mut self) -> Option<Duration> {
+        if self.profile.sooner_us < 1.0 {
+            return None;
+        }
+        Some(us(self.random.across(2.0, self.profile.sooner_us)))
+    }
+
+    /// Such a thread was interrupted: how long it is held, so that others take their turn, and how it
+    /// goes on.
+    pub(crate) fn at_turn(&mut self, now: Instant) -> (Duration, Pace) {
+        self.credit_us -= STOP_US;
+        let (low, high) = PYTHON_TURN_US;
+        let hold = self.random.across(low, high);
+        if self.left(now) < hold {
+            return (Duration::ZERO, Pace::Free);
+        }
+        (us(hold), Pace::Watched(WATCHED_AFTER_TURN))
     }
 
     /// A watched thread has stopped at a call: how long it is held, and how it goes on.
@@ -167,6 +374,10 @@ impl Disturbance {
             return (Duration::ZERO, Pace::Free);
         }
         let mut pace = Pace::Watched(watched - 1);
+        if self.random.chance(self.profile.turns) {
+            let steps = self.random.across(2.0, TURN_STEPS_MAX);
+            return (Duration::ZERO, Pace::ToTurn(small(steps)));
+        }
         if self.random.chance(self.profile.slow * 0.15) {
             pace = self.slow();
         }
@@ -180,8 +391,14 @@ impl Disturbance {
     pub(crate) fn at_step(&mut self, now: Instant, steps: u32) -> (Duration, Pace) {
         self.credit_us -= STEP_US;
         self.paused += us(STEP_US);
-        if steps > 0 && (steps % 16 != 0 || self.left(now) > PAUSE_MIN_US) {
-            return (Duration::ZERO, Pace::Slow(steps - 1));
+        if steps > 0 && (!steps.is_multiple_of(16) || self.left(now) > PAUSE_MIN_US) {
+            // So that of several slow ones now this one is ahead, now that one.
+            let hold = if self.random.chance(STALLS) {
+                us(self.random.across(PAUSE_MIN_US, STALL_MAX_US))
+            } else {
+                Duration::ZERO
+            };
+            return (hold, Pace::Slow(steps - 1));
         }
         // Where slow motion ends is as good a place as any for a pause.
         let hold = if self.random.chance(0.3) {
@@ -189,7 +406,22 @@ impl Disturbance {
         } else {
             Duration::ZERO
         };
-        (hold, Pace::Free)
+        (hold, self.watched(now))
+    }
+
+    /// A thread on its way to a turn of others has run one instruction.
+    pub(crate) fn before_turn(&mut self, now: Instant, steps: u32) -> (Duration, Pace) {
+        self.credit_us -= STEP_US;
+        self.paused += us(STEP_US);
+        if steps > 0 {
+            return (Duration::ZERO, Pace::ToTurn(steps - 1));
+        }
+        let (low, high) = PYTHON_TURN_US;
+        let hold = self.random.across(low, high);
+        if self.left(now) < hold {
+            return (Duration::ZERO, Pace::Free);
+        }
+        (us(hold), Pace::Watched(WATCHED_AFTER_TURN))
     }
 
     /// An interrupted thread: how long it is held, and how it goes on.
@@ -254,7 +486,12 @@ impl Disturbance {
         if left < PAUSE_MIN_US {
             return Duration::ZERO;
         }
-        let pause = (self.random).across(PAUSE_MIN_US, self.profile.pause_max_us);
+        let max = self.profile.pause_max_us;
+        let mut pause = self.random.across(PAUSE_MIN_US, max);
+        if max > PYTHON_TURN_US.1 && self.random.chance(0.3) {
+            let (low, high) = PYTHON_TURN_US;
+            pause = self.random.across(low, high);
+        }
         us(pause.min(left))
     }
 
@@ -265,14 +502,19 @@ impl Disturbance {
 
 impl Profile {
     fn drawn(random: &mut Random) -> Profile {
+        // In half of all runs there is no meeting.
+        let meeting = random.below(MEETINGS.len() as u64 * 2);
         let mut of = |values: &[f64]| random.pick(values).unwrap_or_default();
         Profile {
             hold: of(&[0.0, 0.4, 0.8]),
-            together: of(&[0.0, 1.0]) > 0.5,
+            meet_at: MEETINGS.get(usize::try_from(meeting).unwrap_or(0)).copied(),
+            meet_us: of(&[300.0, 2_000.0, 8_000.0]),
             pause_max_us: of(&[500.0, 3_000.0, 12_000.0, 20_000.0]),
             pause_at_calls: of(&[0.0, 0.05, 0.15, 0.4]),
             slow: of(&[0.0, 0.3, 0.7]),
-            steps_max: of(&[100.0, 600.0, 3_000.0]),
+            steps_max: of(&[300.0, 1_500.0, 3_000.0, 6_000.0]),
+            turns: of(&[0.0, 0.0, 0.1, 0.4]),
+            sooner_us: of(&[0.0, 10.0, 100.0, 1_000.0]),
             early: if of(&[0.0, 1.0]) > 0.5 { 3 } else { 1 },
             early_max_us: of(&[100.0, 1_000.0, 10_000.0]),
             between_us: of(&[700.0, 2_000.0, 6_000.0]),
@@ -313,7 +555,7 @@ mod tests {
             }
             let paused = disturbance.paused().as_secs_f64();
             let ran = (now - begin).as_secs_f64();
-            assert!(paused <= SHARE * ran + 0.041, "{seed}: {paused} of {ran}");
+            assert!(paused <= SHARE * ran + 0.101, "{seed}: {paused} of {ran}");
         }
     }
 

@@ -38,12 +38,12 @@ pub(crate) struct Rule {
 pub(crate) enum Only {
     /// Whenever.
     Always,
-    /// When this argument's lower half is more.
-    Above(u32, u32),
     /// When this argument's lower half is this.
     Equal(u32, u32),
     /// When this argument's lower half has one of these bits.
     Bits(u32, u32),
+    /// When this argument's lower half is this, and that of another is not 0.
+    EqualWith(u32, u32, u32),
 }
 
 /// A filter, ready to be installed after a fork.
@@ -71,12 +71,18 @@ impl Filter {
             let stop = give(libc::SECCOMP_RET_TRACE);
             match rule.only {
                 Only::Always => program.extend([jump(libc::BPF_JEQ, number, 0, 1), stop]),
-                Only::Above(place, value) => {
-                    program.extend(block(number, place, jump(libc::BPF_JGT, value, 0, 1)));
-                }
                 Only::Equal(place, value) => {
                     program.extend(block(number, place, jump(libc::BPF_JEQ, value, 0, 1)));
                 }
+                Only::EqualWith(place, value, other) => program.extend([
+                    jump(libc::BPF_JEQ, number, 0, 6),
+                    load(ARGUMENT + 8 * place),
+                    jump(libc::BPF_JEQ, value, 0, 3),
+                    load(ARGUMENT + 8 * other),
+                    jump(libc::BPF_JEQ, 0, 1, 0),
+                    stop,
+                    load(NUMBER),
+                ]),
                 Only::Bits(place, value) => {
                     program.extend(block(number, place, jump(libc::BPF_JSET, value, 0, 1)));
                 }

@@ -23,27 +23,38 @@ mod quota;
 mod registers;
 mod slow;
 mod threads;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
 use answers::{Clock, Timed};
-use disturb::{Disturbance, Pace};
+use disturb::{Disturbance, Pace, Turn};
 pub(crate) use filter::Filter;
 use ptrace::Go;
 use quota::Quota;
 use slow::Slow;
 use threads::{Asked, AtEnd, Threads};
+use witness::Witness;
 
 use crate::order::Done;
 use crate::plan::Traced;
 use crate::random::{Random, joined};
+use crate::under::End;
 
 /// `PTRACE_EVENT_STOP`, which libc has for some C libraries only.
 const EVENT_STOP: i32 = 128;
 /// Requests by which a program becomes a tracer or a tracee itself: TRACEME, ATTACH, SEIZE.
 const TRACES: [u64; 3] = [0, 16, 0x4206];
+/// What is due sooner than this is waited for without sleeping: to fall asleep and wake up takes as long.
+const SOON: Duration = Duration::from_micros(80);
+/// A young thread of an interpreter whose threads take turns is stopped at so many ends of calls.
+const WATCHED_WHEN_YOUNG: u32 = 100;
+/// What a call returns that has woken others is how many.
+const WOKEN_MAX: i64 = 16;
+/// One instruction takes so long at most, unless it waits for something.
+const STEP_MAX: Duration = Duration::from_micros(30);
 /// Processes of which it is looked, from time to time, what they wait for.
 const LOOKED_AT_MAX: usize = 16;
 
@@ -73,6 +84,12 @@ pub(crate) struct Tracer {
     many_work: bool,
     refused: Option<String>,
     foreign: bool,
+    /// When a thread last went on for one instruction.
+    stepped: Option<Instant>,
+    /// Looks where threads stand at the end.
+    witness: Option<Witness>,
+    /// Ends that were heard of while something else was waited for.
+    ends: Vec<(i32, End)>,
     done: Done,
 }
 
@@ -92,6 +109,9 @@ impl Tracer {
             many_work: false,
             refused: None,
             foreign: false,
+            stepped: None,
+            witness: traced.evidence.as_deref().map(Witness::new),
+            ends: Vec::new(),
             done: Done::default(),
             traced: traced.clone(),
         }
@@ -148,12 +168,26 @@ impl Tracer {
         [due, interrupt, look].into_iter().flatten().min()
     }
 
+    /// Something is about to stop again at once: waiting for it without sleeping saves more than it
+    /// costs.
+    pub(crate) fn is_eager(&self, now: Instant) -> bool {
+        let stepped = self.stepped;
+        let soon = self.due.keys().next().map(|(at, _)| *at);
+        stepped.is_some_and(|at| now.saturating_duration_since(at) < STEP_MAX)
+            || soon.is_some_and(|at| at.saturating_duration_since(now) < SOON)
+    }
+
     /// A thread has ended.
     pub(crate) fn ended(&mut self, tid: i32) {
         let thread = self.threads.remove(tid);
         if thread.is_some_and(|thread| thread.disturbed) {
             self.calm(Instant::now());
         }
+    }
+
+    /// One that ended while something else was waited for.
+    pub(crate) fn next_end(&mut self) -> Option<(i32, End)> {
+        self.ends.pop()
     }
 
     /// A thread has stopped.
@@ -184,8 +218,15 @@ impl Tracer {
             libc::PTRACE_EVENT_EXEC => self.became(tid),
             libc::PTRACE_EVENT_SECCOMP => self.at_call(tid),
             0 if signal == libc::SIGTRAP | 0x80 => self.at_either_end(tid),
-            0 if signal == libc::SIGTRAP && self.has_stepped(tid) => self.stepped(tid),
+            // However it is to run by now: such a stop may come after another one.
+            0 if signal == libc::SIGTRAP
+                && self.disturbance.is_some()
+                && ptrace::has_stepped(tid) =>
+            {
+                self.stepped(tid);
+            }
             0 => {
+                let signal = self.witness(tid, signal);
                 if let Some(thread) = self.threads.get_mut(tid) {
                     thread.stopped = Some(signal);
                 }
@@ -222,13 +263,18 @@ impl Tracer {
     /// A new thread has stopped for the first time.
     fn born(&mut self, tid: i32) {
         let now = Instant::now();
+        let takes_turns = self.takes_turns(tid);
         if self.is_accompanied(tid)
             && let Some(disturbance) = &mut self.disturbance
         {
             let birth = disturbance.birth(now);
             if let Some(thread) = self.threads.get_mut(tid) {
                 thread.interrupts = birth.interrupts;
-                thread.pace = birth.pace;
+                thread.pace = if takes_turns {
+                    Pace::Watched(WATCHED_WHEN_YOUNG)
+                } else {
+                    birth.pace
+                };
             }
             self.disturb(tid, birth.hold, now);
             return;
@@ -245,16 +291,24 @@ impl Tracer {
             self.many_work |= (self.threads.get(new)).is_some_and(|thread| thread.process == new);
         }
         let now = Instant::now();
+        let takes_turns = self.takes_turns(tid);
         if self.is_accompanied(tid)
             && let Some(disturbance) = &mut self.disturbance
         {
-            let birth = disturbance.birth(now);
+            let (pace, interrupts) = disturbance.parent(now, takes_turns);
             if let Some(thread) = self.threads.get_mut(tid) {
-                thread.pace = birth.pace;
-                thread.interrupts = birth.interrupts;
+                thread.pace = pace;
+                thread.interrupts = interrupts;
             }
         }
         self.go_on(tid);
+    }
+
+    /// Whether a thread belongs to an interpreter whose threads take turns.
+    fn takes_turns(&mut self, tid: i32) -> bool {
+        let process = self.threads.get(tid).map(|thread| thread.process);
+        let process = process.and_then(|process| self.threads.process_mut(process));
+        process.is_some_and(|process| process.takes_turns)
     }
 
     /// Whether what a thread does could meet what others do at the same time.
@@ -278,6 +332,10 @@ impl Tracer {
             thread.pace = Pace::Free;
         }
         self.settle(pid);
+        let takes_turns = threads::takes_turns(pid);
+        if let Some(process) = self.threads.process_mut(pid) {
+            process.takes_turns = takes_turns;
+        }
         if let Ok(info) = ptrace::call_info(pid) {
             if info.arch != filter::ARCH {
                 self.foreign = true;
@@ -329,6 +387,9 @@ impl Tracer {
             }
             _ => {}
         }
+        if call.number == libc::SYS_futex && self.takes_turns(tid) {
+            self.hasten(pid, tid, &call, info.stack);
+        }
         if let Some(clock) = self.clock {
             match clock.answer(pid, tid, &call, info.stack) {
                 Timed::Left => {}
@@ -353,6 +414,16 @@ impl Tracer {
         self.hold(tid, now + verdict.delay);
     }
 
+    /// A thread waits for its turn: it is to ask for it sooner.
+    fn hasten(&mut self, pid: i32, tid: i32, call: &ptrace::Call, stack: u64) {
+        let after = self.disturbance.as_mut().and_then(Disturbance::sooner);
+        if let Some(after) = after
+            && let Timed::Waits(place, value) = answers::sooner(pid, tid, call, stack, after)
+        {
+            self.at_end(tid, AtEnd::Argument(place, value));
+        }
+    }
+
     fn at_end(&mut self, tid: i32, what: AtEnd) {
         if let Some(thread) = self.threads.get_mut(tid) {
             thread.at_end = Some(what);
@@ -365,19 +436,62 @@ impl Tracer {
             && let Ok(info) = ptrace::call_info(tid)
             && let Some(result) = info.result()
         {
+            let process = self.threads.get(tid).map_or(tid, |thread| thread.process);
             self.finish(tid, at_end, result);
+            if matches!(at_end, AtEnd::Argument(..))
+                && let Some(disturbance) = &mut self.disturbance
+            {
+                // It has waited for its turn, and does not have it yet: nobody waits for it.
+                let now = Instant::now();
+                let hold = disturbance.after_wait(now, process == tid);
+                self.disturb(tid, hold, now);
+                return;
+            }
         }
+        self.watch(tid);
+    }
+
+    /// A watched thread is stopped at the beginning or the end of a call.
+    fn watch(&mut self, tid: i32) {
         let now = Instant::now();
-        if let Some(thread) = self.threads.get_mut(tid)
-            && let Pace::Watched(left) = thread.pace
-            && let Some(disturbance) = &mut self.disturbance
-        {
-            let (hold, pace) = disturbance.at_call(now, left);
-            thread.pace = pace;
-            self.disturb(tid, hold, now);
+        let takes_turns = self.takes_turns(tid);
+        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
+        else {
+            self.go_on(tid);
             return;
+        };
+        let info = ptrace::call_info(tid).unwrap_or_default();
+        if takes_turns && thread.interrupts.is_empty() && info.result().is_some() {
+            // At its own speed up to the interrupt.
+            match disturbance.to_turn(
+                now,
+                info.result()
+                    .is_some_and(|woken| (1..=WOKEN_MAX).contains(&woken)),
+            ) {
+                Turn::None => {}
+                Turn::Hold(hold) => {
+                    self.disturb(tid, hold, now);
+                    return;
+                }
+                Turn::Interrupt(after) => {
+                    thread.pace = Pace::Free;
+                    thread.interrupts.push(after);
+                    self.go_on(tid);
+                    return;
+                }
+            }
         }
-        self.go_on(tid);
+        let (hold, pace) = match (thread.pace, info.call()) {
+            (Pace::Watched(left), _) => disturbance.at_call(now, left),
+            (Pace::ToMeeting(left, calls), Some(call)) => {
+                let pace = disturbance.on_the_way(now, (left, calls), call.number);
+                (Duration::ZERO, pace)
+            }
+            (Pace::NearMeeting, None) => disturbance.at_meeting(now),
+            (pace, _) => (Duration::ZERO, pace),
+        };
+        thread.pace = pace;
+        self.disturb(tid, hold, now);
     }
 
     /// Does what was left to be done at the end of a call.
@@ -399,25 +513,22 @@ impl Tracer {
         }
     }
 
-    /// Whether it stopped because it runs one instruction at a time, rather than by a signal.
-    fn has_stepped(&self, tid: i32) -> bool {
-        let pace = self.threads.get(tid).map(|thread| thread.pace);
-        matches!(pace, Some(Pace::Slow(_))) && ptrace::has_stepped(tid)
-    }
-
     fn stepped(&mut self, tid: i32) {
         self.done.steps += 1;
         let now = Instant::now();
-        if let Some(thread) = self.threads.get_mut(tid)
-            && let Pace::Slow(left) = thread.pace
-            && let Some(disturbance) = &mut self.disturbance
-        {
-            let (hold, pace) = disturbance.at_step(now, left);
-            thread.pace = pace;
-            self.disturb(tid, hold, now);
+        self.stepped = Some(now);
+        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
+        else {
+            self.go_on(tid);
             return;
-        }
-        self.go_on(tid);
+        };
+        let (hold, pace) = match thread.pace {
+            Pace::Slow(left) => disturbance.at_step(now, left),
+            Pace::ToTurn(left) => disturbance.before_turn(now, left),
+            pace => (Duration::ZERO, pace),
+        };
+        thread.pace = pace;
+        self.disturb(tid, hold, now);
     }
 
     /// A thread has stopped because it was asked to.
@@ -430,11 +541,15 @@ impl Tracer {
         match asked {
             Some(Asked::Quota(until)) => self.hold(tid, until),
             Some(Asked::Disturbance) => {
+                let takes_turns = self.takes_turns(tid);
                 let Some(disturbance) = &mut self.disturbance else {
                     self.go_on(tid);
                     return;
                 };
-                let (hold, pace) = disturbance.at_interrupt(now);
+                let (hold, pace) = match takes_turns {
+                    true => disturbance.at_turn(now),
+                    false => disturbance.at_interrupt(now),
+                };
                 if let Some(thread) = self.threads.get_mut(tid) {
                     thread.pace = pace;
                 }
@@ -555,11 +670,14 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(tid) else {
             return;
         };
+        if let (Pace::Meeting(steps), Some(disturbance)) = (thread.pace, &mut self.disturbance) {
+            thread.pace = disturbance.after_meeting(Instant::now(), steps);
+        }
         let go = match thread.pace {
             _ if thread.at_end.is_some() => Go::ToCall,
             Pace::Free => Go::On,
-            Pace::Watched(_) => Go::ToCall,
-            Pace::Slow(_) => Go::Step,
+            Pace::Watched(_) | Pace::ToMeeting(..) | Pace::NearMeeting => Go::ToCall,
+            Pace::Slow(_) | Pace::ToTurn(_) | Pace::Meeting(_) => Go::Step,
         };
         let signal = thread.stopped.take().unwrap_or(0);
         thread.held = None;

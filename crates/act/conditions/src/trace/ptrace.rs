@@ -82,7 +82,7 @@ fn request(request: impl Into<i64>, tid: i32, address: usize, data: usize) -> io
 /// Becomes the tracer of a process, which does not notice.
 pub(crate) fn seize(pid: i32) -> io::Result<()> {
     let options = usize::try_from(OPTIONS).unwrap_or_default();
-    request(libc::PTRACE_SEIZE as u32, pid, 0, options)
+    request(libc::PTRACE_SEIZE, pid, 0, options)
 }
 
 /// Has a thread stop where it is.
@@ -131,9 +131,33 @@ pub(crate) fn has_stepped(tid: i32) -> bool {
     }
     // SAFETY: zeroed above: numbers, whatever was written.
     let info = unsafe { info.assume_init() };
-    // TRAP_TRACE after an instruction, TRAP_BRKPT after one that was a system call (sigaction(2)).
-    (info.si_code == libc::TRAP_TRACE || info.si_code == libc::TRAP_BRKPT)
-        && info.si_signo == libc::SIGTRAP
+    // TRAP_TRACE after an instruction; on x86 TRAP_BRKPT after one that was a system call, where a
+    // program's own breakpoints have another code (sigaction(2)).
+    let after_call = cfg!(target_arch = "x86_64") && info.si_code == libc::TRAP_BRKPT;
+    info.si_signo == libc::SIGTRAP && (info.si_code == libc::TRAP_TRACE || after_call)
+}
+
+/// The `siginfo_t` of the signal that a thread is stopped for.
+pub(crate) fn signal_info(tid: i32) -> io::Result<Vec<u8>> {
+    let mut info = vec![0; size_of::<libc::siginfo_t>()];
+    let address = info.as_mut_ptr() as usize;
+    request(libc::PTRACE_GETSIGINFO, tid, 0, address)?;
+    Ok(info)
+}
+
+/// The general registers of a stopped thread, as an image of it has them.
+pub(crate) fn registers(tid: i32) -> io::Result<Vec<u8>> {
+    /// `NT_PRSTATUS`
+    const GENERAL: usize = 1;
+    let mut bytes = vec![0_u8; 1024];
+    let mut vector = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let address = &raw mut vector as usize;
+    request(libc::PTRACE_GETREGSET, tid, GENERAL, address)?;
+    bytes.truncate(vector.iov_len);
+    Ok(bytes)
 }
 
 /// Reads memory of a process; gives how much could be read.

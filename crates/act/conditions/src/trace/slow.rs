@@ -2,8 +2,8 @@
 //!
 //! Files: what belongs to the program rather than to its data is not delayed, so that a slow disk does
 //! not merely mean a slow start: everything below the system's directories, below directories that hold
-//! installed packages, and files of code (`is_program`). Neither are the three streams that every program
-//! is given. Memory that is mapped, and `io_uring`, are not seen.
+//! installed packages, and files of code (`is_program`). Neither are the files that the caller gave as
+//! the three streams. Memory that is mapped, and `io_uring`, are not seen.
 //!
 //! Sockets: of the internet, loopback included; not those within a host (`AF_UNIX`). A lost datagram is
 //! never sent, and the program believes it was. Over a connection nothing is lost: it is late by a
@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ enum Socket {
 pub(crate) struct Slow {
     random: Random,
     sockets: HashMap<u64, Socket>,
+    /// The caller's files.
+    streams: Vec<(u64, u64)>,
     line_free: Option<Instant>,
     disk_free: Option<Instant>,
 }
@@ -64,6 +67,10 @@ impl Slow {
         Slow {
             random: Random::new(seed),
             sockets: HashMap::new(),
+            streams: (0..3)
+                .filter_map(|fd| fs::metadata(format!("/proc/self/fd/{fd}")).ok())
+                .map(|file| identity(&file))
+                .collect(),
             line_free: None,
             disk_free: None,
         }
@@ -115,11 +122,15 @@ impl Slow {
         if !path.is_absolute() || is_program(&path) {
             return Duration::ZERO;
         }
+        let file = fs::metadata(&link).ok();
+        if (file.as_ref()).is_some_and(|file| self.streams.contains(&identity(file))) {
+            return Duration::ZERO;
+        }
         let mut delay = traced.disk_delay;
         if let (Some(rate), true) = (traced.disk_rate, moves != Moves::None) {
             let mut bytes = length(tid, call);
             if moves == Moves::In {
-                bytes = bytes.min(fs::metadata(&link).map_or(0, |file| file.len()));
+                bytes = bytes.min(file.map_or(0, |file| file.len()));
             }
             delay += paced(&mut self.disk_free, now, bytes, rate);
         }
@@ -179,6 +190,11 @@ impl Slow {
 
 fn argument(call: &Call, place: usize) -> u64 {
     call.arguments.get(place).copied().unwrap_or_default()
+}
+
+/// What tells a file from all others.
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 /// When so much has gone over a line that carries `rate` a second, and that others use too.
@@ -276,7 +292,8 @@ fn is_program(path: &Path) -> bool {
         "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys",
         "/dev",
     ];
-    const PACKAGES: [&str; 10] = [
+    const PACKAGES: [&str; 11] = [
+        "glibc-hwcaps",
         "site-packages",
         "dist-packages",
         "__pycache__",

@@ -59,6 +59,8 @@ pub(crate) struct Process {
     pub(crate) asked: u64,
     /// Its threads.
     pub(crate) threads: u32,
+    /// It is an interpreter that runs one of them at a time.
+    pub(crate) takes_turns: bool,
 }
 
 /// All of them.
@@ -85,6 +87,14 @@ impl Threads {
 
     pub(crate) fn processes(&self) -> impl Iterator<Item = (i32, &Process)> {
         self.processes.iter().map(|(pid, process)| (*pid, process))
+    }
+
+    /// Those of a process, in order.
+    pub(crate) fn of(&self, process: i32) -> Vec<i32> {
+        let of = self.threads.iter().filter(|(_, thread)| thread.process == process);
+        let mut of: Vec<i32> = of.map(|(tid, _)| *tid).collect();
+        of.sort_unstable();
+        of
     }
 
     /// Those that run, as far as is known, in order.
@@ -124,8 +134,9 @@ impl Threads {
 
     fn insert(&mut self, tid: i32, process: i32, key: u64) {
         self.born += 1;
-        let entry = self.processes.entry(process).or_insert(Process {
+        let entry = self.processes.entry(process).or_insert_with(|| Process {
             key,
+            takes_turns: takes_turns(process),
             ..Process::default()
         });
         entry.threads += 1;
@@ -186,6 +197,13 @@ fn family(tid: i32) -> Option<(i32, i32)> {
         line.trim().parse().ok()
     };
     Some((field("Tgid:")?, field("PPid:")?))
+}
+
+/// Whether a process is `CPython`, as its program's name has it.
+pub(crate) fn takes_turns(pid: i32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("python")
 }
 
 /// Whether a thread runs or could (proc_pid_stat(5): the field after the name in brackets).

@@ -19,6 +19,8 @@ const EQUAL_SHARES: u64 = 1024;
 const EQUAL_WEIGHT: u64 = 100;
 /// The time over which a limit is kept, microseconds: the kernel's default.
 const PERIOD_US: u64 = 100_000;
+/// A short one.
+pub(super) const SHORT_PERIOD_US: u64 = 10_000;
 /// The least limit that the kernel takes, microseconds of each period.
 const QUOTA_US_MIN: f64 = 1_000.0;
 
@@ -39,15 +41,27 @@ pub(super) fn set_weight(places: &Places, weight: u32) -> Result<(), Error> {
 
 /// Limits a group to `cores`; none: no limit of its own. Nothing where the host cannot.
 pub(super) fn set_quota(places: &Places, cores: Option<f64>) -> Result<(), Error> {
-    let quota_us = cores.map(|cores| (cores * PERIOD_US as f64).max(QUOTA_US_MIN) as u64);
+    set_quota_each(places, cores, PERIOD_US)
+}
+
+/// The same for each `period_us`, which is longer where the kernel's least quota would be more than
+/// `cores` have: with a short one also what computes only for some milliseconds meets the limit.
+pub(super) fn set_quota_each(
+    places: &Places,
+    cores: Option<f64>,
+    period_us: u64,
+) -> Result<(), Error> {
+    let least_us = cores.map_or(0.0, |cores| QUOTA_US_MIN / cores.max(0.001));
+    let period_us = period_us.max((least_us as u64).min(PERIOD_US));
+    let quota_us = cores.map(|cores| (cores * period_us as f64).max(QUOTA_US_MIN) as u64);
     match places.serving(Controller::Cpu) {
         None => Ok(()),
         Some(place) if place.version == Version::V2 => {
             let quota = quota_us.map_or("max".to_owned(), |quota| quota.to_string());
-            write(&place.file("cpu.max"), &format!("{quota} {PERIOD_US}"))
+            write(&place.file("cpu.max"), &format!("{quota} {period_us}"))
         }
         Some(place) => {
-            write(&place.file("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
+            write(&place.file("cpu.cfs_period_us"), &period_us.to_string())?;
             let quota = quota_us.map_or("-1".to_owned(), |quota| quota.to_string());
             write(&place.file("cpu.cfs_quota_us"), &quota)
         }

@@ -146,6 +146,15 @@ impl InstanceGroup {
         cpu::set_quota(&self.places, cores)
     }
 
+    /// The same in each hundredth of a second, so that also what computes for some milliseconds only
+    /// meets the limit.
+    ///
+    /// # Errors
+    /// As [`InstanceGroup::set_cpu_limit`].
+    pub fn set_cpu_limit_tightly(&self, cores: Option<f64>) -> Result<(), Error> {
+        cpu::set_quota_each(&self.places, cores, cpu::SHORT_PERIOD_US)
+    }
+
     /// Limits its memory, bytes: beyond, the kernel kills. It is held no more, as [`InstanceGroup::set`]
     /// would have it.
     ///

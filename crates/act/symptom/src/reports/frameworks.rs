@@ -85,7 +85,12 @@ fn placed(lines: &[&str], at: usize) -> Option<(Found, usize)> {
         _ => (String::new(), 0),
     };
     let message = [own_words, &more].join("\n");
-    Some((found(class, &message, vec![frame]), taken + 1))
+    let mut one = found(class, &message, vec![frame]);
+    if class == "error" {
+        one.rank = Rank::Word;
+        one.symptom.kind = SymptomKind::Failure;
+    }
+    Some((one, taken + 1))
 }
 
 /// `[  ERROR   ] --- 0x1 != 0x2` and `[   LINE   ] --- cart.c:12: error: Failure!`

@@ -18,6 +18,8 @@ use cohort_model::{Frame, SymptomKind};
 
 use super::{Found, Rank, leading_place};
 
+/// Lines above the verdict that may be the test's.
+const ABOVE_MAX: usize = 60;
 /// Goroutines that are looked at for own code.
 const GOROUTINES_MAX: usize = 64;
 
@@ -51,6 +53,20 @@ fn failed(lines: &[&str], at: usize) -> Option<(Found, usize)> {
             }
         }
         taken += 1;
+    }
+    if said.is_empty() {
+        // `go test -v` tells it above.
+        let above = lines[at.saturating_sub(ABOVE_MAX)..at].iter().rev();
+        let above = above.take_while(|line| line.starts_with("    "));
+        said.extend(
+            above
+                .filter_map(|line| {
+                    let (frame, message) = leading_place(line.trim())?;
+                    let is_go = frame.file.ends_with(".go");
+                    is_go.then(|| (frame, message.trim().to_owned()))
+                })
+                .take(1),
+        );
     }
     // The last is what failed it: those before are logged.
     let (mut frame, message) = said.pop()?;

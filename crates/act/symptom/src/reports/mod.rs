@@ -17,6 +17,9 @@ use std::time::SystemTime;
 use cohort_model::{Frame, Symptom, SymptomKind};
 
 use crate::exceptions::{Parser, Raised, boundary};
+pub(crate) use dumps::frame as python_frame;
+pub(crate) use gdb::frame as gdb_frame;
+pub(crate) use pytest::of_summary;
 
 /// How telling a report is, the most telling first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +32,8 @@ pub(crate) enum Rank {
     Check,
     /// An exception nobody caught, or somebody logged.
     Exception,
+    /// A line that says "error", of whatever was run.
+    Word,
     /// Where threads stood: says where, not what.
     Dump,
 }
@@ -116,7 +121,9 @@ fn exceptions(lines: &[&str]) -> Vec<Found> {
                 SymptomKind::Sanitizer => Rank::Sanitizer,
                 _ => Rank::Exception,
             };
-            let mut found = Found::new(rank, kind, &one.kind, &one.message, one.frames);
+            let (kind, class) =
+                pytest::timed_out(&one.kind, &one.message).unwrap_or((kind, one.kind));
+            let mut found = Found::new(rank, kind, &class, &one.message, one.frames);
             found.thread = one.thread;
             found
         })
@@ -125,61 +132,62 @@ fn exceptions(lines: &[&str]) -> Vec<Found> {
 
 /// Own code of a compiled program: not of the system's libraries, a test framework's or the toolchain's.
 pub(crate) fn is_own_native(function: &str, file: &str) -> bool {
-    const FUNCTIONS: [&str; 32] = [
-        "__libc_",
+    // Names that begin so are reserved for the language and its runtime, or are of frameworks.
+    const STARTS: [&str; 10] = [
+        "__",
         "_start",
-        "start_thread",
-        "clone",
-        "__clone",
-        "__GI_",
-        "__assert",
-        "abort",
-        "raise",
-        "__pthread",
+        "_int_",
+        "std::",
+        "operator ",
+        "fuzzer::",
         "testing::",
         "Catch::",
         "doctest::",
         "boost::unit_test",
-        "std::",
-        "__gnu_cxx",
-        "__cxa_",
-        "interceptor_",
+    ];
+    const NAMES: [&str; 14] = [
+        "abort",
+        "raise",
+        "gsignal",
+        "kill",
+        "exit",
+        "_Exit",
         "malloc",
-        "free",
         "calloc",
         "realloc",
-        "_Exit",
-        "_int_",
+        "free",
         "sysmalloc",
-        "fuzzer::",
-        "operator ",
-        "__interceptor_",
-        "__asan",
-        "__tsan",
-        "__ubsan",
-        "__sanitizer",
+        "start_thread",
+        "clone",
+        "clone3",
     ];
-    const FILES: [&str; 13] = [
+    const FILES: [&str; 18] = [
         "/usr/include/",
         "/usr/lib",
         "/lib/x86_64",
+        "/lib/aarch64",
         "/lib64/",
         "/sysdeps/",
         "/glibc",
+        "/nptl/",
         "/libsanitizer/",
         "compiler-rt",
         "/include/c++/",
         "/rustc/",
         ".cargo/registry",
-        "gtest",
-        "/nptl/",
+        "/googletest/",
+        "/gtest/",
+        "./malloc/",
+        "./stdlib/",
+        "./string/",
     ];
     let function = function.trim_start_matches(['<', '&']);
-    !FUNCTIONS.iter().any(|start| function.starts_with(start))
+    // `raise () from ...`, `free(void*)`
+    let name = function.split(['(', ' ', '@']).next().unwrap_or(function);
+    !STARTS.iter().any(|start| function.starts_with(start))
+        && !NAMES.contains(&name)
         && !FILES.iter().any(|part| file.contains(part))
         && !file.starts_with("../sysdeps")
-        && !file.starts_with("./nptl")
-        && !file.starts_with("./stdlib")
 }
 
 /// `file` looks like one with source in it.

@@ -16,20 +16,47 @@
 //!
 //! Entries of outer calls stand above, each with its place.
 
-use cohort_model::{Frame, SymptomKind};
+use cohort_model::{Frame, Symptom, SymptomKind};
 
-use super::{Found, Rank, digits};
+use super::{Found, Rank, digits, leading_place};
 use crate::exceptions::python::is_own;
 
 /// Lines of a message that are kept.
 const MESSAGE_LINES_MAX: usize = 12;
 /// Lines above that belong to one exception, at most.
 const ABOVE_MAX: usize = 4000;
+/// Lines between what was said and its place, at most: local variables.
+const BELOW_MAX: usize = 200;
 /// Between two exceptions of a chain.
 const LINKS: [&str; 2] = [
     "During handling of the above exception",
     "The above exception was the direct cause",
 ];
+
+/// What is left of a failure with `--tb=line` or `--tb=no`: one line with a place, and the line of the
+/// summary.
+pub(crate) fn of_summary(report: &str, message: &str) -> Option<Symptom> {
+    let placed = report.lines().find_map(|line| {
+        let (frame, rest) = leading_place(line)?;
+        Some((frame, rest.trim()))
+    });
+    let said = placed.as_ref().map_or(message.trim(), |(_, rest)| rest);
+    if said.is_empty() {
+        return None;
+    }
+    let (class, text) = match named(said) {
+        Some((class, text)) => (class.rsplit('.').next().unwrap_or(class), text),
+        None if said.starts_with("assert ") => ("AssertionError", said),
+        None => return None,
+    };
+    let class = format!("python {class}");
+    Some(Symptom {
+        kind: crate::kind_of(&class, text),
+        class,
+        message: text.to_owned(),
+        frames: placed.into_iter().map(|(frame, _)| frame).collect(),
+    })
+}
 
 /// One exception of a report.
 struct One {
@@ -49,18 +76,22 @@ pub(super) fn read(lines: &[&str], at: usize) -> Option<(Found, usize)> {
         one = next;
     }
     let taken = one.end - at;
-    let timed_out = one.class == "Failed" && one.message.starts_with("Timeout");
     let (kind, class) = match one.class.as_str() {
-        _ if timed_out => (SymptomKind::Timeout, "python Timeout".to_owned()),
         "" => (SymptomKind::Failure, "pytest error".to_owned()),
         class => {
             let short = class.rsplit('.').next().unwrap_or(class);
             let class = format!("python {short}");
-            (crate::kind_of(&class, &one.message), class)
+            timed_out(&class, &one.message).unwrap_or((crate::kind_of(&class, &one.message), class))
         }
     };
     let found = Found::new(Rank::Runner, kind, &class, &one.message, one.frames);
     Some((found, taken))
+}
+
+/// What pytest-timeout raises is a time limit, not an expectation.
+pub(super) fn timed_out(class: &str, message: &str) -> Option<(SymptomKind, String)> {
+    let is_limit = class == "python Failed" && message.starts_with("Timeout (>");
+    is_limit.then(|| (SymptomKind::Timeout, "python Timeout".to_owned()))
 }
 
 /// The next exception of the chain, when one is announced behind `from`.
@@ -85,12 +116,8 @@ fn exception(lines: &[&str], at: usize) -> Option<One> {
     let mut message: Vec<String> = texts.iter().take(MESSAGE_LINES_MAX).map(text).collect();
     let mut end = at + texts.len();
     let mut frames = above(lines, at);
-    let behind = (end..lines.len().min(end + 3)).find(|at| !lines[*at].trim().is_empty());
     let mut class = String::new();
-    if let Some(behind) = behind
-        && let Some((mut frame, name)) = place(lines[behind])
-        && !name.starts_with("in ")
-    {
+    if let Some((behind, mut frame, name)) = place_behind(lines, end) {
         frame.function = function_above(lines, at);
         name.clone_into(&mut class);
         frames.insert(0, frame);
@@ -111,6 +138,23 @@ fn exception(lines: &[&str], at: usize) -> Option<One> {
         frames,
         end,
     })
+}
+
+/// The place below what was said, in the long form: where it stands, and the class behind it. Local
+/// variables may stand between.
+fn place_behind<'l>(lines: &[&'l str], from: usize) -> Option<(usize, Frame, &'l str)> {
+    for (at, line) in lines.iter().enumerate().skip(from).take(BELOW_MAX) {
+        let is_next = is_boundary(line) || line.starts_with("_ _ _") || line.starts_with("---");
+        if is_next || said(line).is_some() {
+            return None;
+        }
+        match place(line) {
+            Some((_, name)) if name.starts_with("in ") => return None,
+            Some((frame, name)) => return Some((at, frame, name)),
+            None => {}
+        }
+    }
+    None
 }
 
 /// `ValueError: message` or `shop.errors.Empty`

@@ -291,6 +291,19 @@ impl Pytest {
         self.launch_with(PLUGIN_NAME, start.plugin_dir, more)
     }
 
+    /// The user's runner on these tests alone, in this order, as it would be typed; `seed` is that of
+    /// pytest-randomly, where there is one.
+    #[must_use]
+    pub fn plain_launch(&self, names: &[String], seed: Option<&str>) -> Launch {
+        let mut words = self.command[..=self.word].to_vec();
+        let seed = seed.map(|seed| format!("--randomly-seed={seed}"));
+        words.extend(seed.into_iter().flat_map(|seed| {
+            [seed, "--randomly-dont-reorganize".to_owned()]
+        }));
+        words.extend(names.iter().cloned());
+        self.launch_of(words, self.env.clone())
+    }
+
     /// The user's command with one plugin more.
     fn launch_with(&self, plugin: &str, plugin_dir: &Path, more: Vec<(&str, OsString)>) -> Launch {
         let mut env = self.env.clone();
@@ -312,6 +325,10 @@ impl Pytest {
             self.word + 1..=self.word,
             ["-p".to_owned(), plugin.to_owned()],
         );
+        self.launch_of(words, env)
+    }
+
+    fn launch_of(&self, mut words: Vec<String>, env: Variables) -> Launch {
         let program = PathBuf::from(words.remove(0));
         let is_name = program.components().count() == 1 && !program.is_absolute();
         Launch {

@@ -6,8 +6,13 @@ use cohort_model::{
 use cohort_replicator::Outcome;
 
 use super::sight::plain_symptom;
-use super::{Attempt, Driver};
+use super::{Attempt, Replication};
 use crate::{Orchestrator, Step};
+
+/// So many of the first runs without company ...
+const APART_RUNS: u32 = 4;
+/// ... have to fail for company not to matter.
+const APART_FAILED: u32 = 2;
 
 impl Orchestrator {
     /// Whether `end` is that of a try.
@@ -32,11 +37,47 @@ impl Orchestrator {
         if is_starved(&attempt) {
             replication.hungry.insert(attempt.test);
         }
+        replication.note_company(&attempt, &outcome);
+        if outcome.passed {
+            let wall_us = end.usage.wall_us as f64;
+            let usual = replication.walls_us.entry(attempt.test).or_insert(wall_us);
+            if attempt.recipe.conditions.is_empty() {
+                *usual = usual.max(wall_us);
+            }
+        }
         let ran = outcome.passed || outcome.symptom.is_some() || attempt.killed.is_some();
         replication.fruitless = if ran { 0 } else { replication.fruitless + 1 };
-        let (case, recipe) = (attempt.case, attempt.recipe);
+        if attempt.compares {
+            return true;
+        }
+        let (case, recipe, test) = (attempt.case, attempt.recipe, attempt.test);
+        let compare = recipe.coverage && outcome.symptom.is_some();
         replication.driver.ended(at, case, &recipe, outcome);
+        if compare {
+            self.compare(case, test);
+        }
         true
+    }
+}
+
+impl Replication {
+    /// Learns whether tries of a test may run at the same time. A test that fails in half of its runs
+    /// without company as well may.
+    fn note_company(&mut self, attempt: &Attempt, outcome: &Outcome) {
+        let failed = outcome.symptom.is_some();
+        if is_of(&attempt.recipe, ConditionKind::Copies) {
+            return;
+        }
+        if attempt.overlapped {
+            if failed {
+                self.apart.entry(attempt.test).or_default();
+            }
+        } else if let Some(apart) = self.apart.get_mut(&attempt.test) {
+            apart.runs += u32::from(failed || outcome.passed);
+            apart.failed += u32::from(failed);
+            let first = apart.runs <= APART_RUNS;
+            apart.over |= first && apart.failed >= APART_FAILED;
+        }
     }
 }
 
@@ -70,22 +111,5 @@ fn outcome(attempt: &Attempt, end: &ThreadEnd) -> Outcome {
         symptom,
         usage: if tells { end.usage } else { Usage::default() },
         missing: end.unapplied.clone(),
-    }
-}
-
-impl Driver {
-    pub(super) fn ended(
-        &mut self,
-        at: At,
-        case: cohort_model::CaseId,
-        recipe: &Recipe,
-        outcome: Outcome,
-    ) {
-        match self {
-            Driver::Replicator(replicator) => {
-                replicator.ended(at, case, recipe, outcome);
-            }
-            Driver::Repeat(repeat) => repeat.ended(&outcome),
-        }
     }
 }

@@ -12,7 +12,9 @@
 //!
 //! Promise: no verdict, no cost that is remembered and no order of the ordinary work rests on a try.
 
+mod driver;
 mod end;
+mod limit;
 mod repeat;
 mod sight;
 mod start;
@@ -20,29 +22,13 @@ mod start;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
-    At, Budget, Case, CaseId, CasePlan, CaseWork, Command, InstanceId, KillReason, Policy, Reason,
-    Recipe, Stage, Subject, TestId, ThreadId,
+    At, Budget, CaseId, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason, Recipe,
+    Subject, TestId, ThreadId,
 };
-use cohort_replicator::{Hunt, Known, Limits, Replicator, Room, Settings, Try};
+use cohort_replicator::{Hunt, Try};
 
 use crate::{Orchestrator, Step};
-use repeat::Repeat;
-
-/// What waits to run quietly waits so long for tries to end by themselves, microseconds.
-const QUIET_WAIT_US: u64 = 1_000_000;
-/// Instances for tries that fail to open one after the other before nothing more is tried.
-const OPEN_FAILURES_MAX: u32 = 3;
-
-/// Tries that cannot be run one after the other before nothing more is tried.
-const FRUITLESS_MAX: u32 = 20;
-/// Without cgroups: below this part of the budget left on the host, the youngest try has to go.
-const AVAILABLE_PART_MIN: f64 = 0.1;
-
-/// When nothing failed, cases of earlier campaigns are tried for this part of the time that the tests
-/// took ...
-const GOOD_RUN_PART: u64 = 10;
-/// ... and at least so long, microseconds.
-const GOOD_RUN_US: u64 = 2_000_000;
+use driver::Driver;
 
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
@@ -62,16 +48,27 @@ struct Attempt {
     place: InstanceId,
     started: At,
     limit_us: u64,
+    /// It may stand still so long.
+    still_us: u64,
+    /// When it was seen to do something last, and what its instance had used of CPU and storage by then.
+    moved: (At, u64),
     killed: Option<KillReason>,
     /// It has all memory there is.
     has_all: bool,
+    /// Another try of its test ran at the same time.
+    overlapped: bool,
+    /// It is of another test, to compare with.
+    compares: bool,
 }
 
-/// What says which try is next.
-#[derive(Debug)]
-enum Driver {
-    Replicator(Box<Replicator>),
-    Repeat(Box<Repeat>),
+/// How tries of a test went since they run one at a time. That begins when one failed while another one
+/// ran: what they share outside their instances (the project's directory, ports) may be why.
+#[derive(Clone, Copy, Debug, Default)]
+struct Apart {
+    runs: u32,
+    failed: u32,
+    /// It fails without company as well, so company is not why.
+    over: bool,
 }
 
 /// All that is known of edge cases and of the tries under way.
@@ -88,6 +85,8 @@ pub(crate) struct Replication {
     beside: BTreeMap<ThreadId, Vec<TestId>>,
     /// Passing runs by test.
     passes: Vec<u32>,
+    /// Wall time by test, of a failing run of the ordinary work or of a passing try, microseconds.
+    walls_us: BTreeMap<TestId, f64>,
     /// When the first case was opened.
     since: Option<At>,
     /// CPU time of ended tries, microseconds.
@@ -97,6 +96,14 @@ pub(crate) struct Replication {
     open_failures: u32,
     /// Tries one after the other that could not be run, though nobody ended them.
     fruitless: u32,
+    /// Tests whose tries might disturb each other: one at a time.
+    apart: BTreeMap<TestId, Apart>,
+    /// Tries that wait for another one of the same test to end.
+    held: VecDeque<Try>,
+    /// Other tests whose lines are recorded for a case, which says nothing about that case.
+    beside_case: VecDeque<(CaseId, TestId)>,
+    /// Cases for which that was asked.
+    compared: BTreeSet<CaseId>,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
     /// Cases that were opened in this step.
@@ -110,21 +117,7 @@ pub(crate) struct Replication {
 
 impl Replication {
     pub(crate) fn new(plan: &CasePlan, tests: usize, budget: &Budget) -> Self {
-        let driver = match &plan.only {
-            Some(CaseWork::Repeat {
-                case,
-                test,
-                symptom,
-                recipe,
-                runs,
-            }) => Driver::Repeat(Box::new(Repeat::new(
-                (*case, *test),
-                symptom.as_deref().cloned(),
-                recipe.clone(),
-                *runs,
-            ))),
-            _ => Driver::Replicator(Box::new(replicator(plan, budget))),
-        };
+        let driver = Driver::new(plan, budget);
         Self {
             plan: plan.clone(),
             cores: budget.cores,
@@ -134,11 +127,16 @@ impl Replication {
             before: BTreeMap::new(),
             beside: BTreeMap::new(),
             passes: vec![0; tests],
+            walls_us: BTreeMap::new(),
             since: None,
             spent_us: 0.0,
             done: None,
             open_failures: 0,
             fruitless: 0,
+            apart: BTreeMap::new(),
+            held: VecDeque::new(),
+            beside_case: VecDeque::new(),
+            compared: BTreeSet::new(),
             hungry: BTreeSet::new(),
             fresh: 0,
             has_failed: false,
@@ -149,7 +147,8 @@ impl Replication {
 
     /// Whether nothing more is tried and nothing is under way.
     pub(crate) fn is_done(&self) -> bool {
-        self.attempts.is_empty() && (self.over || self.driver.is_settled())
+        let settled = self.driver.is_settled() && self.beside_case.is_empty();
+        self.attempts.is_empty() && (self.over || settled)
     }
 
     /// Tries under way.
@@ -179,87 +178,6 @@ impl Replication {
         }
         if self.plan.only.is_some() || !self.plan.known.is_empty() {
             self.since = Some(at);
-        }
-    }
-}
-
-fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
-    let seconds = plan.after_us as f64 / 1e6 * budget.cores.max(1.0);
-    let usual = Limits::default();
-    let limits = if plan.only.is_some() {
-        Limits {
-            runs: u32::MAX,
-            seconds,
-            seconds_all: seconds,
-            ..usual
-        }
-    } else {
-        Limits {
-            seconds: usual.seconds.max(seconds),
-            seconds_all: usual.seconds_all.max(seconds),
-            ..usual
-        }
-    };
-    let mut replicator = Replicator::new(Settings {
-        seed: plan.seed,
-        cores: budget.cores,
-        memory: budget.memory,
-        able: plan.able.clone(),
-        first_case: plan.first_case,
-        limits,
-    });
-    for known in &plan.known {
-        replicator.remember(Known {
-            case: known.case,
-            subject: known.subject.clone(),
-            symptom: known.symptom.clone(),
-            smallest: known.smallest.clone(),
-            rate: known.rate,
-            verdict: known.verdict,
-        });
-    }
-    replicator
-}
-
-impl Driver {
-    fn is_settled(&self) -> bool {
-        match self {
-            Driver::Replicator(replicator) => replicator.is_settled(),
-            Driver::Repeat(repeat) => repeat.is_settled(),
-        }
-    }
-
-    fn next(&mut self, at: At, room: Room) -> Option<Try> {
-        match self {
-            Driver::Replicator(replicator) => replicator.next(at, room),
-            Driver::Repeat(repeat) => repeat.next(),
-        }
-    }
-
-    /// Whether some case was not tried at all yet.
-    fn has_untried(&self) -> bool {
-        match self {
-            Driver::Replicator(replicator) => {
-                let untried = |case: &Case| case.stage == Stage::Open;
-                replicator
-                    .cases()
-                    .any(|case| untried(case) && !case.sightings.is_empty())
-            }
-            Driver::Repeat(_) => false,
-        }
-    }
-
-    fn finish(&mut self, at: At, why: &str) {
-        match self {
-            Driver::Replicator(replicator) => replicator.finish(at, why),
-            Driver::Repeat(repeat) => repeat.finish(why),
-        }
-    }
-
-    fn news(&mut self, at: At) -> Vec<Case> {
-        match self {
-            Driver::Replicator(replicator) => replicator.news(at),
-            Driver::Repeat(repeat) => repeat.news(at),
         }
     }
 }
@@ -309,117 +227,12 @@ impl Orchestrator {
         }
     }
 
-    /// Why nothing more may be tried, if so.
-    fn is_time_over(&self, at: At) -> Option<String> {
-        let replication = self.replication.as_ref()?;
-        if replication.open_failures >= OPEN_FAILURES_MAX {
-            return Some("no instance could be opened to try it again".to_owned());
-        }
-        if replication.fruitless >= FRUITLESS_MAX {
-            return Some("tries could not be run here".to_owned());
-        }
-        let done = replication.done?;
-        let mut after_us = replication.plan.after_us;
-        if !replication.has_failed && replication.plan.only.is_none() {
-            // Only what earlier campaigns saw is tried: that may not make a good run much longer.
-            after_us = after_us.min((done.0 / GOOD_RUN_PART).max(GOOD_RUN_US));
-        }
-        (at.since(done) >= after_us).then(|| {
-            let seconds = after_us as f64 / 1e6;
-            match replication.plan.only {
-                Some(_) => format!("the time for it, {seconds:.0} s, is used up"),
-                None => format!(
-                    "the time for reproducing, {seconds:.0} s after the last test, was used up"
-                ),
-            }
-        })
-    }
-
-    fn end_replication(&mut self, at: At, why: &str, step: &mut Step) {
-        let Some(replication) = &mut self.replication else {
-            return;
-        };
-        replication.over = true;
-        let all: Vec<ThreadId> = replication.attempts.keys().copied().collect();
-        for thread in all {
-            self.kill_attempt(thread, KillReason::Interrupted, Reason::Stopping, step);
-        }
-        if let Some(replication) = &mut self.replication
-            && replication.attempts.is_empty()
-        {
-            replication.driver.finish(at, why);
-        }
-    }
-
-    fn kill_attempt(
-        &mut self,
-        thread: ThreadId,
-        why: KillReason,
-        reason: Reason,
-        step: &mut Step,
-    ) {
-        let attempts = self.replication.as_mut().map(|one| &mut one.attempts);
-        if let Some(attempt) = attempts.and_then(|attempts| attempts.get_mut(&thread))
-            && attempt.killed.is_none()
-        {
-            attempt.killed = Some(why);
-            step.decide(Command::KillThread { thread, why }, reason);
-        }
-    }
-
-    /// Kills tries that take too long, and those that what has to run quietly waits for.
-    fn limit_attempts(&mut self, at: At, step: &mut Step) {
-        let quiet_waits = self.quiet_is_next() && self.threads.is_empty();
-        let Some(replication) = &self.replication else {
-            return;
-        };
-        let mut over = Vec::new();
-        for (&thread, attempt) in &replication.attempts {
-            let age_us = at.since(attempt.started);
-            if age_us > attempt.limit_us {
-                let seconds = attempt.limit_us as f64 / 1e6;
-                over.push((thread, KillReason::Timeout, Reason::Limit { seconds }));
-            } else if quiet_waits && age_us > QUIET_WAIT_US {
-                let reason = Reason::Crowded {
-                    threads: replication.attempts(),
-                    waited: 0.0,
-                };
-                over.push((thread, KillReason::Interrupted, reason));
-            }
-        }
-        over.extend(self.relieved());
-        for (thread, why, reason) in over {
-            self.kill_attempt(thread, why, reason, step);
-        }
-    }
-
-    /// Who has to go when the host runs short of memory and nothing is held: a try before any test.
-    fn relieved(&self) -> Option<(ThreadId, KillReason, Reason)> {
-        let replication = self.replication.as_ref()?;
-        let (short, had) = (self.is_memory_short(), self.host.memory_available);
-        let going = replication.attempts.values().any(|one| one.killed.is_some());
-        let (&thread, _) = replication.attempts.iter().next_back()?;
-        let reason = Reason::MemoryExhausted { had };
-        (short && !going).then_some((thread, KillReason::Memory, reason))
-    }
-
-    pub(crate) fn is_memory_short(&self) -> bool {
-        let had = self.host.memory_available;
-        let least = (self.budget.memory as f64 * AVAILABLE_PART_MIN) as u64;
-        !self.budget.holds_memory && had > 0 && had < least
-    }
-
-    /// Whether the next ordinary test, or one that runs, is one that wants nothing beside it.
-    fn quiet_is_next(&self) -> bool {
-        let apart = !self.calm.is_empty() || !self.largest.is_empty() || !self.quiet.is_empty();
-        self.queue.len() == 0 && apart && !self.stopping
-    }
-
     /// A thread runs; when it is a try, its time counts from now.
     pub(crate) fn attempt_started(&mut self, at: At, thread: ThreadId) {
         let attempts = self.replication.as_mut().map(|one| &mut one.attempts);
         if let Some(attempt) = attempts.and_then(|attempts| attempts.get_mut(&thread)) {
             attempt.started = at;
+            attempt.moved.0 = at;
         }
     }
 

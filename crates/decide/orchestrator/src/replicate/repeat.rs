@@ -3,6 +3,7 @@
 use cohort_model::{
     Arm, At, Case, CaseId, CaseVerdict, Rate, Recipe, Stage, Subject, Symptom, TestId, ThreadId,
 };
+use cohort_replicator::sameness::same;
 use cohort_replicator::{Outcome, Try};
 
 /// Standard deviations of an interval that holds 95 times in 100.
@@ -105,9 +106,7 @@ impl Repeat {
         let due = match self.told {
             None => true,
             Some((_, runs)) if runs == u32::MAX => false,
-            Some((when, runs)) => {
-                settled || at.since(when) >= NEWS_US && runs != self.counted()
-            }
+            Some((when, runs)) => settled || at.since(when) >= NEWS_US && runs != self.counted(),
         };
         if !due {
             return Vec::new();
@@ -142,7 +141,11 @@ impl Repeat {
             sightings: Vec::<ThreadId>::new(),
             since,
             returned: false,
-            stage: if settled { Stage::Closed } else { Stage::Reproducing },
+            stage: if settled {
+                Stage::Closed
+            } else {
+                Stage::Reproducing
+            },
             verdict: settled.then_some(verdict),
             arms: vec![arm.clone()],
             runs_to_first: None,
@@ -154,11 +157,6 @@ impl Repeat {
     }
 }
 
-/// Whether it is the same failure, by kind and class.
-fn same(one: &Symptom, other: &Symptom) -> bool {
-    one.kind == other.kind && one.class == other.class
-}
-
 /// Wilson's interval of a rate (Wilson 1927, "Probable inference, the law of succession, and
 /// statistical inference").
 fn rate(runs: u32, failed: u32) -> Rate {
@@ -168,7 +166,11 @@ fn rate(runs: u32, failed: u32) -> Rate {
             ..Rate::default()
         };
     }
-    let (n, p, z) = (f64::from(runs), f64::from(failed) / f64::from(runs), DEVIATIONS);
+    let (n, p, z) = (
+        f64::from(runs),
+        f64::from(failed) / f64::from(runs),
+        DEVIATIONS,
+    );
     let scale = 1.0 + z * z / n;
     let middle = (p + z * z / (2.0 * n)) / scale;
     let half = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();

@@ -94,6 +94,10 @@ impl Orchestrator {
         if verdict.is_success() {
             replication.passes[test.index()] += 1;
         } else if verdict.is_failure() && run.killed != Some(KillReason::Disk) {
+            if matches!(verdict, Verdict::Failed | Verdict::Crashed) {
+                let wall_us = end.usage.wall_us as f64;
+                replication.walls_us.entry(test).or_insert(wall_us);
+            }
             if verdict == Verdict::OutOfMemory {
                 replication.hungry.insert(test);
             }

@@ -2,8 +2,8 @@
 
 use cohort_allocator::MEMORY_FLOOR;
 use cohort_model::{
-    Allotment, At, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty, Subject,
-    TestId, ThreadId,
+    Allotment, At, CaseId, CasePart, Command, Condition, InstanceId, Reason, Recipe, Specialty,
+    Stage, Subject, TestId, ThreadId,
 };
 use cohort_replicator::{Outcome, Room, Try};
 
@@ -13,9 +13,17 @@ use crate::state::Attempt as Which;
 use crate::{Orchestrator, Step};
 
 /// A try may take this many times what its test usually takes under the same conditions.
-const LIMIT_TIMES: f64 = 10.0;
+const LIMIT_TIMES: f64 = 20.0;
 /// And at least this long, microseconds.
-const LIMIT_US_MIN: u64 = 10_000_000;
+const LIMIT_US_MIN: u64 = 2_000_000;
+/// The same where a runner has to start first.
+const LIMIT_US_MIN_STICKY: u64 = 6_000_000;
+/// While it is not known what the test takes.
+const LIMIT_US_UNKNOWN: u64 = 10_000_000;
+/// A try may stand still this many times what its test usually takes, beyond the least limit.
+const STILL_TIMES: f64 = 2.0;
+/// Other tests whose lines are compared with those of one that fails.
+const COMPARED_MAX: usize = 4;
 /// Share of a CPU that instances for tries get under contention, as others do.
 const WEIGHT: u32 = 100;
 
@@ -55,8 +63,21 @@ impl Replication {
         share.max(1.0).min(all) - under_way
     }
 
+    /// Whether another try of the same test has to end first.
+    fn must_wait(&self, wanted: &Try) -> bool {
+        let Subject::Test(test) = wanted.subject else {
+            return false;
+        };
+        let apart = self.apart.get(&test).is_some_and(|apart| !apart.over);
+        apart && self.attempts.values().any(|attempt| attempt.test == test)
+    }
+
     fn free_place(&self) -> Option<InstanceId> {
-        let free = || self.places.iter().filter(|(_, place)| place.thread.is_none());
+        let free = || {
+            self.places
+                .iter()
+                .filter(|(_, place)| place.thread.is_none())
+        };
         free()
             .find(|(_, place)| place.opened)
             .or_else(|| free().next())
@@ -67,17 +88,86 @@ impl Replication {
 impl Orchestrator {
     pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
         while let Some(room) = self.attempt_room(at) {
-            let Some(replication) = &mut self.replication else {
-                return;
-            };
-            let Some(wanted) = replication.driver.next(at, room) else {
-                break;
-            };
-            if !self.start_attempt(at, wanted, step) {
+            if let Some(wanted) = self.next_attempt(at, room) {
+                if !self.start_attempt(at, wanted, false, step) {
+                    break;
+                }
+            } else if let Some(wanted) = self.next_to_compare() {
+                if !self.start_attempt(at, wanted, true, step) {
+                    break;
+                }
+            } else {
                 break;
             }
         }
         self.stand_by(step);
+    }
+
+    /// The next try that can be begun beside those under way.
+    fn next_attempt(&mut self, at: At, room: Room) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        let free = |one: &Try| !replication.must_wait(one);
+        if let Some(place) = replication.held.iter().position(free) {
+            return replication.held.remove(place);
+        }
+        while replication.held.len() < replication.most() {
+            let wanted = replication.driver.next(at, room)?;
+            if !replication.must_wait(&wanted) {
+                return Some(wanted);
+            }
+            replication.held.push_back(wanted);
+        }
+        None
+    }
+
+    /// A run of another test that passes, for its lines.
+    fn next_to_compare(&mut self) -> Option<Try> {
+        let replication = self.replication.as_mut()?;
+        replication.done?;
+        let (case, test) = replication.beside_case.pop_front()?;
+        Some(Try {
+            case,
+            subject: Subject::Test(test),
+            recipe: Recipe {
+                coverage: true,
+                ..Recipe::default()
+            },
+            stage: Stage::Minimizing,
+            cores: 1.0,
+            memory: 0,
+        })
+    }
+
+    /// Asks for runs of other tests of the group that passed, the nearest in the list first, once lines of
+    /// a failing run of `test` were recorded.
+    pub(super) fn compare(&mut self, case: CaseId, test: TestId) {
+        let group = self.plan.tests[test.index()].group;
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        if !replication.compared.insert(case) {
+            return;
+        }
+        let passed = |other: &u32| replication.passes[*other as usize] > 0;
+        let same_group = |other: &u32| self.plan.tests[*other as usize].group == group;
+        let mut others: Vec<u32> = (0..self.plan.tests.len() as u32)
+            .filter(|other| *other != test.0 && same_group(other) && passed(other))
+            .collect();
+        others.sort_by_key(|other| other.abs_diff(test.0));
+        others.truncate(COMPARED_MAX);
+        let others = others.into_iter().map(|other| (case, TestId(other)));
+        replication.beside_case.extend(others);
+    }
+
+    /// Tries that were not begun are as if they had never been.
+    pub(super) fn give_back_held(&mut self, at: At) {
+        let held = self
+            .replication
+            .as_mut()
+            .map(|one| std::mem::take(&mut one.held));
+        for wanted in held.into_iter().flatten() {
+            self.give_back(at, &wanted);
+        }
     }
 
     /// What there is for one more try; none: it is not the time.
@@ -87,14 +177,15 @@ impl Orchestrator {
             .values()
             .any(|run| run.attempt != Which::First || self.is_quiet_place(run.place));
         let fresh = self.replication.as_ref()?.fresh > 0;
-        let quiet_waits = self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
+        let quiet_waits =
+            self.quiet_is_next() && (self.threads.is_empty() || !self.calm.is_empty());
         if apart || quiet_waits && !fresh || self.is_memory_short() {
             return None;
         }
         let waits = self.waiting() > 0 && !self.stopping;
         let running = self.running();
         let replication = self.replication.as_ref()?;
-        if replication.driver.is_settled() {
+        if replication.driver.is_settled() && replication.beside_case.is_empty() {
             return None;
         }
         let tail = (!waits).then(|| self.budget.cores - f64::from(running));
@@ -116,22 +207,22 @@ impl Orchestrator {
     }
 
     /// Begins a try; false when it has to wait.
-    fn start_attempt(&mut self, at: At, wanted: Try, step: &mut Step) -> bool {
+    fn start_attempt(&mut self, at: At, wanted: Try, compares: bool, step: &mut Step) -> bool {
         let Subject::Test(test) = wanted.subject else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return true;
         };
         let Some(memory) = self.attempt_memory(test, &wanted, step) else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return false;
         };
-        let limit_us = self.attempt_limit_us(test, &wanted.recipe);
+        let (limit_us, still_us) = self.attempt_limits_us(test, &wanted.recipe);
         let reason = Reason::Case {
             case: wanted.case,
             stage: wanted.stage,
         };
         let Some(instance) = self.attempt_place(memory, &reason, step) else {
-            self.give_back(at, &wanted);
+            self.refuse(at, &wanted, compares);
             return false;
         };
         let thread = ThreadId(self.next_thread);
@@ -143,6 +234,13 @@ impl Orchestrator {
         if let Some(place) = replication.places.get_mut(&instance) {
             place.thread = Some(thread);
         }
+        let mut overlapped = false;
+        for other in replication.attempts.values_mut() {
+            if other.test == test {
+                other.overlapped = true;
+                overlapped = true;
+            }
+        }
         let attempt = Attempt {
             case: wanted.case,
             test,
@@ -150,8 +248,12 @@ impl Orchestrator {
             place: instance,
             started: at,
             limit_us,
+            still_us,
+            moved: (at, 0),
             killed: None,
             has_all,
+            overlapped,
+            compares,
         };
         replication.attempts.insert(thread, attempt);
         let command = Command::TryCase {
@@ -163,6 +265,17 @@ impl Orchestrator {
         };
         step.decide(command, reason);
         true
+    }
+
+    /// It is done later, or not at all.
+    fn refuse(&mut self, at: At, wanted: &Try, compares: bool) {
+        if !compares {
+            self.give_back(at, wanted);
+        } else if let (Some(replication), Subject::Test(test)) =
+            (&mut self.replication, &wanted.subject)
+        {
+            replication.beside_case.push_front((wanted.case, *test));
+        }
     }
 
     /// It could not be begun now, which says nothing about the case.
@@ -202,31 +315,53 @@ impl Orchestrator {
         })
     }
 
-    /// How long a try of `recipe` may take, microseconds.
-    fn attempt_limit_us(&self, test: TestId, recipe: &Recipe) -> u64 {
-        let wall = |test: TestId| self.costs.test(test).wall_us.p90;
+    /// How long a try of `recipe` may take, microseconds; and how long it may stand still.
+    fn attempt_limits_us(&self, test: TestId, recipe: &Recipe) -> (u64, u64) {
+        let least = if self.plan.sticky {
+            LIMIT_US_MIN_STICKY
+        } else {
+            LIMIT_US_MIN
+        };
+        let wall = |test: TestId| self.usual_us(test);
         let mut usual = wall(test);
         for part in &recipe.parts {
             if let CasePart::Before(test) = part {
-                usual += wall(*test);
+                usual = usual.zip(wall(*test)).map(|(one, other)| one + other);
             }
         }
+        let Some(usual) = usual else {
+            let most = LIMIT_US_UNKNOWN.min(self.budget.timeout_us.max(least));
+            return (most, most.min(self.budget.stall_us.max(least)));
+        };
         let slower: f64 = recipe
             .conditions
             .iter()
             .map(|condition| match *condition {
-                Condition::CpuLimit { cores } => (1.0 / cores.max(0.01)).max(1.0),
-                Condition::Copies { count } => f64::from(count).max(1.0),
+                Condition::CpuLimit { cores } => 1.0 / cores.max(0.01),
+                Condition::Copies { count } => f64::from(count),
                 Condition::Noise { tasks, .. } => 1.0 + f64::from(tasks) / self.budget.cores,
                 Condition::Cpus { count } => self.budget.cores / f64::from(count.max(1)),
                 _ => 1.0,
             })
             .map(|times: f64| times.max(1.0))
             .product();
-        let limit = usual * slower * LIMIT_TIMES;
-        (limit as u64)
-            .max(LIMIT_US_MIN)
-            .min(self.budget.timeout_us.max(LIMIT_US_MIN))
+        let limit = (usual * slower * LIMIT_TIMES) as u64;
+        let most = self.budget.timeout_us.max(least);
+        let still = least + (usual * STILL_TIMES) as u64;
+        (
+            limit.clamp(least, most),
+            still.min(self.budget.stall_us.max(least)),
+        )
+    }
+
+    /// What a test usually takes, microseconds; none when that is not known.
+    fn usual_us(&self, test: TestId) -> Option<f64> {
+        let estimate = self.costs.test(test);
+        if estimate.runs > 0 {
+            return Some(estimate.wall_us.p90);
+        }
+        let replication = self.replication.as_ref()?;
+        replication.walls_us.get(&test).copied()
     }
 
     /// An instance for a try that is promised `memory` bytes.
@@ -282,7 +417,10 @@ impl Orchestrator {
             return;
         };
         let settled = replication.driver.is_settled();
-        let free = replication.places.values().any(|place| place.thread.is_none());
+        let free = replication
+            .places
+            .values()
+            .any(|place| place.thread.is_none());
         let most = replication.most() + 1;
         let wanted = if settled {
             has_standby && replication.done.is_none() && self.unconcluded > 0

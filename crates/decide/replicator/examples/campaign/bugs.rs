@@ -1,28 +1,32 @@
 //! Simulated bugs: how often a run fails under a recipe. Each kind has parameters of its own that are drawn,
 //! so that what was tuned on some is measured on others.
 
+use cohort_model::ConditionKind as Kind;
 use cohort_model::{CasePart, Condition, ConditionKind, Noise, Recipe, SymptomKind, TestId};
+
+/// Failure rate of one copy.
+type Fails = fn(&Drawn, &Recipe) -> f64;
 
 /// What is drawn for one bug.
 #[derive(Clone, Copy, Debug)]
-pub struct Drawn {
+pub(crate) struct Drawn {
     /// Failure rate of a plain run.
-    pub base: f64,
+    pub(crate) base: f64,
     /// How strongly the right condition acts, 0 to 1.
-    pub strength: f64,
+    pub(crate) strength: f64,
     /// Where its threshold lies, 0 to 1.
-    pub place: f64,
+    pub(crate) place: f64,
 }
 
 /// What is right to say in the end.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Truth {
+pub(crate) enum Truth {
     /// One of these conditions.
-    Kinds(Vec<ConditionKind>),
+    Kinds(&'static [ConditionKind]),
     /// What ran before or beside.
     Parts,
     /// Either.
-    KindsOrParts(Vec<ConditionKind>),
+    KindsOrParts(&'static [ConditionKind]),
     /// It always fails.
     Always,
     /// Nothing: it just happens.
@@ -31,26 +35,26 @@ pub enum Truth {
 
 /// One simulated bug.
 #[derive(Clone, Debug)]
-pub struct Bug {
-    pub name: &'static str,
-    pub kind: SymptomKind,
-    pub message: &'static str,
+pub(crate) struct Bug {
+    pub(crate) name: &'static str,
+    pub(crate) kind: SymptomKind,
+    pub(crate) message: &'static str,
     /// Run time and CPU time of a plain run, seconds.
-    pub wall_s: f64,
-    pub cpu_s: f64,
+    pub(crate) wall_s: f64,
+    pub(crate) cpu_s: f64,
     /// Probability that one copy fails.
-    pub fails: fn(&Drawn, &Recipe) -> f64,
-    pub truth: Truth,
+    pub(crate) fails: Fails,
+    pub(crate) truth: Truth,
     /// The degree at which it begins to fail.
-    pub threshold: Option<fn(&Drawn) -> f64>,
+    pub(crate) threshold: Option<fn(&Drawn) -> f64>,
     /// What ran before and beside the original: how many.
-    pub company: (u32, u32),
+    pub(crate) company: (u32, u32),
 }
 
 /// Cores of the simulated host.
-pub const CORES: f64 = 2.0;
+pub(crate) const CORES: f64 = 2.0;
 /// Memory of a plain run, bytes.
-pub const PEAK: u64 = 80 << 20;
+pub(crate) const PEAK: u64 = 80 << 20;
 
 fn find<T>(recipe: &Recipe, of: impl Fn(&Condition) -> Option<T>) -> Option<T> {
     recipe.conditions.iter().find_map(of)
@@ -60,7 +64,7 @@ fn has(recipe: &Recipe, kind: ConditionKind) -> bool {
     recipe.conditions.iter().any(|one| one.kind() == kind)
 }
 
-pub fn copies(recipe: &Recipe) -> f64 {
+pub(crate) fn copies(recipe: &Recipe) -> f64 {
     find(recipe, |one| match one {
         Condition::Copies { count } => Some(f64::from(*count)),
         _ => None,
@@ -80,7 +84,7 @@ fn busy(recipe: &Recipe) -> f64 {
 }
 
 /// Cores that a single thread of it gets on average.
-pub fn cores(recipe: &Recipe) -> f64 {
+pub(crate) fn cores(recipe: &Recipe) -> f64 {
     let limit = find(recipe, |one| match one {
         Condition::CpuLimit { cores } => Some(*cores),
         _ => None,
@@ -364,11 +368,14 @@ fn always(_drawn: &Drawn, _recipe: &Recipe) -> f64 {
     1.0
 }
 
-/// All kinds of bugs.
-pub fn all() -> Vec<Bug> {
-    use ConditionKind as Kind;
-    use SymptomKind::{Assertion, Exception, Hang, Timeout};
-    let one = |name, kind, message, fails, truth| Bug {
+const fn one(
+    name: &'static str,
+    kind: SymptomKind,
+    message: &'static str,
+    fails: Fails,
+    truth: Truth,
+) -> Bug {
+    Bug {
         name,
         kind,
         message,
@@ -378,205 +385,221 @@ pub fn all() -> Vec<Bug> {
         truth,
         threshold: None,
         company: (4, 2),
-    };
-    let kinds = |kinds: &[Kind]| Truth::Kinds(kinds.to_vec());
-    let mut bugs = vec![
-        one(
-            "lost update",
-            Assertion,
-            "left: 1998, right: 2000",
-            lost_update as fn(&Drawn, &Recipe) -> f64,
-            kinds(&[Kind::Schedule]),
-        ),
-        one(
-            "check then act",
-            Exception,
-            "called `Option::unwrap()` on a `None` value",
-            check_then_act,
-            kinds(&[Kind::Schedule]),
-        ),
-        one(
-            "deadlock",
-            Hang,
-            "",
-            check_then_act,
-            kinds(&[Kind::Schedule]),
-        ),
-        one("lock order", Hang, "", rare_race, kinds(&[Kind::Schedule])),
-        one(
-            "fast only",
-            Assertion,
-            "left: 3, right: 4",
-            fast_only,
-            kinds(&[Kind::Schedule]),
-        ),
-        one(
-            "missed wake-up",
-            Hang,
-            "",
-            missed_wakeup,
-            kinds(&[Kind::Schedule]),
-        ),
-        one(
-            "sleep-based wait",
-            Assertion,
-            "assert done",
-            sleeping,
-            kinds(&[Kind::CpuLimit, Kind::Schedule, Kind::Noise]),
-        ),
-        one(
-            "order dependence",
-            Assertion,
-            "left: 1, right: 0",
-            after,
-            Truth::Parts,
-        ),
-        one(
-            "leaked child",
-            Exception,
-            "ChildProcessError: [Errno 10] No child processes",
-            leaked_child,
-            Truth::Parts,
-        ),
-        one(
-            "shared temp file",
-            Exception,
-            "FileNotFoundError: [Errno 2] No such file or directory: '/tmp/out.json'",
-            shared_file,
-            Truth::KindsOrParts(vec![Kind::Copies]),
-        ),
-        one(
-            "port reuse",
-            Exception,
-            "OSError: [Errno 98] Address already in use",
-            port,
-            Truth::KindsOrParts(vec![Kind::Copies]),
-        ),
-        one(
-            "time zone",
-            Assertion,
-            "'2024-03-01' != '2024-02-29'",
-            zone,
-            kinds(&[Kind::TimeZone]),
-        ),
-        one(
-            "clock",
-            Assertion,
-            "assert 13 == 14",
-            clock,
-            kinds(&[Kind::Clock]),
-        ),
-        one(
-            "hash order",
-            Assertion,
-            "['a', 'b'] != ['b', 'a']",
-            seeded,
-            kinds(&[Kind::Seed]),
-        ),
-        one(
-            "float tolerance",
-            Assertion,
-            "0.30000000000000004 not almost equal 0.3",
-            seeded,
-            kinds(&[Kind::Seed]),
-        ),
-        one(
-            "random seed",
-            Assertion,
-            "assert 17 < 17",
-            seeded,
-            kinds(&[Kind::Seed]),
-        ),
-        one(
-            "directory order",
-            Assertion,
-            "['b.txt', 'a.txt'] != ['a.txt', 'b.txt']",
-            listing,
-            kinds(&[Kind::DirectoryOrder]),
-        ),
-        one(
-            "unawaited future",
-            Assertion,
-            "assert len(results) == 3",
-            unawaited,
-            kinds(&[Kind::CpuLimit, Kind::Schedule]),
-        ),
-        one(
-            "locale",
-            Assertion,
-            "'1.5' != '1,5'",
-            locale,
-            kinds(&[Kind::Locale]),
-        ),
-        one(
-            "both together",
-            Assertion,
-            "left: 7, right: 8",
-            both,
-            kinds(&[Kind::Schedule, Kind::Copies]),
-        ),
-        one(
-            "no cause",
-            Assertion,
-            "assertion failed",
-            nothing,
-            Truth::Nothing,
-        ),
-        one(
-            "always",
-            Assertion,
-            "left: 2, right: 3",
-            always,
-            Truth::Always,
-        ),
-    ];
-    let limits = [
-        (
-            "timeout under load",
-            Timeout,
-            "timed out waiting for the worker",
-            timeout as fn(&Drawn, &Recipe) -> f64,
-            Kind::CpuLimit,
-            timeout_place as fn(&Drawn) -> f64,
-        ),
-        (
-            "descriptor exhaustion",
-            Exception,
-            "OSError: [Errno 24] Too many open files",
-            files,
-            Kind::OpenFiles,
-            files_place,
-        ),
-        (
-            "memory limit",
-            Exception,
-            "MemoryError",
-            memory,
-            Kind::MemoryLimit,
-            memory_place,
-        ),
-        (
-            "slow disk",
-            Assertion,
-            "assert saved",
-            disk,
-            Kind::DiskDelay,
-            disk_place,
-        ),
-        (
-            "slow network",
-            Exception,
-            "ConnectionResetError: [Errno 104] Connection reset by peer",
-            network,
-            Kind::NetworkDelay,
-            disk_place,
-        ),
-    ];
-    bugs.extend(
-        limits.map(|(name, kind, message, fails, cause, threshold)| Bug {
-            threshold: Some(threshold),
-            ..one(name, kind, message, fails, kinds(&[cause]))
-        }),
-    );
-    bugs
+    }
+}
+
+/// One that begins at a degree.
+const fn at(
+    name: &'static str,
+    kind: SymptomKind,
+    message: &'static str,
+    fails: Fails,
+    truth: Truth,
+    threshold: fn(&Drawn) -> f64,
+) -> Bug {
+    let mut bug = one(name, kind, message, fails, truth);
+    bug.threshold = Some(threshold);
+    bug
+}
+
+/// All kinds of bugs.
+pub(crate) const ALL: [Bug; 27] = [
+    one(
+        "lost update",
+        SymptomKind::Assertion,
+        "left: 1998, right: 2000",
+        lost_update,
+        Truth::Kinds(&[Kind::Schedule]),
+    ),
+    one(
+        "check then act",
+        SymptomKind::Exception,
+        "called `Option::unwrap()` on a `None` value",
+        check_then_act,
+        Truth::Kinds(&[Kind::Schedule]),
+    ),
+    one(
+        "deadlock",
+        SymptomKind::Hang,
+        "",
+        check_then_act,
+        Truth::Kinds(&[Kind::Schedule]),
+    ),
+    one(
+        "lock order",
+        SymptomKind::Hang,
+        "",
+        rare_race,
+        Truth::Kinds(&[Kind::Schedule]),
+    ),
+    one(
+        "fast only",
+        SymptomKind::Assertion,
+        "left: 3, right: 4",
+        fast_only,
+        Truth::Kinds(&[Kind::Schedule]),
+    ),
+    one(
+        "missed wake-up",
+        SymptomKind::Hang,
+        "",
+        missed_wakeup,
+        Truth::Kinds(&[Kind::Schedule]),
+    ),
+    one(
+        "sleep-based wait",
+        SymptomKind::Assertion,
+        "assert done",
+        sleeping,
+        Truth::Kinds(&[Kind::CpuLimit, Kind::Schedule, Kind::Noise]),
+    ),
+    one(
+        "order dependence",
+        SymptomKind::Assertion,
+        "left: 1, right: 0",
+        after,
+        Truth::Parts,
+    ),
+    one(
+        "leaked child",
+        SymptomKind::Exception,
+        "ChildProcessError: [Errno 10] No child processes",
+        leaked_child,
+        Truth::Parts,
+    ),
+    one(
+        "shared temp file",
+        SymptomKind::Exception,
+        "FileNotFoundError: [Errno 2] No such file or directory: '/tmp/out.json'",
+        shared_file,
+        Truth::KindsOrParts(&[Kind::Copies]),
+    ),
+    one(
+        "port reuse",
+        SymptomKind::Exception,
+        "OSError: [Errno 98] Address already in use",
+        port,
+        Truth::KindsOrParts(&[Kind::Copies]),
+    ),
+    one(
+        "time zone",
+        SymptomKind::Assertion,
+        "'2024-03-01' != '2024-02-29'",
+        zone,
+        Truth::Kinds(&[Kind::TimeZone]),
+    ),
+    one(
+        "clock",
+        SymptomKind::Assertion,
+        "assert 13 == 14",
+        clock,
+        Truth::Kinds(&[Kind::Clock]),
+    ),
+    one(
+        "hash order",
+        SymptomKind::Assertion,
+        "['a', 'b'] != ['b', 'a']",
+        seeded,
+        Truth::Kinds(&[Kind::Seed]),
+    ),
+    one(
+        "float tolerance",
+        SymptomKind::Assertion,
+        "0.30000000000000004 not almost equal 0.3",
+        seeded,
+        Truth::Kinds(&[Kind::Seed]),
+    ),
+    one(
+        "random seed",
+        SymptomKind::Assertion,
+        "assert 17 < 17",
+        seeded,
+        Truth::Kinds(&[Kind::Seed]),
+    ),
+    one(
+        "directory order",
+        SymptomKind::Assertion,
+        "['b.txt', 'a.txt'] != ['a.txt', 'b.txt']",
+        listing,
+        Truth::Kinds(&[Kind::DirectoryOrder]),
+    ),
+    one(
+        "unawaited future",
+        SymptomKind::Assertion,
+        "assert len(results) == 3",
+        unawaited,
+        Truth::Kinds(&[Kind::CpuLimit, Kind::Schedule]),
+    ),
+    one(
+        "locale",
+        SymptomKind::Assertion,
+        "'1.5' != '1,5'",
+        locale,
+        Truth::Kinds(&[Kind::Locale]),
+    ),
+    one(
+        "both together",
+        SymptomKind::Assertion,
+        "left: 7, right: 8",
+        both,
+        Truth::Kinds(&[Kind::Schedule, Kind::Copies]),
+    ),
+    one(
+        "no cause",
+        SymptomKind::Assertion,
+        "assertion failed",
+        nothing,
+        Truth::Nothing,
+    ),
+    one(
+        "always",
+        SymptomKind::Assertion,
+        "left: 2, right: 3",
+        always,
+        Truth::Always,
+    ),
+    at(
+        "timeout under load",
+        SymptomKind::Timeout,
+        "timed out waiting for the worker",
+        timeout,
+        Truth::Kinds(&[Kind::CpuLimit]),
+        timeout_place,
+    ),
+    at(
+        "descriptor exhaustion",
+        SymptomKind::Exception,
+        "OSError: [Errno 24] Too many open files",
+        files,
+        Truth::Kinds(&[Kind::OpenFiles]),
+        files_place,
+    ),
+    at(
+        "memory limit",
+        SymptomKind::Exception,
+        "MemoryError",
+        memory,
+        Truth::Kinds(&[Kind::MemoryLimit]),
+        memory_place,
+    ),
+    at(
+        "slow disk",
+        SymptomKind::Assertion,
+        "assert saved",
+        disk,
+        Truth::Kinds(&[Kind::DiskDelay]),
+        disk_place,
+    ),
+    at(
+        "slow network",
+        SymptomKind::Exception,
+        "ConnectionResetError: [Errno 104] Connection reset by peer",
+        network,
+        Truth::Kinds(&[Kind::NetworkDelay]),
+        disk_place,
+    ),
+];
+
+pub(crate) fn all() -> Vec<Bug> {
+    ALL.to_vec()
 }

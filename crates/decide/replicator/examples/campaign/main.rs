@@ -1,87 +1,129 @@
-//! How the replicator does on simulated bugs: `cargo run --release -p cohort-replicator --example campaign
-//! [SEED [TIMES [NAME]]]`.
+//! How the replicator does on simulated bugs:
+//! `cargo run --release -p cohort-replicator --example campaign [SEED [TIMES [NAME]]]`.
+//!
+//! One row a kind of bug: how many were reproduced within the limits of a case; runs until it failed again
+//! against those of plain rerunning (geometric mean); how often what is right was named, something else that acts
+//! too, something that does nothing; by which factor thresholds are off; runs of a case in all. At the end,
+//! what a step costs while 200 different failures are open. With a name, each case of that kind.
 
-#[allow(dead_code, reason = "shared with the tests")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "reads what to run, and measures what a step costs"
+)]
+
 mod bugs;
 #[allow(dead_code, reason = "shared with the tests")]
 mod world;
 
-use world::Total;
+use std::time::Instant;
+
+use cohort_model::{At, Condition, Subject, TestId, ThreadId};
+use cohort_replicator::{Replicator, Sighting};
+use world::{ROOM, Total, World, settings};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let seed = arguments
-        .next()
-        .and_then(|one| one.parse().ok())
-        .unwrap_or(1);
-    let times = arguments
-        .next()
-        .and_then(|one| one.parse().ok())
-        .unwrap_or(20);
+    let mut number = |otherwise| {
+        let next = arguments.next();
+        next.and_then(|one| one.parse().ok()).unwrap_or(otherwise)
+    };
+    let (seed, times) = (number(1), number(20));
     let name = arguments.next();
     let mut kinds = bugs::all();
-    if let Some(name) = &name {
-        kinds.retain(|bug| bug.name == name);
-    }
+    kinds.retain(|bug| name.as_ref().is_none_or(|name| bug.name == name));
     println!(
-        "{:24} reproduced  runs/plain  right  other  wrong  threshold x  runs",
-        "bug"
+        "bug                      reproduced  runs/plain  right  other  wrong  threshold x  runs"
     );
-    let row = |name: &str, total: &Total| {
-        println!(
-            "{name:24} {:9.0}%  {:10.3} {:5.0}% {:5.0}% {:5.0}%  {:11.2} {:5.0}",
-            100.0 * total.reproduced(),
-            total.ratio(),
-            100.0 * total.right(),
-            100.0 * total.otherwise(),
-            100.0 * total.wrong(),
-            total.threshold(),
-            total.runs(),
-        );
-    };
-    let totals = world::measure(&kinds, seed, times, 2);
     let mut all = Total::default();
-    for (name, total) in &totals {
+    for (name, total) in &world::measure(&kinds, seed, times, 2) {
         row(name, total);
         all.0.extend(total.0.iter().cloned());
     }
     row("all", &all);
-    if name.is_some() && times > 1 {
+    if name.is_some() {
+        each(&kinds, seed, times);
+    } else {
+        println!("a step with 200 cases: {:.1} us", step_us());
+    }
+}
+
+fn row(name: &str, total: &Total) {
+    println!(
+        "{name:24} {:9.0}%  {:10.3} {:5.0}% {:5.0}% {:5.0}%  {:11.2} {:5.0}",
+        100.0 * total.reproduced(),
+        total.ratio(),
+        100.0 * total.right(),
+        100.0 * total.otherwise(),
+        100.0 * total.wrong(),
+        total.threshold(),
+        total.runs(),
+    );
+}
+
+/// Every case of one kind of bug.
+fn each(kinds: &[bugs::Bug], seed: u64, times: u64) {
+    for bug in kinds {
         for time in 0..times {
             let own = seed + 1_000 * time;
-            let mut world = world::World::new(&kinds[0], own);
+            let mut world = World::new(bug, own);
             let (case, tried) = world.campaign(own, 2);
-            let named: Vec<_> = case
-                .causes
-                .iter()
-                .map(|cause| (&cause.condition, &cause.parts, cause.with, cause.without))
-                .collect();
             println!(
-                "{:?} {:?} runs {} {named:?} {:?}",
+                "\n{:?}: {:?} after {} runs",
                 world.drawn,
                 case.verdict,
-                tried.len(),
-                case.remarks
+                tried.len()
             );
-        }
-    }
-    if times == 1 {
-        for (nth, bug) in kinds.iter().enumerate() {
-            let own = seed + 1_000_003 * nth as u64;
-            let mut world = world::World::new(bug, own);
-            let (case, tried) = world.campaign(own, 2);
-            println!("\n{} {:?}", bug.name, world.drawn);
-            for (turn, recipe) in tried.iter().enumerate() {
+            for cause in &case.causes {
+                let kind = cause.condition.as_ref().map(Condition::kind);
                 println!(
-                    "  {turn:3} parts {} {:?}",
-                    recipe.parts.len(),
-                    recipe.conditions
+                    "  {kind:?} {:?} with {:?} without {:?} threshold {:?}",
+                    cause.parts, cause.with, cause.without, cause.threshold
                 );
             }
-            println!(
-                "{:?} {:?} {:#?} {:#?}",
-                case.verdict, case.runs_to_first, case.causes, case.remarks
-            );
+            for remark in &case.remarks {
+                println!("  {remark}");
+            }
         }
     }
+}
+
+/// Mean cost of asking for a run and of its end, microseconds.
+fn step_us() -> f64 {
+    let kinds = bugs::all();
+    let mut replicator = Replicator::new(settings(1));
+    let mut worlds: Vec<World> = Vec::new();
+    for nth in 0..200_u32 {
+        let world = World::new(&kinds[nth as usize % kinds.len()], u64::from(nth));
+        let mut symptom = world.symptom();
+        symptom.frames[0].function = format!("test_{nth}");
+        let sighting = Sighting {
+            subject: Subject::Test(TestId(nth)),
+            thread: ThreadId(nth),
+            ..world.sighting(&symptom, 3)
+        };
+        replicator.sighted(At(0), &sighting);
+        worlds.push(world);
+    }
+    let mut spent_us = 0.0;
+    let mut steps = 0_u32;
+    while steps < 5_000 {
+        let began = Instant::now();
+        let Some(next) = replicator.next(At(0), ROOM) else {
+            break;
+        };
+        spent_us += began.elapsed().as_secs_f64() * 1e6;
+        let nth = next.case.index().saturating_sub(1) % worlds.len();
+        let mut outcome = worlds[nth].run(&next.recipe);
+        if let Some(symptom) = &mut outcome.symptom
+            && let Some(frame) = symptom.frames.first_mut()
+        {
+            frame.function = format!("test_{nth}");
+        }
+        let began = Instant::now();
+        replicator.ended(At(0), next.case, &next.recipe, outcome);
+        spent_us += began.elapsed().as_secs_f64() * 1e6;
+        steps += 1;
+    }
+    spent_us / f64::from(steps.max(1))
 }

@@ -12,10 +12,10 @@ use crate::bugs::{Bug, CORES, Drawn, PEAK, Truth, copies, cores};
 
 /// Seeded uniform numbers (splitmix64).
 #[derive(Clone, Debug)]
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Dice {
     }
 }
 
-pub const ABLE: [ConditionKind; 18] = [
+pub(crate) const ABLE: [ConditionKind; 18] = [
     ConditionKind::CpuLimit,
     ConditionKind::Cpus,
     ConditionKind::MemoryLimit,
@@ -45,7 +45,7 @@ pub const ABLE: [ConditionKind; 18] = [
     ConditionKind::Variable,
 ];
 
-pub fn settings(seed: u64) -> Settings {
+pub(crate) fn settings(seed: u64) -> Settings {
     Settings {
         seed,
         cores: CORES,
@@ -56,22 +56,22 @@ pub fn settings(seed: u64) -> Settings {
     }
 }
 
-pub const ROOM: Room = Room {
+pub(crate) const ROOM: Room = Room {
     cores: 2.0,
     memory: 4 << 30,
 };
 
 /// One bug in a test.
 #[derive(Clone, Debug)]
-pub struct World {
-    pub bug: Bug,
-    pub drawn: Drawn,
-    pub dice: Dice,
+pub(crate) struct World {
+    pub(crate) bug: Bug,
+    pub(crate) drawn: Drawn,
+    pub(crate) dice: Dice,
 }
 
 impl World {
     /// With parameters drawn: base rates from 0.1 % to 5 %, evenly in their logarithm.
-    pub fn new(bug: &Bug, seed: u64) -> Self {
+    pub(crate) fn new(bug: &Bug, seed: u64) -> Self {
         let mut dice = Dice(seed);
         let drawn = Drawn {
             base: 0.001 * 50.0_f64.powf(dice.share()),
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    pub fn symptom(&self) -> Symptom {
+    pub(crate) fn symptom(&self) -> Symptom {
         Symptom {
             kind: self.bug.kind,
             class: "python AssertionError".into(),
@@ -99,7 +99,7 @@ impl World {
         }
     }
 
-    pub fn usage(&self, slower: f64) -> Usage {
+    pub(crate) fn usage(&self, slower: f64) -> Usage {
         Usage {
             wall_us: (self.bug.wall_s * slower * 1e6) as u64,
             user_us: (self.bug.cpu_s * 1e6) as u64,
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    pub fn parts(&self) -> Vec<CasePart> {
+    pub(crate) fn parts(&self) -> Vec<CasePart> {
         let (before, beside) = self.bug.company;
         let first = if self.bug.truth == Truth::Parts {
             8
@@ -127,12 +127,12 @@ impl World {
     }
 
     /// Probability that a run under this recipe fails.
-    pub fn probability(&self, recipe: &Recipe) -> f64 {
+    pub(crate) fn probability(&self, recipe: &Recipe) -> f64 {
         let each = (self.bug.fails)(&self.drawn, recipe);
         1.0 - (1.0 - each).powf(copies(recipe))
     }
 
-    pub fn run(&mut self, recipe: &Recipe) -> Outcome {
+    pub(crate) fn run(&mut self, recipe: &Recipe) -> Outcome {
         let cpu = self.bug.cpu_s;
         let own = (self.bug.wall_s - cpu + cpu / cores(recipe)) / self.bug.wall_s;
         let before = recipe
@@ -181,7 +181,7 @@ impl World {
         None
     }
 
-    pub fn sighting<'a>(&self, symptom: &'a Symptom, passes: u32) -> Sighting<'a> {
+    pub(crate) fn sighting<'a>(&self, symptom: &'a Symptom, passes: u32) -> Sighting<'a> {
         Sighting {
             subject: Subject::Test(TestId(1)),
             thread: ThreadId(0),
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// From the sighting to the end, with so many runs at once. Gives back the case and every try.
-    pub fn campaign(&mut self, seed: u64, at_once: usize) -> (Case, Vec<Recipe>) {
+    pub(crate) fn campaign(&mut self, seed: u64, at_once: usize) -> (Case, Vec<Recipe>) {
         let mut replicator = Replicator::new(settings(seed));
         let symptom = self.symptom();
         let passes = if self.bug.truth == Truth::Always {
@@ -230,25 +230,25 @@ impl World {
 
 /// How one case went.
 #[derive(Clone, Debug, Default)]
-pub struct Score {
-    pub reproduced: bool,
-    pub runs_to_first: f64,
+pub(crate) struct Score {
+    pub(crate) reproduced: bool,
+    pub(crate) runs_to_first: f64,
     /// Expected runs of plain rerunning.
-    pub plain: f64,
+    pub(crate) plain: f64,
     /// A cause is to be named, and it was.
-    pub right: Option<bool>,
+    pub(crate) right: Option<bool>,
     /// Something was named that does nothing.
-    pub wrong: bool,
+    pub(crate) wrong: bool,
     /// Something was named that does something, though it is not what was expected.
-    pub otherwise: bool,
+    pub(crate) otherwise: bool,
     /// Ratio of the threshold to the true one, at least 1.
-    pub threshold: Option<f64>,
-    pub runs: u32,
-    pub settled: bool,
+    pub(crate) threshold: Option<f64>,
+    pub(crate) runs: u32,
+    pub(crate) settled: bool,
 }
 
 /// Compares what was said with the truth.
-pub fn score(world: &World, case: &Case, tried: &[Recipe]) -> Score {
+pub(crate) fn score(world: &World, case: &Case, tried: &[Recipe]) -> Score {
     let control = Recipe {
         parts: world.parts(),
         ..Recipe::default()
@@ -318,19 +318,19 @@ pub fn score(world: &World, case: &Case, tried: &[Recipe]) -> Score {
 
 /// Many cases of one kind of bug.
 #[derive(Clone, Debug, Default)]
-pub struct Total(pub Vec<Score>);
+pub(crate) struct Total(pub(crate) Vec<Score>);
 
 impl Total {
     fn share(&self, of: impl Fn(&Score) -> bool) -> f64 {
         self.0.iter().filter(|score| of(score)).count() as f64 / self.0.len().max(1) as f64
     }
 
-    pub fn reproduced(&self) -> f64 {
+    pub(crate) fn reproduced(&self) -> f64 {
         self.share(|score| score.reproduced)
     }
 
     /// Geometric mean of runs until it failed again, over those of plain rerunning; of bugs that are rare there.
-    pub fn ratio(&self) -> f64 {
+    pub(crate) fn ratio(&self) -> f64 {
         let rare: Vec<f64> = self
             .0
             .iter()
@@ -340,7 +340,7 @@ impl Total {
         (rare.iter().sum::<f64>() / rare.len().max(1) as f64).exp()
     }
 
-    pub fn right(&self) -> f64 {
+    pub(crate) fn right(&self) -> f64 {
         let asked = self.0.iter().filter(|score| score.right.is_some()).count();
         let right = self
             .0
@@ -350,21 +350,21 @@ impl Total {
         right as f64 / asked.max(1) as f64
     }
 
-    pub fn wrong(&self) -> f64 {
+    pub(crate) fn wrong(&self) -> f64 {
         self.share(|score| score.wrong)
     }
 
-    pub fn otherwise(&self) -> f64 {
+    pub(crate) fn otherwise(&self) -> f64 {
         self.share(|score| score.otherwise)
     }
 
     /// Geometric mean of how far off thresholds are, as a factor.
-    pub fn threshold(&self) -> f64 {
+    pub(crate) fn threshold(&self) -> f64 {
         let off: Vec<f64> = self.0.iter().filter_map(|score| score.threshold).collect();
         (off.iter().map(|off| off.ln()).sum::<f64>() / off.len().max(1) as f64).exp()
     }
 
-    pub fn runs(&self) -> f64 {
+    pub(crate) fn runs(&self) -> f64 {
         self.0
             .iter()
             .map(|score| f64::from(score.runs))
@@ -372,13 +372,13 @@ impl Total {
             / self.0.len().max(1) as f64
     }
 
-    pub fn settled(&self) -> f64 {
+    pub(crate) fn settled(&self) -> f64 {
         self.share(|score| score.settled)
     }
 }
 
 /// Every kind of bug, so many times, from one seed.
-pub fn measure(
+pub(crate) fn measure(
     bugs: &[Bug],
     seed: u64,
     times: u64,

@@ -13,15 +13,15 @@ use super::evidence::Tally;
 use super::menu::{Family, family, slowdown, slows};
 
 /// Weight of a prior, in runs.
-const PRIOR_RUNS: f64 = 4.0;
+const PRIOR_RUNS: f64 = 7.0;
 /// Probability that one more condition in a cocktail hides what the others do.
 const HIDES: f64 = 0.06;
 /// Cocktails that compete for one run.
-const COCKTAILS: usize = 6;
+const COCKTAILS: usize = 12;
 /// Most conditions of one cocktail that act on its timing.
 const TIMING_MAX: usize = 3;
 /// What starting a run costs beside its run time, seconds.
-const START_S: f64 = 0.3;
+const START_S: f64 = 0.5;
 
 /// One condition at one degree.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Belief {
     b: f64,
     /// Runs under it that failed in another way.
     strange: f64,
+    /// Expected rate before the first run.
+    weight: f64,
     /// How many times longer a run takes.
     slowdown: f64,
     /// All its runs while hunting, alone and with others.
@@ -43,6 +45,11 @@ pub(super) struct Belief {
 }
 
 impl Belief {
+    /// Share of its runs in which it is to blame for another failure; above 0.
+    fn strangeness(&self) -> f64 {
+        (self.strange + 0.05) / (f64::from(self.seen.runs) + 2.0)
+    }
+
     /// Expected rate.
     pub(super) fn mean(&self) -> f64 {
         self.a / (self.a + self.b)
@@ -61,21 +68,44 @@ pub(super) struct Beliefs {
 impl Beliefs {
     /// Before the first run.
     pub(super) fn new(menu: Vec<(Condition, f64)>, usage: &Usage, host_cores: f64) -> Self {
-        let all = menu
-            .into_iter()
-            .map(|(condition, weight)| Belief {
+        let mut beliefs = Self {
+            all: Vec::new(),
+            plain: (0.02, 1.0),
+        };
+        beliefs.add(menu, usage, host_cores);
+        beliefs
+    }
+
+    /// Adds those of a menu whose kind is not among them.
+    pub(super) fn add(&mut self, menu: Vec<(Condition, f64)>, usage: &Usage, host_cores: f64) {
+        let known: Vec<ConditionKind> = self.all.iter().map(|one| one.condition.kind()).collect();
+        for (condition, weight) in menu {
+            if known.contains(&condition.kind()) {
+                continue;
+            }
+            self.all.push(Belief {
                 a: PRIOR_RUNS * weight,
                 b: PRIOR_RUNS * (1.0 - weight),
                 strange: 0.0,
+                weight,
                 slowdown: slowdown(&condition, usage, host_cores),
                 seen: Tally::default(),
                 alone: Tally::default(),
                 condition,
-            })
-            .collect();
-        Self {
-            all,
-            plain: (0.02, 1.0),
+            });
+        }
+    }
+
+    /// More is known of the failure than when the weights were taken: others take their place.
+    pub(super) fn reweigh(&mut self, menu: &[(Condition, f64)]) {
+        for belief in &mut self.all {
+            let found = menu.iter().find(|(one, _)| *one == belief.condition);
+            if let Some((_, weight)) = found {
+                let more = PRIOR_RUNS * (weight - belief.weight);
+                belief.a = (belief.a + more).max(0.02);
+                belief.b = (belief.b - more).max(0.2);
+                belief.weight = *weight;
+            }
         }
     }
 
@@ -139,10 +169,18 @@ impl Beliefs {
         }
     }
 
-    /// A run under these failed in another way: one of them may hide what is looked for.
+    /// A run under these failed in another way: one of them may hide what is looked for, most likely one
+    /// that was there when that happened before. It says little against any of them.
     pub(super) fn strange(&mut self, places: &[usize]) {
+        let total: f64 = places.iter().map(|at| self.all[*at].strangeness()).sum();
         for place in places {
-            self.all[*place].strange += 1.0 / places.len() as f64;
+            let belief = &mut self.all[*place];
+            belief.strange += belief.strangeness() / total;
+            belief.b += 0.2;
+            belief.seen.add(false);
+            if places.len() == 1 {
+                belief.alone.add(false);
+            }
         }
     }
 
@@ -153,8 +191,9 @@ impl Beliefs {
         }
     }
 
-    /// What to run next: places of conditions, none for a plain run.
-    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64) -> Vec<usize> {
+    /// What to run next: places of conditions, none for a plain run. Of cocktails of several copies a share
+    /// `seedless` has no seed.
+    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, seedless: f64) -> Vec<usize> {
         let drawn: Vec<f64> = self
             .all
             .iter()
@@ -167,7 +206,7 @@ impl Beliefs {
             worth(*one).total_cmp(&worth(*other))
         });
         let mut rivals: Vec<Vec<usize>> = single.map(|place| vec![place]).into_iter().collect();
-        rivals.extend((0..COCKTAILS).map(|_| self.cocktail(chance, &drawn)));
+        rivals.extend((0..COCKTAILS).map(|_| self.cocktail(chance, &drawn, seedless)));
         for rival in rivals {
             let worth = self.promise(&rival, &drawn, plain) / self.cost(&rival, plain_s);
             if worth > best.0 {
@@ -191,8 +230,7 @@ impl Beliefs {
         for (nth, place) in places.iter().enumerate() {
             let belief = &self.all[*place];
             spared *= 1.0 - drawn[*place];
-            let strange = belief.strange / (f64::from(belief.seen.runs) + belief.strange + 2.0);
-            open *= 1.0 - strange;
+            open *= 1.0 - belief.strangeness().min(1.0);
             if nth > 0 && family(belief.condition.kind()) != Family::World {
                 open *= 1.0 - HIDES;
             }
@@ -205,7 +243,7 @@ impl Beliefs {
     }
 
     /// One cocktail: the most promising that get along, some left out by chance.
-    fn cocktail(&self, chance: &mut Chance, drawn: &[f64]) -> Vec<usize> {
+    fn cocktail(&self, chance: &mut Chance, drawn: &[f64], seedless: f64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
         let slow_allowed = chance.happens(0.6);
@@ -233,7 +271,8 @@ impl Beliefs {
                 _ if family(kind) == Family::World => 0.3,
                 _ => 0.25,
             };
-            if !fits || chance.happens(left_out) {
+            let hides = self.all[place].strangeness();
+            if !fits || chance.happens(left_out) || chance.happens(hides) {
                 continue;
             }
             match family(kind) {
@@ -246,16 +285,17 @@ impl Beliefs {
             }
             chosen.push(place);
         }
-        self.with_seed(&mut chosen, chance);
+        let seeded = !chance.happens(seedless);
+        self.with_seed(&mut chosen, seeded);
         chosen
     }
 
     /// A run whose randomness follows from a seed can be repeated, so nearly all have one. Copies that
-    /// share a seed are no further chances, though, so half of those have none.
-    fn with_seed(&self, chosen: &mut Vec<usize>, chance: &mut Chance) {
+    /// share a seed are no further chances, though, so some of those have none.
+    fn with_seed(&self, chosen: &mut Vec<usize>, seeded: bool) {
         let kind = |place: &usize| self.all[*place].condition.kind();
         let copied = chosen.iter().any(|at| kind(at) == ConditionKind::Copies);
-        let wanted = !copied || chance.happens(0.5);
+        let wanted = seeded || !copied;
         chosen.retain(|at| wanted || kind(at) != ConditionKind::Seed);
         if wanted
             && !chosen.iter().any(|at| kind(at) == ConditionKind::Seed)

@@ -1,6 +1,6 @@
 //! What was run under which recipe, as it is shown: bounded, the telling ones kept.
 
-use cohort_model::{Arm, Recipe};
+use cohort_model::{Arm, Rate, Recipe};
 
 use super::evidence::Tally;
 
@@ -13,6 +13,26 @@ struct Entry {
     /// A run of it: the last that failed, else the first.
     run: Recipe,
     tally: Tally,
+    /// With its interval.
+    rate: Rate,
+}
+
+impl Entry {
+    fn add(&mut self, run: &Recipe, failed: bool) {
+        self.tally.add(failed);
+        self.rate = self.tally.rate();
+        if failed {
+            self.run = plain(run);
+        }
+    }
+}
+
+/// Without what is only told of it.
+fn plain(run: &Recipe) -> Recipe {
+    Recipe {
+        stacks: false,
+        ..run.clone()
+    }
 }
 
 /// Recipes and how they ended.
@@ -27,19 +47,17 @@ impl Book {
     /// A run has ended.
     pub(super) fn add(&mut self, plan: &Recipe, run: &Recipe, failed: bool) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.plan == *plan) {
-            entry.tally.add(failed);
-            if failed {
-                entry.run = run.clone();
-            }
+            entry.add(run, failed);
             return;
         }
-        let mut tally = Tally::default();
-        tally.add(failed);
-        self.entries.push(Entry {
+        let mut entry = Entry {
             plan: plan.clone(),
-            run: run.clone(),
-            tally,
-        });
+            run: plain(run),
+            tally: Tally::default(),
+            rate: Rate::default(),
+        };
+        entry.add(run, failed);
+        self.entries.push(entry);
         if self.entries.len() > ENTRIES_MAX {
             self.drop_one();
         }
@@ -85,9 +103,9 @@ impl Book {
             .iter()
             .filter(|entry| entry.tally.failed > 0)
             .max_by(|one, other| {
-                let low = |entry: &Entry| entry.tally.rate().low;
-                low(one)
-                    .total_cmp(&low(other))
+                one.rate
+                    .low
+                    .total_cmp(&other.rate.low)
                     .then(one.tally.failed.cmp(&other.tally.failed))
                     .then(other.plan.conditions.len().cmp(&one.plan.conditions.len()))
             })
@@ -102,7 +120,7 @@ impl Book {
             .map(|entry| Arm {
                 recipe: entry.run.clone(),
                 control: entry.plan == *control,
-                rate: entry.tally.rate(),
+                rate: entry.rate,
             })
             .collect();
         arms.sort_by_key(|arm| !arm.control);

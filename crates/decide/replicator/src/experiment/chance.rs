@@ -44,11 +44,6 @@ impl Chance {
         self.share() < probability
     }
 
-    /// A place below `count`; 0 when there is none.
-    pub(crate) fn place(&mut self, count: usize) -> usize {
-        ((self.share() * count as f64) as usize).min(count.saturating_sub(1))
-    }
-
     /// A small seed for a condition: easy to read and to type.
     pub(crate) fn seed(&mut self) -> u64 {
         self.number() >> 44

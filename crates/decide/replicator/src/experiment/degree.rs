@@ -3,8 +3,9 @@
 use cohort_model::{Condition, Recipe};
 
 use super::evidence::{Scale, Tally};
+use super::prove::Proved;
 use super::recipes::under;
-use super::step::{Proved, Trial};
+use super::step::Trial;
 
 /// Neighbouring degrees that differ by less than this factor are not told apart.
 const FINE: f64 = 1.2;
@@ -209,5 +210,84 @@ impl Degree {
     /// Nothing more to try.
     pub(super) fn is_done(&self) -> bool {
         self.trial.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cohort_model::{Condition, Recipe};
+
+    use super::{Degree, degree_of};
+    use crate::experiment::chance::Chance;
+    use crate::experiment::evidence::Tally;
+    use crate::experiment::prove::Proved;
+    use crate::experiment::step::Trial;
+
+    /// Bisects for a program that fails with probability `share` beyond `place`.
+    fn bisected(condition: &Condition, share: f64, fails: impl Fn(f64) -> bool) -> (f64, f64, u32) {
+        let plan = Recipe {
+            conditions: vec![condition.clone()],
+            ..Recipe::default()
+        };
+        let runs = 20;
+        let failed = (share * f64::from(runs)).round() as u32;
+        let with = Trial {
+            tally: Tally { runs, failed },
+            ..Trial::new(plan)
+        };
+        let proved = Proved {
+            with,
+            claims: Vec::new(),
+        };
+        let none = Tally { runs, failed: 0 };
+        let mut degree =
+            Degree::new(proved, 0, condition, none, (4.0, 100 << 20)).expect("a degree");
+        let mut chance = Chance::new(1, 1);
+        let mut count = 0;
+        while let Some(trial) = &mut degree.trial {
+            let at = degree_of(&trial.plan.conditions[0]).expect("a degree");
+            trial.tally.add(fails(at) && chance.happens(share));
+            count += 1;
+            degree.follow();
+        }
+        (degree.passes, degree.fails, count)
+    }
+
+    #[test]
+    fn a_limit_of_cpu_is_found_from_above() {
+        let limit = Condition::CpuLimit { cores: 0.1 };
+        let (passes, fails, runs) = bisected(&limit, 1.0, |cores| cores < 0.6);
+        assert!(
+            fails < 0.6 && passes >= 0.6 && passes / fails <= 1.2,
+            "{passes} {fails}"
+        );
+        assert!(runs < 25, "{runs} runs");
+    }
+
+    #[test]
+    fn a_delay_is_found_from_below_though_answers_are_noisy() {
+        let delay = Condition::DiskDelay { us: 50_000 };
+        let (passes, fails, _) = bisected(&delay, 0.6, |us| us > 7_000.0);
+        assert!(passes < fails && fails / passes < 1.3, "{passes} {fails}");
+        assert!(fails > 5_000.0 && passes < 10_000.0, "{passes} {fails}");
+    }
+
+    #[test]
+    fn counts_are_whole() {
+        let copies = Condition::Copies { count: 8 };
+        let (passes, fails, _) = bisected(&copies, 1.0, |count| count > 2.5);
+        assert_eq!((passes, fails), (2.0, 3.0));
+        let noise = Condition::Noise {
+            noise: cohort_model::Noise::Cpu,
+            tasks: 4,
+        };
+        let (passes, fails, _) = bisected(&noise, 1.0, |tasks| tasks > 0.5);
+        assert_eq!((passes, fails), (0.0, 1.0), "none at all passes");
+    }
+
+    #[test]
+    fn what_has_no_degree_has_no_threshold() {
+        assert_eq!(degree_of(&Condition::Seed { seed: 5 }), None);
+        assert_eq!(degree_of(&Condition::Cpus { count: 1 }), None);
     }
 }

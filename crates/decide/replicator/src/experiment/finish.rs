@@ -1,18 +1,25 @@
 //! How a case ends, and what is said about it.
 
-use cohort_model::{Arm, CaseVerdict, Condition, Noise, Recipe};
+use std::collections::BTreeMap;
 
+use cohort_model::{Arm, CaseVerdict, Condition, ConditionKind, Recipe};
+
+use super::cover::Cover;
 use super::evidence::{Tally, interval};
+use super::hunt::runs_for;
+use super::prove::Claimed;
 use super::recipes::drawn;
-use super::step::{Cover, Rivals, Step, Trial};
-use super::{Experiment, Origin, runs_for};
+use super::rivals::Rivals;
+use super::step::{Step, Trial};
+use super::words::{alternative, kind_words, percent, words};
+use super::{Experiment, Origin};
 
 impl Experiment {
     /// What can be left out is known: this recipe is what remains.
-    pub(super) fn finish(&mut self, plan: Recipe, tally: Tally, minimal: bool) -> Step {
-        let seen = self.book.of(&plan);
+    pub(super) fn finish(&mut self, plan: &Recipe, tally: Tally, minimal: bool) -> Step {
+        let seen = self.book.of(plan);
         let tally = if seen.runs > tally.runs { seen } else { tally };
-        self.keep_smallest(&plan, tally);
+        self.keep_smallest(plan, tally);
         self.found.minimal = minimal && tally.failed > 0;
         if self.limits.coverage == 0 || tally.failed == 0 {
             return self.closing();
@@ -23,10 +30,10 @@ impl Experiment {
                 ..plan.clone()
             })
         };
-        let mut trials = vec![covered(&plan)];
+        let mut trials = vec![covered(plan)];
         trials.extend(self.found.passing.as_ref().map(covered));
         if trials.len() < 2 && tally.failed < tally.runs {
-            trials.push(covered(&plan));
+            trials.push(covered(plan));
         }
         Step::Cover(Cover {
             trials,
@@ -46,7 +53,7 @@ impl Experiment {
         match self.book.best().cloned() {
             Some(plan) => {
                 let tally = self.book.of(&plan);
-                self.finish(plan, tally, false)
+                self.finish(&plan, tally, false)
             }
             None => self.closing(),
         }
@@ -140,7 +147,7 @@ impl Experiment {
     fn say_strange(&mut self) {
         if self.strange > 0 {
             self.found.remarks.push(format!(
-                "{} runs failed in another way, and count neither for nor against it.",
+                "{} runs failed in another way; they count as runs that did not show it.",
                 self.strange
             ));
         }
@@ -155,16 +162,16 @@ impl Experiment {
         } else {
             1.0 - hunt.alpha.powf(1.0 / f64::from(plain.runs.max(1)))
         };
-        let mut kinds: Vec<String> = Vec::new();
+        // A run has at most one condition of a kind, so runs of its degrees may be added.
+        let mut runs: BTreeMap<ConditionKind, u32> = BTreeMap::new();
         for belief in &self.beliefs.all {
-            if belief.seen.runs > 0 {
-                kinds.push(format!(
-                    "{} in {}",
-                    words(&belief.condition),
-                    belief.seen.runs
-                ));
-            }
+            *runs.entry(belief.condition.kind()).or_default() += belief.seen.runs;
         }
+        let kinds: Vec<String> = runs
+            .iter()
+            .filter(|(_, runs)| **runs > 0)
+            .map(|(kind, runs)| format!("{} in {runs}", kind_words(*kind)))
+            .collect();
         let covered = if kinds.is_empty() {
             String::new()
         } else {
@@ -225,6 +232,28 @@ impl Experiment {
         }
     }
 
+    /// It ended in the middle of a comparison: what that had shown so far.
+    pub(super) fn say_suspicion(&mut self) {
+        let Step::Prove(prove) = &self.step else {
+            return;
+        };
+        let with = prove.with.tally;
+        let lines = prove.claims.iter().filter_map(|claim| {
+            let Claimed::Condition(condition) = &claim.what else {
+                return None;
+            };
+            let without = claim.without.tally;
+            (with.share() > without.share()).then(|| {
+                format!(
+                    "It may be {}: with it {} of {} runs failed, without it {} of {}; that is not enough to be sure.",
+                    words(condition), with.failed, with.runs, without.failed, without.runs
+                )
+            })
+        });
+        let lines: Vec<String> = lines.collect();
+        self.found.remarks.extend(lines);
+    }
+
     pub(super) fn say_other_seeds(&mut self, rivals: &Rivals) {
         if let Some((_, trial)) = rivals.others.first() {
             self.found.remarks.push(format!(
@@ -248,60 +277,5 @@ impl Experiment {
         self.found
             .remarks
             .retain(|remark| !remark.starts_with(&start));
-    }
-}
-
-fn alternative(condition: &Condition) -> String {
-    format!("It fails as well under {} alone:", words(condition))
-}
-
-fn percent(share: f64) -> String {
-    if share < 0.01 {
-        format!("{:.2} %", share * 100.0)
-    } else {
-        format!("{:.1} %", share * 100.0)
-    }
-}
-
-/// A condition in words.
-fn words(condition: &Condition) -> String {
-    let ms = |us: &u64| *us as f64 / 1000.0;
-    match condition {
-        Condition::CpuLimit { cores } => format!("a limit of {cores} cores"),
-        Condition::Cpus { count: 1 } => "a single CPU".to_owned(),
-        Condition::Cpus { count } => format!("{count} CPUs"),
-        Condition::MemoryLimit { bytes } => {
-            format!("a memory limit of {:.0} MB", *bytes as f64 / 1e6)
-        }
-        Condition::DiskRate { bytes_s } => {
-            format!("a disk of {:.1} MB/s", *bytes_s as f64 / 1e6)
-        }
-        Condition::DiskDelay { us } => format!("a disk that is {} ms late", ms(us)),
-        Condition::NetworkDelay { us } => format!("a network that is {} ms late", ms(us)),
-        Condition::NetworkRate { bits_s } => {
-            format!("a network of {:.1} Mbit/s", *bits_s as f64 / 1e6)
-        }
-        Condition::NetworkLoss { share } => format!("a network that loses {}", percent(*share)),
-        Condition::Noise { noise, tasks } => {
-            let what = match noise {
-                Noise::Cpu => "compute",
-                Noise::Memory => "move memory",
-                Noise::Disk => "write to the disk",
-            };
-            format!("{tasks} neighbours that {what}")
-        }
-        Condition::Copies { count } => format!("{count} copies at once"),
-        Condition::Seed { .. } => "seeded randomness".to_owned(),
-        Condition::DirectoryOrder { .. } => "another order of directories".to_owned(),
-        Condition::Schedule { .. } => "disturbed scheduling".to_owned(),
-        Condition::TimeZone { name } => format!("the time zone {name}"),
-        Condition::Locale { name } => format!("the locale {name}"),
-        Condition::Clock { unix_s } => format!("a clock that begins at {unix_s} s"),
-        Condition::OpenFiles { count } => format!("at most {count} open files"),
-        Condition::Variable { name, value: None } => format!("{name} not set"),
-        Condition::Variable {
-            name,
-            value: Some(value),
-        } => format!("{name}={value}"),
     }
 }

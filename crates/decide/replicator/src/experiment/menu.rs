@@ -207,3 +207,76 @@ pub(super) fn slowdown(condition: &Condition, usage: &Usage, host_cores: f64) ->
         _ => 1.0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cohort_model::{Condition, ConditionKind, Usage};
+
+    use super::{Place, menu, slowdown};
+    use crate::experiment::prior::{Clues, Prior};
+
+    fn usage() -> Usage {
+        Usage {
+            wall_us: 1_000_000,
+            user_us: 800_000,
+            memory_peak: 100 << 20,
+            ..Usage::default()
+        }
+    }
+
+    fn dishes(able: &[ConditionKind], memory: u64) -> Vec<Condition> {
+        let usage = usage();
+        let prior = Prior::new(&Clues {
+            symptom: None,
+            usage: &usage,
+            crowded: false,
+        });
+        let able: BTreeSet<ConditionKind> = able.iter().copied().collect();
+        let place = Place {
+            able: &able,
+            cores: 2.0,
+            memory,
+            usage: &usage,
+            parts: &[],
+        };
+        let menu = menu(&place, &prior);
+        assert!(
+            menu.iter()
+                .all(|(_, weight)| *weight > 0.0 && *weight < 1.0)
+        );
+        menu.into_iter().map(|(condition, _)| condition).collect()
+    }
+
+    #[test]
+    fn only_what_can_be_set_here_is_on_it() {
+        assert!(dishes(&[], 1 << 30).is_empty());
+        let dishes = dishes(
+            &[ConditionKind::MemoryLimit, ConditionKind::Copies],
+            450 << 20,
+        );
+        let copies: Vec<&Condition> = dishes
+            .iter()
+            .filter(|one| one.kind() == ConditionKind::Copies)
+            .collect();
+        let fit = [
+            Condition::Copies { count: 2 },
+            Condition::Copies { count: 4 },
+        ];
+        assert_eq!(copies, fit.iter().collect::<Vec<_>>(), "eight need 800 MB");
+        let limits = dishes.len() - copies.len();
+        assert_eq!(limits, 3);
+    }
+
+    #[test]
+    fn less_cpu_takes_longer_and_a_time_zone_does_not() {
+        let tenth = slowdown(&Condition::CpuLimit { cores: 0.1 }, &usage(), 2.0);
+        assert!(
+            (tenth - 8.2).abs() < 1e-9,
+            "0.2 s of waiting and 8 s of computing: {tenth}"
+        );
+        let zone = Condition::TimeZone { name: "UTC".into() };
+        assert!((slowdown(&zone, &usage(), 2.0) - 1.0).abs() < 1e-9);
+    }
+}

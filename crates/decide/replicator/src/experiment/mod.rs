@@ -11,14 +11,23 @@ mod advance;
 mod beliefs;
 mod book;
 pub(crate) mod chance;
+mod cover;
 mod degree;
 pub(crate) mod evidence;
+mod explain;
 mod finish;
+mod hunt;
+mod less;
 mod menu;
 mod pace;
 mod prior;
+mod prove;
 mod recipes;
+mod rivals;
+mod runs;
+mod stand;
 mod step;
+mod words;
 
 use std::collections::BTreeSet;
 
@@ -26,7 +35,7 @@ use cohort_model::{
     Arm, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Recipe, Stage, Symptom, Usage,
 };
 
-use crate::{Hunt, Limits, Room, Sighting};
+use crate::{Hunt, Limits, Sighting};
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
@@ -34,13 +43,12 @@ use evidence::Tally;
 use menu::{Place, menu};
 use pace::Pace;
 use prior::{Clues, Prior, keeps_failing};
-use recipes::{Company, copies, drawn};
+use recipes::Company;
+pub(crate) use runs::Ended;
+use runs::Flight;
+use stand::Stand;
 use step::{Step, Trial};
 
-/// Share of a case's limits that goes into looking for a recipe.
-const HUNT_SHARE: f64 = 0.6;
-/// While hunting, one run in so many is a plain one.
-const PLAIN_EVERY: u32 = 8;
 /// Runs of an old recipe after which it is taken to be gone, at most.
 const AGAIN_RUNS_MAX: u32 = 10;
 
@@ -84,39 +92,6 @@ pub(crate) struct Setup<'a> {
     pub(crate) origin: Origin,
 }
 
-/// A run under way.
-#[derive(Clone, Debug)]
-struct Flight {
-    plan: Recipe,
-    run: Recipe,
-    /// The step that asked for it, and for which of its plans.
-    step: u32,
-    place: usize,
-    /// Expected run time, seconds.
-    expected_s: f64,
-}
-
-/// How a run ended, for the case it was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// With the symptom of the case.
-    Failed,
-    /// It passed.
-    Passed,
-    /// With another symptom.
-    Otherwise,
-    /// It says nothing.
-    Void,
-}
-
-/// What an experiment asks for.
-#[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) recipe: Recipe,
-    pub(crate) cores: f64,
-    pub(crate) memory: u64,
-}
-
 /// One case, and all that was tried of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Experiment {
@@ -125,6 +100,8 @@ pub(crate) struct Experiment {
     plain: Recipe,
     host: (f64, u64),
     usage: Usage,
+    /// That is not known yet: what can be varied, and how likely each matters.
+    unmeasured: Option<(BTreeSet<ConditionKind>, Prior)>,
     limits: Limits,
     chance: Chance,
     beliefs: Beliefs,
@@ -136,6 +113,7 @@ pub(crate) struct Experiment {
     /// How many steps there were.
     steps: u32,
     flights: Vec<Flight>,
+    stand: Stand,
     begun: u32,
     /// Runs that say something, and those that failed with the symptom.
     all: Tally,
@@ -196,9 +174,11 @@ impl Experiment {
         let step = match &setup.origin {
             Origin::Seen { .. } => Step::Control(Trial::new(plain.clone())),
             Origin::Provoked(recipe) => Step::Repeat(Trial::new(recipes::repeats(recipe))),
-            Origin::Known { smallest, .. } => Step::Again(Trial::new(smallest.clone())),
+            Origin::Known { smallest, .. } => Step::Again(Trial::new(recipes::repeats(smallest))),
             Origin::Hunted(_) => Step::Hunt,
         };
+        let provoked = matches!(setup.origin, Origin::Provoked(_));
+        let stand = Stand::new(setup.symptom, setup.limits.stacks, provoked);
         let mut experiment = Self {
             chance: Chance::new(setup.seed, u64::from(setup.case)),
             beliefs: Beliefs::new(dishes, &setup.usage, setup.cores),
@@ -208,11 +188,13 @@ impl Experiment {
             plain,
             host: (setup.cores, setup.memory),
             usage: setup.usage,
+            unmeasured: (setup.usage.wall_us == 0).then(|| (setup.able.clone(), prior)),
             limits: setup.limits,
             book: Book::default(),
             step,
             steps: 0,
             flights: Vec::new(),
+            stand,
             begun: 0,
             all: Tally::default(),
             mixed: Tally::default(),
@@ -248,6 +230,28 @@ impl Experiment {
         }
     }
 
+    /// What was tried on request failed: now there is a symptom that says what is likely to matter.
+    pub(crate) fn shows(&mut self, symptom: &Symptom, able: &BTreeSet<ConditionKind>) {
+        let prior = Prior::new(&Clues {
+            symptom: Some(symptom),
+            usage: &self.usage,
+            crowded: false,
+        });
+        let dishes = menu(
+            &Place {
+                able,
+                cores: self.host.0,
+                memory: self.host.1,
+                usage: &self.usage,
+                parts: &self.plain.parts,
+            },
+            &prior,
+        );
+        self.beliefs.reweigh(&dishes);
+        self.stand = Stand::new(Some(symptom), self.limits.stacks, false);
+        self.keeps = keeps_failing(Some(symptom), false);
+    }
+
     /// How many runs the present step takes before it concludes that it always fails, or is gone.
     fn always_runs(&self) -> u32 {
         match (&self.step, &self.origin) {
@@ -260,266 +264,9 @@ impl Experiment {
         }
     }
 
-    /// What to run next, if anything is worth it now and fits.
-    pub(crate) fn next(&mut self, room: Room) -> Option<Asked> {
-        if self.limit_reached().is_some() {
-            return None;
-        }
-        let always_runs = self.always_runs();
-        let hunting = matches!(self.step, Step::Hunt);
-        let (place, mut plan) = if hunting {
-            (0, self.hunt()?)
-        } else {
-            self.step.want(always_runs)?
-        };
-        let need = |plan: &Recipe| (self.usage.memory_peak as f64 * copies(plan)) as u64;
-        if hunting && need(&plan) > room.memory {
-            plan.conditions
-                .retain(|condition| condition.kind() != ConditionKind::Copies);
-        }
-        let memory = need(&plan);
-        if memory > room.memory {
-            self.step.ended_unbegun(place);
-            return None;
-        }
-        let run = drawn(&plan, &mut self.chance);
-        let expected_s = self.expected_s(&plan);
-        self.step.began(place);
-        self.begun += 1;
-        self.hunted += u32::from(hunting);
-        self.flights.push(Flight {
-            plan,
-            run: run.clone(),
-            step: self.steps,
-            place,
-            expected_s,
-        });
-        let wanted = self.usage.cores().max(0.1) * copies(&run);
-        Some(Asked {
-            cores: wanted.min(self.host.0).min(limit_of(&run)),
-            recipe: run,
-            memory,
-        })
-    }
-
-    /// One plan of the hunt.
-    fn hunt(&mut self) -> Option<Recipe> {
-        if self.is_hunt_over() {
-            return None;
-        }
-        // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
-        // so that something can be said about it in the end.
-        let plain_every = match self.origin {
-            Origin::Hunted(_) => 2,
-            _ => PLAIN_EVERY,
-        };
-        if self.hunted % plain_every == plain_every - 1 {
-            return Some(self.plain.clone());
-        }
-        let company = self.company();
-        let places = self
-            .beliefs
-            .pick(&mut self.chance, self.pace.seconds(company));
-        let conditions = places
-            .iter()
-            .map(|place| self.beliefs.all[*place].condition.clone())
-            .collect();
-        Some(Recipe {
-            parts: company.of(&self.plain.parts),
-            conditions,
-            coverage: false,
-        })
-    }
-
-    /// Which of what ran before and beside is kept in this run: by what it costs, and how likely it is
-    /// needed.
-    fn company(&mut self) -> Company {
-        let all = [
-            Company::All,
-            Company::Before,
-            Company::Beside,
-            Company::Alone,
-        ];
-        let lengths = all.map(|company| company.of(&self.plain.parts).len());
-        if lengths[0] == lengths[3] || self.chance.happens(0.3) {
-            return Company::All;
-        }
-        let before = self
-            .chance
-            .beta(3.0 * self.keeps.0, 3.0 * (1.0 - self.keeps.0));
-        let beside = self
-            .chance
-            .beta(3.0 * self.keeps.1, 3.0 * (1.0 - self.keeps.1));
-        let keeps = [1.0, beside, before, before * beside];
-        let worth = |place: usize| keeps[place] / (0.3 + self.pace.seconds(all[place]));
-        let mut best = 0;
-        for place in 1..4 {
-            if worth(place) > worth(best) {
-                best = place;
-            }
-        }
-        all[best]
-    }
-
-    fn company_of(&self, plan: &Recipe) -> Company {
-        [Company::All, Company::Before, Company::Beside]
-            .into_iter()
-            .find(|company| company.of(&self.plain.parts).len() == plan.parts.len())
-            .unwrap_or(Company::Alone)
-    }
-
-    fn expected_s(&self, plan: &Recipe) -> f64 {
-        let places = self.beliefs.places(&plan.conditions);
-        self.pace.seconds(self.company_of(plan)) * self.beliefs.slowdown(&places)
-    }
-
-    /// A run has ended.
-    pub(crate) fn ended(
-        &mut self,
-        recipe: &Recipe,
-        ended: Ended,
-        usage: &Usage,
-        missing: &[ConditionKind],
-    ) {
-        let Some(at) = self.flights.iter().position(|one| one.run == *recipe) else {
-            return;
-        };
-        let flight = self.flights.remove(at);
-        let seconds = usage.wall_us as f64 / 1e6;
-        self.spent_s += seconds;
-        let says = match ended {
-            Ended::Failed => Some(true),
-            Ended::Passed => Some(false),
-            Ended::Otherwise | Ended::Void => None,
-        };
-        let lacking = flight
-            .plan
-            .conditions
-            .iter()
-            .any(|condition| missing.contains(&condition.kind()));
-        self.count(&flight, ended, seconds, lacking);
-        if flight.step == self.steps {
-            // A run without one of its conditions is no run of this plan.
-            self.step.ended(flight.place, says.filter(|_| !lacking));
-        }
-        if lacking {
-            self.lacks(missing);
-        }
-        if says == Some(true) && flight.step == self.steps && !lacking {
-            self.caught(&flight);
-        }
-        self.advance();
-    }
-
-    /// Counts a run wherever all runs count.
-    fn count(&mut self, flight: &Flight, ended: Ended, seconds: f64, lacking: bool) {
-        let places = self.beliefs.places(&flight.plan.conditions);
-        let company = self.company_of(&flight.plan);
-        match ended {
-            Ended::Void => return,
-            Ended::Otherwise => {
-                self.strange += 1;
-                self.beliefs.strange(&places);
-                return;
-            }
-            Ended::Failed | Ended::Passed => {}
-        }
-        let failed = ended == Ended::Failed;
-        self.all.add(failed);
-        if failed && self.found.runs_to_first.is_none() {
-            self.found.runs_to_first = Some(self.all.runs + self.strange);
-        }
-        if seconds > 0.0 && !lacking {
-            if places.is_empty() {
-                self.pace.learn(company, seconds);
-            } else if flight.plan.conditions.len() == places.len() {
-                let plain = self.pace.seconds(company).max(1e-3);
-                self.beliefs.took(&places, seconds / plain);
-            }
-        }
-        if lacking {
-            return;
-        }
-        self.book.add(&flight.plan, &flight.run, failed);
-        if flight.plan.conditions.len() == places.len() {
-            self.beliefs.learn(&places, failed);
-            self.mixed.add(failed);
-            self.company_seen[company as usize].add(failed);
-        }
-    }
-
-    /// Some conditions cannot be set here: they are not tried again.
-    fn lacks(&mut self, missing: &[ConditionKind]) {
-        for kind in missing {
-            self.beliefs.forget(*kind);
-        }
-        let needs = |plan: &Recipe| {
-            plan.conditions
-                .iter()
-                .any(|condition| missing.contains(&condition.kind()))
-        };
-        if self.step.plans().iter().any(|plan| needs(plan)) {
-            self.enter(Step::Hunt);
-        }
-    }
-
     fn enter(&mut self, step: Step) {
         self.steps += 1;
-        if cfg!(feature = "trace") {
-            eprintln!("TRACE {} {}", self.begun, step.trace());
-        }
         self.step = step;
-    }
-
-    /// A limit that is reached, in words.
-    fn limit_reached(&self) -> Option<String> {
-        let under_way: f64 = self.flights.iter().map(|flight| flight.expected_s).sum();
-        if self.begun >= self.limits.runs {
-            Some(format!(
-                "The limit of {} runs was reached.",
-                self.limits.runs
-            ))
-        } else if self.spent_s + under_way >= self.limits.seconds {
-            Some(format!(
-                "The limit of {:.0} s of run time was reached.",
-                self.limits.seconds
-            ))
-        } else {
-            None
-        }
-    }
-
-    fn is_hunt_over(&self) -> bool {
-        if let Origin::Hunted(hunt) = &self.origin
-            && self.all.failed == 0
-        {
-            return self.plain_begun() >= runs_for(*hunt);
-        }
-        let share = match self.origin {
-            Origin::Provoked(_) => 0.0,
-            // There is nothing else to spend it on.
-            _ if self.all.failed == 0 => 1.0,
-            // It fails often enough as it is: what is looked for is only why.
-            _ if self.fails_plainly() => 0.3,
-            _ => HUNT_SHARE,
-        };
-        f64::from(self.hunted) >= share * f64::from(self.limits.runs)
-            || self.spent_s >= share * self.limits.seconds
-    }
-
-    /// It fails without any condition, and not just once.
-    fn fails_plainly(&self) -> bool {
-        let plain = self.book.of(&self.plain);
-        plain.failed >= 3 && plain.share() >= 0.08
-    }
-
-    fn plain_begun(&self) -> u32 {
-        let flying = self
-            .flights
-            .iter()
-            .filter(|flight| flight.plan == self.plain)
-            .count();
-        self.book.of(&self.plain).runs + flying as u32
     }
 
     /// How far it is.
@@ -556,23 +303,4 @@ impl Experiment {
     pub(crate) fn is_idle(&self) -> bool {
         self.flights.is_empty()
     }
-}
-
-/// Plain runs without a failure after which the rate is surely below `hunt.p`. With none failed, the
-/// number of runs is fixed beforehand, so looking meanwhile costs nothing: `(1 - p)^n < alpha`.
-pub(crate) fn runs_for(hunt: Hunt) -> u32 {
-    let p = hunt.p.clamp(1e-6, 0.999);
-    let alpha = hunt.alpha.clamp(1e-9, 0.999);
-    (alpha.ln() / (1.0 - p).ln()).floor() as u32 + 1
-}
-
-fn limit_of(recipe: &Recipe) -> f64 {
-    recipe
-        .conditions
-        .iter()
-        .find_map(|condition| match condition {
-            Condition::CpuLimit { cores } => Some(*cores),
-            _ => None,
-        })
-        .unwrap_or(f64::INFINITY)
 }

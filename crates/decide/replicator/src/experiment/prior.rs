@@ -10,7 +10,7 @@ use ConditionKind as Kind;
 
 /// Weight of each kind without any clue.
 const PLAIN: [(Kind, f64); 18] = [
-    (Kind::Schedule, 0.12),
+    (Kind::Schedule, 0.2),
     (Kind::CpuLimit, 0.08),
     (Kind::Copies, 0.08),
     (Kind::Noise, 0.05),
@@ -30,9 +30,12 @@ const PLAIN: [(Kind, f64); 18] = [
     (Kind::Variable, 0.01),
 ];
 
+/// Kinds, and how many times as likely they are to matter.
+type Effects = &'static [(Kind, f64)];
+
 /// What a message or a class of exception has in it (small letters), and what is then that many times as
 /// likely.
-const WORDS: [(&[&str], &[(Kind, f64)]); 14] = [
+const WORDS: [(&[&str], Effects); 14] = [
     (
         &[
             "timeout",
@@ -229,11 +232,11 @@ const WORDS: [(&[&str], &[(Kind, f64)]); 14] = [
 ];
 
 /// What a kind of symptom makes likelier.
-fn by_kind(kind: SymptomKind) -> &'static [(Kind, f64)] {
+fn by_kind(kind: SymptomKind) -> Effects {
     match kind {
         SymptomKind::Timeout | SymptomKind::Slow => &[
-            (Kind::CpuLimit, 3.0),
-            (Kind::Noise, 2.0),
+            (Kind::CpuLimit, 5.0),
+            (Kind::Noise, 3.0),
             (Kind::Schedule, 1.5),
             (Kind::DiskDelay, 2.0),
             (Kind::NetworkDelay, 2.0),
@@ -270,7 +273,7 @@ impl Prior {
         if let Some(symptom) = clues.symptom {
             let said = format!("{} {}", symptom.class, symptom.message).to_lowercase();
             for (words, effects) in WORDS {
-                if words.iter().any(|word| said.contains(word)) {
+                if words.iter().any(|word| says(&said, word)) {
                     prior.multiply(effects);
                 }
             }
@@ -324,6 +327,17 @@ impl Prior {
     }
 }
 
+/// Whether a word begins in a text, and, when it is short, ends there, too: a *port* is neither a report nor
+/// a portion.
+fn says(text: &str, word: &str) -> bool {
+    let joins = |letter: Option<char>| letter.is_some_and(char::is_alphabetic);
+    text.match_indices(word).any(|(place, found)| {
+        let before = text[..place].chars().next_back();
+        let after = text[place + found.len()..].chars().next();
+        !joins(before) && (word.len() > 4 || !joins(after))
+    })
+}
+
 /// Probability that it still fails without what ran before it, or without what ran beside it.
 pub(super) fn keeps_failing(symptom: Option<&Symptom>, crowded: bool) -> (f64, f64) {
     let said = symptom
@@ -331,7 +345,7 @@ pub(super) fn keeps_failing(symptom: Option<&Symptom>, crowded: bool) -> (f64, f
         .unwrap_or_default();
     let shared = WORDS[1..3]
         .iter()
-        .any(|(words, _)| words.iter().any(|word| said.contains(word)));
+        .any(|(words, _)| words.iter().any(|word| says(&said, word)));
     let without_before = if shared { 0.7 } else { 0.8 };
     let without_beside = match (shared, crowded) {
         (true, _) => 0.4,
@@ -339,4 +353,84 @@ pub(super) fn keeps_failing(symptom: Option<&Symptom>, crowded: bool) -> (f64, f
         (false, false) => 0.85,
     };
     (without_before, without_beside)
+}
+
+#[cfg(test)]
+mod tests {
+    use cohort_model::{ConditionKind, Symptom, SymptomKind, Usage};
+
+    use super::{Clues, Prior, says};
+
+    fn prior(kind: SymptomKind, message: &str) -> Prior {
+        let symptom = Symptom {
+            kind,
+            class: String::new(),
+            message: message.into(),
+            frames: Vec::new(),
+        };
+        let usage = Usage::default();
+        Prior::new(&Clues {
+            symptom: Some(&symptom),
+            usage: &usage,
+            crowded: false,
+        })
+    }
+
+    fn likeliest(prior: &Prior) -> ConditionKind {
+        use ConditionKind as Kind;
+        let kinds = [
+            Kind::Schedule,
+            Kind::CpuLimit,
+            Kind::Copies,
+            Kind::OpenFiles,
+            Kind::MemoryLimit,
+            Kind::NetworkDelay,
+            Kind::TimeZone,
+            Kind::Locale,
+            Kind::Seed,
+        ];
+        let mut best = Kind::Schedule;
+        for kind in kinds {
+            if prior.of(kind) > prior.of(best) {
+                best = kind;
+            }
+        }
+        best
+    }
+
+    #[test]
+    fn what_it_says_decides_what_is_tried_first() {
+        use ConditionKind as Kind;
+        for (kind, message, first) in [
+            (SymptomKind::Assertion, "left: 3, right: 4", Kind::Schedule),
+            (SymptomKind::Timeout, "", Kind::CpuLimit),
+            (
+                SymptomKind::Exception,
+                "Address already in use",
+                Kind::Copies,
+            ),
+            (
+                SymptomKind::Exception,
+                "Too many open files",
+                Kind::OpenFiles,
+            ),
+            (SymptomKind::OutOfMemory, "", Kind::MemoryLimit),
+            (SymptomKind::Assertion, "no tzinfo", Kind::TimeZone),
+            (
+                SymptomKind::Exception,
+                "'ascii' codec can't encode",
+                Kind::Locale,
+            ),
+            (SymptomKind::Assertion, "0.1 not almost equal", Kind::Seed),
+        ] {
+            assert_eq!(likeliest(&prior(kind, message)), first, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn short_words_are_whole_words() {
+        assert!(says("port 80 is taken", "port") && says("(port)", "port"));
+        assert!(!says("a report", "port") && !says("a portion", "port"));
+        assert!(says("timeouts", "timeout"));
+    }
 }

@@ -1,27 +1,24 @@
 //! What a case is busy with. Each step holds the recipes it compares and says which to run next.
 //!
 //! ```text
-//!   Again -> Control -> Hunt <-> Repeat -> Narrow -> Prove -> Rivals -> Degree -> Parts -> Prove -> Cover
-//!                |       ^  \                          |                            ^
-//!                |       +---\--- not the cause -------+                            |
-//!                |            +---- nothing found: closed                           |
-//!                +---- fails always ------------------------------------------------+
+//!   Again -> Control -> Hunt <---> Repeat -> Single -> Narrow      (which conditions are needed)
+//!               |         ^                     \       /
+//!               |         |                      v     v
+//!               |         +-- not the cause --- Prove <-> Rivals   (do they matter; does another do the same)
+//!               |                                 |
+//!               |                                 v
+//!               +------- fails always -------> Degree, Parts -> Prove -> Cover -> Closed
 //! ```
 
-use cohort_model::{Condition, Recipe, Stage};
+use cohort_model::{CasePart, Recipe, Stage};
 
+use super::cover::Cover;
 use super::degree::Degree;
-use super::evidence::{Scale, Tally, contrast};
-use super::recipes::copies;
-use crate::minimize::{Candidate, Minimizer};
-
-/// Evidence at which a condition is named: the probability that one that does not matter reaches it, at any
-/// time, is at most its inverse.
-pub(super) const PROOF: f64 = 40.0;
-/// Runs of each side from which on a comparison with less evidence than that is given up.
-const GIVE_UP: [(u32, f64); 5] = [(8, 0.02), (30, 0.12), (60, 0.6), (100, 3.0), (160, PROOF)];
-/// Runs of one comparison that may be under way at once.
-const AHEAD: u32 = 4;
+use super::evidence::{Scale, Tally};
+use super::explain::Single;
+use super::less::Less;
+use super::prove::Prove;
+use super::rivals::Rivals;
 
 /// One plan, and its runs within this step.
 #[derive(Clone, Debug)]
@@ -50,197 +47,9 @@ impl Trial {
     }
 
     /// Whether one more run is worth it before those under way have ended.
-    fn wanted_by(&self, scale: Scale) -> bool {
+    pub(super) fn wanted_by(&self, scale: Scale) -> bool {
         self.flying < scale.least_left(self.tally)
     }
-}
-
-/// What is said to matter.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Claimed {
-    /// This condition.
-    Condition(Condition),
-    /// What ran before or beside it.
-    Parts,
-}
-
-/// One thing that is said to matter, and the recipe that differs in nothing else.
-#[derive(Clone, Debug)]
-pub(super) struct Claim {
-    /// What.
-    pub(super) what: Claimed,
-    /// The recipe without it.
-    pub(super) without: Trial,
-}
-
-/// Whether what is claimed matters: with and without it, all else held, by fresh runs only.
-#[derive(Clone, Debug)]
-pub(super) struct Prove {
-    /// With everything.
-    pub(super) with: Trial,
-    /// Each claim.
-    pub(super) claims: Vec<Claim>,
-    /// Other conditions that may do the same are looked at afterwards.
-    pub(super) rivals: bool,
-    /// What is named when this one cannot be proved after all.
-    pub(super) instead: Option<Box<Proved>>,
-    /// It fails so seldom that both sides run as several copies: the recipe without them.
-    pub(super) single: Option<Recipe>,
-}
-
-/// What was proved.
-#[derive(Clone, Debug)]
-pub(super) struct Proved {
-    /// The recipe.
-    pub(super) with: Trial,
-    /// Each with its evidence.
-    pub(super) claims: Vec<Claim>,
-}
-
-impl Prove {
-    /// Evidence for one claim.
-    pub(super) fn evidence(&self, claim: &Claim) -> f64 {
-        let chances = copies(&self.with.plan) / copies(&claim.without.plan);
-        contrast(self.with.tally, claim.without.tally, chances.max(1.0))
-    }
-
-    /// Whether it is proved; none: not decided yet.
-    pub(super) fn reading(&self, claim: &Claim) -> Option<bool> {
-        let evidence = self.evidence(claim);
-        let runs = self.with.tally.runs.min(claim.without.tally.runs);
-        let give_up = GIVE_UP
-            .iter()
-            .any(|(from, least)| runs >= *from && evidence < *least);
-        if evidence >= PROOF {
-            Some(true)
-        } else if give_up {
-            Some(false)
-        } else {
-            None
-        }
-    }
-
-    fn want(&self) -> Option<usize> {
-        let (place, open) = self
-            .claims
-            .iter()
-            .enumerate()
-            .filter(|(_, claim)| self.reading(claim).is_none())
-            .min_by_key(|(_, claim)| claim.without.begun())?;
-        let flying = self.with.flying + self.claims.iter().map(|c| c.without.flying).sum::<u32>();
-        if flying >= AHEAD {
-            return None;
-        }
-        if self.with.begun() <= open.without.begun() {
-            Some(0)
-        } else {
-            Some(place + 1)
-        }
-    }
-}
-
-/// Other conditions, each alone, that may do the same.
-#[derive(Clone, Debug)]
-pub(super) struct Rivals {
-    /// What does it so far.
-    pub(super) leader: Proved,
-    /// That is proved already.
-    pub(super) proved: bool,
-    /// How it ends without any of this.
-    pub(super) without: Tally,
-    /// Each of the others.
-    pub(super) others: Vec<(Condition, Trial)>,
-    /// When the cause is a seed: other seeds.
-    pub(super) other_seeds: bool,
-    /// When a rival is like the leader.
-    pub(super) scale: Scale,
-}
-
-/// Runs of a rival that is not ruled out.
-pub(super) const RIVAL_RUNS: u32 = 8;
-
-impl Rivals {
-    /// Whether more runs of one are needed.
-    pub(super) fn is_open(&self, trial: &Trial) -> bool {
-        match self.scale.reading(trial.tally) {
-            Some(false) => false,
-            _ => trial.tally.runs < RIVAL_RUNS,
-        }
-    }
-
-    fn want(&self) -> Option<usize> {
-        self.others
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, trial))| {
-                self.is_open(trial) && trial.flying < 2 && trial.begun() < RIVAL_RUNS
-            })
-            .min_by_key(|(_, (_, trial))| trial.begun())
-            .map(|(place, _)| place)
-    }
-}
-
-/// Which lines run is recorded, in runs that fail and in runs that pass.
-#[derive(Clone, Debug)]
-pub(super) struct Cover {
-    /// Failing and passing recipe.
-    pub(super) trials: Vec<Trial>,
-    /// So many that fail and so many that pass are wanted.
-    pub(super) wanted: u32,
-}
-
-impl Cover {
-    fn is_open(&self, place: usize) -> bool {
-        let tally = self.trials[place].tally;
-        let enough = if place == 0 {
-            tally.failed
-        } else {
-            tally.runs - tally.failed
-        };
-        enough < self.wanted && tally.runs < 4 * self.wanted
-    }
-
-    fn want(&self) -> Option<usize> {
-        (0..self.trials.len())
-            .filter(|place| self.is_open(*place) && self.trials[*place].begun() < 4 * self.wanted)
-            .filter(|place| self.trials[*place].flying < AHEAD)
-            .min_by_key(|place| self.trials[*place].begun())
-    }
-
-    /// Nothing more is wanted.
-    pub(super) fn is_done(&self) -> bool {
-        !(0..self.trials.len()).any(|place| self.is_open(place))
-    }
-}
-
-/// Which of the items of a recipe are needed.
-#[derive(Clone, Debug)]
-pub(super) struct Less<T> {
-    /// The whole.
-    pub(super) plan: Recipe,
-    /// How the whole ended so far.
-    pub(super) known: Tally,
-    /// What decides it.
-    pub(super) search: Minimizer<T>,
-    /// Lists under way or ended: what the place of a run stands for.
-    pub(super) asked: Vec<Candidate<T>>,
-}
-
-/// Whether one condition of a recipe does it by itself: the likeliest ones are asked first.
-#[derive(Clone, Debug)]
-pub(super) struct Single {
-    /// The whole.
-    pub(super) plan: Recipe,
-    /// How the whole ended so far.
-    pub(super) known: Tally,
-    /// Which condition of it.
-    pub(super) place: usize,
-    /// That one.
-    pub(super) trial: Trial,
-    /// When it does.
-    pub(super) scale: Scale,
-    /// Those that do not, with their runs.
-    pub(super) ruled_out: Vec<(usize, Tally)>,
 }
 
 /// What a case is busy with.
@@ -265,7 +74,7 @@ pub(super) enum Step {
     /// From which degree on.
     Degree(Degree),
     /// Which parts are needed.
-    Parts(Less<cohort_model::CasePart>),
+    Parts(Less<CasePart>),
     /// Which lines run.
     Cover(Cover),
     /// Nothing more.
@@ -343,32 +152,6 @@ impl Step {
         }
     }
 
-    pub(super) fn trace(&self) -> String {
-        let name = match self {
-            Step::Again(_) => "again",
-            Step::Control(_) => "control",
-            Step::Hunt => "hunt",
-            Step::Repeat(_) => "repeat",
-            Step::Single(_) => "single",
-            Step::Narrow(less) => {
-                return format!("narrow {:?} {:?}", less.known, less.plan.conditions);
-            }
-            Step::Prove(_) => "prove",
-            Step::Rivals(_) => "rivals",
-            Step::Degree(_) => "degree",
-            Step::Parts(_) => "parts",
-            Step::Cover(_) => "cover",
-            Step::Closed => "closed",
-        };
-        format!(
-            "{name} {:?}",
-            self.plans()
-                .iter()
-                .map(|p| &p.conditions)
-                .collect::<Vec<_>>()
-        )
-    }
-
     /// The plans it is about.
     pub(super) fn plans(&self) -> Vec<&Recipe> {
         match self {
@@ -422,16 +205,6 @@ impl Step {
             Step::Parts(_) | Step::Cover(_) => Stage::Minimizing,
             Step::Closed => Stage::Closed,
             _ => Stage::Explaining,
-        }
-    }
-}
-
-impl<T: Clone + Eq> Less<T> {
-    fn ended(&mut self, place: usize, failed: Option<bool>) {
-        let candidate = self.asked[place].clone();
-        match failed {
-            Some(failed) => self.search.ended(&candidate, failed),
-            None => self.search.withdrawn(&candidate),
         }
     }
 }

@@ -49,19 +49,26 @@ pub fn lines(spectra: &Spectra, evidence: &Evidence<'_>, most: usize) -> Vec<Ran
 pub fn functions(spectra: &Spectra, evidence: &Evidence<'_>, most: usize) -> Vec<Ranked> {
     let mut all = scored(spectra, evidence);
     sort(&mut all);
-    let mut best: BTreeMap<(String, u32), Suspect> = BTreeMap::new();
-    for suspect in all {
+    let mut best: BTreeMap<(String, u32), Scored> = BTreeMap::new();
+    for scored in all {
+        let suspect = &scored.suspect;
         if let Some(function) = spectra.function_at(&suspect.file, suspect.line) {
             let key = (suspect.file.clone(), function.first);
-            best.entry(key).or_insert(suspect);
+            best.entry(key).or_insert(scored);
         }
     }
-    let mut all: Vec<Suspect> = best.into_values().collect();
+    let mut all: Vec<Scored> = best.into_values().collect();
     sort(&mut all);
     ranked(&all, most)
 }
 
-fn scored(spectra: &Spectra, evidence: &Evidence<'_>) -> Vec<Suspect> {
+/// A line, and whether it is code of tests.
+struct Scored {
+    of_tests: bool,
+    suspect: Suspect,
+}
+
+fn scored(spectra: &Spectra, evidence: &Evidence<'_>) -> Vec<Scored> {
     let places: Vec<Place<'_>> = Place::of(spectra, evidence.frames);
     let mut all = Vec::new();
     for (file, lines) in &spectra.files {
@@ -77,12 +84,15 @@ fn scored(spectra: &Spectra, evidence: &Evidence<'_>) -> Vec<Suspect> {
             } else {
                 (base + near) / (1.0 + BACKTRACE + NAMED)
             };
-            all.push(Suspect {
-                file: file.clone(),
-                line: *number,
-                function: function.map(|f| f.name.clone()).unwrap_or_default(),
-                score,
-                source: String::new(),
+            all.push(Scored {
+                of_tests: spectra.is_of_tests(file, *number),
+                suspect: Suspect {
+                    file: file.clone(),
+                    line: *number,
+                    function: function.map(|f| f.name.clone()).unwrap_or_default(),
+                    score,
+                    source: String::new(),
+                },
             });
         }
     }
@@ -190,28 +200,31 @@ fn by_count(spectra: &Spectra, line: &Line) -> f64 {
     best
 }
 
-fn sort(suspects: &mut [Suspect]) {
-    suspects.sort_by(|a, b| {
-        b.score
-            .total_cmp(&a.score)
+fn sort(lines: &mut [Scored]) {
+    lines.sort_by(|a, b| {
+        let code_first = a.of_tests.cmp(&b.of_tests);
+        let (a, b) = (&a.suspect, &b.suspect);
+        code_first
+            .then_with(|| b.score.total_cmp(&a.score))
             .then_with(|| a.file.cmp(&b.file))
             .then_with(|| b.line.cmp(&a.line))
     });
 }
 
-fn ranked(suspects: &[Suspect], most: usize) -> Vec<Ranked> {
+fn ranked(lines: &[Scored], most: usize) -> Vec<Ranked> {
     let mut found = Vec::new();
     let mut start = 0;
-    while start < suspects.len() && found.len() < most {
-        let score = suspects[start].score;
-        let equal = suspects[start..].iter();
-        let equal = equal
-            .take_while(|s| (s.score - score).abs() < 1e-12)
-            .count();
+    while start < lines.len() && found.len() < most {
+        let first = &lines[start];
+        let as_first = |line: &&Scored| {
+            let equal = (line.suspect.score - first.suspect.score).abs() < 1e-12;
+            equal && line.of_tests == first.of_tests
+        };
+        let equal = lines[start..].iter().take_while(as_first).count();
         let rank = (f64::from(small(start)) + 1.0 + f64::from(small(start + equal))) / 2.0;
-        for suspect in &suspects[start..start + equal] {
+        for line in &lines[start..start + equal] {
             found.push(Ranked {
-                suspect: suspect.clone(),
+                suspect: line.suspect.clone(),
                 rank,
             });
         }
@@ -256,6 +269,17 @@ mod tests {
         let found = functions(&spectra, &Evidence::default(), 10);
         let names: Vec<&str> = found.iter().map(|f| f.suspect.function.as_str()).collect();
         assert_eq!(names, ["inner", "outer"]);
+    }
+
+    #[test]
+    fn code_of_tests_stands_behind_all_other() {
+        let mut spectra = spectra(&[
+            (true, &[(1, 1), (3, 1), (4, 1)]),
+            (false, &[(1, 1), (3, 1)]),
+        ]);
+        spectra.tests("a.py", 4, 4);
+        let found = lines(&spectra, &Evidence::default(), 10);
+        assert_eq!(order(&found), [(3, 1.5), (1, 1.5), (4, 3.0)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What runs executed: per line, how often in each failing and in each passing run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::formula::Counts;
 
@@ -27,6 +27,8 @@ pub(super) struct Extent {
 pub struct Spectra {
     pub(super) files: BTreeMap<String, BTreeMap<u32, Line>>,
     pub(super) functions: BTreeMap<String, Vec<Extent>>,
+    /// First and last lines of what is code of tests.
+    tests: BTreeMap<String, BTreeSet<(u32, u32)>>,
     pub(super) failed: u32,
     pub(super) passed: u32,
     lines: usize,
@@ -77,6 +79,24 @@ impl Spectra {
         {
             known.push(extent);
         }
+    }
+
+    /// These lines are code of tests: they are ranked behind all others.
+    pub fn tests(&mut self, file: &str, first: u32, last: u32) {
+        if !self.tests.contains_key(file) {
+            self.tests.insert(file.to_string(), BTreeSet::new());
+        }
+        if let Some(known) = self.tests.get_mut(file) {
+            known.insert((first, last));
+        }
+    }
+
+    pub(super) fn is_of_tests(&self, file: &str, line: u32) -> bool {
+        let known = self.tests.get(file);
+        known.is_some_and(|k| {
+            k.iter()
+                .any(|(first, last)| *first <= line && line <= *last)
+        })
     }
 
     /// Failing runs.

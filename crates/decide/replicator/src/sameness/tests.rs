@@ -265,6 +265,39 @@ fn crashes_are_known_by_their_stacks() {
 }
 
 #[test]
+fn similarity_is_as_published() {
+    let stack =
+        |frames: &[&str]| places(&symptom(SymptomKind::Signal, "SIGSEGV", "", frames), true);
+    let weight = |position: f64| (-0.04 * position).exp();
+    let three = weight(1.0) + weight(2.0) + weight(3.0);
+    let one = stack(&["a@a.c:1", "b@a.c:2", "c@a.c:3"]);
+    for (other, expected) in [
+        (&["a@a.c:1", "b@a.c:2", "c@a.c:3"][..], 1.0),
+        (
+            &["x@a.c:9", "b@a.c:2", "c@a.c:3"][..],
+            (weight(2.0) + weight(3.0)) / three,
+        ),
+        (
+            &["a@a.c:1", "b@a.c:2", "x@a.c:9"][..],
+            (weight(1.0) + weight(2.0)) / three,
+        ),
+        // One deeper: both weigh by the smaller position, and by the shift.
+        (
+            &["x@a.c:9", "a@a.c:1", "b@a.c:2", "c@a.c:3"][..],
+            (-0.13_f64).exp(),
+        ),
+        (&["x@a.c:7", "y@a.c:8", "z@a.c:9"][..], 0.0),
+        (&[][..], 0.0),
+    ] {
+        let found = similarity(&one, &stack(other));
+        assert!(
+            (found - expected).abs() < 1e-12,
+            "{other:?}: {found}, not {expected}"
+        );
+    }
+}
+
+#[test]
 fn recursion_counts_once() {
     let deep = |depth: usize| {
         let mut frames = vec!["f@a.py:9"];

@@ -7,7 +7,7 @@ use super::Found;
 
 /// The command line; none when its conditions cannot be typed.
 pub(crate) fn by_hand(found: &Found) -> Option<String> {
-    let start = found.start.as_ref()?;
+    let suite = &found.suite;
     let recipe = &found.case.smallest.as_ref()?.recipe;
     let Subject::Test(test) = found.case.subject else {
         return None;
@@ -19,12 +19,12 @@ pub(crate) fn by_hand(found: &Found) -> Option<String> {
     let before: Vec<&str> = before.collect::<Option<_>>()?;
     let name = found.name(test)?;
     let mut words = variables(recipe)?;
-    match start.suite {
+    match suite.kind {
         SuiteKind::Pytest => {
-            words.extend(runner(&start.command)?);
+            words.extend(runner(&suite.command)?);
             words.extend(before.iter().chain([&name]).map(|it| (*it).to_owned()));
         }
-        SuiteKind::Cargo if before.is_empty() => words.extend(cargo(&start.command, name)?),
+        SuiteKind::Cargo if before.is_empty() => words.extend(cargo(&suite.command, name)?),
         _ => return None,
     }
     Some(shell_words::join(words))

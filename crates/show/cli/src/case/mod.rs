@@ -1,6 +1,7 @@
 //! `cohort show EC-3` and `cohort repro`: edge cases of this project, and those of a capsule.
 
 mod by_hand;
+mod capsule;
 mod find;
 mod paper;
 mod repro;
@@ -16,7 +17,7 @@ use crate::failure::Failure;
 use crate::run::Place;
 use crate::say;
 
-pub(crate) use find::Found;
+pub(crate) use find::{Found, Suite};
 pub(crate) use repro::{any_failed, repro};
 
 /// How a case is shown.
@@ -36,25 +37,49 @@ pub(crate) fn named(name: &str) -> Option<CaseId> {
     digits.parse().ok().filter(|_| is_case).map(CaseId)
 }
 
-/// What a user means by an edge case: one of the project's.
-pub(crate) fn target(place: &Place, what: &str) -> Result<Found, Failure> {
-    match named(what) {
-        Some(id) => Found::read(&place.project, id),
-        None => Err(place
-            .project
-            .cases()
-            .find(what)
-            .map_or_else(Failure::Store, |_| {
-                Failure::Misplaced("write an edge case as in EC-3")
-            })),
+/// What a user means by an edge case.
+pub(crate) enum Target {
+    /// One of the project's.
+    Known(Box<Found>),
+    /// One from elsewhere, and what differs here.
+    Foreign(Box<Found>, Vec<String>),
+}
+
+impl Target {
+    /// The case of the project that is called so, or the capsule in that file.
+    pub(crate) fn find(place: &Place, directory: &Path, what: &str) -> Result<Self, Failure> {
+        if let Some(id) = named(what) {
+            return Ok(Self::Known(Box::new(Found::read(&place.project, id)?)));
+        }
+        let path = directory.join(what);
+        if !path.exists() {
+            return Err(Failure::NoCase(what.to_owned()));
+        }
+        let (found, capsule) = capsule::read(&path)?;
+        let differences = capsule::differences(&capsule.manifest, place);
+        Ok(Self::Foreign(Box::new(found), differences))
     }
 }
 
+/// Whether a user who wants to see `what` means an edge case, and not a campaign.
+pub(crate) fn is_meant(directory: &Path, what: &str) -> bool {
+    let is_campaign = what.trim_start_matches('c').parse::<u64>().is_ok();
+    named(what).is_some() || !is_campaign && directory.join(what).is_file()
+}
+
 /// Shows all that is known of a case.
-pub(crate) fn show(directory: &Path, id: CaseId, form: Form, color: bool) -> Result<Exit, Failure> {
+pub(crate) fn show(directory: &Path, what: &str, form: Form, color: bool) -> Result<Exit, Failure> {
     let place = Place::of_campaigns(directory)?;
-    let found = Found::read(&place.project, id)?;
-    let dossier = paper::dossier(&place, &found);
+    let dossier = match Target::find(&place, directory, what)? {
+        Target::Known(found) => paper::dossier(&place, &found),
+        Target::Foreign(found, differences) => {
+            let mut dossier = paper::dossier_from_elsewhere(&found);
+            let differences = differences.into_iter();
+            let told = differences.map(|it| format!("Not as where it was seen: {it}."));
+            dossier.case.remarks.extend(told);
+            dossier
+        }
+    };
     print(&dossier, form, color)?;
     Ok(Exit::Passed)
 }

@@ -10,35 +10,57 @@ use super::{Found, by_hand};
 use crate::past;
 use crate::run::Place;
 
+/// Suspicious lines of a case, beside what else is kept of it.
+const SUSPECTS: &str = "suspects.json";
+/// The requests of a server's case as a script, beside what else is kept of it.
+const REQUESTS: &str = "requests.sh";
+/// Suspects that are shown.
+const SUSPECTS_MAX: usize = 10;
 /// Lines of output that are shown, the last ones.
 const OUTPUT_LINES_MAX: usize = 12;
 /// A source file that is larger is not opened for three lines of it.
 const SOURCE_BYTES_MAX: u64 = 8 << 20;
 
-/// The page of a case.
+/// The page of a case of this project.
 pub(crate) fn dossier(place: &Place, found: &Found) -> Dossier {
-    let others = found.others.iter();
-    let mut dossier = Dossier::of(&found.case, found.names.clone(), &found.told_by, others);
-    dossier.by_hand = by_hand::by_hand(found);
-    dossier.output = output(found);
+    let mut dossier = dossier_from_elsewhere(found);
+    dossier.suspects = suspects(place, found);
     dossier.places = places(place, found);
     dossier
 }
 
+/// The page of a case of which there is nothing but a capsule.
+pub(crate) fn dossier_from_elsewhere(found: &Found) -> Dossier {
+    let others = found.others.iter();
+    let mut dossier = Dossier::of(&found.case, found.names.clone(), &found.told_by, others);
+    dossier.by_hand = by_hand::by_hand(found);
+    dossier.output = output(found);
+    dossier.requests.clone_from(&found.requests);
+    dossier
+}
+
+/// What is kept of suspicious lines, with their source as it is now.
+fn suspects(place: &Place, found: &Found) -> Vec<Excerpt> {
+    let directory = place.project.cases().directory(found.case.case);
+    let text = fs::read(directory.join(SUSPECTS)).unwrap_or_default();
+    let kept: Vec<Suspect> = serde_json::from_slice(&text).unwrap_or_default();
+    let root = place.project.root();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let shown = kept.into_iter().take(SUSPECTS_MAX);
+    shown.map(|suspect| excerpt(&root, suspect)).collect()
+}
+
 /// The end of what a failing run wrote: of a try, else of where it was seen.
 fn output(found: &Found) -> Vec<String> {
-    let Some(campaign) = &found.campaign else {
-        return Vec::new();
+    let of_campaign = || {
+        let campaign = found.campaign.as_ref()?;
+        let mut sightings = found.case.sightings.iter().rev();
+        let kept = sightings.find_map(|thread: &ThreadId| past::output(campaign, *thread))?;
+        let is_empty = kept.stdout.trim().is_empty();
+        Some(if is_empty { kept.stderr } else { kept.stdout })
     };
-    let mut kept = found.case.sightings.iter().rev();
-    let kept = kept.find_map(|thread: &ThreadId| past::output(campaign, *thread));
-    let Some(kept) = kept else {
+    let Some(text) = found.output.clone().or_else(of_campaign) else {
         return Vec::new();
-    };
-    let text = if kept.stdout.trim().is_empty() {
-        kept.stderr
-    } else {
-        kept.stdout
     };
     let lines: Vec<&str> = text
         .lines()
@@ -60,6 +82,14 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
     if capsule.exists() {
         places.push(("capsule", typed(&capsule)));
     }
+    let requests = place
+        .project
+        .cases()
+        .directory(found.case.case)
+        .join(REQUESTS);
+    if requests.exists() {
+        places.push(("requests", typed(&requests)));
+    }
     if let Some(campaign) = &found.campaign {
         places.push(("record", typed(campaign.path())));
     }
@@ -67,7 +97,7 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
 }
 
 /// A suspect with the lines around it, when its file is one of the project's.
-pub(crate) fn excerpt(root: &Path, suspect: Suspect) -> Excerpt {
+fn excerpt(root: &Path, suspect: Suspect) -> Excerpt {
     let mut excerpt = Excerpt {
         suspect,
         before: None,

@@ -1,15 +1,17 @@
 //! `cohort repro`: a case is run again under its conditions, and it is said how often it failed.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cohort_hub::service::ServiceRepeat;
-use cohort_hub::{Cases, Outcome, Repeat, Work};
-use cohort_model::{Case, CaseVerdict, Ending, Rate, Recipe, Subject};
+use cohort_hub::{Cases, Outcome, Repeat, Seat, Seated, Work};
+use cohort_model::{Case, CaseVerdict, ConditionKind, Ending, Rate, Recipe, Subject};
 use cohort_report::case::words::share;
 use cohort_report::{View, case, words};
+use console::style;
 
-use super::Found;
+use super::{Found, Target};
 use crate::arguments::{Faces, ReproFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -23,24 +25,73 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result<Exit, Failure> {
     let place = Place::of_campaigns(directory)?;
-    let found = super::target(&place, &flags.what)?;
+    let found = match Target::find(&place, directory, &flags.what)? {
+        Target::Known(found) => found,
+        Target::Foreign(found, differences) => {
+            for difference in differences {
+                say::note(format_args!("not as where it was seen: {difference}"));
+            }
+            found
+        }
+    };
     if let Subject::Service(endpoint) = &found.case.subject {
         return of_service(&place, &found, endpoint, flags);
     }
-    let Some(start) = found.start.clone() else {
-        return Err(Failure::Misplaced(
-            "the campaign that saw it is deleted, and there is no capsule of it",
-        ));
-    };
     let cases = wanted(&found, flags);
+    if flags.shell {
+        return shell(place, &found, cases, color);
+    }
     let faces = Faces {
         progress: flags.progress,
         ..Faces::default()
     };
-    let (view, outcome) = run::again(place, &start, cases, (faces, color))?;
+    let (view, outcome) = run::again(place, &found.suite, cases, (faces, color))?;
     let now = view.edge_cases.get(&found.case.case);
     tell(&found, now)?;
     Ok(exit(now, &outcome))
+}
+
+/// Leaves the user in a shell where the case can be run; its exit code is no word on the case.
+fn shell(place: Place, found: &Found, cases: Cases, color: bool) -> Result<Exit, Failure> {
+    console::set_colors_enabled_stderr(color);
+    let id = found.case.case;
+    let names = |test| found.name(test).unwrap_or("(unknown test)").to_owned();
+    let how = case::verdict::recipe(&recipe(&found.case).0, &names);
+    let subject = case::verdict::subject(&found.case, &names);
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    let seat = Seat {
+        shell: shell.map_or_else(|| "/bin/sh".into(), Into::into),
+        ready: Box::new(move |seated: &Seated| {
+            let typed = seated.command.iter().map(|word| word.to_string_lossy());
+            say::line(format_args!(
+                "{id}: {subject} {how}\nin {}, with the scratch directory {} and {}",
+                seated.directory.display(),
+                seated.scratch.display(),
+                limits(&seated.unapplied)
+            ));
+            say::line(format_args!(
+                "{}  {}\n{}   {}\n{}    leaves, and removes all of it",
+                style("again").for_stderr().cyan(),
+                "runs the test once, as above:",
+                "     ",
+                words::printable(&shell_words::join(typed)),
+                style("exit").for_stderr().cyan(),
+            ));
+        }),
+    };
+    run::sit(place, &found.suite, cases, seat)?;
+    Ok(Exit::Passed)
+}
+
+fn limits(unapplied: &[ConditionKind]) -> String {
+    let names: Vec<&str> = unapplied.iter().map(|it| case::words::kind(*it)).collect();
+    match names.as_slice() {
+        [] => "the limits of its conditions".to_owned(),
+        names => format!(
+            "without a {}, which cannot be set here",
+            names.join(" and a ")
+        ),
+    }
 }
 
 /// The requests of a case are played again, each time against a server that has just begun.
@@ -51,10 +102,13 @@ fn of_service(
     flags: &ReproFlags,
 ) -> Result<Exit, Failure> {
     let id = found.case.case;
-    let play = place.project.cases().directory(id).join("play");
-    if !play.exists() {
-        return Err(Failure::Misplaced("there is no recording of it"));
+    if flags.shell {
+        return Err(Failure::Misplaced(
+            "a shell is for an edge case of a test; `cohort show` has the requests of a server's",
+        ));
     }
+    let recording = Recording::of(place, found)?;
+    let play = recording.path.clone();
     let (recipe, before) = recipe(&found.case);
     let repeat = ServiceRepeat {
         case: id,
@@ -89,6 +143,51 @@ fn of_service(
     })
 }
 
+/// What was recorded of a server's case, as a file.
+struct Recording {
+    path: PathBuf,
+    /// It was taken out of a capsule, and goes when this goes.
+    passing: bool,
+}
+
+impl Recording {
+    fn of(place: &Place, found: &Found) -> Result<Self, Failure> {
+        let Some(bytes) = &found.play else {
+            let directory = place.project.cases().directory(found.case.case);
+            let path = directory.join("play");
+            let passing = false;
+            return match path.exists() {
+                true => Ok(Self { path, passing }),
+                false => Err(Failure::Misplaced("there is no recording of it")),
+            };
+        };
+        let name = format!("cohort-play-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(bytes));
+        let passing = true;
+        match written {
+            Ok(()) => Ok(Self { path, passing }),
+            Err(source) => Err(Failure::File {
+                action: "write",
+                path,
+                source,
+            }),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if self.passing {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// The recipe with the least that was seen to fail; as it was at first when none was.
 pub(crate) fn recipe(case: &Case) -> (Recipe, Option<Rate>) {
     let control = || case.arms.iter().find(|arm| arm.control);
@@ -117,6 +216,7 @@ fn wanted(found: &Found, flags: &ReproFlags) -> Cases {
             symptom: found.case.symptom.clone(),
             recipe: Recipe {
                 coverage: false,
+                stacks: false,
                 ..recipe(&found.case).0
             },
             tests: names.map(|(test, name)| (*test, name.clone())).collect(),

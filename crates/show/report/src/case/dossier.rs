@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{Arm, Case, CaseId, Frame, Subject, Suspect, TestId};
+use cohort_model::{Arm, Case, CaseId, CaseVerdict, Frame, Subject, Suspect, TestId};
 
 use super::numbers::interval;
 use super::table::{self, Table};
@@ -51,9 +51,10 @@ impl Excerpt {
         if self.suspect.source.is_empty() && self.before.is_none() && self.after.is_none() {
             return Vec::new();
         }
-        let before = self.before.as_deref();
+        let before = self.before.as_deref().filter(|it| !it.trim().is_empty());
         let before = before.map(|text| (line.saturating_sub(1), text, false));
-        let after = self.after.as_deref().map(|text| (line + 1, text, false));
+        let after = self.after.as_deref().filter(|it| !it.trim().is_empty());
+        let after = after.map(|text| (line + 1, text, false));
         let own = (line, self.suspect.source.as_str(), true);
         before.into_iter().chain([own]).chain(after).collect()
     }
@@ -66,8 +67,8 @@ pub struct Dossier {
     pub case: Case,
     /// Names of the tests it speaks of.
     pub names: BTreeMap<TestId, String>,
-    /// The campaign that told it.
-    pub campaign: String,
+    /// Where it is told, as it stands in a sentence: `campaign 7`.
+    pub told_by: String,
     /// What runs the test without Cohort, when that is one command.
     pub by_hand: Option<String>,
     /// Requests of the smallest reproduction, each as a line to type.
@@ -88,13 +89,13 @@ impl Dossier {
     pub fn of<'a>(
         case: &Case,
         names: BTreeMap<TestId, String>,
-        campaign: &str,
+        told_by: &str,
         others: impl IntoIterator<Item = &'a Case>,
     ) -> Self {
         Self {
             case: case.clone(),
             names,
-            campaign: campaign.to_owned(),
+            told_by: told_by.to_owned(),
             by_hand: None,
             requests: Vec::new(),
             suspects: Vec::new(),
@@ -133,15 +134,15 @@ impl Dossier {
     pub fn seen(&self) -> Vec<String> {
         let case = &self.case;
         let since = words::duration(case.since.0);
-        let campaign = words::printable(&self.campaign);
+        let place = words::printable(&self.told_by);
         let mut text = match case.sightings.len() as u64 {
             0 if case.symptom.is_none() => {
-                format!("tried on request in campaign {campaign}")
+                format!("tried on request in {place}")
             }
-            0 => format!("in campaign {campaign} {since} after its start"),
-            1 => format!("once in campaign {campaign}, {since} after its start"),
+            0 => format!("in {place} {since} after its start"),
+            1 => format!("once in {place}, {since} after its start"),
             many => format!(
-                "{} times in campaign {campaign}, first {since} after its start",
+                "{} times in {place}, first {since} after its start",
                 words::number(many)
             ),
         };
@@ -270,7 +271,10 @@ impl Dossier {
                 "A different bug from {others}, though the same {what}."
             ));
         }
-        let further = self.case.remarks.iter().map(|it| words::printable(it));
+        // The first of a case that was not tried stands in its sentence.
+        let told = usize::from(self.case.verdict == Some(CaseVerdict::NotTried));
+        let further = self.case.remarks.iter().skip(told);
+        let further = further.map(|it| words::printable(it));
         remarks.extend(further.filter(|it| !it.is_empty()).map(full_stop));
         remarks
     }

@@ -29,7 +29,7 @@ impl Dossier {
         json!({
             "id": self.case.case.to_string(),
             "sentence": self.sentence(),
-            "campaign": self.campaign,
+            "told_by": self.told_by,
             "case": self.case,
             "tests": names.collect::<serde_json::Map<_, _>>(),
             "rates": rows.collect::<Vec<_>>(),

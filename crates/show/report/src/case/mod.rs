@@ -13,6 +13,7 @@
 //! [`verdict`].
 
 mod chart;
+mod curl;
 mod dossier;
 mod json;
 mod markdown;
@@ -31,6 +32,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
+pub use curl::curl;
 pub use dossier::{Dossier, Excerpt, kin};
 pub use news::closings;
 pub(crate) use news::{News, Scene};

@@ -173,7 +173,7 @@ pub(crate) fn dossier(case: Case) -> Dossier {
     Dossier {
         case,
         names: names.collect::<BTreeMap<_, _>>(),
-        campaign: "7".to_owned(),
+        told_by: "campaign 7".to_owned(),
         by_hand: Some("cargo test --lib tests::checkout_totals".to_owned()),
         requests: Vec::new(),
         suspects: vec![Excerpt {

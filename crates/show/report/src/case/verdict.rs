@@ -199,6 +199,10 @@ impl Told<'_> {
         let verb = self.verb();
         let smallest = self.case.smallest.as_ref();
         if let Some(usual) = control(self.case).filter(|rate| rate.failed > 0) {
+            if usual.failed == usual.runs {
+                let (share, interval) = (share(usual), interval(usual));
+                return format!("{verb} in {share} runs as it was ({interval})");
+            }
             return format!(
                 "{verb} now and then, whatever is varied: {} runs ({})",
                 share(usual),
@@ -250,7 +254,7 @@ impl Told<'_> {
         match self.case.remarks.first() {
             Some(why) => {
                 let why = words::printable(why);
-                format!("was not tried again: {}", why.trim_end_matches('.'))
+                format!("was not tried again: {}", within(why.trim_end_matches('.')))
             }
             None => "was not tried again".to_owned(),
         }
@@ -280,6 +284,15 @@ impl Told<'_> {
             }
         }
     }
+}
+
+/// A sentence as it goes on within another one.
+fn within(sentence: &str) -> String {
+    let mut rest = sentence.chars();
+    let first = rest.next();
+    let is_word = rest.clone().next().is_some_and(|c| !c.is_uppercase());
+    let first = first.map(|c| if is_word { c.to_ascii_lowercase() } else { c });
+    first.into_iter().chain(rest).collect()
 }
 
 /// Items beyond a few are counted.

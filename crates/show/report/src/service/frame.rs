@@ -6,19 +6,23 @@
 //!   i0 general       10 threads   0.42 cores    31 MiB     99/s  p95 4.1 ms
 //!   i1 area search   12 threads   0.98 cores   210 MiB    120/s  p95 31 ms
 //!   memory leak  i1  Memory of i1 grows ...
+//!   EC-3  failed again in 3 of 4 runs so far; what can be left out is tried  POST /checkout
 //! ```
 //!
 //! Promise: no line is wider and no frame higher than asked, whatever an endpoint is called.
 
-use cohort_model::At;
+use cohort_model::{At, Case, Subject};
 
 use super::view::{ServiceInstance, ServiceView};
 use super::words as own;
+use crate::case::verdict::progress_of;
 use crate::line::{Line, Tone};
 use crate::words;
 
 /// Findings shown below the instances.
 const FINDINGS_MAX: usize = 4;
+/// Open edge cases shown below those.
+const CASES_MAX: usize = 3;
 
 /// The frame at `now`.
 #[must_use]
@@ -29,7 +33,9 @@ pub fn frame(view: &ServiceView, now: At, width: usize, height: usize, color: bo
     }
     let newest: Vec<_> = view.faults().filter(|finding| !finding.ended).collect();
     let told = newest.len().min(FINDINGS_MAX);
-    let room = height.saturating_sub(lines.len() + told);
+    let cases = view.open_cases();
+    let cases = &cases[..cases.len().min(CASES_MAX)];
+    let room = height.saturating_sub(lines.len() + told + cases.len());
     let shown = view
         .instances
         .iter()
@@ -45,8 +51,21 @@ pub fn frame(view: &ServiceView, now: At, width: usize, height: usize, color: bo
             .plain(words::printable(&finding.sentence));
         lines.push(line);
     }
+    lines.extend(cases.iter().map(|case| line_of_case(case)));
     lines.truncate(height);
     lines.iter().map(|line| line.render(width, color)).collect()
+}
+
+fn line_of_case(case: &Case) -> Line {
+    let subject = match &case.subject {
+        Subject::Service(endpoint) => words::printable(endpoint),
+        Subject::Test(test) => test.to_string(),
+    };
+    Line::new()
+        .plain("  ")
+        .say(Tone::Odd, format!("{:<5} ", case.case.to_string()))
+        .plain(progress_of(case))
+        .say(Tone::Faint, format!("  {subject}"))
 }
 
 fn header(view: &ServiceView, now: At) -> Line {

@@ -60,7 +60,7 @@ impl Lines {
                 ..
             } => {
                 let mut lines = self.decided(view, findings, decisions);
-                lines.extend(self.cases(view, *at, cases));
+                lines.extend(self.cases(view, *at, (cases, decisions)));
                 lines
             }
             _ => Vec::new(),
@@ -88,13 +88,23 @@ impl Lines {
         lines
     }
 
-    fn cases(&mut self, view: &ServiceView, at: At, cases: &[Case]) -> Vec<Line> {
+    fn cases(
+        &mut self,
+        view: &ServiceView,
+        at: At,
+        (cases, decisions): (&[Case], &[ServiceDecision]),
+    ) -> Vec<Line> {
+        let tries = decisions.iter().filter_map(|decision| match decision.command {
+            ServiceCommand::TryCase { case, instance, .. } => Some((case, instance)),
+            _ => None,
+        });
+        let tries: Vec<_> = tries.collect();
         let scene = Scene {
             names: &|test| test.to_string(),
             cases: &view.cases,
             at,
         };
-        let new = self.news.tell(&scene, cases, &[]).into_iter();
+        let new = self.news.tell(&scene, cases, &tries).into_iter();
         new.map(|(id, tone, text)| labelled(tone, &id.to_string()).plain(text))
             .collect()
     }

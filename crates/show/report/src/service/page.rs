@@ -121,7 +121,10 @@ fn cases(view: &ServiceView, campaign: &str) -> String {
     let all = most_telling_first(view.cases.values()).into_iter();
     let articles = all.map(|case| {
         let others = view.cases.values();
-        article_of_case(&Dossier::of(case, BTreeMap::new(), campaign, others))
+        let told_by = format!("campaign {campaign}");
+        let mut dossier = Dossier::of(case, BTreeMap::new(), &told_by, others);
+        dossier.requests = view.requests_of(case);
+        article_of_case(&dossier)
     });
     format!("<h2>Edge cases</h2>\n{}", articles.collect::<String>())
 }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
-    Area, At, CampaignEnd, CampaignStart, Case, CaseId, Change, ChangeVerdict, EndpointId,
-    EndpointWindow, Exit, InstanceId, Purpose, Record, ServiceCommand, ServiceDecision,
-    ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, Share, ThreadId,
+    Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
+    ChangeVerdict, EndpointId, EndpointWindow, Exit, InstanceId, Purpose, Record, ServiceCommand,
+    ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, Share, Stage,
+    ThreadId,
 };
 
 use super::series::{Point, Series};
+use crate::case::{curl, most_telling_first};
 use crate::words;
 
 /// Pauses of hand-overs kept for their quantiles; later ones replace older ones.
@@ -87,6 +89,10 @@ pub struct ServiceView {
     at: At,
     /// Instances on which edge cases are tried again: nobody is served by them.
     replicas: BTreeSet<InstanceId>,
+    /// Requests by the number of their capsule.
+    captured: BTreeMap<u32, Vec<CaseRequest>>,
+    /// Of which capsule each case was tried last.
+    capsules: BTreeMap<CaseId, u32>,
 }
 
 impl ServiceView {
@@ -247,6 +253,25 @@ impl ServiceView {
         failures
     }
 
+    /// Requests of the smallest recipe of a case, each as a line to type.
+    #[must_use]
+    pub fn requests_of(&self, case: &Case) -> Vec<String> {
+        let capsule = self.capsules.get(&case.case);
+        let requests = capsule.and_then(|capsule| self.captured.get(capsule));
+        let parts = case.smallest.iter().flat_map(|arm| &arm.recipe.parts);
+        let kept = parts.filter_map(|part| match part {
+            CasePart::Request(place) => requests?.get(*place as usize),
+            _ => None,
+        });
+        kept.map(curl).collect()
+    }
+
+    /// Edge cases of which more is tried, the most telling first.
+    pub(crate) fn open_cases(&self) -> Vec<&Case> {
+        let open = self.cases.values();
+        most_telling_first(open.filter(|case| case.stage != Stage::Closed))
+    }
+
     /// Whether edge cases are tried again on an instance.
     pub(crate) fn is_replica(&self, instance: InstanceId) -> bool {
         self.replicas.contains(&instance)
@@ -287,6 +312,11 @@ impl ServiceView {
             }
             ServiceSeen::ShareSet { instance, share } => {
                 self.instance(*instance).share = Some(*share);
+            }
+            ServiceSeen::CaseCaptured {
+                capsule, requests, ..
+            } => {
+                self.captured.insert(*capsule, requests.clone());
             }
             ServiceSeen::Sampled(batch) => {
                 let replicas = self.replicas.clone();
@@ -341,7 +371,6 @@ impl ServiceView {
             | ServiceSeen::Interrupted
             | ServiceSeen::OddCalls { .. }
             | ServiceSeen::CrashRead { .. }
-            | ServiceSeen::CaseCaptured { .. }
             | ServiceSeen::CaseTried { .. }
             | ServiceSeen::Tick => {
                 self.at = at;
@@ -381,6 +410,9 @@ impl ServiceView {
         match &decision.command {
             ServiceCommand::OpenReplica { instance, .. } => {
                 self.replicas.insert(*instance);
+            }
+            ServiceCommand::TryCase { case, capsule, .. } => {
+                self.capsules.insert(*case, *capsule);
             }
             ServiceCommand::Allot { instance, .. }
             | ServiceCommand::Specialize { instance, .. }

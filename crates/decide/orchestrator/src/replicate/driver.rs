@@ -1,0 +1,128 @@
+//! What says which try is next.
+
+use cohort_model::{At, Budget, Case, CaseId, CasePlan, CaseWork, Recipe, Stage};
+use cohort_replicator::{Known, Limits, Outcome, Replicator, Room, Settings, Try};
+
+use super::repeat::Repeat;
+
+/// Failing runs of a crash or a hang in which it is told where its threads stand.
+const STACKS_RUNS: u32 = 2;
+
+/// What says which try is next.
+#[derive(Debug)]
+pub(super) enum Driver {
+    Replicator(Box<Replicator>),
+    Repeat(Box<Repeat>),
+}
+
+fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
+    let seconds = plan.after_us as f64 / 1e6 * budget.cores.max(1.0);
+    let usual = Limits {
+        coverage: plan.coverage,
+        stacks: STACKS_RUNS,
+        ..Limits::default()
+    };
+    let limits = if plan.only.is_some() {
+        Limits {
+            runs: u32::MAX,
+            seconds,
+            seconds_all: seconds,
+            ..usual
+        }
+    } else {
+        Limits {
+            seconds: usual.seconds.max(seconds),
+            seconds_all: usual.seconds_all.max(seconds),
+            ..usual
+        }
+    };
+    let mut replicator = Replicator::new(Settings {
+        seed: plan.seed,
+        cores: budget.cores,
+        memory: budget.memory,
+        able: plan.able.clone(),
+        first_case: plan.first_case,
+        limits,
+    });
+    for known in &plan.known {
+        replicator.remember(Known {
+            case: known.case,
+            subject: known.subject.clone(),
+            symptom: known.symptom.clone(),
+            smallest: known.smallest.clone(),
+            rate: known.rate,
+            verdict: known.verdict,
+        });
+    }
+    replicator
+}
+
+impl Driver {
+    pub(super) fn new(plan: &CasePlan, budget: &Budget) -> Self {
+        match &plan.only {
+            Some(CaseWork::Repeat {
+                case,
+                test,
+                symptom,
+                recipe,
+                runs,
+            }) => Driver::Repeat(Box::new(Repeat::new(
+                (*case, *test),
+                symptom.as_deref().cloned(),
+                recipe.clone(),
+                *runs,
+            ))),
+            _ => Driver::Replicator(Box::new(replicator(plan, budget))),
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        match self {
+            Driver::Replicator(replicator) => replicator.is_settled(),
+            Driver::Repeat(repeat) => repeat.is_settled(),
+        }
+    }
+
+    pub(super) fn next(&mut self, at: At, room: Room) -> Option<Try> {
+        match self {
+            Driver::Replicator(replicator) => replicator.next(at, room),
+            Driver::Repeat(repeat) => repeat.next(),
+        }
+    }
+
+    /// Whether some case was not tried at all yet.
+    pub(super) fn has_untried(&self) -> bool {
+        match self {
+            Driver::Replicator(replicator) => {
+                let untried = |case: &Case| case.stage == Stage::Open;
+                replicator
+                    .cases()
+                    .any(|case| untried(case) && !case.sightings.is_empty())
+            }
+            Driver::Repeat(_) => false,
+        }
+    }
+
+    pub(super) fn finish(&mut self, at: At, why: &str) {
+        match self {
+            Driver::Replicator(replicator) => replicator.finish(at, why),
+            Driver::Repeat(repeat) => repeat.finish(why),
+        }
+    }
+
+    pub(super) fn news(&mut self, at: At) -> Vec<Case> {
+        match self {
+            Driver::Replicator(replicator) => replicator.news(at),
+            Driver::Repeat(repeat) => repeat.news(at),
+        }
+    }
+
+    pub(super) fn ended(&mut self, at: At, case: CaseId, recipe: &Recipe, outcome: Outcome) {
+        match self {
+            Driver::Replicator(replicator) => {
+                replicator.ended(at, case, recipe, outcome);
+            }
+            Driver::Repeat(repeat) => repeat.ended(&outcome),
+        }
+    }
+}

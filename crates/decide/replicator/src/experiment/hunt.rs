@@ -1,0 +1,151 @@
+//! Looking for a recipe under which it fails.
+
+use cohort_model::Recipe;
+
+use super::recipes::Company;
+use super::{Experiment, Origin};
+use crate::Hunt;
+
+/// Share of a case's limits that goes into looking for a recipe once it failed again.
+const HUNT_SHARE: f64 = 0.8;
+/// Most runs of a hunt where nothing failed again, whatever the limits are; a fifth of it otherwise.
+const HUNT_MAX: u32 = 5_000;
+/// While hunting, one run in so many is a plain one.
+const PLAIN_EVERY: u32 = 8;
+
+impl Experiment {
+    /// One plan of the hunt.
+    pub(super) fn hunt(&mut self) -> Option<Recipe> {
+        if self.is_hunt_over() {
+            return None;
+        }
+        // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
+        // so that something can be said about it in the end.
+        let plain_every = match self.origin {
+            Origin::Hunted(_) => 2,
+            _ => PLAIN_EVERY,
+        };
+        if self.hunted % plain_every == plain_every - 1 {
+            return Some(self.plain.clone());
+        }
+        let company = self.company();
+        // Once it failed again, more chances to fail tell less than a run that can be repeated.
+        let chances = if self.all.failed == 0 { 0.5 } else { 0.1 };
+        let places = self
+            .beliefs
+            .pick(&mut self.chance, self.pace.seconds(company), chances);
+        let conditions = places
+            .iter()
+            .map(|place| self.beliefs.all[*place].condition.clone())
+            .collect();
+        Some(Recipe {
+            parts: company.of(&self.plain.parts),
+            conditions,
+            coverage: false,
+            stacks: false,
+        })
+    }
+
+    /// Which of what ran before and beside is kept in this run: by what it costs, and how likely it is
+    /// needed.
+    pub(super) fn company(&mut self) -> Company {
+        let all = [
+            Company::All,
+            Company::Before,
+            Company::Beside,
+            Company::Alone,
+        ];
+        let lengths = all.map(|company| company.of(&self.plain.parts).len());
+        if lengths[0] == lengths[3] || self.chance.happens(0.3) {
+            return Company::All;
+        }
+        let before = self
+            .chance
+            .beta(3.0 * self.keeps.0, 3.0 * (1.0 - self.keeps.0));
+        let beside = self
+            .chance
+            .beta(3.0 * self.keeps.1, 3.0 * (1.0 - self.keeps.1));
+        let keeps = [1.0, beside, before, before * beside];
+        let worth = |place: usize| keeps[place] / (0.3 + self.pace.seconds(all[place]));
+        let mut best = 0;
+        for place in 1..4 {
+            if worth(place) > worth(best) {
+                best = place;
+            }
+        }
+        all[best]
+    }
+
+    pub(super) fn company_of(&self, plan: &Recipe) -> Company {
+        [Company::All, Company::Before, Company::Beside]
+            .into_iter()
+            .find(|company| company.of(&self.plain.parts).len() == plan.parts.len())
+            .unwrap_or(Company::Alone)
+    }
+
+    pub(super) fn is_hunt_over(&self) -> bool {
+        if let Origin::Hunted(hunt) = &self.origin
+            && self.all.failed == 0
+        {
+            return self.plain_begun() >= runs_for(*hunt);
+        }
+        let share = match self.origin {
+            Origin::Provoked(_) => 0.0,
+            // There is nothing else to spend it on.
+            _ if self.all.failed == 0 => 1.0,
+            // It fails often enough as it is: what is looked for is only why.
+            _ if self.fails_plainly() => 0.3,
+            _ => HUNT_SHARE,
+        };
+        // Where there is no limit, it is looked for long, and then explained by what is known.
+        let usual = if self.all.failed == 0 {
+            HUNT_MAX
+        } else {
+            HUNT_MAX / 5
+        };
+        let runs = self.limits.runs.min(usual);
+        f64::from(self.hunted) >= share * f64::from(runs)
+            || self.spent_s >= share * self.limits.seconds
+    }
+
+    /// It fails without any condition, and not just once.
+    pub(super) fn fails_plainly(&self) -> bool {
+        let plain = self.book.of(&self.plain);
+        plain.failed >= 3 && plain.share() >= 0.08
+    }
+
+    pub(super) fn plain_begun(&self) -> u32 {
+        let flying = self
+            .flights
+            .iter()
+            .filter(|flight| flight.plan == self.plain)
+            .count();
+        self.book.of(&self.plain).runs + flying as u32
+    }
+
+    /// A limit that is reached, in words.
+    pub(super) fn limit_reached(&self) -> Option<String> {
+        let under_way: f64 = self.flights.iter().map(|flight| flight.expected_s).sum();
+        if self.begun >= self.limits.runs {
+            Some(format!(
+                "The limit of {} runs was reached.",
+                self.limits.runs
+            ))
+        } else if self.spent_s + under_way >= self.limits.seconds {
+            Some(format!(
+                "The limit of {:.0} s of run time was reached.",
+                self.limits.seconds
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// Plain runs without a failure after which the rate is surely below `hunt.p`. With none failed, the
+/// number of runs is fixed beforehand, so looking meanwhile costs nothing: `(1 - p)^n < alpha`.
+pub(crate) fn runs_for(hunt: Hunt) -> u32 {
+    let p = hunt.p.clamp(1e-6, 0.999);
+    let alpha = hunt.alpha.clamp(1e-9, 0.999);
+    (alpha.ln() / (1.0 - p).ln()).floor() as u32 + 1
+}

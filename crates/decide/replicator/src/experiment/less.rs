@@ -1,0 +1,145 @@
+//! What is left when the causes are known: from which degree on, and with which parts.
+
+use cohort_model::{CasePart, Recipe};
+
+use super::Experiment;
+use super::degree::Degree;
+use super::evidence::Tally;
+use super::prove::{Claim, Claimed, Prove, Proved};
+use super::step::Step;
+use crate::minimize::{Candidate, Count, Minimizer};
+
+/// Most runs of one search for parts that can be left out.
+const LESS_RUNS: u32 = 220;
+/// Share of failures from which on degrees are bisected: below, each degree takes too many runs.
+const DEGREE_SHARE: f64 = 0.25;
+
+/// Which of the items of a recipe are needed.
+#[derive(Clone, Debug)]
+pub(super) struct Less<T> {
+    /// The whole.
+    pub(super) plan: Recipe,
+    /// How the whole ended so far.
+    pub(super) known: Tally,
+    /// What decides it.
+    pub(super) search: Minimizer<T>,
+    /// Lists under way or ended: what the place of a run stands for.
+    pub(super) asked: Vec<Candidate<T>>,
+}
+
+impl<T: Clone + Eq> Less<T> {
+    pub(super) fn ended(&mut self, place: usize, failed: Option<bool>) {
+        let candidate = self.asked[place].clone();
+        match failed {
+            Some(failed) => self.search.ended(&candidate, failed),
+            None => self.search.withdrawn(&candidate),
+        }
+    }
+}
+
+impl Experiment {
+    /// Names what was proved, and looks for the degree from which on it holds.
+    pub(super) fn measure(&mut self, proved: Proved) -> Step {
+        self.name(&proved, None);
+        self.keep_smallest(&proved.with.plan, proved.with.tally);
+        let share = proved.with.tally.share();
+        for (place, claim) in proved.claims.iter().enumerate() {
+            let Claimed::Condition(condition) = &claim.what else {
+                continue;
+            };
+            let without = claim.without.tally;
+            if share - without.share() < DEGREE_SHARE {
+                continue;
+            }
+            let host = (self.host.0, self.usage.memory_peak);
+            let condition = condition.clone();
+            if let Some(degree) = Degree::new(proved.clone(), place, &condition, without, host)
+                && !degree.is_done()
+            {
+                return Step::Degree(degree);
+            }
+        }
+        self.fewer_parts(proved.with.plan, proved.with.tally)
+    }
+
+    pub(super) fn follow_degree(&mut self, degree: &Degree) -> Step {
+        let threshold = (degree.passes, degree.fails);
+        self.name(&degree.proved, Some((degree.claim, threshold)));
+        let proved = &degree.proved;
+        self.fewer_parts(proved.with.plan.clone(), proved.with.tally)
+    }
+
+    /// Which parts of a recipe are needed.
+    pub(super) fn fewer_parts(&mut self, plan: Recipe, tally: Tally) -> Step {
+        if plan.parts.is_empty() || tally.failed == 0 {
+            return self.finish(&plan, tally, true);
+        }
+        self.parts_tried = Some(plan.clone());
+        let search = Minimizer::new(plan.parts.clone(), count(tally), LESS_RUNS);
+        Step::Parts(Less {
+            plan,
+            known: tally,
+            search,
+            asked: Vec::new(),
+        })
+    }
+
+    pub(super) fn follow_parts(&mut self) -> Option<Step> {
+        let Step::Parts(less) = &self.step else {
+            return None;
+        };
+        if !less.search.is_done() {
+            return None;
+        }
+        let Some(smallest) = less.search.smallest() else {
+            let (plan, known) = (less.plan.clone(), less.known);
+            return Some(self.finish(&plan, known, false));
+        };
+        let plan = Recipe {
+            parts: smallest.kept.clone(),
+            ..less.plan.clone()
+        };
+        let tally = Tally {
+            runs: smallest.count.runs,
+            failed: smallest.count.failed,
+        };
+        if company(&plan).is_empty() {
+            return Some(self.finish(&plan, tally, smallest.minimal));
+        }
+        self.found.minimal = smallest.minimal;
+        Some(self.prove_parts(plan))
+    }
+
+    /// With what ran before and beside, and without any of it.
+    pub(super) fn prove_parts(&self, plan: Recipe) -> Step {
+        let mut without = plan.clone();
+        let needed = company(&plan);
+        without.parts.retain(|part| !needed.contains(part));
+        Step::Prove(Prove {
+            with: self.continued(plan),
+            claims: vec![Claim {
+                what: Claimed::Parts,
+                without: self.continued(without),
+            }],
+            rivals: false,
+            instead: None,
+            single: None,
+        })
+    }
+}
+
+/// What ran before and beside.
+pub(super) fn company(plan: &Recipe) -> Vec<CasePart> {
+    plan.parts
+        .iter()
+        .filter(|part| matches!(part, CasePart::Before(_) | CasePart::Beside(_)))
+        .cloned()
+        .collect()
+}
+
+pub(super) fn count(tally: Tally) -> Count {
+    Count {
+        runs: tally.runs,
+        failed: tally.failed,
+    }
+}

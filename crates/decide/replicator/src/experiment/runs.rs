@@ -1,0 +1,222 @@
+//! Runs: what is asked for, and what becomes known when one ends.
+
+use cohort_model::{Condition, ConditionKind, Recipe, Usage};
+
+use super::Experiment;
+use super::menu::{Place, menu};
+use super::recipes::{copies, drawn};
+use super::step::Step;
+use crate::Room;
+
+/// A run under way.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    pub(super) plan: Recipe,
+    pub(super) run: Recipe,
+    /// The step that asked for it, and for which of its plans.
+    pub(super) step: u32,
+    pub(super) place: usize,
+    /// Expected run time, seconds.
+    pub(super) expected_s: f64,
+}
+
+/// How a run ended, for the case it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With the symptom of the case.
+    Failed,
+    /// It passed.
+    Passed,
+    /// With another symptom.
+    Otherwise,
+    /// It says nothing.
+    Void,
+}
+
+/// What an experiment asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) recipe: Recipe,
+    pub(crate) cores: f64,
+    pub(crate) memory: u64,
+}
+
+impl Experiment {
+    /// What to run next, if anything is worth it now and fits.
+    pub(crate) fn next(&mut self, room: Room) -> Option<Asked> {
+        if self.limit_reached().is_some() {
+            return None;
+        }
+        let always_runs = self.always_runs();
+        let hunting = matches!(self.step, Step::Hunt);
+        let (place, mut plan) = if hunting {
+            (0, self.hunt()?)
+        } else {
+            self.step.want(always_runs)?
+        };
+        let need = |plan: &Recipe| (self.usage.memory_peak as f64 * copies(plan)) as u64;
+        if hunting && need(&plan) > room.memory {
+            plan.conditions
+                .retain(|condition| condition.kind() != ConditionKind::Copies);
+        }
+        let memory = need(&plan);
+        if memory > room.memory {
+            self.step.ended_unbegun(place);
+            return None;
+        }
+        let mut run = drawn(&plan, &mut self.chance);
+        run.stacks = self.stand.wants(self.found.runs_to_first.is_some());
+        let expected_s = self.expected_s(&plan);
+        self.step.began(place);
+        self.begun += 1;
+        self.hunted += u32::from(hunting);
+        self.flights.push(Flight {
+            plan,
+            run: run.clone(),
+            step: self.steps,
+            place,
+            expected_s,
+        });
+        let wanted = self.usage.cores().max(0.1) * copies(&run);
+        Some(Asked {
+            cores: wanted.min(self.host.0).min(limit_of(&run)),
+            recipe: run,
+            memory,
+        })
+    }
+
+    pub(super) fn expected_s(&self, plan: &Recipe) -> f64 {
+        let places = self.beliefs.places(&plan.conditions);
+        self.pace.seconds(self.company_of(plan)) * self.beliefs.slowdown(&places)
+    }
+
+    /// A run has ended.
+    pub(crate) fn ended(
+        &mut self,
+        recipe: &Recipe,
+        ended: Ended,
+        usage: &Usage,
+        missing: &[ConditionKind],
+    ) {
+        let Some(at) = self.flights.iter().position(|one| one.run == *recipe) else {
+            return;
+        };
+        let flight = self.flights.remove(at);
+        if recipe.stacks {
+            self.stand.ended(ended);
+        }
+        let seconds = usage.wall_us as f64 / 1e6;
+        self.spent_s += seconds;
+        let says = match ended {
+            Ended::Failed => Some(true),
+            // What fails otherwise did not fail as looked for. Left out, a condition under which most runs
+            // fail otherwise would seem to matter by what it leaves.
+            Ended::Passed | Ended::Otherwise => Some(false),
+            Ended::Void => None,
+        };
+        let lacking = flight
+            .plan
+            .conditions
+            .iter()
+            .any(|condition| missing.contains(&condition.kind()));
+        self.count(&flight, ended, usage, lacking);
+        if flight.step == self.steps {
+            // A run without one of its conditions is no run of this plan.
+            self.step.ended(flight.place, says.filter(|_| !lacking));
+        }
+        if lacking {
+            self.lacks(missing);
+        }
+        if says == Some(true) && flight.step == self.steps && !lacking {
+            self.caught(&flight);
+        }
+        self.advance();
+    }
+
+    /// Counts a run wherever all runs count.
+    pub(super) fn count(&mut self, flight: &Flight, ended: Ended, usage: &Usage, lacking: bool) {
+        let seconds = usage.wall_us as f64 / 1e6;
+        let places = self.beliefs.places(&flight.plan.conditions);
+        let company = self.company_of(&flight.plan);
+        match ended {
+            Ended::Void => return,
+            Ended::Otherwise => {
+                self.strange += 1;
+                if flight.plan.conditions.len() == places.len() {
+                    self.beliefs.strange(&places);
+                }
+            }
+            Ended::Failed | Ended::Passed => {}
+        }
+        let failed = ended == Ended::Failed;
+        self.all.add(failed);
+        if failed && self.found.runs_to_first.is_none() {
+            self.found.runs_to_first = Some(self.all.runs);
+        }
+        if seconds > 0.0 && !lacking {
+            if flight.plan.conditions.is_empty() {
+                self.pace.learn(company, seconds);
+                self.measure_usage(usage);
+            } else if flight.plan.conditions.len() == places.len() {
+                let plain = self.pace.seconds(company).max(1e-3);
+                self.beliefs.took(&places, seconds / plain);
+            }
+        }
+        if lacking {
+            return;
+        }
+        self.book.add(&flight.plan, &flight.run, failed);
+        if flight.plan.conditions.len() == places.len() {
+            if ended != Ended::Otherwise {
+                self.beliefs.learn(&places, failed);
+            }
+            self.mixed.add(failed);
+            self.company_seen[company as usize].add(failed);
+        }
+    }
+
+    /// What the original used was not known: the first plain run tells, and what depends on it is added.
+    pub(super) fn measure_usage(&mut self, usage: &Usage) {
+        let Some((able, prior)) = self.unmeasured.take() else {
+            return;
+        };
+        self.usage = *usage;
+        let dishes = menu(
+            &Place {
+                able: &able,
+                cores: self.host.0,
+                memory: self.host.1,
+                usage,
+                parts: &self.plain.parts,
+            },
+            &prior,
+        );
+        self.beliefs.add(dishes, usage, self.host.0);
+    }
+
+    /// Some conditions cannot be set here: they are not tried again.
+    pub(super) fn lacks(&mut self, missing: &[ConditionKind]) {
+        for kind in missing {
+            self.beliefs.forget(*kind);
+        }
+        let needs = |plan: &Recipe| {
+            plan.conditions
+                .iter()
+                .any(|condition| missing.contains(&condition.kind()))
+        };
+        if self.step.plans().iter().any(|plan| needs(plan)) {
+            self.enter(Step::Hunt);
+        }
+    }
+}
+
+fn limit_of(recipe: &Recipe) -> f64 {
+    recipe
+        .conditions
+        .iter()
+        .find_map(|condition| match condition {
+            Condition::CpuLimit { cores } => Some(*cores),
+            _ => None,
+        })
+        .unwrap_or(f64::INFINITY)
+}
