@@ -26,7 +26,7 @@ use crate::discover::Runner;
 use crate::instance::{Instance, Squeeze};
 use crate::located::Run;
 use crate::python::Task;
-use crate::recipe_run::{LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
+use crate::recipe_run::{EVIDENCE, LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
 use crate::shell::Hub;
 use crate::threads::{self, Thread, order_start, unjudged};
 
@@ -138,12 +138,13 @@ impl Hub {
         let Some(attempt) = thread.attempt.clone() else {
             return Ok(());
         };
-        let (mut end, output) = self.judge_attempt(&thread, &attempt, ended);
+        let (mut end, mut output) = self.judge_attempt(&thread, &attempt, ended);
         let is_under = attempt.directory.join(UNDER_ORDER).exists();
         if is_under && thread.killed.is_none() && under_report(&attempt).is_none() {
             // Not the test failed, but what was to bring its conditions about.
             end.verdict = Verdict::Aborted;
         }
+        output.report.push_str(&evidence(&attempt));
         self.account(&thread, &mut end);
         let said = (output.stdout.as_bytes(), output.stderr.as_bytes());
         self.read_symptom(&thread, &mut end, said, &output.report);
@@ -268,6 +269,13 @@ impl Hub {
             });
         }
     }
+}
+
+/// Where the threads of a program stood when it died; empty when that was not told.
+fn evidence(attempt: &Attempt) -> String {
+    let bytes = fs::read(attempt.directory.join(EVIDENCE)).unwrap_or_default();
+    let bytes = &bytes[..bytes.len().min(KEPT_BYTES_MAX)];
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Reads what `cohort under` said of itself; none when it was not asked, or did not come to say it.

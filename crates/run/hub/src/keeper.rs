@@ -104,7 +104,8 @@ impl Hub {
     /// Writes the suspects of each case whose lines were recorded; says what could not be written.
     async fn locate(&mut self) -> Vec<String> {
         let mut said = Vec::new();
-        for (case, suspects) in self.located.suspects().await {
+        let names = Arc::clone(&self.names);
+        for (case, suspects) in self.located.suspects(&names).await {
             let path = self.keeper.kept.directory(case).join(SUSPECTS);
             let written = serde_json::to_vec_pretty(&suspects)
                 .map_err(std::io::Error::from)

@@ -34,8 +34,8 @@ mod workers;
 
 pub use cases::{Cases, Repeat, Work};
 pub use ledger::Face;
-pub use seat::{Seat, Seated, sit};
 pub use past::{Difference, Past, PastError, Replay, replay};
+pub use seat::{Seat, Seated, sit};
 
 use std::path::PathBuf;
 

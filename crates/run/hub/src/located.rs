@@ -76,7 +76,7 @@ impl Located {
     }
 
     /// The most suspicious lines of each case, once all was read.
-    pub(crate) async fn suspects(&mut self) -> Vec<(CaseId, Vec<Suspect>)> {
+    pub(crate) async fn suspects(&mut self, names: &[String]) -> Vec<(CaseId, Vec<Suspect>)> {
         let mut runs: BTreeMap<CaseId, Vec<Executed>> = BTreeMap::new();
         for reading in std::mem::take(&mut self.reading) {
             if let Ok(Some((run, lines))) = reading.await {
@@ -85,10 +85,10 @@ impl Located {
         }
         let mut all = Vec::new();
         for (case, runs) in runs {
-            let Some((test, symptom)) = self.about.get(&case) else {
+            let Some(about) = self.about.get(&case) else {
                 continue;
             };
-            let suspects = rank(runs, *test, symptom);
+            let suspects = rank(runs, about, names);
             if !suspects.is_empty() {
                 all.push((case, self.with_source(suspects)));
             }
@@ -106,23 +106,26 @@ impl Located {
     }
 }
 
-/// Lines of the code under test; of the tests themselves where nothing else was run.
-fn rank(runs: Vec<Executed>, test: TestId, symptom: &Symptom) -> Vec<Suspect> {
+/// Lines in the order of suspicion; `names` are those of the tests.
+fn rank(
+    runs: Vec<Executed>,
+    (test, symptom): &(TestId, Symptom),
+    names: &[String],
+) -> Vec<Suspect> {
+    let test = *test;
     let own_passes = |(run, _): &Executed| run.test == test && !run.failed;
     let same_test = runs.iter().any(own_passes);
-    let runs: Vec<Executed> = runs
-        .into_iter()
-        .filter(|(run, _)| run.test == test || !same_test)
-        .collect();
-    let code: Vec<Executed> = runs
-        .iter()
-        .map(|(run, lines)| (*run, lines.clone().without_tests()))
-        .collect();
-    let has_code = code
-        .iter()
-        .any(|(run, lines)| run.failed && !lines.is_empty());
+    let runs = runs.into_iter();
+    let runs = runs.filter(|(run, _)| run.test == test || !same_test);
     let mut spectra = Spectra::new();
-    for (run, lines) in if has_code { &code } else { &runs } {
+    for (run, lines) in runs {
+        let name = names.get(run.test.index()).map_or("", |name| name);
+        let own = lines.clone().without_test(name);
+        // Where there is nothing but the test, the mistake is in it.
+        let lines = if own.is_empty() { lines } else { own };
+        for (file, first, last) in lines.tests() {
+            spectra.tests(file, first, last);
+        }
         spectra.ran(run.failed, lines.iter());
         for (file, functions) in &lines.functions {
             for function in functions {

@@ -19,6 +19,8 @@ use crate::located::Located;
 /// What `cohort under` is told, and what it tells, in the directory of a run.
 pub(crate) const UNDER_ORDER: &str = "under.json";
 pub(crate) const UNDER_REPORT: &str = "under.report.json";
+/// Where the threads of the program stood when it died.
+pub(crate) const EVIDENCE: &str = "stacks.txt";
 /// Names the files of the test that a run is about.
 pub(crate) const LABEL: &str = "test";
 
@@ -77,6 +79,9 @@ impl RecipeRun<'_> {
             report: Some(self.directory.join(UNDER_REPORT)),
             ..Order::default()
         };
+        if self.recipe.stacks {
+            order.evidence = Some(self.directory.join(EVIDENCE));
+        }
         let squeeze = squeeze_of(self.recipe, self.ground);
         let grouped = squeeze.kinds();
         order
@@ -102,7 +107,8 @@ impl RecipeRun<'_> {
             let other = self.test_launch(&label, (&[], test))?;
             order.beside.push(command(&other, &launch));
         }
-        if order.conditions.is_empty() && order.before.is_empty() && order.beside.is_empty() {
+        let plain = order.conditions.is_empty() && order.evidence.is_none();
+        if plain && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }
         Ok((self.under(&order, launch)?, recording))

@@ -113,13 +113,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn ended(
-        &mut self,
-        at: At,
-        case: CaseId,
-        recipe: &Recipe,
-        outcome: Outcome,
-    ) {
+    pub(super) fn ended(&mut self, at: At, case: CaseId, recipe: &Recipe, outcome: Outcome) {
         match self {
             Driver::Replicator(replicator) => {
                 replicator.ended(at, case, recipe, outcome);

@@ -65,7 +65,13 @@ impl Orchestrator {
         }
     }
 
-    pub(super) fn kill_attempt(&mut self, thread: ThreadId, why: KillReason, reason: Reason, step: &mut Step) {
+    pub(super) fn kill_attempt(
+        &mut self,
+        thread: ThreadId,
+        why: KillReason,
+        reason: Reason,
+        step: &mut Step,
+    ) {
         let attempts = self.replication.as_mut().map(|one| &mut one.attempts);
         if let Some(attempt) = attempts.and_then(|attempts| attempts.get_mut(&thread))
             && attempt.killed.is_none()

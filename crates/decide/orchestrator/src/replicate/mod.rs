@@ -22,16 +22,13 @@ mod start;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
-    At, Budget, CaseId, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason, Recipe, Subject,
-    TestId, ThreadId,
+    At, Budget, CaseId, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason, Recipe,
+    Subject, TestId, ThreadId,
 };
 use cohort_replicator::{Hunt, Try};
 
 use crate::{Orchestrator, Step};
 use driver::Driver;
-
-
-
 
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]

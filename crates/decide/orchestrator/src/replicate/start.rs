@@ -348,7 +348,10 @@ impl Orchestrator {
         let limit = (usual * slower * LIMIT_TIMES) as u64;
         let most = self.budget.timeout_us.max(least);
         let still = least + (usual * STILL_TIMES) as u64;
-        (limit.clamp(least, most), still.min(self.budget.stall_us.max(least)))
+        (
+            limit.clamp(least, most),
+            still.min(self.budget.stall_us.max(least)),
+        )
     }
 
     /// What a test usually takes, microseconds; none when that is not known.

@@ -42,6 +42,7 @@ impl Experiment {
             parts: company.of(&self.plain.parts),
             conditions,
             coverage: false,
+            stacks: false,
         })
     }
 

@@ -56,6 +56,7 @@ pub(super) fn under(plan: &Recipe, conditions: Vec<Condition>) -> Recipe {
         parts: plan.parts.clone(),
         conditions,
         coverage: false,
+        stacks: false,
     }
 }
 

@@ -130,6 +130,7 @@ impl Hub {
             after_us: cases.after_us,
             seed: self.setup.scenario.seed,
             able: self.able(),
+            coverage: 0,
             first_case: self.first_case(),
             known: Vec::new(),
             only: None,
