@@ -155,7 +155,9 @@ impl Hub {
             let about = (attempt.case, thread.test);
             let places = (attempt.directory.as_path(), self.keeper.root.as_path());
             let stood = stood::take(about, places, &output.stderr, &mut end);
-            stood.into_iter().for_each(|one| stood::keep(&mut self.stood, one));
+            if let Some(stood) = stood {
+                stood::keep(&mut self.keeper.stood, stood);
+            }
         }
         end.unapplied.clone_from(&attempt.unapplied);
         if let Some(report) = under_report(&attempt) {

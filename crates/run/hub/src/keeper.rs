@@ -12,7 +12,7 @@ use crate::capsules::{Capsules, Shown};
 use crate::discover::Runner;
 use crate::kept::{Kept, Origin};
 use crate::shell::Hub;
-use crate::stood::{self, STACKS};
+use crate::stood::{self, STACKS, Stood};
 
 /// Suspicious lines of a case, in its directory.
 const SUSPECTS: &str = "suspects.json";
@@ -28,6 +28,8 @@ pub(crate) struct Keeper {
     only_counts: bool,
     /// Not kept yet.
     latest: BTreeMap<CaseId, Case>,
+    /// Stacks of failed tries.
+    pub(crate) stood: Vec<Stood>,
     /// How often a case was to be written.
     orders: u64,
     /// Which order was carried out last of each case.
@@ -45,6 +47,7 @@ impl Keeper {
             command: setup.suite.command(),
             only_counts: matches!(work, Some(crate::Work::Repeat(_))),
             latest: BTreeMap::new(),
+            stood: Vec::new(),
             orders: 0,
             carried: Arc::default(),
             root: setup.root.clone(),
@@ -89,7 +92,7 @@ impl Hub {
             launch,
             sightings: case.sightings.clone(),
             tries: tries.cloned().unwrap_or_default(),
-            stacks: stood::of(&self.stood, &case),
+            stacks: stood::of(&self.keeper.stood, &case),
         };
         self.keeper
             .writing
