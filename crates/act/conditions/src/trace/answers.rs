@@ -1,6 +1,7 @@
 //! What a program is told in place of what the system would tell: random bytes that follow from a
 //! seed, directories in another order, another time.
 
+use std::cmp::Reverse;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
@@ -60,6 +61,36 @@ pub(crate) fn directory(pid: i32, call: &Call, length: i64, seed: u64) -> bool {
     other != bytes && write(pid, address, &other)
 }
 
+/// The orders that tell most have the lowest seeds: by name from the last to the first (0) and from the first
+/// (1), by number, which mostly grows as files are made, from the highest (2) and from the lowest (3).
+fn tell(records: &mut [Vec<u8>], seed: u64) {
+    let name = |record: &Vec<u8>| {
+        let name = record.get(RECORD_NAME..).unwrap_or_default();
+        let end = name.iter().position(|byte| *byte == 0);
+        name.get(..end.unwrap_or(name.len()))
+            .unwrap_or_default()
+            .to_vec()
+    };
+    let number = |record: &Vec<u8>| {
+        let bytes = record.get(..8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u64::from_ne_bytes)
+    };
+    let own = records.iter().position(|record| {
+        let name = name(record);
+        name != b"." && name != b".."
+    });
+    let Some(records) = own.and_then(|own| records.get_mut(own..)) else {
+        return;
+    };
+    match seed {
+        0 => records.sort_by_cached_key(|record| Reverse(name(record))),
+        1 => records.sort_by_cached_key(name),
+        2 => records.sort_by_cached_key(|record| Reverse(number(record))),
+        3 => records.sort_by_cached_key(number),
+        _ => {}
+    }
+}
+
 /// Records in another order. Where each ends in the directory is left where it was: the last one
 /// then names, as it must, where the next piece begins.
 fn reordered(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
@@ -89,6 +120,7 @@ fn reordered(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
         };
         (rank, joined_bytes(seed, name), name.to_vec())
     });
+    tell(&mut records, seed);
     for (record, place) in records.iter_mut().zip(places) {
         record.get_mut(8..16)?.copy_from_slice(&place);
     }
@@ -383,6 +415,27 @@ mod tests {
             assert!(last > 0);
         }
         assert!(orders.len() > 15, "{}", orders.len());
+    }
+
+    #[test]
+    fn the_lowest_seeds_are_the_orders_that_tell_most() {
+        let all = ["b", ".", "a", "..", "c"];
+        let bytes: Vec<u8> = (all.iter().enumerate())
+            .flat_map(|(number, name)| {
+                let mut record = record(0, name);
+                record[..8].copy_from_slice(&(100 - number as u64).to_ne_bytes());
+                record
+            })
+            .collect();
+        for (seed, order) in [
+            (0, ["c", "b", "a"]),
+            (1, ["a", "b", "c"]),
+            (2, ["b", "a", "c"]),
+            (3, ["c", "a", "b"]),
+        ] {
+            let other = reordered(&bytes, seed).expect("well formed");
+            assert_eq!(names(&other)[2..], order, "seed {seed}");
+        }
     }
 
     #[test]
