@@ -139,11 +139,13 @@ impl Experiment {
         };
         let (plan, tally) = (trial.plan.clone(), trial.tally);
         let control = self.book.of(&self.plain);
-        let usual = if control.runs >= 4 {
-            control.share()
+        let usual = if control.failed > 0 {
+            control.estimate()
         } else {
             0.0
         };
+        // Several copies fail more often by chance alone.
+        let usual = 1.0 - (1.0 - usual).powf(copies(&plan));
         let enough = usual + 0.2 * (1.0 - usual);
         let twice = tally.failed == tally.runs && tally.runs >= 2 && usual < 0.3;
         let good = twice
@@ -154,6 +156,7 @@ impl Experiment {
         }
         let none = if is_stable(&plan) { 2 } else { 5 };
         let dud = tally.runs >= none && tally.failed == 0
+            || tally.runs >= 6 && tally.share() < usual
             || tally.runs >= 10 && tally.failed <= 1
             || tally.runs >= 20;
         if !dud {

@@ -33,6 +33,8 @@ const STRANGE_MAX: f64 = 0.45;
 pub(super) struct Wish {
     /// What fails under it fails again.
     pub(super) repeatable: bool,
+    /// Copies may be mixed with others.
+    pub(super) copied: bool,
     /// No condition in it makes it last more times as long as a plain one.
     pub(super) slower_max: f64,
 }
@@ -240,7 +242,7 @@ impl Beliefs {
         });
         let mut rivals: Vec<Vec<usize>> = single.map(|place| vec![place]).into_iter().collect();
         let cocktails = (0..COCKTAILS).map(|_| {
-            let copied = !wish.repeatable || chance.happens(0.3);
+            let copied = wish.copied && (!wish.repeatable || chance.happens(0.3));
             self.cocktail(chance, &drawn, (copied, wish.slower_max))
         });
         rivals.extend(cocktails);

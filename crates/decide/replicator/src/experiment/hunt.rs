@@ -1,9 +1,9 @@
 //! Looking for a recipe under which it fails.
 
-use cohort_model::{CasePart, Recipe};
+use cohort_model::{CasePart, Condition, Recipe};
 
 use super::beliefs::Wish;
-use super::recipes::Company;
+use super::recipes::{Company, NEW_EACH_RUN, under};
 use super::{Experiment, Origin};
 use crate::Hunt;
 
@@ -13,6 +13,9 @@ const HUNT_SHARE: f64 = 0.8;
 const HUNT_MAX: u32 = 5_000;
 /// While hunting, one run in so many is a plain one.
 const PLAIN_EVERY: u32 = 8;
+/// Seeds that are tried for each one that is expected to fail, and at most.
+const SEEDS: f64 = 4.0;
+const SEEDS_MAX: f64 = 150.0;
 /// A run is dear that takes so many times as long as a plain one, and so many seconds more.
 const DEAR: f64 = 4.0;
 const DEAR_S: f64 = 0.2;
@@ -43,10 +46,15 @@ impl Experiment {
         if let Some(plan) = self.mingle().or_else(|| self.cheap()) {
             return Some(plan);
         }
+        if let Some(plan) = self.seeded() {
+            return Some(plan);
+        }
         let company = self.company();
         let plain_s = self.pace.seconds(company);
         let wish = Wish {
             repeatable: self.all.failed > 0,
+            // As it fails by itself, copies fail more often without doing more.
+            copied: self.book.of(&self.plain).failed == 0,
             slower_max: if self.is_dear_under_way(plain_s) {
                 DEAR
             } else {
@@ -63,6 +71,18 @@ impl Experiment {
             conditions,
             ..Recipe::default()
         })
+    }
+
+    /// What fails by itself now and then may follow from a seed: then a seed that fails does so again, and among
+    /// some seeds there is one that does.
+    fn seeded(&self) -> Option<Recipe> {
+        let plain = self.book.of(&self.plain);
+        let seed = Condition::Seed { seed: NEW_EACH_RUN };
+        let mut all = self.beliefs.all.iter();
+        let belief = all.find(|belief| belief.condition == seed)?;
+        let enough = SEEDS * f64::from(plain.runs) / f64::from(plain.failed.max(1));
+        let wanted = plain.failed > 0 && f64::from(belief.alone.runs) < enough.min(SEEDS_MAX);
+        (wanted && self.hunted.is_multiple_of(2)).then(|| under(&self.plain, vec![seed]))
     }
 
     /// One run that takes far longer than a plain one is enough at a time: beside it there is room for many that do
