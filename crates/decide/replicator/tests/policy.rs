@@ -698,3 +698,28 @@ fn what_ran_into_the_time_limit_with_another_symptom_is_hardly_tried_again() {
         .filter(|one| one.recipe.conditions.iter().any(late));
     assert!(late.count() <= 20);
 }
+
+#[test]
+fn a_failure_counts_though_one_condition_could_not_be_set() {
+    let world = bug("no cause");
+    let symptom = world.symptom();
+    let zone =
+        |one: &Condition| matches!(one, Condition::TimeZone { name } if name == "Asia/Kolkata");
+    let locale = |one: &Condition| one.kind() == ConditionKind::Locale;
+    let (mut replicator, case) = stressed(Vec::new());
+    drive(&mut replicator, 60, |next| {
+        let mut outcome = if next.recipe.conditions.iter().any(zone) {
+            failed(&world, &symptom)
+        } else {
+            passed(&world)
+        };
+        if next.recipe.conditions.iter().any(locale) {
+            outcome.missing.push(ConditionKind::Locale);
+        }
+        outcome
+    });
+    let case = shown(&replicator, case);
+    assert!(case.runs_to_first.is_some_and(|runs| runs <= 4));
+    let named = case.causes.first().and_then(|one| one.condition.clone());
+    assert!(named.is_some_and(|one| zone(&one)));
+}

@@ -148,9 +148,10 @@ impl Beliefs {
         }
     }
 
-    /// Takes one kind away: it cannot be set here.
-    pub(super) fn forget(&mut self, kind: ConditionKind) {
-        self.all.retain(|belief| belief.condition.kind() != kind);
+    /// Takes some away: they cannot be set here.
+    pub(super) fn forget(&mut self, conditions: &[Condition]) {
+        let kept = |belief: &Belief| !conditions.contains(&belief.condition);
+        self.all.retain(kept);
     }
 
     /// How many times longer a run under all these is expected to take.

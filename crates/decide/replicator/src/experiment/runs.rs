@@ -104,7 +104,7 @@ impl Experiment {
         let Some(at) = self.flights.iter().position(|one| one.run == *recipe) else {
             return;
         };
-        let flight = self.flights.remove(at);
+        let mut flight = self.flights.remove(at);
         if recipe.stacks {
             self.stand.ended(ended);
         }
@@ -122,14 +122,25 @@ impl Experiment {
             .conditions
             .iter()
             .any(|condition| missing.contains(&condition.kind()));
+        let hunting = matches!(self.step, Step::Hunt) && flight.step == self.steps;
+        let lacks = if lacking {
+            self.lacking(&flight.plan, missing)
+        } else {
+            Vec::new()
+        };
+        let lacking = lacking && !hunting;
+        if hunting {
+            // It was a run of what is left of its plan.
+            let left = |one: &Condition| !missing.contains(&one.kind());
+            flight.plan.conditions.retain(left);
+            flight.run.conditions.retain(left);
+        }
         self.count(&flight, ended, usage, lacking);
         if flight.step == self.steps {
             // A run without one of its conditions is no run of this plan.
             self.step.ended(flight.place, says.filter(|_| !lacking));
         }
-        if lacking {
-            self.lacks(missing);
-        }
+        self.lacks(&lacks);
         if says == Some(true) && flight.step == self.steps && !lacking {
             self.caught(&flight);
         }
@@ -206,16 +217,24 @@ impl Experiment {
         self.beliefs.add(dishes, usage, self.host.0);
     }
 
+    /// What cannot be set here of a plan: a locale or a zone that is not there says nothing of others, all else is
+    /// so at every degree.
+    fn lacking(&self, plan: &Recipe, missing: &[ConditionKind]) -> Vec<Condition> {
+        let named = |kind| matches!(kind, ConditionKind::Locale | ConditionKind::TimeZone);
+        let of_plan = plan.conditions.iter();
+        let of_plan = of_plan.filter(|one| missing.contains(&one.kind()));
+        let all = self.beliefs.all.iter().map(|belief| &belief.condition);
+        let all = all.filter(|one| missing.contains(&one.kind()) && !named(one.kind()));
+        of_plan.chain(all).cloned().collect()
+    }
+
     /// Some conditions cannot be set here: they are not tried again.
-    pub(super) fn lacks(&mut self, missing: &[ConditionKind]) {
-        for kind in missing {
-            self.beliefs.forget(*kind);
+    pub(super) fn lacks(&mut self, conditions: &[Condition]) {
+        if conditions.is_empty() {
+            return;
         }
-        let needs = |plan: &Recipe| {
-            plan.conditions
-                .iter()
-                .any(|condition| missing.contains(&condition.kind()))
-        };
+        self.beliefs.forget(conditions);
+        let needs = |plan: &Recipe| plan.conditions.iter().any(|one| conditions.contains(one));
         if self.step.plans().iter().any(|plan| needs(plan)) {
             self.enter(Step::Hunt);
         }
