@@ -285,6 +285,11 @@ impl<'a> ServiceHost<'a> {
                 }
             }
             ServiceCommand::Finish => {}
+            // Made-up services have no recordings: their plans try no case again.
+            ServiceCommand::OpenReplica { .. }
+            | ServiceCommand::Capture { .. }
+            | ServiceCommand::TryCase { .. }
+            | ServiceCommand::EndPlay { .. } => panic!("{command:?} without a plan for cases"),
         }
     }
 
