@@ -10,7 +10,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, Case, CaseId, CaseVerdict, Condition, ConditionKind, Recipe, Stage, Subject, Symptom,
+    At, Case, CaseId, CaseVerdict, Condition, ConditionKind, Frame, Recipe, Stage, Subject, Symptom,
     SymptomKind, TestId, ThreadId,
 };
 use cohort_replicator::{Hunt, Known, Outcome, Replicator, Room, Sighting, Try};
@@ -271,6 +271,67 @@ fn what_our_own_conditions_do_to_it_is_no_bug() {
     assert_eq!(cases.len(), 1, "it is no case of its own");
     let told = |one: &String| one.contains("on purpose (a memory limit)");
     assert!(cases[0].remarks.iter().any(told), "nor dropped without a line");
+}
+
+#[test]
+fn hangs_of_one_test_are_told_apart_by_where_threads_stood() {
+    let world = bug("no cause");
+    let mut limits = settings(1);
+    limits.limits.stacks = 2;
+    let mut replicator = Replicator::new(limits);
+    let hang = |function: &str| Symptom {
+        kind: SymptomKind::Timeout,
+        class: "time limit".into(),
+        message: String::new(),
+        frames: (!function.is_empty())
+            .then(|| Frame {
+                function: function.into(),
+                file: "src/bank.rs".into(),
+                line: 7,
+                own: true,
+            })
+            .into_iter()
+            .collect(),
+    };
+    let first = replicator.sighted(At(0), &world.sighting(&hang(""), 5));
+    let mut told = 0;
+    let tried = drive(&mut replicator, 200, |next| {
+        if !next.recipe.stacks {
+            return failed(&world, &hang(""));
+        }
+        told += 1;
+        failed(&world, &hang(if told % 2 == 1 { "give" } else { "take" }))
+    });
+    let cases: Vec<Case> = replicator.cases().cloned().collect();
+    let functions: Vec<&str> = cases
+        .iter()
+        .map(|case| case.symptom.as_ref().expect("failed").frames[0].function.as_str())
+        .collect();
+    assert_eq!(functions, ["give", "take"]);
+    let of_first: Vec<&Try> = tried.iter().filter(|one| one.case == first).collect();
+    assert!(of_first.len() > 3 && of_first.iter().all(|one| one.recipe.stacks));
+    let is_told = |case: &Case| case.arms.iter().all(|arm| !arm.recipe.stacks);
+    assert!(cases.iter().all(is_told), "it is no condition");
+}
+
+#[test]
+fn stacks_are_asked_for_in_few_runs_of_what_fails_the_same_way() {
+    let world = bug("no cause");
+    let mut limits = settings(1);
+    limits.limits.stacks = 2;
+    let mut replicator = Replicator::new(limits);
+    let mut symptom = world.symptom();
+    symptom.kind = SymptomKind::Signal;
+    symptom.class = "SIGSEGV".into();
+    symptom.frames.clear();
+    replicator.sighted(At(0), &world.sighting(&symptom, 5));
+    let mut runs = 0;
+    let tried = drive(&mut replicator, 10_000, |_| {
+        runs += 1;
+        if runs % 4 == 0 { failed(&world, &symptom) } else { passed(&world) }
+    });
+    let asked = tried.iter().filter(|one| one.recipe.stacks).count();
+    assert!((2..=40).contains(&asked) && asked < tried.len() / 4, "{asked} of {}", tried.len());
 }
 
 #[test]

@@ -153,8 +153,11 @@ impl Hub {
         self.read_symptom(&thread, &mut end, said, &output.report);
         if attempt.stacks {
             let about = (attempt.case, thread.test);
-            let stood = stood::take(about, &attempt.directory, &output.stderr, &mut end);
-            stood.into_iter().for_each(|one| stood::keep(&mut self.stood, one));
+            let places = (attempt.directory.as_path(), self.keeper.root.as_path());
+            let stood = stood::take(about, places, &output.stderr, &mut end);
+            if let Some(stood) = stood {
+                stood::keep(&mut self.keeper.stood, stood);
+            }
         }
         end.unapplied.clone_from(&attempt.unapplied);
         if let Some(report) = under_report(&attempt) {

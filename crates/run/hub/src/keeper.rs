@@ -1,7 +1,8 @@
 //! Keeps the cases of a campaign as they close, and those that are left at its end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cohort_model::{Case, CaseId, Stage, Subject};
 use tokio::task::JoinHandle;
@@ -11,7 +12,7 @@ use crate::capsules::{Capsules, Shown};
 use crate::discover::Runner;
 use crate::kept::{Kept, Origin};
 use crate::shell::Hub;
-use crate::stood::{self, STACKS};
+use crate::stood::{self, STACKS, Stood};
 
 /// Suspicious lines of a case, in its directory.
 const SUSPECTS: &str = "suspects.json";
@@ -21,10 +22,18 @@ pub(crate) struct Keeper {
     kept: Kept,
     capsules: Arc<Capsules>,
     command: Vec<String>,
+    /// The project's directory.
+    pub(crate) root: PathBuf,
     /// Nothing is kept: the campaign only counts how often a recipe fails.
     only_counts: bool,
     /// Not kept yet.
     latest: BTreeMap<CaseId, Case>,
+    /// Stacks of failed tries.
+    pub(crate) stood: Vec<Stood>,
+    /// How often a case was to be written.
+    orders: u64,
+    /// Which order was carried out last of each case.
+    carried: Arc<Mutex<BTreeMap<CaseId, u64>>>,
     writing: Vec<JoinHandle<Option<String>>>,
 }
 
@@ -38,6 +47,10 @@ impl Keeper {
             command: setup.suite.command(),
             only_counts: matches!(work, Some(crate::Work::Repeat(_))),
             latest: BTreeMap::new(),
+            stood: Vec::new(),
+            orders: 0,
+            carried: Arc::default(),
+            root: setup.root.clone(),
             writing: Vec::new(),
         }
     }
@@ -63,6 +76,9 @@ impl Hub {
     }
 
     fn write_case(&mut self, case: Case) {
+        self.keeper.orders += 1;
+        let order = self.keeper.orders;
+        let carried = Arc::clone(&self.keeper.carried);
         let kept = self.keeper.kept.clone();
         let (campaign, command) = (self.campaign.clone(), self.keeper.command.clone());
         let names = Arc::clone(&self.names);
@@ -76,7 +92,7 @@ impl Hub {
             launch,
             sightings: case.sightings.clone(),
             tries: tries.cloned().unwrap_or_default(),
-            stacks: stood::of(&self.stood, &case),
+            stacks: stood::of(&self.keeper.stood, &case),
         };
         self.keeper
             .writing
@@ -87,6 +103,13 @@ impl Hub {
                     names: &names,
                 };
                 let id = case.case;
+                // One at a time; what is known later counts, whichever comes first.
+                let mut carried = carried.lock().unwrap_or_else(PoisonError::into_inner);
+                let last = carried.entry(id).or_default();
+                if *last > order {
+                    return None;
+                }
+                *last = order;
                 let failed = |error: &dyn std::error::Error| {
                     Some(format!(
                         "{id} could not be kept: {}",

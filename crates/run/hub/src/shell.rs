@@ -23,7 +23,6 @@ use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::located::Located;
 use crate::python::{COLLECTOR, WORKER_THREAD};
-use crate::stood::Stood;
 use crate::threads::{self, Thread, unjudged};
 use crate::{Error, Face, Outcome, Setup, Show};
 
@@ -53,8 +52,6 @@ pub(crate) struct Hub {
     pub(crate) suite: SuiteKind,
     /// Failed tries whose output was kept, by case.
     pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
-    /// Stacks of failed tries.
-    pub(crate) stood: Vec<Stood>,
     pub(crate) keeper: Keeper,
     pub(crate) located: Located,
     epoch: Instant,
@@ -62,6 +59,12 @@ pub(crate) struct Hub {
     pub(crate) show: Show,
     pub(crate) broken: Option<String>,
     pub(crate) stopped: Option<String>,
+}
+
+/// No test is run for its result.
+fn is_for_cases(plan: &Plan) -> bool {
+    let cases = plan.cases.as_ref();
+    cases.is_some_and(|cases| cases.only.is_some())
 }
 
 /// Runs a discovered campaign to its end.
@@ -109,7 +112,6 @@ pub(crate) async fn conduct(
         names: std::sync::Arc::new(plan.tests.iter().map(|test| test.name.clone()).collect()),
         suite: setup.suite.kind(),
         kept_attempts: BTreeMap::new(),
-        stood: Vec::new(),
         keeper: Keeper::new(&setup, seed),
         located: Located::new(&setup.root),
         epoch: Instant::now(),
@@ -128,14 +130,10 @@ pub(crate) async fn conduct(
     if let Err(error) = ran {
         hub.broken.get_or_insert(cohort_host::chain(&error));
     }
-    let only_cases = plan
-        .cases
-        .as_ref()
-        .is_some_and(|cases| cases.only.is_some());
     let stop = hub.why_stopped(&orchestrator, &plan);
     let closed = match &hub.broken {
         // Where no test was run for its result there is nothing to report to pytest.
-        None if only_cases => Closed::default(),
+        None if is_for_cases(&plan) => Closed::default(),
         None => hub.close_session(&plan, stop, &mut happened).await,
         Some(_) => Closed::default(),
     };

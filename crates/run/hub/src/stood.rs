@@ -45,10 +45,11 @@ pub(crate) fn order_end(thread: ThreadId, why: KillReason, with_stacks: bool) ->
     }
 }
 
-/// Reads the stacks of a failing try into its symptom; gives them to be kept. None: it has none.
+/// Reads the stacks of a failing try, which are in `directory`, into its symptom; gives them to be kept.
+/// None: it has none.
 pub(crate) fn take(
     (case, test): (CaseId, TestId),
-    directory: &Path,
+    (directory, root): (&Path, &Path),
     stderr: &str,
     end: &mut ThreadEnd,
 ) -> Option<Stood> {
@@ -56,6 +57,11 @@ pub(crate) fn take(
     let native = read(&directory.join(STACKS));
     let python = stacks::excerpt(stderr);
     tell(symptom, &native, stderr);
+    for frame in &mut symptom.frames {
+        if let Ok(inside) = Path::new(&frame.file).strip_prefix(root) {
+            frame.file = inside.to_string_lossy().into_owned();
+        }
+    }
     let texts = [native, python.unwrap_or_default()];
     let texts = texts.iter().filter(|text| !text.trim().is_empty());
     let text = texts.map(String::as_str).collect::<Vec<_>>().join("\n");

@@ -75,7 +75,7 @@ impl Tracer {
         };
         if DEADLY.contains(&signal) && !witness.told && !handles(pid, signal) {
             let info = signal_info(tid).unwrap_or_default();
-            self.look_at(pid, Some((tid, signal, info)));
+            self.look_at(pid, Some(&(tid, signal, info)));
         } else if signal == libc::SIGTERM && is_from_above(tid) {
             self.look_at_all();
             if self.asks(pid) {
@@ -143,7 +143,7 @@ impl Tracer {
         true
     }
 
-    fn look_at(&mut self, pid: i32, signal: Option<(i32, i32, Vec<u8>)>) {
+    fn look_at(&mut self, pid: i32, signal: Option<&(i32, i32, Vec<u8>)>) {
         let count = self.witness.as_ref().map_or(0, |one| one.snapshots.len());
         let Some(path) = self.witness.as_ref().map(|one| one.path.clone()) else {
             return;
@@ -159,7 +159,7 @@ impl Tracer {
         let (stopped, meanwhile) = self.stop_all(pid);
         let mut states: Vec<ThreadState> = (stopped.into_iter())
             .filter_map(|tid| {
-                let about = signal.as_ref().filter(|(it, ..)| *it == tid);
+                let about = signal.filter(|(it, ..)| *it == tid);
                 Some(ThreadState {
                     tid,
                     registers: ptrace::registers(tid).ok()?,
@@ -176,7 +176,7 @@ impl Tracer {
         }
         let snapshot = Snapshot {
             pid,
-            why: match &signal {
+            why: match signal {
                 Some((_, signal, info)) => Why::Signal(*signal, address(info)),
                 None => Why::Told,
             },

@@ -39,6 +39,9 @@ pub(super) fn specialize(instance: InstanceId, memory: u64) -> Command {
     }
 }
 
+/// Memory that a debugger takes to read the stacks of a try.
+const STACKS_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
+
 impl Replication {
     /// Cores that may be given to tries now; `cores_idle`: no ordinary test wants for a lane.
     fn cores_free(&self, at: At, tail: Option<f64>) -> f64 {
@@ -311,7 +314,10 @@ impl Orchestrator {
             Some(f64::from(*count))
         });
         let one = memory_needed(&self.costs.test(test), &self.budget);
-        let need = (one * copies.unwrap_or(1.0)).max(wanted.memory as f64);
+        let mut need = (one * copies.unwrap_or(1.0)).max(wanted.memory as f64);
+        if wanted.recipe.stacks {
+            need += STACKS_BYTES;
+        }
         let alone = self.threads.is_empty() && self.attempts() == 0;
         let hungry = self.replication.as_ref()?.hungry.contains(&test);
         let offer = self.promises.offer(need).filter(|_| !hungry);

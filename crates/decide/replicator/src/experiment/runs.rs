@@ -65,7 +65,10 @@ impl Experiment {
             return None;
         }
         let mut run = drawn(&plan, &mut self.chance);
-        run.stacks = self.stand.wants(self.found.runs_to_first.is_some());
+        // Reading stacks takes memory, too, which a limit would count as the program's.
+        let is_limited = |one: &Condition| one.kind() == ConditionKind::MemoryLimit;
+        run.stacks = !run.conditions.iter().any(is_limited)
+            && self.stand.wants(self.found.runs_to_first.is_some());
         let expected_s = self.expected_s(&plan);
         self.step.began(place);
         self.begun += 1;
