@@ -284,7 +284,12 @@ impl<'a> ServiceHost<'a> {
                     };
                 }
             }
-            ServiceCommand::Finish => {}
+            // Nothing fails here that could be tried again.
+            ServiceCommand::OpenReplica { .. }
+            | ServiceCommand::Capture { .. }
+            | ServiceCommand::TryCase { .. }
+            | ServiceCommand::EndPlay { .. }
+            | ServiceCommand::Finish => {}
         }
     }
 

@@ -71,7 +71,7 @@ impl Plan {
             copies: 1,
             ..Plan::default()
         };
-        if order.evidence.is_some() {
+        if order.evidence.is_some() && able::of(&Condition::Schedule { seed: 0 }).is_ok() {
             plan.traced.evidence.clone_from(&order.evidence);
             // Its own stacks, on stderr (docs.python.org/3/library/faulthandler.html).
             plan.set("PYTHONFAULTHANDLER", "1");

@@ -14,7 +14,8 @@ use support::{Under, alive, can, python, wait_until};
 fn order() -> Option<Under> {
     let directory = tempfile::tempdir().expect("a directory").keep();
     let path = directory.join("stacks.txt").display().to_string();
-    can("schedule").then(|| Under::new(&format!("{{\"evidence\": {path:?}}}")).with("STACKS", &path))
+    can("schedule")
+        .then(|| Under::new(&format!("{{\"evidence\": {path:?}}}")).with("STACKS", &path))
 }
 
 fn stacks(under: &Under) -> String {
@@ -30,7 +31,13 @@ fn compiled(under: &Under, source: &str) -> String {
     let (from, to) = (under.path("program.c"), under.path("program"));
     std::fs::write(&from, source).expect("written");
     let output = Command::new("cc")
-        .args([&from, Path::new("-g"), Path::new("-pthread"), Path::new("-o"), &to])
+        .args([
+            &from,
+            Path::new("-g"),
+            Path::new("-pthread"),
+            Path::new("-o"),
+            &to,
+        ])
         .output()
         .expect("a C compiler, which building Cohort takes too");
     assert!(output.status.success(), "{output:?}");
@@ -80,7 +87,9 @@ fn a_crash_is_told_with_the_stacks_of_all_threads() {
     assert!(text.contains("signal SIGSEGV, address 0x0"), "{text}");
     if has_gdb() {
         let place = format!("program.c:{}", line(CRASH, "/* here */"));
-        let first = text.find(&place).unwrap_or_else(|| panic!("{place}: {text}"));
+        let first = text
+            .find(&place)
+            .unwrap_or_else(|| panic!("{place}: {text}"));
         for function in ["works", "waits", "main"] {
             let at = text.find(&format!(" {function} ("));
             assert!(at.is_some_and(|at| at > first), "{function}: {text}");
@@ -223,7 +232,9 @@ int main(void) {
     if has_gdb() {
         for (function, part) in [("first", "/* one"), ("second", "/* other")] {
             let place = format!("program.c:{}", line(source, part));
-            let found = text.lines().any(|line| line.contains(&place) && line.contains(function));
+            let found = text
+                .lines()
+                .any(|line| line.contains(&place) && line.contains(function));
             assert!(found, "{place}: {text}");
         }
     }

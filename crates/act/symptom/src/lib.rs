@@ -14,6 +14,7 @@ pub mod colour;
 mod ending;
 pub mod exceptions;
 mod reports;
+pub mod stacks;
 
 use std::borrow::Cow;
 

@@ -41,6 +41,8 @@ struct Entry {
     worth: f64,
     /// It is of an earlier campaign: the code may have changed since.
     old: bool,
+    /// Runs that failed as is to be expected of a condition, by its kind in words.
+    expected: BTreeMap<&'static str, u32>,
     changed: bool,
     told: Option<(At, Stage)>,
 }
@@ -174,7 +176,7 @@ impl Replicator {
             remarks: Vec::new(),
         };
         let old = matches!(opening.origin, Origin::Known { .. });
-        let refused = self.refusal(tried, shown.symptom.as_ref(), &opening.origin);
+        let refused = self.refusal(tried);
         let experiment = match refused {
             Some(why) => {
                 shown.stage = Stage::Closed;
@@ -200,6 +202,7 @@ impl Replicator {
             experiment,
             worth: opening.worth,
             old,
+            expected: BTreeMap::new(),
             changed: true,
             told: None,
         };
@@ -208,19 +211,10 @@ impl Replicator {
     }
 
     /// Why a case is not tried at all, if it is not.
-    fn refusal(&self, tried: usize, symptom: Option<&Symptom>, origin: &Origin) -> Option<String> {
-        if tried >= self.settings.limits.cases as usize {
-            return Some(format!(
-                "The limit of {} cases was reached before it was seen.",
-                self.settings.limits.cases
-            ));
-        }
-        match (symptom, origin) {
-            (Some(symptom), Origin::Provoked(recipe)) => own_doing(symptom, recipe).map(|kind| {
-                format!("It came with a condition that was set on purpose ({kind}), as is to be expected of it.")
-            }),
-            _ => None,
-        }
+    fn refusal(&self, tried: usize) -> Option<String> {
+        let limit = self.settings.limits.cases;
+        (tried >= limit as usize)
+            .then(|| format!("The limit of {limit} cases was reached before it was seen."))
     }
 
     /// What to run next, if there is anything worth it that fits; it counts as under way from now on.
@@ -281,7 +275,8 @@ impl Replicator {
         true
     }
 
-    /// A try ended. Returns the case that was opened or joined because it failed in another way.
+    /// A try ended. Returns the case that was opened or joined because it failed in another way. What is to
+    /// be expected of the conditions of the try is no case; a remark counts it.
     pub fn ended(
         &mut self,
         at: At,
@@ -291,7 +286,18 @@ impl Replicator {
     ) -> Option<CaseId> {
         let entry = self.cases.get_mut(&case)?;
         let ended = match (&outcome.symptom, &entry.shown.symptom) {
-            (Some(new), Some(known)) if entry.is_of(known, new) => Ended::Failed,
+            (Some(new), Some(known)) if entry.is_of(known, new) => {
+                // The first that tells where threads stand tells more than the original did.
+                let is_told = |one: &Symptom| one.frames.iter().any(|frame| frame.own);
+                if recipe.stacks && is_told(new) && !is_told(known) {
+                    let known = Symptom {
+                        frames: new.frames.clone(),
+                        ..known.clone()
+                    };
+                    entry.shown.symptom = Some(known);
+                }
+                Ended::Failed
+            }
             (Some(_), Some(_)) => Ended::Otherwise,
             (Some(new), None) if own_doing(new, recipe).is_some() => Ended::Otherwise,
             (Some(new), None) => {
@@ -310,9 +316,17 @@ impl Replicator {
                 entry.worth = entry.worth.max(1.5 * entry.worth.min(1.0));
             }
         }
+        let symptom = outcome.symptom.filter(|_| ended == Ended::Otherwise);
+        let expected = symptom.as_ref().and_then(|one| own_doing(one, recipe));
+        if let Some(kind) = expected {
+            *entry.expected.entry(kind).or_default() += 1;
+        }
         entry.refresh();
+        if expected.is_some() {
+            return None;
+        }
         let subject = entry.shown.subject.clone();
-        let symptom = outcome.symptom.filter(|_| ended == Ended::Otherwise)?;
+        let symptom = symptom?;
         if let Some(known) = self.with_symptom(&subject, &symptom) {
             return Some(known);
         }
@@ -413,6 +427,15 @@ impl Entry {
         shown.minimal = found.minimal;
         shown.verdict = found.verdict;
         shown.remarks.clone_from(&found.remarks);
+        for (kind, runs) in &self.expected {
+            let runs = match runs {
+                1 => "1 run".to_owned(),
+                runs => format!("{runs} runs"),
+            };
+            shown.remarks.push(format!(
+                "{runs} failed as is to be expected of what was set on purpose ({kind})."
+            ));
+        }
         self.changed = true;
     }
 

@@ -20,6 +20,9 @@ pub struct Limits {
     /// Failing and passing runs, of each so many, in which the lines that run are recorded at the end
     /// ([`Recipe::coverage`]); 0 where that cannot be had.
     pub coverage: u32,
+    /// Failing runs of a crash or a hang in which it is told where its threads stand ([`Recipe::stacks`]);
+    /// 0 where that cannot be had.
+    pub stacks: u32,
 }
 
 impl Default for Limits {
@@ -31,6 +34,7 @@ impl Default for Limits {
             seconds_all: 3600.0,
             cases: 200,
             coverage: 0,
+            stacks: 0,
         }
     }
 }

@@ -267,12 +267,10 @@ fn what_our_own_conditions_do_to_it_is_no_bug() {
             passed(&world)
         }
     });
-    let case = replicator
-        .cases()
-        .find(|case| case.symptom.as_ref() == Some(&starved))
-        .expect("it is not dropped without a line");
-    assert_eq!(case.verdict, Some(CaseVerdict::NotTried));
-    assert!(case.remarks[0].contains("on purpose"));
+    let cases: Vec<&Case> = replicator.cases().collect();
+    assert_eq!(cases.len(), 1, "it is no case of its own");
+    let told = |one: &String| one.contains("on purpose (a memory limit)");
+    assert!(cases[0].remarks.iter().any(told), "nor dropped without a line");
 }
 
 #[test]

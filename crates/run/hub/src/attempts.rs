@@ -26,8 +26,9 @@ use crate::discover::Runner;
 use crate::instance::{Instance, Squeeze};
 use crate::located::Run;
 use crate::python::Task;
-use crate::recipe_run::{EVIDENCE, LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
+use crate::recipe_run::{LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
 use crate::shell::Hub;
+use crate::stood;
 use crate::threads::{self, Thread, order_start, unjudged};
 
 /// Failed tries of one case whose output is kept.
@@ -45,6 +46,8 @@ pub(crate) struct Attempt {
     unapplied: Vec<ConditionKind>,
     /// Its instance's memory is limited.
     squeezed: bool,
+    /// Where its threads stand is told when it crashes or takes too long.
+    pub(crate) stacks: bool,
     /// Which lines it runs is recorded.
     recording: Option<Recording>,
 }
@@ -81,6 +84,7 @@ impl Hub {
             directory: directory.clone(),
             unapplied,
             squeezed: squeeze.memory.is_some(),
+            stacks: recipe.stacks,
             recording: None,
         };
         let thread = Thread {
@@ -105,7 +109,7 @@ impl Hub {
             plain: false,
             directory: &directory,
         }
-        .launch(Some(&mut self.located));
+        .launch(Some(&self.located));
         self.threads.insert(task.thread, thread);
         match launched {
             Ok((launch, recording)) => {
@@ -138,16 +142,20 @@ impl Hub {
         let Some(attempt) = thread.attempt.clone() else {
             return Ok(());
         };
-        let (mut end, mut output) = self.judge_attempt(&thread, &attempt, ended);
+        let (mut end, output) = self.judge_attempt(&thread, &attempt, ended);
         let is_under = attempt.directory.join(UNDER_ORDER).exists();
         if is_under && thread.killed.is_none() && under_report(&attempt).is_none() {
             // Not the test failed, but what was to bring its conditions about.
             end.verdict = Verdict::Aborted;
         }
-        output.report.push_str(&evidence(&attempt));
         self.account(&thread, &mut end);
         let said = (output.stdout.as_bytes(), output.stderr.as_bytes());
         self.read_symptom(&thread, &mut end, said, &output.report);
+        if attempt.stacks {
+            let about = (attempt.case, thread.test);
+            let stood = stood::take(about, &attempt.directory, &output.stderr, &mut end);
+            stood.into_iter().for_each(|one| stood::keep(&mut self.stood, one));
+        }
         end.unapplied.clone_from(&attempt.unapplied);
         if let Some(report) = under_report(&attempt) {
             let missing = report.missing.iter().map(|missing| missing.condition);
@@ -269,13 +277,6 @@ impl Hub {
             });
         }
     }
-}
-
-/// Where the threads of a program stood when it died; empty when that was not told.
-fn evidence(attempt: &Attempt) -> String {
-    let bytes = fs::read(attempt.directory.join(EVIDENCE)).unwrap_or_default();
-    let bytes = &bytes[..bytes.len().min(KEPT_BYTES_MAX)];
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Reads what `cohort under` said of itself; none when it was not asked, or did not come to say it.

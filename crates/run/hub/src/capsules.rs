@@ -29,6 +29,8 @@ pub(crate) struct Shown {
     pub(crate) sightings: Vec<ThreadId>,
     /// Failed tries whose output was kept.
     pub(crate) tries: Vec<ThreadId>,
+    /// Where all threads stood.
+    pub(crate) stacks: Option<String>,
 }
 
 impl Capsules {
@@ -85,6 +87,9 @@ impl Capsules {
                     capsule.attach_log(&format!("{place}/{name}"), &bytes)?;
                 }
             }
+        }
+        if let Some(stacks) = &shown.stacks {
+            capsule.attach_log("backtrace", stacks.as_bytes())?;
         }
         capsule.take_environment(&sift(environment(shown.launch.as_ref()), false));
         capsule.write(path).map(|_| ())

@@ -12,6 +12,7 @@ use crate::discover::Runner;
 use crate::instance::Instance;
 use crate::python::{State, Task, WORKER_THREAD};
 use crate::shell::Hub;
+use crate::stood::order_end;
 use crate::threads::{Thread, order_kill, order_start, unjudged};
 use cohort_host::chain;
 
@@ -264,9 +265,10 @@ impl Hub {
         };
         running.killed = Some(why);
         let (home, place) = (running.home, running.place);
-        if running.attempt.is_some() {
+        if let Some(attempt) = &running.attempt {
+            let order = order_end(thread, why, attempt.stacks);
             if let Some(instance) = self.instances.get_mut(&home) {
-                instance.tell(&order_kill(thread, why)).await?;
+                instance.tell(&order).await?;
             }
             return Ok(());
         }

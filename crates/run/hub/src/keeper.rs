@@ -11,6 +11,7 @@ use crate::capsules::{Capsules, Shown};
 use crate::discover::Runner;
 use crate::kept::{Kept, Origin};
 use crate::shell::Hub;
+use crate::stood::{self, STACKS};
 
 /// Suspicious lines of a case, in its directory.
 const SUSPECTS: &str = "suspects.json";
@@ -71,10 +72,11 @@ impl Hub {
             _ => None,
         };
         let tries = self.kept_attempts.get(&case.case);
-        let shown = Shown {
+        let mut shown = Shown {
             launch,
             sightings: case.sightings.clone(),
             tries: tries.cloned().unwrap_or_default(),
+            stacks: stood::of(&self.stood, &case),
         };
         self.keeper
             .writing
@@ -95,6 +97,15 @@ impl Hub {
                     Ok(known) => known,
                     Err(error) => return failed(&error),
                 };
+                let stacks = kept.directory(id).join(STACKS);
+                if let Some(text) = &shown.stacks {
+                    if let Err(error) = std::fs::write(&stacks, text) {
+                        return failed(&error);
+                    }
+                } else {
+                    // An earlier campaign may have seen them.
+                    shown.stacks = std::fs::read_to_string(&stacks).ok();
+                }
                 let path = kept.capsule(id);
                 let written = capsules.write(&path, &known, &shown, &campaign);
                 written.err().and_then(|error| failed(&error))

@@ -28,6 +28,7 @@ mod recipe_run;
 mod seat;
 pub mod service;
 mod shell;
+mod stood;
 mod symptoms;
 mod threads;
 mod workers;

@@ -15,12 +15,11 @@ use crate::discover::Runner;
 use crate::ground::Ground;
 use crate::instance::Squeeze;
 use crate::located::Located;
+use crate::stood::STACKS;
 
 /// What `cohort under` is told, and what it tells, in the directory of a run.
 pub(crate) const UNDER_ORDER: &str = "under.json";
 pub(crate) const UNDER_REPORT: &str = "under.report.json";
-/// Where the threads of the program stood when it died.
-pub(crate) const EVIDENCE: &str = "stacks.txt";
 /// Names the files of the test that a run is about.
 pub(crate) const LABEL: &str = "test";
 
@@ -62,7 +61,7 @@ impl RecipeRun<'_> {
     /// the recipe wants that.
     pub(crate) fn launch(
         &self,
-        located: Option<&mut Located>,
+        located: Option<&Located>,
     ) -> io::Result<(Launch, Option<Recording>)> {
         fs::create_dir(self.directory)?;
         let before: Vec<TestId> = self.recipe.parts.iter().filter_map(before).collect();
@@ -80,7 +79,7 @@ impl RecipeRun<'_> {
             ..Order::default()
         };
         if self.recipe.stacks {
-            order.evidence = Some(self.directory.join(EVIDENCE));
+            order.evidence = Some(self.directory.join(STACKS));
         }
         let squeeze = squeeze_of(self.recipe, self.ground);
         let grouped = squeeze.kinds();

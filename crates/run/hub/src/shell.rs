@@ -23,6 +23,7 @@ use crate::keeper::Keeper;
 use crate::ledger::Ledger;
 use crate::located::Located;
 use crate::python::{COLLECTOR, WORKER_THREAD};
+use crate::stood::Stood;
 use crate::threads::{self, Thread, unjudged};
 use crate::{Error, Face, Outcome, Setup, Show};
 
@@ -52,6 +53,8 @@ pub(crate) struct Hub {
     pub(crate) suite: SuiteKind,
     /// Failed tries whose output was kept, by case.
     pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
+    /// Stacks of failed tries.
+    pub(crate) stood: Vec<Stood>,
     pub(crate) keeper: Keeper,
     pub(crate) located: Located,
     epoch: Instant,
@@ -106,6 +109,7 @@ pub(crate) async fn conduct(
         names: std::sync::Arc::new(plan.tests.iter().map(|test| test.name.clone()).collect()),
         suite: setup.suite.kind(),
         kept_attempts: BTreeMap::new(),
+        stood: Vec::new(),
         keeper: Keeper::new(&setup, seed),
         located: Located::new(&setup.root),
         epoch: Instant::now(),

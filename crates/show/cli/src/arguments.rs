@@ -507,8 +507,8 @@ mod tests {
             if campaign.name.is_none() && faces.progress == Progress::Plain));
         let show = parse(&["cohort", "--color", "never", "show", "monday"]);
         assert_eq!(show.color, When::Never);
-        assert!(matches!(show.command, Command::Show { campaign, .. }
-            if campaign.name.as_deref() == Some("monday")));
+        assert!(matches!(show.command, Command::Show { what, .. }
+            if what.as_deref() == Some("monday")));
         let init = parse(&["cohort", "instance-init", "--fd", "3"]);
         assert!(matches!(init.command, Command::InstanceInit { arguments }
             if arguments == ["--fd", "3"]));

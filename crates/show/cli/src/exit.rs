@@ -32,14 +32,18 @@ pub(crate) enum Exit {
 pub(crate) const TABLE: [(Exit, &str); 10] = [
     (
         Exit::Passed,
-        "all tests passed or were skipped; of a server: nothing found, and thresholds held",
+        "all tests passed or were skipped; of a server: nothing found, and thresholds held; of \
+         `repro`: it failed again",
     ),
     (
         Exit::Failed,
         "a test failed or stopped the run, or the suite's own runner found fault; of a server: \
-         a fault was found, or a threshold missed",
+         a fault was found, or a threshold missed; of `repro`: it did not fail",
     ),
-    (Exit::Usage, "wrong arguments, configuration or script"),
+    (
+        Exit::Usage,
+        "wrong arguments, configuration, script or capsule",
+    ),
     (
         Exit::Suite,
         "the suite is not known, does not build, or cannot list its tests; the server does not build",

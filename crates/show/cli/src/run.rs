@@ -208,6 +208,24 @@ fn setup_again(
     Ok((setup, resolved, flags))
 }
 
+/// Plays an edge case of the server that `cohort.toml` names again.
+pub(crate) fn again_for_service(
+    place: &Place,
+    repeat: &cohort_hub::service::ServiceRepeat,
+) -> Result<cohort_hub::service::ServiceRepeated, Failure> {
+    let flags = RunFlags::default();
+    let (resolved, _) = resolved(place, &flags)?;
+    let _lock = place.project.lock()?;
+    clean_up();
+    let service = config::service::resolve(place.file.as_ref(), &flags, resolved.budget.cores)?;
+    let Some(service) = service else {
+        return Err(Failure::Misplaced(
+            "it is of a server, and no cohort.toml here names one",
+        ));
+    };
+    service::again(place, &service, &resolved, repeat)
+}
+
 fn resolved(place: &Place, flags: &RunFlags) -> Result<(Resolved, HostBudget), Failure> {
     let layout = Layout::detect(Path::new("/"))?;
     let host = budget::detect(Path::new("/"), &layout);

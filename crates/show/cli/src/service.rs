@@ -84,6 +84,23 @@ pub(crate) fn run(
     Ok(exit(&view, &outcome))
 }
 
+/// Plays a kept edge case again.
+pub(crate) fn again(
+    place: &Place,
+    service: &Service,
+    resolved: &Resolved,
+    repeat: &hub::ServiceRepeat,
+) -> Result<hub::ServiceRepeated, Failure> {
+    let executable = std::env::current_exe().map_err(|source| Failure::File {
+        action: "find this program's own file, that of",
+        path: PathBuf::from("/proc/self/exe"),
+        source,
+    })?;
+    let mut setup = setup(place, service, resolved, executable);
+    setup.instances = 1;
+    Ok(hub::repeat(setup, repeat, |_, _| {})?)
+}
+
 fn setup(
     place: &Place,
     service: &Service,

@@ -126,6 +126,7 @@ impl Scenario {
             after_us,
             seed: 1,
             able: std::collections::BTreeSet::new(),
+            coverage: 0,
             first_case: 1,
             known: Vec::new(),
             only,

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use cohort_model::{Case, Ending, FindingKind, TestId, TestResult};
+use cohort_model::{Case, CaseVerdict, Ending, FindingKind, TestId, TestResult};
 
 use crate::case::most_telling_first;
 use crate::case::verdict::{sentence as sentence_of, total};
@@ -172,7 +172,9 @@ impl Summary<'_> {
         for (place, case) in told {
             lines.push(line((place, case)));
             // Of a campaign for cases alone, what was asked and what was reached is the result.
-            let remarks = case.remarks.iter().filter(|_| self.view.is_for_cases());
+            let told = usize::from(case.verdict == Some(CaseVerdict::NotTried));
+            let remarks = case.remarks.iter().skip(told);
+            let remarks = remarks.filter(|_| self.view.is_for_cases());
             lines.extend(remarks.map(|remark| {
                 labelled(Tone::Faint, "").say(Tone::Faint, words::printable(remark))
             }));

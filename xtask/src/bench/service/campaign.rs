@@ -45,7 +45,7 @@ impl Campaign<'_> {
         run::remove_dir(&self.project.join(".cohort"))?;
         let mut command = Command::new(cohort);
         command
-            .args(["run", "--progress", "none", "--events"])
+            .args(["run", "--no-reproduce", "--progress", "none", "--events"])
             .arg(&events);
         command.args(&self.flags).current_dir(self.project);
         let mut running = Running::start(command, &self.logs.with_extension("log"))?;

@@ -98,7 +98,9 @@ fn idle_bytes(bench: &Bench, cohort: &Path, server: &Path, threads: u32) -> Resu
     let at = bench.work.join("threads");
     let port = project(&at, server, IDLE_SCRIPT, threads)?;
     let mut command = Command::new(cohort);
-    command.args(["run", "--progress", "none"]).current_dir(&at);
+    command
+        .args(["run", "--no-reproduce", "--progress", "none"])
+        .current_dir(&at);
     let mut running = Running::start(command, &bench.work.join("logs/threads-idle.log"))?;
     let all = |_: &Running| trivial::count(port).filter(|count| *count >= u64::from(threads));
     running.until("a call of every thread", PATIENCE, all)?;

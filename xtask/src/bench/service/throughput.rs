@@ -228,7 +228,7 @@ impl Contenders {
         campaign::write_trivial(&project, &server, port, ROOT_SCRIPT, USERS)?;
         let mut command = pinned(DRIVER_CORE, &self.cohort);
         command
-            .args(["run", "--progress", "none"])
+            .args(["run", "--no-reproduce", "--progress", "none"])
             .current_dir(&project);
         let mut cohort = Running::start(command, log)?;
         measured(&mut cohort, port, |cohort| {

@@ -109,7 +109,12 @@ pub(crate) fn write(
     out.write_all(&segment(4, 4, (notes_at, 0), (notes.len() as u64, 0)))?;
     let first = at;
     for one in &segments {
-        out.write_all(&segment(1, one.flags, (at, one.start), (one.written, one.len)))?;
+        out.write_all(&segment(
+            1,
+            one.flags,
+            (at, one.start),
+            (one.written, one.len),
+        ))?;
         at += one.written;
     }
     out.write_all(&notes)?;
@@ -119,7 +124,9 @@ pub(crate) fn write(
     for one in &segments {
         let mut done = 0;
         while done < one.written {
-            let len = buffer.len().min(usize::try_from(one.written - done).unwrap_or(0));
+            let len = buffer
+                .len()
+                .min(usize::try_from(one.written - done).unwrap_or(0));
             let piece = buffer.get_mut(..len).unwrap_or_default();
             // What cannot be read is zero.
             if memory.read_exact_at(piece, one.start + done).is_err() {
@@ -174,7 +181,9 @@ fn pointers(threads: &[ThreadState], maps: &[Map]) -> Vec<(usize, u64)> {
         let map = maps.get(place)?;
         (map.start < at.saturating_add(GUARD)).then_some((place, at))
     };
-    (threads.iter()).filter_map(|thread| place(thread.stack())).collect()
+    (threads.iter())
+        .filter_map(|thread| place(thread.stack()))
+        .collect()
 }
 
 /// What is in use of a mapping with these stack pointers.
@@ -182,7 +191,10 @@ fn stack_in(map: &Map, pointers: &[u64]) -> Option<(u64, u64)> {
     let (lowest, highest) = (pointers.iter().min()?, pointers.iter().max()?);
     let start = (lowest.saturating_sub(BELOW) / PAGE * PAGE).max(map.start);
     // Several in one mapping: stacks that a program manages itself.
-    let end = highest.saturating_add(STACK_BYTES).min(start + STACKS_BYTES).min(map.end);
+    let end = highest
+        .saturating_add(STACK_BYTES)
+        .min(start + STACKS_BYTES)
+        .min(map.end);
     Some((start, (end.max(start) - start).next_multiple_of(PAGE)))
 }
 

@@ -149,7 +149,10 @@ impl Tracer {
             return;
         };
         let is_known = |one: &Snapshot| one.pid == pid && one.why != Why::Told;
-        let known = self.witness.as_ref().is_some_and(|one| one.snapshots.iter().any(is_known));
+        let known = self
+            .witness
+            .as_ref()
+            .is_some_and(|one| one.snapshots.iter().any(is_known));
         if count >= PROCESSES_MAX || known {
             return;
         }
@@ -178,7 +181,10 @@ impl Tracer {
                 None => Why::Told,
             },
             program: fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default(),
-            threads: states.iter().map(|state| stood(pid, state, &maps)).collect(),
+            threads: states
+                .iter()
+                .map(|state| stood(pid, state, &maps))
+                .collect(),
             image: written.is_ok().then_some(image),
         };
         if let Some(witness) = &mut self.witness {
@@ -289,5 +295,12 @@ fn without_core(pid: i32) {
         rlim_max: 0,
     };
     // SAFETY: the kernel reads a limit that lives on this stack.
-    unsafe { libc::prlimit(pid, libc::RLIMIT_CORE, &raw const none, std::ptr::null_mut()) };
+    unsafe {
+        libc::prlimit(
+            pid,
+            libc::RLIMIT_CORE,
+            &raw const none,
+            std::ptr::null_mut(),
+        )
+    };
 }

@@ -21,7 +21,7 @@ use crate::exceptions::python::is_own;
 const LINES_MAX: usize = 2000;
 
 /// `  File "/app/cart.py", line 3 in total`; with a comma before `in` in tracebacks.
-fn frame(line: &str) -> Option<Frame> {
+pub(crate) fn frame(line: &str) -> Option<Frame> {
     let rest = line.trim_start().strip_prefix("File \"")?;
     let (file, rest) = rest.split_once("\", line ")?;
     let (number, function) = rest.split_once(" in ").unwrap_or((rest, ""));

@@ -17,6 +17,8 @@ use std::time::SystemTime;
 use cohort_model::{Frame, Symptom, SymptomKind};
 
 use crate::exceptions::{Parser, Raised, boundary};
+pub(crate) use dumps::frame as python_frame;
+pub(crate) use gdb::frame as gdb_frame;
 pub(crate) use pytest::of_summary;
 
 /// How telling a report is, the most telling first.

@@ -5,6 +5,9 @@ use cohort_replicator::{Known, Limits, Outcome, Replicator, Room, Settings, Try}
 
 use super::repeat::Repeat;
 
+/// Failing runs of a crash or a hang in which it is told where its threads stand.
+const STACKS_RUNS: u32 = 2;
+
 /// What says which try is next.
 #[derive(Debug)]
 pub(super) enum Driver {
@@ -16,6 +19,7 @@ fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
     let seconds = plan.after_us as f64 / 1e6 * budget.cores.max(1.0);
     let usual = Limits {
         coverage: plan.coverage,
+        stacks: STACKS_RUNS,
         ..Limits::default()
     };
     let limits = if plan.only.is_some() {

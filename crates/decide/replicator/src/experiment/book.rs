@@ -22,8 +22,16 @@ impl Entry {
         self.tally.add(failed);
         self.rate = self.tally.rate();
         if failed {
-            self.run = run.clone();
+            self.run = plain(run);
         }
+    }
+}
+
+/// Without what is only told of it.
+fn plain(run: &Recipe) -> Recipe {
+    Recipe {
+        stacks: false,
+        ..run.clone()
     }
 }
 
@@ -44,7 +52,7 @@ impl Book {
         }
         let mut entry = Entry {
             plan: plan.clone(),
-            run: run.clone(),
+            run: plain(run),
             tally: Tally::default(),
             rate: Rate::default(),
         };

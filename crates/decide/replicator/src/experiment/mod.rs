@@ -25,6 +25,7 @@ mod prove;
 mod recipes;
 mod rivals;
 mod runs;
+mod stand;
 mod step;
 mod words;
 
@@ -45,6 +46,7 @@ use prior::{Clues, Prior, keeps_failing};
 use recipes::Company;
 pub(crate) use runs::Ended;
 use runs::Flight;
+use stand::Stand;
 use step::{Step, Trial};
 
 /// Runs of an old recipe after which it is taken to be gone, at most.
@@ -111,6 +113,7 @@ pub(crate) struct Experiment {
     /// How many steps there were.
     steps: u32,
     flights: Vec<Flight>,
+    stand: Stand,
     begun: u32,
     /// Runs that say something, and those that failed with the symptom.
     all: Tally,
@@ -174,6 +177,8 @@ impl Experiment {
             Origin::Known { smallest, .. } => Step::Again(Trial::new(recipes::repeats(smallest))),
             Origin::Hunted(_) => Step::Hunt,
         };
+        let provoked = matches!(setup.origin, Origin::Provoked(_));
+        let stand = Stand::new(setup.symptom, setup.limits.stacks, provoked);
         let mut experiment = Self {
             chance: Chance::new(setup.seed, u64::from(setup.case)),
             beliefs: Beliefs::new(dishes, &setup.usage, setup.cores),
@@ -189,6 +194,7 @@ impl Experiment {
             step,
             steps: 0,
             flights: Vec::new(),
+            stand,
             begun: 0,
             all: Tally::default(),
             mixed: Tally::default(),
@@ -242,6 +248,7 @@ impl Experiment {
             &prior,
         );
         self.beliefs.reweigh(&dishes);
+        self.stand = Stand::new(Some(symptom), self.limits.stacks, false);
         self.keeps = keeps_failing(Some(symptom), false);
     }
 

@@ -42,6 +42,7 @@ pub(super) fn drawn(plan: &Recipe, chance: &mut Chance) -> Recipe {
 /// interleave does not, so that seed is drawn anew.
 pub(super) fn repeats(run: &Recipe) -> Recipe {
     let mut plan = run.clone();
+    plan.stacks = false;
     for condition in &mut plan.conditions {
         if condition.kind() == ConditionKind::Schedule {
             *condition = with_seed(condition, NEW_EACH_RUN);

@@ -64,7 +64,8 @@ impl Experiment {
             self.step.ended_unbegun(place);
             return None;
         }
-        let run = drawn(&plan, &mut self.chance);
+        let mut run = drawn(&plan, &mut self.chance);
+        run.stacks = self.stand.wants(self.found.runs_to_first.is_some());
         let expected_s = self.expected_s(&plan);
         self.step.began(place);
         self.begun += 1;
@@ -101,6 +102,9 @@ impl Experiment {
             return;
         };
         let flight = self.flights.remove(at);
+        if recipe.stacks {
+            self.stand.ended(ended);
+        }
         let seconds = usage.wall_us as f64 / 1e6;
         self.spent_s += seconds;
         let says = match ended {

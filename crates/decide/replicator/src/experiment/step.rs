@@ -1,11 +1,13 @@
 //! What a case is busy with. Each step holds the recipes it compares and says which to run next.
 //!
 //! ```text
-//!   Again -> Control -> Hunt <-> Repeat -> Narrow -> Prove -> Rivals -> Degree -> Parts -> Prove -> Cover
-//!                |       ^  \                          |                            ^
-//!                |       +---\--- not the cause -------+                            |
-//!                |            +---- nothing found: closed                           |
-//!                +---- fails always ------------------------------------------------+
+//!   Again -> Control -> Hunt <---> Repeat -> Single -> Narrow      (which conditions are needed)
+//!               |         ^                     \       /
+//!               |         |                      v     v
+//!               |         +-- not the cause --- Prove <-> Rivals   (do they matter; does another do the same)
+//!               |                                 |
+//!               |                                 v
+//!               +------- fails always -------> Degree, Parts -> Prove -> Cover -> Closed
 //! ```
 
 use cohort_model::{CasePart, Recipe, Stage};

@@ -21,6 +21,7 @@ mod open;
 mod orders;
 mod place;
 mod plan;
+mod repeat;
 mod replicas;
 mod script_log;
 mod shell;
@@ -32,6 +33,7 @@ mod typed;
 
 pub use begin::preview;
 pub use open::run;
+pub use repeat::{ServiceRepeat, ServiceRepeated, repeat};
 
 /// What the hidden command `agent` is: drives scenario threads for the hub at its standard input.
 /// Gives the exit code.

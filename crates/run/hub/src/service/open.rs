@@ -54,26 +54,39 @@ pub fn run(
     setup: ServiceSetup,
     faces: impl FnOnce(&Campaign) -> Vec<Box<dyn Face>>,
 ) -> Result<Outcome, Error> {
-    let prepared = begin::prepare(&setup.scenario)?;
     runtime()?.block_on(async move {
-        let (events, mut happened) = mpsc::channel(EVENTS_MAX);
-        listen_to_signals(&events)?;
         let host = begin::host()?;
-        let campaign = setup.project.create_campaign()?;
-        let ground = match lay_ground(&setup, &campaign, &host, &events).await {
-            Ok(ground) => ground,
-            Err(error) => {
-                // What came to nothing leaves nothing.
-                let _ = std::fs::remove_dir_all(campaign.path());
-                return Err(error);
-            }
-        };
-        let mut hub = Hub::new(setup, prepared, campaign, (ground, events), faces)?;
+        let (mut hub, mut happened) = hub(setup, faces).await?;
         if let Err(error) = hub.conduct(&host, &mut happened).await {
             hub.broken.get_or_insert(chain(&error));
         }
         Ok(hub.finish().await)
     })
+}
+
+/// A hub on its ground: nothing runs yet.
+///
+/// # Errors
+/// Anything that keeps a campaign from beginning.
+pub(crate) async fn hub(
+    setup: ServiceSetup,
+    faces: impl FnOnce(&Campaign) -> Vec<Box<dyn Face>>,
+) -> Result<(Hub, Receiver<Event>), Error> {
+    let prepared = begin::prepare(&setup.scenario)?;
+    let (events, happened) = mpsc::channel(EVENTS_MAX);
+    listen_to_signals(&events)?;
+    let host = begin::host()?;
+    let campaign = setup.project.create_campaign()?;
+    let ground = match lay_ground(&setup, &campaign, &host, &events).await {
+        Ok(ground) => ground,
+        Err(error) => {
+            // What came to nothing leaves nothing.
+            let _ = std::fs::remove_dir_all(campaign.path());
+            return Err(error);
+        }
+    };
+    let hub = Hub::new(setup, prepared, campaign, (ground, events), faces)?;
+    Ok((hub, happened))
 }
 
 async fn lay_ground(

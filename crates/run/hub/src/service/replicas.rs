@@ -474,7 +474,7 @@ impl Hub {
     /// An ordinary server ended unasked: it is read once the calls that this broke were told.
     pub(crate) fn server_ended(&mut self, instance: InstanceId, exit: &Exit, lines: &[String]) {
         if self.replicas.player.is_some() && *exit != Exit::Asked {
-            let symptom = symptoms::of_end(exit, lines);
+            let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
             self.replicas
                 .crashes
                 .push((Instant::now(), instance, symptom));

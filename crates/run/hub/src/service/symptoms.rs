@@ -86,3 +86,40 @@ pub(crate) fn broken(error: TransportError) -> &'static str {
         TransportError::Other => "failed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server of this repository writes when it panics and aborts.
+    const PANIC: &str = "\
+[    0.047] INFO  shop: listening on 0.0.0.0:8080
+
+thread 'tokio-rt-worker' (21774) panicked at examples/shop/src/coupon.rs:22:32:
+end byte index 4 is not a char boundary; it is inside 'É' (bytes 3..5) of `CAFÉ15`
+stack backtrace:
+   0: __rustc::rust_begin_unwind
+   1: core::panicking::panic_fmt
+   2: core::str::slice_error_fail_rt
+   3: core::str::slice_error_fail
+   4: shop::coupon::percent_by_bytes
+   5: <F as axum::handler::Handler<(M,T1,T2,T3),S>>::call::{{closure}}
+   6: tokio::runtime::blocking::pool::Inner::run
+note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.";
+
+    #[test]
+    fn the_end_of_a_server_is_told_by_what_it_wrote_last() {
+        let lines: Vec<String> = PANIC.lines().map(str::to_owned).collect();
+        let symptom = of_end(&Exit::Signal { signal: 6 }, &lines);
+        assert_eq!(symptom.class, "rust panic", "{symptom:?}");
+        assert!(symptom.frames.iter().any(|frame| frame.own), "{symptom:?}");
+        // What else it wrote is about anything.
+        let symptom = of_end(&Exit::Signal { signal: 11 }, &["ready".to_owned()]);
+        assert_eq!(
+            (symptom.class.as_str(), symptom.message.as_str()),
+            ("SIGSEGV", "")
+        );
+        let symptom = of_end(&Exit::Code { code: 3 }, &["cannot write".to_owned()]);
+        assert_eq!(symptom.kind, SymptomKind::Abort);
+    }
+}

@@ -65,9 +65,18 @@ pub(crate) fn read(path: &Path) -> Result<(Found, Capsule), Failure> {
         campaign: None,
         suite,
         requests: Vec::new(),
+        play: play(&capsule),
         output: output(&capsule),
     };
     Ok((found, capsule))
+}
+
+/// The recording of a server's requests.
+fn play(capsule: &Capsule) -> Option<Vec<u8>> {
+    match &capsule.manifest.ran {
+        Ran::Service { journals, .. } => capsule.attachments.get(journals.first()?).cloned(),
+        Ran::Test { .. } => None,
+    }
 }
 
 fn output(capsule: &Capsule) -> Option<String> {

@@ -28,6 +28,8 @@ pub(crate) struct Found {
     pub(crate) suite: Suite,
     /// Requests of the smallest recipe, each as a line to type.
     pub(crate) requests: Vec<String>,
+    /// What was recorded of a server's case, when it is not kept with the project's cases.
+    pub(crate) play: Option<Vec<u8>>,
     /// What the failing run printed, when it is kept elsewhere than with the campaign.
     pub(crate) output: Option<String>,
 }
@@ -99,6 +101,7 @@ impl Found {
             campaign,
             suite,
             requests,
+            play: None,
             output: None,
             case: kept.case,
         }
@@ -176,6 +179,7 @@ fn in_logs(project: &Project, id: CaseId) -> Result<Option<Found>, Failure> {
             campaign: Some(campaign),
             suite: Suite::of(start),
             requests,
+            play: None,
             output: None,
             case,
         }));

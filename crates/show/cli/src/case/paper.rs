@@ -12,6 +12,8 @@ use crate::run::Place;
 
 /// Suspicious lines of a case, beside what else is kept of it.
 const SUSPECTS: &str = "suspects.json";
+/// The requests of a server's case as a script, beside what else is kept of it.
+const REQUESTS: &str = "requests.sh";
 /// Suspects that are shown.
 const SUSPECTS_MAX: usize = 10;
 /// Lines of output that are shown, the last ones.
@@ -79,6 +81,14 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
     let capsule = place.project.cases().capsule(found.case.case);
     if capsule.exists() {
         places.push(("capsule", typed(&capsule)));
+    }
+    let requests = place
+        .project
+        .cases()
+        .directory(found.case.case)
+        .join(REQUESTS);
+    if requests.exists() {
+        places.push(("requests", typed(&requests)));
     }
     if let Some(campaign) = &found.campaign {
         places.push(("record", typed(campaign.path())));

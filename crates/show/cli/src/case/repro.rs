@@ -1,8 +1,10 @@
 //! `cohort repro`: a case is run again under its conditions, and it is said how often it failed.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cohort_hub::service::ServiceRepeat;
 use cohort_hub::{Cases, Outcome, Repeat, Seat, Seated, Work};
 use cohort_model::{Case, CaseVerdict, ConditionKind, Ending, Rate, Recipe, Subject};
 use cohort_report::case::words::share;
@@ -32,10 +34,8 @@ pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result
             found
         }
     };
-    if !matches!(found.case.subject, Subject::Test(_)) {
-        return Err(Failure::Misplaced(
-            "edge cases of a server cannot be run again on their own yet: their requests stand in `cohort show`, to be typed",
-        ));
+    if let Subject::Service(endpoint) = &found.case.subject {
+        return of_service(&place, &found, endpoint, flags);
     }
     let cases = wanted(&found, flags);
     if flags.shell {
@@ -94,6 +94,100 @@ fn limits(unapplied: &[ConditionKind]) -> String {
     }
 }
 
+/// The requests of a case are played again, each time against a server that has just begun.
+fn of_service(
+    place: &Place,
+    found: &Found,
+    endpoint: &str,
+    flags: &ReproFlags,
+) -> Result<Exit, Failure> {
+    let id = found.case.case;
+    if flags.shell {
+        return Err(Failure::Misplaced(
+            "a shell is for an edge case of a test; `cohort show` has the requests of a server's",
+        ));
+    }
+    let recording = Recording::of(place, found)?;
+    let play = recording.path.clone();
+    let (recipe, before) = recipe(&found.case);
+    let repeat = ServiceRepeat {
+        case: id,
+        play,
+        subject: endpoint.to_owned(),
+        symptom: found.case.symptom.clone(),
+        recipe,
+        runs: flags.runs.unwrap_or(RUNS),
+    };
+    let now = run::again_for_service(place, &repeat)?;
+    let rate = before.map_or_else(String::new, |rate| format!(" (before: {})", share(&rate)));
+    let how = if now.failed > 0 {
+        "failed again in"
+    } else {
+        "did not fail:"
+    };
+    say::print(|out| {
+        writeln!(
+            out,
+            "{id} {how} {} of {} runs{rate}: {endpoint}",
+            now.failed, now.runs
+        )?;
+        for note in now.notes.iter().chain(&now.left) {
+            writeln!(out, "  {}", words::printable(note))?;
+        }
+        Ok(())
+    })?;
+    Ok(match (now.failed, now.stopped) {
+        (1.., _) => Exit::Passed,
+        (0, true) => Exit::Interrupted,
+        (0, false) => Exit::Failed,
+    })
+}
+
+/// What was recorded of a server's case, as a file.
+struct Recording {
+    path: PathBuf,
+    /// It was taken out of a capsule, and goes when this goes.
+    passing: bool,
+}
+
+impl Recording {
+    fn of(place: &Place, found: &Found) -> Result<Self, Failure> {
+        let Some(bytes) = &found.play else {
+            let directory = place.project.cases().directory(found.case.case);
+            let path = directory.join("play");
+            let passing = false;
+            return match path.exists() {
+                true => Ok(Self { path, passing }),
+                false => Err(Failure::Misplaced("there is no recording of it")),
+            };
+        };
+        let name = format!("cohort-play-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let written = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(bytes));
+        let passing = true;
+        match written {
+            Ok(()) => Ok(Self { path, passing }),
+            Err(source) => Err(Failure::File {
+                action: "write",
+                path,
+                source,
+            }),
+        }
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        if self.passing {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// The recipe with the least that was seen to fail; as it was at first when none was.
 pub(crate) fn recipe(case: &Case) -> (Recipe, Option<Rate>) {
     let control = || case.arms.iter().find(|arm| arm.control);
@@ -122,6 +216,7 @@ fn wanted(found: &Found, flags: &ReproFlags) -> Cases {
             symptom: found.case.symptom.clone(),
             recipe: Recipe {
                 coverage: false,
+                stacks: false,
                 ..recipe(&found.case).0
             },
             tests: names.map(|(test, name)| (*test, name.clone())).collect(),

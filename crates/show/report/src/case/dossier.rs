@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{Arm, Case, CaseId, Frame, Subject, Suspect, TestId};
+use cohort_model::{Arm, Case, CaseId, CaseVerdict, Frame, Subject, Suspect, TestId};
 
 use super::numbers::interval;
 use super::table::{self, Table};
@@ -51,9 +51,10 @@ impl Excerpt {
         if self.suspect.source.is_empty() && self.before.is_none() && self.after.is_none() {
             return Vec::new();
         }
-        let before = self.before.as_deref();
+        let before = self.before.as_deref().filter(|it| !it.trim().is_empty());
         let before = before.map(|text| (line.saturating_sub(1), text, false));
-        let after = self.after.as_deref().map(|text| (line + 1, text, false));
+        let after = self.after.as_deref().filter(|it| !it.trim().is_empty());
+        let after = after.map(|text| (line + 1, text, false));
         let own = (line, self.suspect.source.as_str(), true);
         before.into_iter().chain([own]).chain(after).collect()
     }
@@ -270,7 +271,10 @@ impl Dossier {
                 "A different bug from {others}, though the same {what}."
             ));
         }
-        let further = self.case.remarks.iter().map(|it| words::printable(it));
+        // The first of a case that was not tried stands in its sentence.
+        let told = usize::from(self.case.verdict == Some(CaseVerdict::NotTried));
+        let further = self.case.remarks.iter().skip(told);
+        let further = further.map(|it| words::printable(it));
         remarks.extend(further.filter(|it| !it.is_empty()).map(full_stop));
         remarks
     }

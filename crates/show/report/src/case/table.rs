@@ -13,6 +13,8 @@ pub(crate) const BAR_COLUMNS: usize = 20;
 pub(crate) struct Row {
     /// What was run.
     pub(crate) label: String,
+    /// The same where there is little room.
+    pub(crate) short: String,
     /// How often it failed.
     pub(crate) rate: Rate,
     /// As the case was at first.
@@ -31,7 +33,10 @@ pub(crate) struct Table {
 pub(crate) fn table(case: &Case, names: Names<'_>, rows_max: usize) -> Table {
     let original = case.arms.iter().find(|arm| arm.control);
     let original = original.map(|arm| &arm.recipe);
-    let mut arms: Vec<&Arm> = case.arms.iter().filter(|arm| arm.rate.runs > 0).collect();
+    // Those in which lines were recorded are slower ones of the others.
+    let arms = case.arms.iter();
+    let arms = arms.filter(|arm| arm.rate.runs > 0 && !arm.recipe.coverage);
+    let mut arms: Vec<&Arm> = arms.collect();
     arms.sort_by(|a, b| {
         let key = |arm: &Arm| f64::from(arm.rate.failed) / f64::from(arm.rate.runs);
         (b.control.cmp(&a.control))
@@ -40,7 +45,8 @@ pub(crate) fn table(case: &Case, names: Names<'_>, rows_max: usize) -> Table {
     });
     let beyond = arms.split_off(rows_max.min(arms.len()));
     let row = |arm: &Arm| Row {
-        label: label(arm, original, names),
+        label: label(arm, original, &|parts| part(parts, names)),
+        short: label(arm, original, &unnamed),
         rate: arm.rate,
         control: arm.control,
     };
@@ -64,29 +70,38 @@ fn rest(arms: &[&Arm]) -> Option<String> {
     })
 }
 
-fn label(arm: &Arm, original: Option<&Recipe>, names: Names<'_>) -> String {
+/// A part without the name of its test.
+fn unnamed(kept: &CasePart) -> String {
+    match kept {
+        CasePart::Before(_) => "one test before it".to_owned(),
+        CasePart::Beside(_) => "one test beside it".to_owned(),
+        other => part(other, &|test| test.to_string()),
+    }
+}
+
+fn label(arm: &Arm, original: Option<&Recipe>, named: &dyn Fn(&CasePart) -> String) -> String {
     let recipe = &arm.recipe;
-    let kept = original.and_then(|original| kept(&recipe.parts, &original.parts, names));
+    let kept = original.and_then(|original| kept(&recipe.parts, &original.parts, named));
     let set = (!recipe.conditions.is_empty()).then(|| conditions(recipe));
-    let mut text = match (arm.control, set, kept) {
+    match (arm.control, set, kept) {
         (true, None, _) => "as it was at first".to_owned(),
         (_, None, None) => "the same again".to_owned(),
         (_, Some(set), None) => set,
         (_, None, Some(kept)) => kept,
         (_, Some(set), Some(kept)) => format!("{set}, {kept}"),
-    };
-    if recipe.coverage {
-        text.push_str(", lines recorded");
     }
-    text
 }
 
 /// What is kept of the original's parts, unless all is.
-fn kept(parts: &[CasePart], of: &[CasePart], names: Names<'_>) -> Option<String> {
+fn kept(
+    parts: &[CasePart],
+    of: &[CasePart],
+    named: &dyn Fn(&CasePart) -> String,
+) -> Option<String> {
     match parts {
         same if same == of => None,
         [] => Some("alone".to_owned()),
-        [one] => Some(format!("only {}", part(one, names))),
+        [one] => Some(format!("only {}", named(one))),
         some => Some(format!("{} of {} parts", some.len(), of.len())),
     }
 }

@@ -357,7 +357,7 @@ fn every_time_now_and_then_and_not_again() {
     not_tried.remarks = vec!["It needs 8 GiB, and there are 2 GiB.".to_owned()];
     assert_eq!(
         told(&not_tried),
-        "`tests::checkout_totals` was not tried again: It needs 8 GiB, and there are 2 GiB"
+        "`tests::checkout_totals` was not tried again: it needs 8 GiB, and there are 2 GiB"
     );
 
     let mut hunted = closed(0, CaseVerdict::Unsuspicious);
@@ -479,7 +479,7 @@ fn a_page_in_a_terminal() {
             "again          cohort repro EC-3",
             "               runs it with 0.25 CPU; failed in 41 of 50 runs (65 to 99 %)",
             "               Nothing more can be left out: each part was seen to matter.",
-            "               by hand: cargo test --lib tests::checkout_totals",
+            "by hand        cargo test --lib tests::checkout_totals",
             "suspects        1. src/checkout.rs:41  in shop::total  0.94",
             "                   40 |     refresh(key);",
             "               >   41 |     let sum = cache.get(key);",

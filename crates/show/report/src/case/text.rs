@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::dossier::{Dossier, Excerpt};
 use super::numbers::{degree, interval};
-use super::table::{BAR_COLUMNS, Table, bar, runs};
+use super::table::{BAR_COLUMNS, Row, Table, bar, runs};
 use super::wrap::wrap;
 use crate::line::{Line, Tone};
 use crate::sentence::{LABEL_COLUMNS, labelled};
@@ -17,6 +17,9 @@ const ROWS_MAX: usize = 14;
 /// Columns of what was run, in the table.
 const WHAT_COLUMNS_MAX: usize = 38;
 const WHAT_COLUMNS_MIN: usize = 12;
+/// Suspects at most, and the least score they have, as a share of the highest.
+const SUSPECTS_MAX: usize = 5;
+const SUSPECT_SHARE: f64 = 0.7;
 /// Columns of `41 of 50`.
 const RUNS_COLUMNS: usize = 12;
 /// Columns of `  69 to 91 %`.
@@ -88,11 +91,15 @@ impl Page<'_> {
         let others = LABEL_COLUMNS + BAR_COLUMNS + RUNS_COLUMNS + 3 + INTERVAL_COLUMNS;
         let room = self.columns.saturating_sub(others);
         let room = room.clamp(WHAT_COLUMNS_MIN, WHAT_COLUMNS_MAX);
-        let widest = rows.iter().map(|row| words::width(&row.label)).max();
+        let label = |row: &Row| match words::width(&row.label) <= room {
+            true => row.label.clone(),
+            false => row.short.clone(),
+        };
+        let widest = rows.iter().map(|row| words::width(&label(row))).max();
         let what = widest.unwrap_or(0).min(room);
         let mut lines = Vec::new();
         for (place, row) in rows.iter().enumerate() {
-            let label = words::shorten(&row.label, what);
+            let label = words::shorten(&label(row), what);
             let gap = " ".repeat(what.saturating_sub(words::width(&label)));
             let (sure, maybe, none) = bar(&row.rate);
             let tone = if row.control { Tone::Name } else { Tone::Plain };
@@ -125,13 +132,10 @@ impl Page<'_> {
             let as_it_was = "runs it as it was at first".to_owned();
             texts.push((Tone::Plain, as_it_was));
         }
-        if let Some(by_hand) = &self.dossier.by_hand {
-            texts.push((
-                Tone::Faint,
-                format!("by hand: {}", words::printable(by_hand)),
-            ));
-        }
         let mut lines = self.section("again", Tone::Faint, |_| texts);
+        if let Some(by_hand) = &self.dossier.by_hand {
+            lines.extend(self.typed("by hand", by_hand));
+        }
         let indent = " ".repeat(LABEL_COLUMNS);
         // Lines that are to be typed are not broken.
         lines.extend(self.dossier.requests.iter().map(|request| {
@@ -143,9 +147,31 @@ impl Page<'_> {
         lines
     }
 
+    /// A command over as many lines as it needs, which can be typed as they stand.
+    fn typed(&self, label: &str, command: &str) -> Vec<Line> {
+        let command = words::printable(command);
+        let room = self.columns - LABEL_COLUMNS;
+        // Within quotes a line end would be part of a word.
+        let lines = match command.contains('\'') {
+            true => vec![command],
+            false => wrap(&command, room - 2),
+        };
+        let last = lines.len().saturating_sub(1);
+        let put = |(place, line): (usize, String)| {
+            let label = if place == 0 { label } else { "" };
+            let more = if place < last { " \\" } else { "" };
+            labelled(Tone::Faint, label).plain(format!("{line}{more}"))
+        };
+        lines.into_iter().enumerate().map(put).collect()
+    }
+
     fn suspects(&self) -> Vec<Line> {
         let mut lines = Vec::new();
-        for (place, excerpt) in self.dossier.suspects.iter().enumerate() {
+        let all = self.dossier.suspects.iter();
+        let first = self.dossier.suspects.first();
+        let least = first.map_or(0.0, |first| first.suspect.score * SUSPECT_SHARE);
+        let shown = all.filter(|excerpt| excerpt.suspect.score >= least);
+        for (place, excerpt) in shown.take(SUSPECTS_MAX).enumerate() {
             let label = if place == 0 { "suspects" } else { "" };
             let head = labelled(Tone::Faint, label)
                 .plain(format!("{:>2}. ", place + 1))

@@ -254,7 +254,7 @@ impl Told<'_> {
         match self.case.remarks.first() {
             Some(why) => {
                 let why = words::printable(why);
-                format!("was not tried again: {}", why.trim_end_matches('.'))
+                format!("was not tried again: {}", within(why.trim_end_matches('.')))
             }
             None => "was not tried again".to_owned(),
         }
@@ -284,6 +284,15 @@ impl Told<'_> {
             }
         }
     }
+}
+
+/// A sentence as it goes on within another one.
+fn within(sentence: &str) -> String {
+    let mut rest = sentence.chars();
+    let first = rest.next();
+    let is_word = rest.clone().next().is_some_and(|c| !c.is_uppercase());
+    let first = first.map(|c| if is_word { c.to_ascii_lowercase() } else { c });
+    first.into_iter().chain(rest).collect()
 }
 
 /// Items beyond a few are counted.

@@ -299,6 +299,9 @@ pub fn parts_clause(parts: &[CasePart], always: bool, names: Names<'_>) -> Strin
     series(&clauses)
 }
 
+/// Conditions of one recipe that are named; of more than one beyond that the rest is counted.
+const CONDITIONS_NAMED: usize = 3;
+
 /// What is set otherwise, and nothing of what is kept: `0.25 CPU + 4 copies at once`; `as it was` when
 /// nothing is.
 #[must_use]
@@ -306,6 +309,10 @@ pub fn conditions(recipe: &Recipe) -> String {
     let settings: Vec<String> = recipe.conditions.iter().map(setting).collect();
     if settings.is_empty() {
         return "as it was".to_owned();
+    }
+    if settings.len() > CONDITIONS_NAMED + 1 {
+        let named = settings[..CONDITIONS_NAMED].join(" + ");
+        return format!("{named} + {} more", settings.len() - CONDITIONS_NAMED);
     }
     settings.join(" + ")
 }

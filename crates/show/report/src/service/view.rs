@@ -371,7 +371,6 @@ impl ServiceView {
             | ServiceSeen::Interrupted
             | ServiceSeen::OddCalls { .. }
             | ServiceSeen::CrashRead { .. }
-            | ServiceSeen::CaseCaptured { .. }
             | ServiceSeen::CaseTried { .. }
             | ServiceSeen::Tick => {
                 self.at = at;

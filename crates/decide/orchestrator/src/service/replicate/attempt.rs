@@ -13,13 +13,14 @@ use cohort_replicator::sameness::same;
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
 use super::capsule::{Capsule, Gauge};
+use super::cut::Cut;
 
 /// How long an answer is waited for in a play, microseconds.
 const PATIENCE_US: u64 = 8_000_000;
 /// A play that takes longer than this is given up, microseconds.
 const PLAY_US_MAX: u64 = 60_000_000;
 /// So often requests are repeated where it is looked whether something grows.
-const ROUNDS: u32 = 80;
+const ROUNDS: u32 = 40;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
 /// What is read of an instance after a play is waited for so long, microseconds.
@@ -150,13 +151,19 @@ impl Conductor {
             None => cases.parts_of(next.case),
         };
         let keep = capsule.closure(&parts);
-        let without = capsule.without(&parts, &keep);
-        if keep.is_empty() && matches!(capsule.gauge, Gauge::Odd | Gauge::Slow(_)) {
+        let told = match &next.cut {
+            Some(_) => cases.cuts.get(&next.case).is_some_and(Cut::has_pieces),
+            None => cases.tells_pieces(next.case),
+        };
+        let without = capsule.without(&parts, &keep, told);
+        if keep.is_empty() {
             // Nothing is sent, and nothing comes of that.
             if let Some(cut) = &next.cut
                 && let Some(known) = cases.cuts.get_mut(&next.case)
             {
                 known.ended(cut, Some(false));
+            } else {
+                cases.void(at, next.case, &next.recipe);
             }
             return;
         }

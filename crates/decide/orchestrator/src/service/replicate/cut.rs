@@ -22,6 +22,8 @@ const PIECES_FOR: usize = 40;
 pub(super) struct Cut {
     tree: TreeMinimizer<CasePart>,
     conditions: Vec<Condition>,
+    /// Pieces of requests are among what can be left out.
+    pieces: bool,
     /// Plays under way.
     pub(super) under_way: u32,
     /// Nothing more is tried.
@@ -29,6 +31,11 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    /// Pieces are among what can be left out.
+    pub(super) fn has_pieces(&self) -> bool {
+        self.pieces
+    }
+
     pub(super) fn next(&mut self) -> Option<Candidate<CasePart>> {
         if self.over {
             return None;
@@ -69,7 +76,7 @@ impl Capsule {
     /// Threads, iterations, requests, and their pieces.
     fn branches(&self, parts: &[CasePart]) -> Vec<Branch<CasePart>> {
         let numbers: Vec<u32> = parts.iter().filter_map(number).collect();
-        let with_pieces = numbers.len() <= PIECES_FOR;
+        let with_pieces = has_pieces(parts);
         let of = |number: u32| self.requests.get(number as usize);
         let request = |number: u32| Branch {
             own: vec![CasePart::Request(number)],
@@ -109,9 +116,13 @@ impl Capsule {
         grouped.collect()
     }
 
-    /// Pieces that are not among the parts, of requests of which some are told.
-    pub(super) fn without(&self, parts: &[CasePart], keep: &[u32]) -> Vec<(u32, String)> {
-        let told = parts.iter().any(|part| matches!(part, CasePart::Piece(..)));
+    /// Pieces that are not among the parts; `told`: those that are kept are.
+    pub(super) fn without(
+        &self,
+        parts: &[CasePart],
+        keep: &[u32],
+        told: bool,
+    ) -> Vec<(u32, String)> {
         let pieces = keep.iter().flat_map(|number| {
             let request = self.requests.get(*number as usize);
             let pieces = request
@@ -149,6 +160,7 @@ impl Cases {
             let cut = Cut {
                 tree: TreeMinimizer::new(branches, count, RUNS_MAX),
                 conditions,
+                pieces: has_pieces(&capsule.parts()),
                 under_way: 0,
                 over: false,
             };
@@ -161,6 +173,12 @@ impl Cases {
         for cut in self.cuts.values_mut() {
             cut.over = true;
         }
+    }
+
+    /// Whether the parts of a case by now tell which pieces are kept.
+    pub(super) fn tells_pieces(&self, case: cohort_model::CaseId) -> bool {
+        let cut = self.cuts.get(&case);
+        cut.is_some_and(|cut| cut.pieces && cut.smallest().is_some())
     }
 
     /// The parts that a case is played with by now.
@@ -189,7 +207,7 @@ impl Cases {
             let rate = rate(smallest.count);
             case.smallest = Some(Arm {
                 recipe: Recipe {
-                    parts: capsule.complete(&smallest.kept),
+                    parts: capsule.complete(&smallest.kept, cut.pieces),
                     conditions: cut.conditions.clone(),
                     ..Recipe::default()
                 },
@@ -198,7 +216,7 @@ impl Cases {
             });
             case.minimal = smallest.minimal;
         } else if let Some(arm) = &mut case.smallest {
-            arm.recipe.parts = capsule.complete(&capsule.parts());
+            arm.recipe.parts = capsule.complete(&capsule.parts(), false);
         }
         case
     }
@@ -206,9 +224,9 @@ impl Cases {
 
 impl Capsule {
     /// Parts with those whose answers they use; pieces are told where some of them are left out.
-    fn complete(&self, parts: &[CasePart]) -> Vec<CasePart> {
+    fn complete(&self, parts: &[CasePart], told: bool) -> Vec<CasePart> {
         let keep = self.closure(parts);
-        let without = self.without(parts, &keep);
+        let without = self.without(parts, &keep, told);
         let mut complete = Vec::new();
         for number in keep {
             complete.push(CasePart::Request(number));
@@ -227,6 +245,11 @@ impl Capsule {
         }
         complete
     }
+}
+
+/// Whether pieces are looked at.
+fn has_pieces(parts: &[CasePart]) -> bool {
+    parts.len() <= PIECES_FOR
 }
 
 /// Under which conditions a case shows often enough to be cut, and how often it did.

@@ -65,6 +65,8 @@ pub(super) struct Cases {
     unanswered: VecDeque<OddCall>,
     /// Exceptions of which it may yet be told which call they belong to.
     exceptions: VecDeque<(At, ExceptionSeen)>,
+    /// When the server of an instance came to its end last.
+    crashed: BTreeMap<InstanceId, At>,
     usual: BTreeMap<EndpointId, Usual>,
     /// Findings that were taken up.
     taken_up: Vec<u32>,
@@ -107,6 +109,7 @@ impl Cases {
             tried: BTreeSet::new(),
             unanswered: VecDeque::new(),
             exceptions: VecDeque::new(),
+            crashed: BTreeMap::new(),
             usual: BTreeMap::new(),
             taken_up: Vec::new(),
             open_failures: 0,

@@ -14,15 +14,19 @@ use super::super::{Conductor, ServiceStep};
 use super::capsule::{Gauge, Sight, What};
 
 /// Why a call got no answer is waited for so long, microseconds.
-const UNANSWERED_US: u64 = 400_000;
+const UNANSWERED_US: u64 = 800_000;
 /// An exception belongs to an odd call of its instance that is at most so far from it, microseconds.
 const TOGETHER_US: u64 = 1_500_000;
+/// An exception may be the last word of a server, which is told when it has ended, microseconds.
+const EXCEPTION_US: u64 = 120_000;
+/// What is seen so long before or after the end of a server is due to that, microseconds.
+const AFTER_CRASH_US: u64 = 2_500_000;
 /// Calls without an answer that may belong to one end of a server.
 const UNANSWERED_MAX: usize = 200;
 /// Threads of one capsule.
 const THREADS_MAX: usize = 24;
 /// Iterations of a thread among which the one that matters is looked for.
-const ITERATIONS: u32 = 40;
+const ITERATIONS: u32 = 15;
 /// Threads that are asked for what an endpoint needs.
 const CALLERS_MAX: usize = 4;
 /// A call is slow when it takes so many times the usual.
@@ -112,6 +116,7 @@ impl Conductor {
             return;
         }
         let all = std::mem::take(&mut cases.unanswered);
+        cases.crashed.insert(instance, at);
         let (of, others): (Vec<OddCall>, Vec<OddCall>) =
             all.into_iter().partition(|call| call.instance == instance);
         cases.unanswered = others.into();
@@ -168,12 +173,32 @@ impl Conductor {
             return;
         };
         let mut sights: Vec<(EndpointId, Sight)> = Vec::new();
+        // What an end left without an answer is told with it, and so is what was written then.
+        let crashed = cases.crashed.clone();
+        let of_end = |instance: InstanceId, seen: At| {
+            crashed
+                .get(&instance)
+                .is_some_and(|at| near(*at, seen) <= AFTER_CRASH_US)
+        };
+        cases
+            .unanswered
+            .retain(|call| !of_end(call.instance, call.at));
+        cases
+            .exceptions
+            .retain(|(seen, exception)| !of_end(exception.instance, *seen));
         let exceptions = std::mem::take(&mut cases.exceptions);
         for (since, exception) in exceptions {
             let is_its = |call: &&OddCall| {
                 call.instance == exception.instance && near(call.at, since) <= TOGETHER_US
             };
-            if let Some(call) = cases.unanswered.iter().find(is_its).cloned() {
+            let ripe = at.since(since) >= EXCEPTION_US;
+            if let Some(call) = cases
+                .unanswered
+                .iter()
+                .find(is_its)
+                .cloned()
+                .filter(|_| ripe)
+            {
                 cases.unanswered.retain(|other| {
                     !(other.instance == call.instance && other.endpoint == call.endpoint)
                 });
