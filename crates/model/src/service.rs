@@ -575,6 +575,8 @@ pub enum ServiceCommand {
         without: Vec<(u32, String)>,
         /// The instance begins anew before.
         fresh: bool,
+        /// So many plays of it at once.
+        copies: u32,
         /// So often one after the other.
         rounds: u32,
         /// Sleeps, and when threads begin, are as they were; else as short as possible.

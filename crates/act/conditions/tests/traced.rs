@@ -370,12 +370,13 @@ fn a_race_shows_that_hardly_ever_does() {
     if !can("schedule") {
         return;
     }
-    // Without disturbance it does not in a thousand runs.
+    // A thread that is waited for by sleeping 5 ms, which is enough in 99 of 100 runs.
     let racy = example("racy");
     let racy = racy.to_str().expect("UTF-8");
-    let fails = (0..400).any(|seed| {
+    let fails = (0..30).filter(|seed| {
         let under = conditions(&format!(r#"{{"condition": "schedule", "seed": {seed}}}"#));
         under.run(&[racy, "sleep_wait"]).status.code() == Some(1)
     });
-    assert!(fails);
+    let fails = fails.count();
+    assert!(fails >= 4, "{fails} of 30");
 }

@@ -39,7 +39,7 @@ pub(crate) struct Ground {
     pub(crate) init: (PathBuf, Vec<String>),
     pub(crate) limits: Limits,
     /// What the commands of instances are put after.
-    pub(crate) prefixes: Mutex<std::collections::BTreeMap<cohort_model::InstanceId, Vec<String>>>,
+    pub(crate) prefixes: Mutex<BTreeMap<InstanceId, Vec<String>>>,
     pub(crate) logs: Logs,
     pub(crate) ports: Ports,
     pub(crate) events: mpsc::Sender<Event>,

@@ -277,6 +277,13 @@ Thread 2 (LWP 8):
         let idle = &text[text.find("Thread 2").unwrap()..];
         assert_eq!(shown(&stood(idle, "")), ["idle (src/pool.c:50)"]);
         assert!(stood(LOCKED, "").len() == 2);
+        let boxed = "#0  0x1 in alloc::boxed::{impl#31}::call_once<(), (dyn core::ops::function::FnOnce<()>)> (f=0x1) at library/alloc/src/boxed.rs:2240\n\
+                     #1  0x2 in app::run<alloc::vec::Vec<(u8, fn() -> u8)>> (it=0x1) at src/lib.rs:4\n";
+        let frames = stood(boxed, "");
+        assert_eq!(
+            shown(&frames),
+            ["app::run<alloc::vec::Vec<(u8, fn() -> u8)>> (src/lib.rs:4)"]
+        );
         assert!(stood("", "no stack").is_empty());
     }
 

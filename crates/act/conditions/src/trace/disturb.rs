@@ -47,15 +47,13 @@ const STALL_MAX_US: f64 = 600.0;
 const CALLS_TO_MEETING_MAX: u32 = 24;
 /// Others take their turn so many instructions after a system call, at most.
 const TURN_STEPS_MAX: f64 = 4_000.0;
-/// In an interpreter whose threads take turns, a thread that has woken another one is held in so large a
-/// share of cases, for so long, microseconds.
-const SHORT_HOLDS: f64 = 0.7;
-const SHORT_HOLD_US: (f64, f64) = (80.0, 1_500.0);
+/// In an interpreter whose threads take turns, a thread that has woken another one is held so long,
+/// microseconds.
+const SHORT_HOLD_US: (f64, f64) = (150.0, 1_500.0);
 /// There an interrupt comes so long after the end of a call, at the latest, microseconds.
 const TURN_LATEST_US: f64 = 250.0;
-/// Share of waits for a turn after which the turn is taken later, by so much at most, microseconds.
-const HOLDS_AFTER_WAIT: f64 = 0.5;
-const TURN_MEETING_US: (f64, f64) = (500.0, 15_000.0);
+/// Who has waited for its turn takes it so much later, microseconds.
+const TURN_MEETING_US: (f64, f64) = (1_000.0, 20_000.0);
 /// Who has let others take their turn is stopped at so many more ends and beginnings of calls.
 const WATCHED_AFTER_TURN: u32 = 20;
 /// What each instruction of slow motion costs, microseconds.
@@ -141,6 +139,8 @@ struct Profile {
     steps_max: f64,
     /// Share of watched stops soon after which others are made to take their turn.
     turns: f64,
+    /// Share of threads that are held when they have woken another one, or waited for their turn.
+    turn_holds: f64,
     /// Who waits for a turn asks for it after so long at most, microseconds; 0: as it does.
     sooner_us: f64,
     /// Interrupts of a young thread.
@@ -318,10 +318,10 @@ impl Disturbance {
 
     /// A watched thread of an interpreter whose threads take turns has stopped at the end of a call: what
     /// is done so that others take theirs.
-    pub(crate) fn to_turn(&mut self, now: Instant, has_woken: bool) -> Turn {
+    pub(crate) fn turn_after(&mut self, now: Instant, has_woken: bool) -> Turn {
         self.credit_us -= STOP_US;
         let left = self.left(now);
-        if has_woken && left > SHORT_HOLD_US.1 && self.random.chance(SHORT_HOLDS) {
+        if has_woken && left > SHORT_HOLD_US.1 && self.random.chance(self.profile.turn_holds) {
             // Whoever was just woken gets to where it asks for its turn.
             let (low, high) = SHORT_HOLD_US;
             return Turn::Hold(us(self.random.across(low, high)));
@@ -337,7 +337,7 @@ impl Disturbance {
     pub(crate) fn after_wait(&mut self, now: Instant, is_first: bool) -> Duration {
         self.credit_us -= 2.0 * STOP_US;
         let left = self.left(now);
-        if is_first || left < PAUSE_MIN_US || !self.random.chance(HOLDS_AFTER_WAIT) {
+        if is_first || left < PAUSE_MIN_US || !self.random.chance(self.profile.turn_holds) {
             return Duration::ZERO;
         }
         let until = self.gathering.filter(|until| *until > now);
@@ -514,6 +514,7 @@ impl Profile {
             slow: of(&[0.0, 0.3, 0.7]),
             steps_max: of(&[300.0, 1_500.0, 3_000.0, 6_000.0]),
             turns: of(&[0.0, 0.0, 0.1, 0.4]),
+            turn_holds: of(&[0.2, 0.6, 0.95]),
             sooner_us: of(&[0.0, 10.0, 100.0, 1_000.0]),
             early: if of(&[0.0, 1.0]) > 0.5 { 3 } else { 1 },
             early_max_us: of(&[100.0, 1_000.0, 10_000.0]),

@@ -463,12 +463,15 @@ impl Tracer {
         let info = ptrace::call_info(tid).unwrap_or_default();
         if takes_turns && thread.interrupts.is_empty() && info.result().is_some() {
             // At its own speed up to the interrupt.
-            match disturbance.to_turn(
+            match disturbance.turn_after(
                 now,
                 info.result()
                     .is_some_and(|woken| (1..=WOKEN_MAX).contains(&woken)),
             ) {
-                Turn::None => {}
+                Turn::None => {
+                    self.go_on(tid);
+                    return;
+                }
                 Turn::Hold(hold) => {
                     self.disturb(tid, hold, now);
                     return;

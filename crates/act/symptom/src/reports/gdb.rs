@@ -102,7 +102,7 @@ pub(crate) fn frame(line: &str) -> Option<(u32, Frame)> {
         None => rest.rsplit_once(" from ").unwrap_or((rest, "")),
     };
     // `total<int> (n=3)`: the arguments stand behind a blank.
-    let function = match call.find(" (") {
+    let function = match arguments(call) {
         Some(open) if call.starts_with("operator") => &call[..open.max(call.len().min(10))],
         Some(open) => &call[..open],
         None => call.split(" [").next().unwrap_or(call),
@@ -115,6 +115,22 @@ pub(crate) fn frame(line: &str) -> Option<(u32, Frame)> {
         line,
     };
     Some((number, frame))
+}
+
+/// Where the arguments begin; brackets within generics are not theirs.
+fn arguments(call: &str) -> Option<usize> {
+    let bytes = call.as_bytes();
+    let mut depth = 0_u32;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' if at > 0 && bytes[at - 1] != b'-' => depth = depth.saturating_sub(1),
+            b' ' if depth == 0 && bytes.get(at + 1) == Some(&b'(') => return Some(at),
+            _ => {}
+        }
+    }
+    // `operator<`, which closes nothing.
+    call.find(" (")
 }
 
 fn take_place(frames: &mut [Frame], line: &str) {

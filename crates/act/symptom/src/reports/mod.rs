@@ -133,11 +133,13 @@ fn exceptions(lines: &[&str]) -> Vec<Found> {
 /// Own code of a compiled program: not of the system's libraries, a test framework's or the toolchain's.
 pub(crate) fn is_own_native(function: &str, file: &str) -> bool {
     // Names that begin so are reserved for the language and its runtime, or are of frameworks.
-    const STARTS: [&str; 10] = [
+    const STARTS: [&str; 12] = [
         "__",
         "_start",
         "_int_",
         "std::",
+        "core::",
+        "alloc::",
         "operator ",
         "fuzzer::",
         "testing::",
@@ -181,6 +183,8 @@ pub(crate) fn is_own_native(function: &str, file: &str) -> bool {
         "./stdlib/",
         "./string/",
     ];
+    // Rust's own, as its debug information names them without a directory.
+    const LIBRARIES: [&str; 4] = ["library/alloc/", "library/core/", "library/std/", "library/test/"];
     let function = function.trim_start_matches(['<', '&']);
     // `raise () from ...`, `free(void*)`
     let name = function.split(['(', ' ', '@']).next().unwrap_or(function);
@@ -188,6 +192,7 @@ pub(crate) fn is_own_native(function: &str, file: &str) -> bool {
         && !NAMES.contains(&name)
         && !FILES.iter().any(|part| file.contains(part))
         && !file.starts_with("../sysdeps")
+        && !LIBRARIES.iter().any(|start| file.starts_with(start))
 }
 
 /// `file` looks like one with source in it.

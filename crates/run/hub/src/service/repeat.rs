@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use cohort_agent::protocol::ToAgent;
 use cohort_model::{
-    CaseId, CasePart, CaseRequest, InstanceId, Played, Recipe, ServiceCommand, ServiceSeen, Share,
-    Symptom, SymptomKind,
+    CaseId, CasePart, CaseRequest, Condition, InstanceId, Played, Recipe, ServiceCommand,
+    ServiceSeen, Share, Symptom, SymptomKind,
 };
 use cohort_replicator::sameness::same;
 use tokio::sync::mpsc::Receiver;
@@ -214,6 +214,13 @@ fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> Servi
     if keep.is_empty() {
         keep = (0..requests.len() as u32).collect();
     }
+    let conditions = repeat.recipe.conditions.iter();
+    let copies = conditions
+        .into_iter()
+        .find_map(|condition| match condition {
+            Condition::Copies { count } => Some(*count),
+            _ => None,
+        });
     ServiceCommand::TryCase {
         case: repeat.case,
         capsule: 0,
@@ -223,6 +230,7 @@ fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> Servi
         without: without(parts, &keep, requests),
         keep,
         fresh: play > 0,
+        copies: copies.unwrap_or(1),
         rounds: 1,
         in_time: false,
         patience_us: PATIENCE_US,

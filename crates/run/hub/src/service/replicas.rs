@@ -73,6 +73,7 @@ struct Try {
     recipe: Recipe,
     keep: Vec<u32>,
     without: Vec<(u32, String)>,
+    copies: u32,
     rounds: u32,
     in_time: bool,
     patience_us: u64,
@@ -184,6 +185,7 @@ impl Hub {
                 keep,
                 without,
                 fresh,
+                copies,
                 rounds,
                 in_time,
                 patience_us,
@@ -196,6 +198,7 @@ impl Hub {
                     recipe,
                     keep,
                     without,
+                    copies,
                     rounds,
                     in_time,
                     patience_us,
@@ -378,14 +381,6 @@ impl Hub {
         let Some(address) = place.and_then(|place| place.address(self.setup.sut.tls)) else {
             return;
         };
-        let copies = one
-            .recipe
-            .conditions
-            .iter()
-            .find_map(|condition| match condition {
-                Condition::Copies { count } => Some(*count),
-                _ => None,
-            });
         let data = self.prepared.exports("setup");
         let order = PlayOrder {
             play: number,
@@ -395,7 +390,7 @@ impl Hub {
             data: data.then(|| self.once.data(Some(one.instance))),
             keep: one.keep.clone(),
             without: one.without.clone(),
-            copies: copies.unwrap_or(1),
+            copies: one.copies,
             rounds: one.rounds,
             in_time: one.in_time,
             patience_us: one.patience_us,

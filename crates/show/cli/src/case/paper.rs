@@ -14,6 +14,8 @@ use crate::run::Place;
 const SUSPECTS: &str = "suspects.json";
 /// The requests of a server's case as a script, beside what else is kept of it.
 const REQUESTS: &str = "requests.sh";
+/// Where the stacks of a crash or hang are kept beside it.
+const STACKS: &str = "stacks.txt";
 /// Suspects that are shown.
 const SUSPECTS_MAX: usize = 10;
 /// Lines of output that are shown, the last ones.
@@ -82,13 +84,11 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
     if capsule.exists() {
         places.push(("capsule", typed(&capsule)));
     }
-    let requests = place
-        .project
-        .cases()
-        .directory(found.case.case)
-        .join(REQUESTS);
-    if requests.exists() {
-        places.push(("requests", typed(&requests)));
+    for (what, name) in [("requests", REQUESTS), ("stacks", STACKS)] {
+        let file = place.project.cases().directory(found.case.case).join(name);
+        if file.exists() {
+            places.push((what, typed(&file)));
+        }
     }
     if let Some(campaign) = &found.campaign {
         places.push(("record", typed(campaign.path())));

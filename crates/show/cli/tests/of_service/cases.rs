@@ -216,7 +216,12 @@ fn who_interrupts_what_comes_after_the_scenario_does_not_wait() {
     running.signal(2);
     let ended = running.end();
     assert!(since.elapsed().as_secs() < 15, "{}", shown(&ended));
-    assert_said(&ended, 1, &["was stopped before more was tried"]);
+    assert_said(&ended, 1, &["EC-1             closed: "]);
+    let remarks = only_case(&suite, &ended)["remarks"].to_string();
+    assert!(
+        remarks.contains("was stopped before more was tried"),
+        "{remarks}"
+    );
     suite.assert_replays();
     suite.assert_all_gone(&ended);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, CaseId, CasePart, InstanceId, Played, Recipe, ServiceCommand, ServiceReason, Stage,
-    Subject, Symptom, SymptomKind,
+    At, CaseId, CasePart, Condition, InstanceId, Played, Recipe, ServiceCommand, ServiceReason,
+    Stage, Subject, Symptom, SymptomKind,
 };
 use cohort_replicator::Room;
 use cohort_replicator::minimize::Candidate;
@@ -21,6 +21,8 @@ const PATIENCE_US: u64 = 8_000_000;
 const PLAY_US_MAX: u64 = 60_000_000;
 /// So often requests are repeated where it is looked whether something grows.
 const ROUNDS: u32 = 40;
+/// Where something is to grow, so many of these repetitions go on at once: most of the time is waiting.
+const TOGETHER: u32 = 4;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
 /// What is read of an instance after a play is waited for so long, microseconds.
@@ -167,10 +169,12 @@ impl Conductor {
             }
             return;
         }
-        let rounds = match capsule.gauge {
-            Gauge::Grows(_) | Gauge::Slower => ROUNDS,
-            Gauge::Odd | Gauge::Slow(_) => 1,
+        let (together, rounds) = match capsule.gauge {
+            Gauge::Grows(_) => (TOGETHER, ROUNDS / TOGETHER),
+            Gauge::Slower => (1, ROUNDS),
+            Gauge::Odd | Gauge::Slow(_) => (1, 1),
         };
+        let copies = copies(&next.recipe) * together;
         let in_time = capsule.is_played_in_time(&keep);
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
@@ -196,7 +200,7 @@ impl Conductor {
                 instance,
                 recipe: next.recipe.clone(),
                 cut: next.cut,
-                rounds,
+                rounds: rounds * together,
                 begun: at,
                 over: None,
                 ended: false,
@@ -211,6 +215,7 @@ impl Conductor {
             keep,
             without,
             fresh,
+            copies,
             rounds,
             in_time,
             patience_us: PATIENCE_US,
@@ -293,6 +298,18 @@ impl Conductor {
             }
         }
     }
+}
+
+/// So many plays at once are a condition of a recipe.
+fn copies(recipe: &Recipe) -> u32 {
+    let count = recipe
+        .conditions
+        .iter()
+        .find_map(|condition| match condition {
+            Condition::Copies { count } => Some(*count),
+            _ => None,
+        });
+    count.unwrap_or(1).max(1)
 }
 
 /// What is played next.
