@@ -150,7 +150,7 @@ fn runs_by_length_rate_and_what_is_needed() {
         (1000, 1, 0.05, 2000.0),
         (1000, 2, 0.05, 3000.0),
     ] {
-        let rounds = if rate < 0.3 { 8 } else { 30 };
+        let rounds = if rate < 0.3 { 6 } else { 20 };
         let (mut runs, mut max, mut plain, mut exact, mut there) = (0, 0, 0, 0, 0);
         for seed in 0..rounds {
             let mut program = Program::new(Vec::new(), rate, seed * 31 + length as u64);
@@ -188,7 +188,7 @@ fn runs_by_length_rate_and_what_is_needed() {
 fn several_instances_take_fewer_rounds() {
     let rounds = |at_once: usize| {
         let mut total = 0.0;
-        for seed in 0..10 {
+        for seed in 0..6 {
             let mut program = Program::new(vec![vec![700]], 0.2, seed);
             let found = minimize(&mut program, 1000, at_once, 20_000);
             assert!(found.kept.contains(&700));
@@ -263,7 +263,7 @@ fn a_test_after_one_that_cleans_up_is_found_all_the_same() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any of several reasons, of several items each, at any rate and with any number of instances.
     #[test]

@@ -10,8 +10,8 @@ mod world;
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, Case, CaseId, CaseVerdict, Condition, ConditionKind, Frame, Recipe, Stage, Subject, Symptom,
-    SymptomKind, TestId, ThreadId,
+    At, Case, CaseId, CasePart, CaseVerdict, Condition, ConditionKind, Frame, Recipe, Stage, Subject,
+    Symptom, SymptomKind, TestId, ThreadId,
 };
 use cohort_replicator::{Hunt, Known, Outcome, Replicator, Room, Sighting, Try};
 use world::{ROOM, World, settings};
@@ -270,7 +270,10 @@ fn what_our_own_conditions_do_to_it_is_no_bug() {
     let cases: Vec<&Case> = replicator.cases().collect();
     assert_eq!(cases.len(), 1, "it is no case of its own");
     let told = |one: &String| one.contains("on purpose (a memory limit)");
-    assert!(cases[0].remarks.iter().any(told), "nor dropped without a line");
+    assert!(
+        cases[0].remarks.iter().any(told),
+        "nor dropped without a line"
+    );
 }
 
 #[test]
@@ -534,4 +537,152 @@ fn limits_may_be_none_at_all() {
     assert!(replicator.is_settled());
     let case = shown(&replicator, case);
     assert_eq!(case.verdict, Some(CaseVerdict::Conditional));
+}
+
+const RARE: Hunt = Hunt {
+    p: 0.001,
+    alpha: 0.05,
+};
+
+fn stressed(company: Vec<CasePart>) -> (Replicator, CaseId) {
+    let mut replicator = Replicator::new(settings(1));
+    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), company, RARE);
+    (replicator, case)
+}
+
+#[test]
+fn a_stressed_test_is_run_after_its_neighbours_and_the_one_it_depends_on_is_named() {
+    let world = bug("no cause");
+    let symptom = world.symptom();
+    let needed = CasePart::Before(TestId(17));
+    let company = (10..30).map(|test| CasePart::Before(TestId(test)));
+    let (mut replicator, case) = stressed(company.collect());
+    let tried = drive(&mut replicator, 300, |next| {
+        if next.recipe.parts.contains(&needed) {
+            failed(&world, &symptom)
+        } else {
+            passed(&world)
+        }
+    });
+    let case = shown(&replicator, case);
+    assert_eq!(case.verdict, Some(CaseVerdict::Conditional));
+    assert_eq!(case.causes[0].parts, vec![needed]);
+    assert!(tried.len() < 60, "{} runs", tried.len());
+}
+
+#[test]
+fn what_costs_nothing_is_tried_first_and_decides_with_the_first_runs() {
+    let world = bug("no cause");
+    let symptom = world.symptom();
+    let month_end = |one: &Condition| matches!(one, Condition::Clock { unix_s } if (1_801_353_600..1_801_440_000).contains(unix_s));
+    let (mut replicator, case) = stressed(Vec::new());
+    let tried = drive(&mut replicator, 40, |next| {
+        if next.recipe.conditions.iter().any(month_end) {
+            failed(&world, &symptom)
+        } else {
+            passed(&world)
+        }
+    });
+    let first = tried
+        .iter()
+        .position(|one| one.recipe.conditions.iter().any(month_end));
+    assert!(first.is_some_and(|first| first <= 3), "{first:?}");
+    let case = shown(&replicator, case);
+    let named = case
+        .causes
+        .first()
+        .and_then(|cause| cause.condition.clone());
+    assert!(
+        named.as_ref().is_some_and(month_end),
+        "{named:?} in {} runs",
+        tried.len()
+    );
+}
+
+#[test]
+fn a_seed_that_failed_is_run_again_at_once() {
+    let world = bug("no cause");
+    let symptom = world.symptom();
+    let seed_of = |recipe: &Recipe| {
+        recipe.conditions.iter().find_map(|one| match one {
+            Condition::Seed { seed } => Some(*seed),
+            _ => None,
+        })
+    };
+    let (mut replicator, _) = stressed(Vec::new());
+    let mut bad = None;
+    let tried = drive(&mut replicator, 60, |next| {
+        let seed = seed_of(&next.recipe);
+        if bad.is_none() && seed.is_some_and(|seed| seed % 3 == 0) {
+            bad = seed;
+        }
+        if bad.is_some() && seed == bad {
+            failed(&world, &symptom)
+        } else {
+            passed(&world)
+        }
+    });
+    let first = tried
+        .iter()
+        .position(|one| bad.is_some() && seed_of(&one.recipe) == bad);
+    let first = first.expect("a third of all seeds fail");
+    let again = tried[first + 1..=first + 2].iter();
+    assert!(again.clone().all(|one| seed_of(&one.recipe) == bad));
+    let named = replicator
+        .cases()
+        .next()
+        .and_then(|case| case.causes.first().cloned());
+    assert_eq!(
+        named
+            .and_then(|cause| cause.condition)
+            .map(|one| one.kind()),
+        Some(ConditionKind::Seed)
+    );
+}
+
+#[test]
+fn a_run_has_one_heavy_condition_and_memory_enough_to_start() {
+    let world = bug("no cause");
+    let (mut replicator, _) = stressed(Vec::new());
+    let tried = drive(&mut replicator, 400, |_| passed(&world));
+    assert!(tried.len() == 400);
+    for one in &tried {
+        let heavy = one.recipe.conditions.iter().filter(|one| {
+            matches!(
+                one.kind(),
+                ConditionKind::CpuLimit | ConditionKind::Noise | ConditionKind::Copies
+            )
+        });
+        assert!(heavy.count() <= 1, "{:?}", one.recipe);
+        for condition in &one.recipe.conditions {
+            if let Condition::MemoryLimit { bytes } = condition {
+                assert!(*bytes >= bugs::PEAK * 3 / 2, "{bytes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_ran_into_the_time_limit_with_another_symptom_is_hardly_tried_again() {
+    let world = bug("no cause");
+    let (mut replicator, _) = stressed(Vec::new());
+    let late = |one: &Condition| one.kind() == ConditionKind::NetworkDelay;
+    let ended = Symptom {
+        kind: SymptomKind::Timeout,
+        class: String::new(),
+        message: "ran past its time limit".into(),
+        frames: Vec::new(),
+    };
+    let tried = drive(&mut replicator, 400, |next| {
+        let mut outcome = passed(&world);
+        if next.recipe.conditions.iter().any(late) {
+            outcome = failed(&world, &ended);
+            outcome.usage.wall_us *= 20;
+        }
+        outcome
+    });
+    let late = tried
+        .iter()
+        .filter(|one| one.recipe.conditions.iter().any(late));
+    assert!(late.count() <= 20);
 }

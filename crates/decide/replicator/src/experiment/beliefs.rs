@@ -10,7 +10,7 @@ use cohort_model::{Condition, ConditionKind, Usage};
 
 use super::chance::Chance;
 use super::evidence::Tally;
-use super::menu::{Family, family, slowdown, slows};
+use super::menu::{Family, family, is_heavy, slowdown, slows};
 use super::recipes::{NEW_EACH_RUN, seed_of, with_seed};
 
 /// Weight of a prior, in runs.
@@ -27,6 +27,15 @@ const START_S: f64 = 0.03;
 const SLOWER_MAX: f64 = 2_000.0;
 /// Above this share of runs that failed in another way because of it, a condition is not mixed with others.
 const STRANGE_MAX: f64 = 0.45;
+
+/// What a run shall be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// What fails under it fails again.
+    pub(super) repeatable: bool,
+    /// No condition in it makes it last more times as long as a plain one.
+    pub(super) slower_max: f64,
+}
 
 /// One condition at one degree.
 #[derive(Clone, Debug)]
@@ -216,7 +225,7 @@ impl Beliefs {
 
     /// What to run next: places of conditions, none for a plain run. Once it failed again, a run that can be repeated
     /// is worth more than several chances at once.
-    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, repeatable: bool) -> Vec<usize> {
+    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, wish: Wish) -> Vec<usize> {
         let drawn: Vec<f64> = self
             .all
             .iter()
@@ -224,18 +233,19 @@ impl Beliefs {
             .collect();
         let plain = chance.beta(self.plain.0, self.plain.1);
         let mut best: (f64, Vec<usize>) = (plain / (START_S + plain_s), Vec::new());
-        let single = (0..drawn.len()).max_by(|one, other| {
+        let cheap = |place: &usize| self.all[*place].slowdown <= wish.slower_max;
+        let single = (0..drawn.len()).filter(cheap).max_by(|one, other| {
             let worth = |place: usize| drawn[place] / self.cost(&[place], plain_s);
             worth(*one).total_cmp(&worth(*other))
         });
         let mut rivals: Vec<Vec<usize>> = single.map(|place| vec![place]).into_iter().collect();
         let cocktails = (0..COCKTAILS).map(|_| {
-            let copied = !repeatable || chance.happens(0.3);
-            self.cocktail(chance, &drawn, copied)
+            let copied = !wish.repeatable || chance.happens(0.3);
+            self.cocktail(chance, &drawn, (copied, wish.slower_max))
         });
         rivals.extend(cocktails);
         for rival in rivals {
-            let promise = self.promise(&rival, &drawn, (plain, !repeatable));
+            let promise = self.promise(&rival, &drawn, (plain, !wish.repeatable));
             let worth = promise / self.cost(&rival, plain_s);
             if worth > best.0 {
                 best = (worth, rival);
@@ -272,7 +282,12 @@ impl Beliefs {
     }
 
     /// One cocktail: the most promising that get along, some left out by chance.
-    fn cocktail(&self, chance: &mut Chance, drawn: &[f64], copied: bool) -> Vec<usize> {
+    fn cocktail(
+        &self,
+        chance: &mut Chance,
+        drawn: &[f64],
+        (copied, slower_max): (bool, f64),
+    ) -> Vec<usize> {
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
         let slow_allowed = chance.happens(0.6);
@@ -300,7 +315,11 @@ impl Beliefs {
                 _ if family(kind) == Family::World => 0.3,
                 _ => 0.25,
             };
-            if kind == ConditionKind::Copies && !copied {
+            let heavy = |at: &usize| is_heavy(self.all[*at].condition.kind());
+            if kind == ConditionKind::Copies && !copied
+                || is_heavy(kind) && chosen.iter().any(heavy)
+                || self.all[place].slowdown > slower_max
+            {
                 continue;
             }
             let hides = self.all[place].strangeness();

@@ -6,6 +6,7 @@ use super::Experiment;
 use super::advance::SUSPICIOUS;
 use super::evidence::{Scale, Tally};
 use super::less::{Less, count};
+use super::menu::{Family, family};
 use super::prove::Proved;
 use super::recipes::{is_stable, under};
 use super::rivals::{RIVAL_RUNS, RIVALS_MAX, Rivals};
@@ -16,6 +17,8 @@ use crate::minimize::Minimizer;
 const NARROW_RUNS: u32 = 90;
 /// So many conditions of a recipe are tried by themselves first.
 const SINGLES: usize = 2;
+/// So often it fails at least under what decides with the first run, 0 to 1.
+const SURE: f64 = 0.76;
 /// More conditions than that are not believed to be needed together unless it was seen of each.
 const NEEDED_MAX: usize = 3;
 /// So often a wrong suspicion leads back to hunting.
@@ -34,6 +37,8 @@ pub(super) struct Single {
     pub(super) trial: Trial,
     /// When it does.
     pub(super) scale: Scale,
+    /// Not one of them is tried, but all that only change what the world looks like.
+    pub(super) is_world: bool,
     /// Those that do not, with their runs.
     pub(super) ruled_out: Vec<(usize, Tally)>,
 }
@@ -53,7 +58,25 @@ impl Experiment {
         if plan.conditions.is_empty() {
             return self.fewer_parts(plan, tally);
         }
-        self.single(plan, tally, Vec::new())
+        let single = self.single(plan, tally, Vec::new());
+        self.world_first(single)
+    }
+
+    /// The cheapest half first: all that only changes what the world looks like, when there is more than that.
+    fn world_first(&self, mut single: Single) -> Step {
+        let plan = &single.plan;
+        let conditions = plan.conditions.iter();
+        let world: Vec<Condition> = conditions
+            .filter(|one| family(one.kind()) == Family::World)
+            .cloned()
+            .collect();
+        if !world.is_empty() && world.len() < plan.conditions.len() {
+            let usual = self.book.of(&self.plain).share();
+            single.scale = Scale::between(usual, SURE, 10.0, 40);
+            single.trial = Trial::new(under(plan, world));
+            single.is_world = true;
+        }
+        Step::Single(single)
     }
 
     pub(super) fn single(
@@ -61,7 +84,7 @@ impl Experiment {
         plan: Recipe,
         known: Tally,
         ruled_out: Vec<(usize, Tally)>,
-    ) -> Step {
+    ) -> Single {
         let place = ruled_out.len();
         // What is known from few runs may be much less in truth, and one of several does not all they do.
         let usual = self.book.of(&self.plain).share();
@@ -69,20 +92,21 @@ impl Experiment {
         let error = (known.estimate() * (1.0 - known.estimate()) / (runs + 1.0)).sqrt();
         let safe = if is_stable(&plan) && known.failed == known.runs {
             // What decides with the first run does so alone, too.
-            0.95
+            SURE / 0.8
         } else {
             (known.estimate() - error).max(0.5 * known.estimate())
         };
         let scale = Scale::between(usual, 0.8 * safe, 10.0, 40);
         let alone = under(&plan, vec![plan.conditions[place].clone()]);
-        Step::Single(Single {
+        Single {
             plan,
             known,
             place,
             trial: Trial::new(alone),
             scale,
+            is_world: false,
             ruled_out,
-        })
+        }
     }
 
     pub(super) fn follow_single(&mut self) -> Option<Step> {
@@ -91,13 +115,22 @@ impl Experiment {
         };
         let enough = single.scale.reading(single.trial.tally)?;
         let single = single.clone();
+        if single.is_world {
+            let Single { plan, known, .. } = single;
+            return Some(if enough {
+                self.narrow(single.trial.plan, single.trial.tally)
+            } else {
+                Step::Single(self.single(plan, known, Vec::new()))
+            });
+        }
         if enough {
             return Some(self.prove(single.trial.plan, true, None));
         }
         let mut ruled_out = single.ruled_out;
         ruled_out.push((single.place, single.trial.tally));
         if ruled_out.len() < SINGLES.min(single.plan.conditions.len()) {
-            return Some(self.single(single.plan, single.known, ruled_out));
+            let next = self.single(single.plan, single.known, ruled_out);
+            return Some(Step::Single(next));
         }
         if single.plan.conditions.len() < 2 {
             let plan = under(&single.plan, Vec::new());

@@ -2,6 +2,7 @@
 
 use cohort_model::{CasePart, Recipe};
 
+use super::beliefs::Wish;
 use super::recipes::Company;
 use super::{Experiment, Origin};
 use crate::Hunt;
@@ -12,6 +13,9 @@ const HUNT_SHARE: f64 = 0.8;
 const HUNT_MAX: u32 = 5_000;
 /// While hunting, one run in so many is a plain one.
 const PLAIN_EVERY: u32 = 8;
+/// A run is dear that takes so many times as long as a plain one, and so many seconds more.
+const DEAR: f64 = 4.0;
+const DEAR_S: f64 = 0.2;
 /// Runs of a hunt on request in which it is more looked for a failure than counted how often it passes.
 const SOON: u32 = 64;
 /// On request, one run in so many is in other company.
@@ -40,11 +44,16 @@ impl Experiment {
             return Some(plan);
         }
         let company = self.company();
-        let places = self.beliefs.pick(
-            &mut self.chance,
-            self.pace.seconds(company),
-            self.all.failed > 0,
-        );
+        let plain_s = self.pace.seconds(company);
+        let wish = Wish {
+            repeatable: self.all.failed > 0,
+            slower_max: if self.is_dear_under_way(plain_s) {
+                DEAR
+            } else {
+                f64::INFINITY
+            },
+        };
+        let places = self.beliefs.pick(&mut self.chance, plain_s, wish);
         let conditions = places
             .iter()
             .map(|place| self.beliefs.all[*place].condition.clone())
@@ -54,6 +63,13 @@ impl Experiment {
             conditions,
             ..Recipe::default()
         })
+    }
+
+    /// One run that takes far longer than a plain one is enough at a time: beside it there is room for many that do
+    /// not.
+    fn is_dear_under_way(&self, plain_s: f64) -> bool {
+        let most = DEAR * plain_s + DEAR_S;
+        self.flights.iter().any(|flight| flight.expected_s > most)
     }
 
     /// On request: the test after others and beside them, in their order, in the other one, and then after some of

@@ -55,6 +55,14 @@ pub(super) fn slows(condition: &Condition) -> bool {
     )
 }
 
+/// It makes a run dear, or takes the whole machine: one of these in a run is enough.
+pub(super) fn is_heavy(kind: ConditionKind) -> bool {
+    matches!(
+        kind,
+        ConditionKind::CpuLimit | ConditionKind::Noise | ConditionKind::Copies
+    )
+}
+
 /// A place in time at which programs go wrong.
 struct Moment {
     /// Seconds since 1970 (UTC).
@@ -191,8 +199,7 @@ fn scarce(place: &Place<'_>, prior: &Prior) -> Vec<Condition> {
     };
     for share in shares {
         let bytes = (peak as f64 * share) as u64;
-        if bytes >= START_MEMORY || *share > 1.0 {
-            let bytes = bytes.max(START_MEMORY);
+        if bytes >= START_MEMORY {
             dishes.push(Condition::MemoryLimit { bytes });
         }
     }
