@@ -10,7 +10,7 @@ use cohort_replicator::Sighting;
 
 use super::{Driver, Replication};
 use crate::Orchestrator;
-use crate::state::Run;
+use crate::state::{Attempt, Run};
 
 /// Most tests that are remembered to have run before on one instance where they share a process.
 const BEFORE_MAX: usize = 200;
@@ -86,7 +86,12 @@ impl Orchestrator {
         let Some(replication) = &mut self.replication else {
             return;
         };
-        let beside = replication.beside.remove(&end.thread).unwrap_or_default();
+        let mut beside = replication.beside.remove(&end.thread).unwrap_or_default();
+        if crowded && run.attempt == Attempt::First {
+            // It has its second try still before it, which nothing of what ran beside it may disturb: a
+            // test that is ended in the middle leaves what it made.
+            beside.clear();
+        }
         if verdict == Verdict::Aborted {
             return;
         }

@@ -108,14 +108,23 @@ impl Orchestrator {
 
     /// The next try that can be begun beside those under way.
     fn next_attempt(&mut self, at: At, room: Room) -> Option<Try> {
+        let progress = &self.progress;
         let replication = self.replication.as_mut()?;
-        let free = |one: &Try| !replication.must_wait(one);
+        let decided = replication.done.is_some();
+        // Before its own result stands, a test is only tried as it is.
+        let harmless = |one: &Try| match one.subject {
+            Subject::Test(test) if !decided && !one.recipe.conditions.is_empty() => {
+                progress[test.index()].concluded
+            }
+            _ => true,
+        };
+        let free = |one: &Try| harmless(one) && !replication.must_wait(one);
         if let Some(place) = replication.held.iter().position(free) {
             return replication.held.remove(place);
         }
         while replication.held.len() < replication.most() {
             let wanted = replication.driver.next(at, room)?;
-            if !replication.must_wait(&wanted) {
+            if harmless(&wanted) && !replication.must_wait(&wanted) {
                 return Some(wanted);
             }
             replication.held.push_back(wanted);
