@@ -122,8 +122,15 @@ impl Replicator {
         case
     }
 
-    /// Tries something that has not failed, until its failure rate is surely below `hunt.p`.
-    pub fn suspect(&mut self, at: At, subject: Subject, hunt: Hunt) -> CaseId {
+    /// Tries something that has not failed, until its failure rate is surely below `hunt.p`. It is run alone for that;
+    /// `company` are others that it may depend on: now and then it is run after some of them, or beside.
+    pub fn suspect(
+        &mut self,
+        at: At,
+        subject: Subject,
+        company: Vec<CasePart>,
+        hunt: Hunt,
+    ) -> CaseId {
         let case = CaseId(self.next_case);
         self.next_case += 1;
         let opening = Opening {
@@ -131,7 +138,7 @@ impl Replicator {
             symptom: None,
             parts: Vec::new(),
             usage: Usage::default(),
-            origin: Origin::Hunted(hunt),
+            origin: Origin::Hunted { hunt, company },
             worth: 1.0,
         };
         self.open(at, case, opening);

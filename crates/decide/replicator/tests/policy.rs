@@ -187,7 +187,7 @@ fn stress_ends_when_the_rate_is_surely_low_and_says_what_was_covered() {
         p: 0.05,
         alpha: 0.05,
     };
-    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), hunt);
+    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), Vec::new(), hunt);
     let tried = drive(&mut replicator, 10_000, |_| passed(&world));
     let plain = tried
         .iter()
@@ -214,7 +214,7 @@ fn a_failure_under_stress_is_a_case_as_any_other() {
         p: 0.01,
         alpha: 0.05,
     };
-    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), hunt);
+    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), Vec::new(), hunt);
     drive(&mut replicator, 10_000, |next| world.run(&next.recipe));
     let case = shown(&replicator, case);
     assert_eq!(case.symptom, Some(world.symptom()));
@@ -529,7 +529,7 @@ fn limits_may_be_none_at_all() {
         p: 0.01,
         alpha: 0.05,
     };
-    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), hunt);
+    let case = replicator.suspect(At(0), Subject::Test(TestId(1)), Vec::new(), hunt);
     drive(&mut replicator, 10_000, |next| world.run(&next.recipe));
     assert!(replicator.is_settled());
     let case = shown(&replicator, case);

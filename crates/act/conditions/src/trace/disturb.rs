@@ -97,6 +97,13 @@ pub(crate) enum Pace {
     ToTurn(u32),
 }
 
+impl Pace {
+    /// Whether it runs one instruction at a time.
+    pub(crate) fn is_stepping(self) -> bool {
+        matches!(self, Pace::Slow(_) | Pace::ToTurn(_) | Pace::Meeting(_))
+    }
+}
+
 /// What is done so that others take their turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {

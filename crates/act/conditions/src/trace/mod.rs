@@ -570,7 +570,7 @@ impl Tracer {
         };
         let free = thread.stopped.is_none()
             && thread.asked.is_none()
-            && (thread.pace == Pace::Free || why != Asked::Disturbance);
+            && (why != Asked::Disturbance || !thread.pace.is_stepping());
         if free && threads::is_runnable(tid) && ptrace::interrupt(tid).is_ok() {
             thread.asked = Some(why);
         }

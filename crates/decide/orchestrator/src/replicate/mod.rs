@@ -22,13 +22,16 @@ mod start;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
-    At, Budget, CaseId, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason, Recipe,
-    Subject, TestId, ThreadId,
+    At, Budget, CaseId, CasePart, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason,
+    Recipe, Subject, TestCase, TestId, ThreadId,
 };
 use cohort_replicator::{Hunt, Try};
 
 use crate::{Orchestrator, Step};
 use driver::Driver;
+
+/// Most other tests that one which is tried on request may depend on.
+const NEIGHBOURS_MAX: usize = 40;
 
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +164,7 @@ impl Replication {
     }
 
     /// What is asked for on request is begun with the first step.
-    fn begin(&mut self, at: At) {
+    fn begin(&mut self, at: At, all: &[TestCase]) {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
@@ -173,13 +176,36 @@ impl Replication {
                     p: *rate,
                     alpha: *doubt,
                 };
-                replicator.suspect(at, Subject::Test(test), hunt);
+                replicator.suspect(at, Subject::Test(test), neighbours(test, all), hunt);
             }
         }
         if self.plan.only.is_some() || !self.plan.known.is_empty() {
             self.since = Some(at);
         }
     }
+}
+
+/// Tests of the same group, which one may depend on: those that are nearest to it in the plan.
+fn neighbours(test: TestId, all: &[TestCase]) -> Vec<CasePart> {
+    let Some(own) = all.get(test.index()) else {
+        return Vec::new();
+    };
+    let mut near: Vec<usize> = (0..all.len())
+        .filter(|&other| {
+            let case = &all[other];
+            other != test.index()
+                && case.group == own.group
+                && !case.ignored
+                && case.broken.is_none()
+        })
+        .collect();
+    near.sort_by_key(|other| other.abs_diff(test.index()));
+    near.truncate(NEIGHBOURS_MAX);
+    near.sort_unstable();
+    let parts = near.into_iter();
+    parts
+        .map(|other| CasePart::Before(TestId(other as u32)))
+        .collect()
 }
 
 impl Orchestrator {
@@ -201,7 +227,7 @@ impl Orchestrator {
         let Some(replication) = &mut self.replication else {
             return;
         };
-        replication.begin(at);
+        replication.begin(at, &self.plan.tests);
         if ordinary_done && replication.done.is_none() {
             replication.done = Some(at);
         }

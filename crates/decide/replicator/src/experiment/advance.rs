@@ -3,7 +3,7 @@
 use cohort_model::Condition;
 
 use super::evidence::{Tally, contrast};
-use super::recipes::{NEW_EACH_RUN, copies, repeats, seed_of, under, with_seed};
+use super::recipes::{copies, is_stable, repeats, under};
 use super::runs::Flight;
 use super::step::{Step, Trial};
 use super::{Experiment, Origin};
@@ -33,7 +33,7 @@ impl Experiment {
         if !matches!(self.step, Step::Hunt) {
             return;
         }
-        if matches!(self.origin, Origin::Hunted(_)) {
+        if matches!(self.origin, Origin::Hunted { .. }) {
             self.origin = Origin::Seen {
                 passes: self.all.runs.max(1),
                 crowded: false,
@@ -145,12 +145,15 @@ impl Experiment {
             0.0
         };
         let enough = usual + 0.2 * (1.0 - usual);
-        let good = tally.failed >= 3 && tally.share() >= enough
+        let twice = tally.failed == tally.runs && tally.runs >= 2 && usual < 0.3;
+        let good = twice
+            || tally.failed >= 3 && tally.share() >= enough
             || tally.failed >= 5 && tally.share() >= 0.6 * enough && usual < 0.05;
         if good {
             return Some(self.narrow(plan, tally));
         }
-        let dud = tally.runs >= 5 && tally.failed == 0
+        let none = if is_stable(&plan) { 2 } else { 5 };
+        let dud = tally.runs >= none && tally.failed == 0
             || tally.runs >= 10 && tally.failed <= 1
             || tally.runs >= 20;
         if !dud {
@@ -160,10 +163,7 @@ impl Experiment {
             &plan
                 .conditions
                 .iter()
-                .map(|condition| match seed_of(condition) {
-                    Some(_) => with_seed(condition, NEW_EACH_RUN),
-                    None => condition.clone(),
-                })
+                .map(|condition| self.beliefs.planned(condition))
                 .collect::<Vec<_>>(),
         );
         self.beliefs.doubt(&places, tally.runs - tally.failed);

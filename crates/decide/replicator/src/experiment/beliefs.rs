@@ -11,6 +11,7 @@ use cohort_model::{Condition, ConditionKind, Usage};
 use super::chance::Chance;
 use super::evidence::Tally;
 use super::menu::{Family, family, slowdown, slows};
+use super::recipes::{NEW_EACH_RUN, seed_of, with_seed};
 
 /// Weight of a prior, in runs.
 const PRIOR_RUNS: f64 = 7.0;
@@ -20,8 +21,12 @@ const HIDES: f64 = 0.06;
 const COCKTAILS: usize = 12;
 /// Most conditions of one cocktail that act on its timing.
 const TIMING_MAX: usize = 3;
-/// What starting a run costs beside its run time, seconds.
-const START_S: f64 = 0.5;
+/// What it costs to begin a run and to take its end, beside its run time, seconds.
+const START_S: f64 = 0.03;
+/// Most times that a run is taken to last longer than a plain one.
+const SLOWER_MAX: f64 = 2_000.0;
+/// Above this share of runs that failed in another way because of it, a condition is not mixed with others.
+const STRANGE_MAX: f64 = 0.45;
 
 /// One condition at one degree.
 #[derive(Clone, Debug)]
@@ -47,7 +52,7 @@ pub(super) struct Belief {
 impl Belief {
     /// Share of its runs in which it is to blame for another failure; above 0.
     fn strangeness(&self) -> f64 {
-        (self.strange + 0.05) / (f64::from(self.seen.runs) + 2.0)
+        (self.strange + 0.05) / (f64::from(self.seen.runs) + 1.0)
     }
 
     /// Expected rate.
@@ -76,11 +81,16 @@ impl Beliefs {
         beliefs
     }
 
-    /// Adds those of a menu whose kind is not among them.
+    /// Adds those of a menu that are not among them. What a run takes under the others is reckoned anew, where
+    /// that was not seen yet.
     pub(super) fn add(&mut self, menu: Vec<(Condition, f64)>, usage: &Usage, host_cores: f64) {
-        let known: Vec<ConditionKind> = self.all.iter().map(|one| one.condition.kind()).collect();
+        for belief in &mut self.all {
+            if belief.seen.runs == 0 {
+                belief.slowdown = slowdown(&belief.condition, usage, host_cores);
+            }
+        }
         for (condition, weight) in menu {
-            if known.contains(&condition.kind()) {
+            if self.all.iter().any(|one| one.condition == condition) {
                 continue;
             }
             self.all.push(Belief {
@@ -116,6 +126,17 @@ impl Beliefs {
             .collect()
     }
 
+    /// A condition of a run as it is among them: by itself, or with a seed that is drawn anew.
+    pub(super) fn planned(&self, condition: &Condition) -> Condition {
+        if self.all.iter().any(|one| one.condition == *condition) {
+            return condition.clone();
+        }
+        match seed_of(condition) {
+            Some(_) => with_seed(condition, NEW_EACH_RUN),
+            None => condition.clone(),
+        }
+    }
+
     /// Takes one kind away: it cannot be set here.
     pub(super) fn forget(&mut self, kind: ConditionKind) {
         self.all.retain(|belief| belief.condition.kind() != kind);
@@ -127,7 +148,7 @@ impl Beliefs {
             .iter()
             .map(|place| self.all[*place].slowdown)
             .product::<f64>()
-            .min(60.0)
+            .min(SLOWER_MAX)
     }
 
     /// A run under these took `ratio` times as long as a plain one: put down to the slowest of them.
@@ -139,9 +160,11 @@ impl Beliefs {
                 .total_cmp(&self.all[*other].slowdown)
         });
         if let Some(place) = slowest {
-            let correction = (ratio / expected).clamp(0.1, 10.0).sqrt();
             let belief = &mut self.all[place];
-            belief.slowdown = (belief.slowdown * correction).clamp(0.5, 60.0);
+            // The first run tells most.
+            let trust = if belief.seen.runs < 2 { 0.8 } else { 0.4 };
+            let correction = (ratio / expected).clamp(0.02, 200.0).powf(trust);
+            belief.slowdown = (belief.slowdown * correction).clamp(0.5, SLOWER_MAX);
         }
     }
 
@@ -176,7 +199,7 @@ impl Beliefs {
         for place in places {
             let belief = &mut self.all[*place];
             belief.strange += belief.strangeness() / total;
-            belief.b += 0.2;
+            belief.b += 0.2 + belief.strangeness().min(0.8);
             belief.seen.add(false);
             if places.len() == 1 {
                 belief.alone.add(false);
@@ -191,9 +214,9 @@ impl Beliefs {
         }
     }
 
-    /// What to run next: places of conditions, none for a plain run. Of cocktails of several copies a share
-    /// `seedless` has no seed.
-    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, seedless: f64) -> Vec<usize> {
+    /// What to run next: places of conditions, none for a plain run. Once it failed again, a run that can be repeated
+    /// is worth more than several chances at once.
+    pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, repeatable: bool) -> Vec<usize> {
         let drawn: Vec<f64> = self
             .all
             .iter()
@@ -206,9 +229,14 @@ impl Beliefs {
             worth(*one).total_cmp(&worth(*other))
         });
         let mut rivals: Vec<Vec<usize>> = single.map(|place| vec![place]).into_iter().collect();
-        rivals.extend((0..COCKTAILS).map(|_| self.cocktail(chance, &drawn, seedless)));
+        let cocktails = (0..COCKTAILS).map(|_| {
+            let copied = !repeatable || chance.happens(0.3);
+            self.cocktail(chance, &drawn, copied)
+        });
+        rivals.extend(cocktails);
         for rival in rivals {
-            let worth = self.promise(&rival, &drawn, plain) / self.cost(&rival, plain_s);
+            let promise = self.promise(&rival, &drawn, (plain, !repeatable));
+            let worth = promise / self.cost(&rival, plain_s);
             if worth > best.0 {
                 best = (worth, rival);
             }
@@ -217,9 +245,10 @@ impl Beliefs {
     }
 
     /// Probability of a failure by the numbers drawn: one of them does it, and none hides it.
-    fn promise(&self, places: &[usize], drawn: &[f64], plain: f64) -> f64 {
+    fn promise(&self, places: &[usize], drawn: &[f64], (plain, chances): (f64, bool)) -> f64 {
         let copies = places
             .iter()
+            .filter(|_| chances)
             .find_map(|at| match self.all[*at].condition {
                 Condition::Copies { count } => Some(f64::from(count)),
                 _ => None,
@@ -243,7 +272,7 @@ impl Beliefs {
     }
 
     /// One cocktail: the most promising that get along, some left out by chance.
-    fn cocktail(&self, chance: &mut Chance, drawn: &[f64], seedless: f64) -> Vec<usize> {
+    fn cocktail(&self, chance: &mut Chance, drawn: &[f64], copied: bool) -> Vec<usize> {
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
         let slow_allowed = chance.happens(0.6);
@@ -271,8 +300,11 @@ impl Beliefs {
                 _ if family(kind) == Family::World => 0.3,
                 _ => 0.25,
             };
+            if kind == ConditionKind::Copies && !copied {
+                continue;
+            }
             let hides = self.all[place].strangeness();
-            if !fits || chance.happens(left_out) || chance.happens(hides) {
+            if !fits || hides > STRANGE_MAX || chance.happens(left_out) || chance.happens(hides) {
                 continue;
             }
             match family(kind) {
@@ -285,19 +317,17 @@ impl Beliefs {
             }
             chosen.push(place);
         }
-        let seeded = !chance.happens(seedless);
-        self.with_seed(&mut chosen, seeded);
+        self.with_seed(&mut chosen);
         chosen
     }
 
-    /// A run whose randomness follows from a seed can be repeated, so nearly all have one. Copies that
-    /// share a seed are no further chances, though, so some of those have none.
-    fn with_seed(&self, chosen: &mut Vec<usize>, seeded: bool) {
+    /// A run whose randomness follows from a seed can be repeated, so all have one but those of several copies:
+    /// copies that share a seed are no further chances, and which of several seeds it was would not be known.
+    fn with_seed(&self, chosen: &mut Vec<usize>) {
         let kind = |place: &usize| self.all[*place].condition.kind();
         let copied = chosen.iter().any(|at| kind(at) == ConditionKind::Copies);
-        let wanted = seeded || !copied;
-        chosen.retain(|at| wanted || kind(at) != ConditionKind::Seed);
-        if wanted
+        chosen.retain(|at| !copied || kind(at) != ConditionKind::Seed);
+        if !copied
             && !chosen.iter().any(|at| kind(at) == ConditionKind::Seed)
             && let Some(place) = (0..self.all.len()).find(|at| kind(at) == ConditionKind::Seed)
         {

@@ -44,6 +44,14 @@ impl Chance {
         self.share() < probability
     }
 
+    /// Any order of these.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            let other = (self.number() % (last as u64 + 1)) as usize;
+            items.swap(last, other);
+        }
+    }
+
     /// A small seed for a condition: easy to read and to type.
     pub(crate) fn seed(&mut self) -> u64 {
         self.number() >> 44

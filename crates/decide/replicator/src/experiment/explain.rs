@@ -7,7 +7,7 @@ use super::advance::SUSPICIOUS;
 use super::evidence::{Scale, Tally};
 use super::less::{Less, count};
 use super::prove::Proved;
-use super::recipes::{NEW_EACH_RUN, seed_of, under, with_seed};
+use super::recipes::{is_stable, under};
 use super::rivals::{RIVAL_RUNS, RIVALS_MAX, Rivals};
 use super::step::{Step, Trial};
 use crate::minimize::Minimizer;
@@ -42,10 +42,7 @@ impl Experiment {
     /// Which conditions of a recipe that fails are needed: the likeliest first, so that it alone is tried soon.
     pub(super) fn narrow(&mut self, mut plan: Recipe, tally: Tally) -> Step {
         let weight = |condition: &Condition| {
-            let fresh = match seed_of(condition) {
-                Some(_) => with_seed(condition, NEW_EACH_RUN),
-                None => condition.clone(),
-            };
+            let fresh = self.beliefs.planned(condition);
             self.beliefs
                 .places(std::slice::from_ref(&fresh))
                 .first()
@@ -70,7 +67,12 @@ impl Experiment {
         let usual = self.book.of(&self.plain).share();
         let runs = f64::from(known.runs);
         let error = (known.estimate() * (1.0 - known.estimate()) / (runs + 1.0)).sqrt();
-        let safe = (known.estimate() - error).max(0.5 * known.estimate());
+        let safe = if is_stable(&plan) && known.failed == known.runs {
+            // What decides with the first run does so alone, too.
+            0.95
+        } else {
+            (known.estimate() - error).max(0.5 * known.estimate())
+        };
         let scale = Scale::between(usual, 0.8 * safe, 10.0, 40);
         let alone = under(&plan, vec![plan.conditions[place].clone()]);
         Step::Single(Single {

@@ -113,7 +113,7 @@ impl Experiment {
             CaseVerdict::Sometimes
         } else if self.all.runs == 0 {
             CaseVerdict::NotTried
-        } else if matches!(self.origin, Origin::Hunted(_)) {
+        } else if matches!(self.origin, Origin::Hunted { .. }) {
             CaseVerdict::Unsuspicious
         } else {
             CaseVerdict::NotReproduced
@@ -154,7 +154,7 @@ impl Experiment {
     }
 
     fn say_unsuspicious(&self, plain: Tally) -> String {
-        let Origin::Hunted(hunt) = &self.origin else {
+        let Origin::Hunted { hunt, .. } = &self.origin else {
             return String::new();
         };
         let reached = if plain.runs >= runs_for(*hunt) {

@@ -1,6 +1,6 @@
 //! Looking for a recipe under which it fails.
 
-use cohort_model::Recipe;
+use cohort_model::{CasePart, Recipe};
 
 use super::recipes::Company;
 use super::{Experiment, Origin};
@@ -12,6 +12,10 @@ const HUNT_SHARE: f64 = 0.8;
 const HUNT_MAX: u32 = 5_000;
 /// While hunting, one run in so many is a plain one.
 const PLAIN_EVERY: u32 = 8;
+/// Runs of a hunt on request in which it is more looked for a failure than counted how often it passes.
+const SOON: u32 = 64;
+/// On request, one run in so many is in other company.
+const MINGLED_EVERY: u32 = 5;
 
 impl Experiment {
     /// One plan of the hunt.
@@ -19,21 +23,28 @@ impl Experiment {
         if self.is_hunt_over() {
             return None;
         }
+        if self.unmeasured.is_some() {
+            // What conditions cost is reckoned from what it uses.
+            return Some(self.plain.clone());
+        }
         // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
         // so that something can be said about it in the end.
         let plain_every = match self.origin {
-            Origin::Hunted(_) => 2,
+            Origin::Hunted { .. } if self.hunted >= SOON => 2,
             _ => PLAIN_EVERY,
         };
         if self.hunted % plain_every == plain_every - 1 {
             return Some(self.plain.clone());
         }
+        if let Some(plan) = self.mingle().or_else(|| self.cheap()) {
+            return Some(plan);
+        }
         let company = self.company();
-        // Once it failed again, more chances to fail tell less than a run that can be repeated.
-        let chances = if self.all.failed == 0 { 0.5 } else { 0.1 };
-        let places = self
-            .beliefs
-            .pick(&mut self.chance, self.pace.seconds(company), chances);
+        let places = self.beliefs.pick(
+            &mut self.chance,
+            self.pace.seconds(company),
+            self.all.failed > 0,
+        );
         let conditions = places
             .iter()
             .map(|place| self.beliefs.all[*place].condition.clone())
@@ -41,8 +52,38 @@ impl Experiment {
         Some(Recipe {
             parts: company.of(&self.plain.parts),
             conditions,
-            coverage: false,
-            stacks: false,
+            ..Recipe::default()
+        })
+    }
+
+    /// On request: the test after others and beside them, in their order, in the other one, and then after some of
+    /// them in any order.
+    fn mingle(&mut self) -> Option<Recipe> {
+        let Origin::Hunted { company, .. } = &self.origin else {
+            return None;
+        };
+        if company.is_empty() || self.hunted % MINGLED_EVERY != 1 {
+            return None;
+        }
+        let before = |part: &&CasePart| matches!(part, CasePart::Before(_));
+        let mut parts: Vec<CasePart> = match self.mingled {
+            0 => company.iter().filter(before).cloned().collect(),
+            1 => company.iter().filter(before).rev().cloned().collect(),
+            _ => {
+                let chance = &mut self.chance;
+                let some = company.iter().filter(|_| chance.happens(0.5));
+                let mut some: Vec<CasePart> = some.cloned().collect();
+                chance.shuffle(&mut some);
+                some
+            }
+        };
+        self.mingled += 1;
+        if parts.is_empty() {
+            parts.clone_from(company);
+        }
+        Some(Recipe {
+            parts,
+            ..Recipe::default()
         })
     }
 
@@ -84,7 +125,7 @@ impl Experiment {
     }
 
     pub(super) fn is_hunt_over(&self) -> bool {
-        if let Origin::Hunted(hunt) = &self.origin
+        if let Origin::Hunted { hunt, .. } = &self.origin
             && self.all.failed == 0
         {
             return self.plain_begun() >= runs_for(*hunt);

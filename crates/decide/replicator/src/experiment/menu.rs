@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cohort_model::{CasePart, Condition, ConditionKind, Noise, Usage};
 
 use super::prior::Prior;
-use super::recipes::NEW_EACH_RUN;
+use super::recipes::{NEW_EACH_RUN, TELLING_SEEDS};
 
 /// How conditions act, and so which of them get in each other's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,33 +55,54 @@ pub(super) fn slows(condition: &Condition) -> bool {
     )
 }
 
-/// Places in time at which programs go wrong, seconds since 1970 (UTC): a midnight, the end of a month, the
-/// end of a year, the beginning of a leap day, the clock going forward and back in New York and in
-/// the European Union.
-const MOMENTS: [u64; 8] = [
-    1_799_798_400,
-    1_801_440_000,
-    1_830_297_600,
-    1_835_395_200,
-    1_805_007_600,
-    1_806_195_600,
-    1_824_944_400,
-    1_825_567_200,
-];
+/// A place in time at which programs go wrong.
+struct Moment {
+    /// Seconds since 1970 (UTC).
+    unix_s: u64,
+    /// It is to be passed in the middle of the run; else the run begins with it.
+    passed: bool,
+    /// Where it is told best, and which zone is worth a try beside it.
+    zone: Option<&'static str>,
+}
 
-/// Odd offsets (Kolkata, Kathmandu), the day shifted ahead and back (Kiritimati, Pago Pago), summer time
-/// (New York), and one of half an hour (Lord Howe).
-const ZONES: [&str; 6] = [
-    "Asia/Kolkata",
-    "Pacific/Kiritimati",
-    "America/New_York",
-    "Pacific/Pago_Pago",
-    "Asia/Kathmandu",
-    "Australia/Lord_Howe",
+const fn noon(unix_s: u64, zone: &'static str) -> Moment {
+    Moment {
+        unix_s,
+        passed: false,
+        zone: Some(zone),
+    }
+}
+
+const fn passed(unix_s: u64, zone: Option<&'static str>) -> Moment {
+    Moment {
+        unix_s,
+        passed: true,
+        zone,
+    }
+}
+
+/// The last day of a month before a shorter one, a midnight at the end of a month, a leap day, a new year, the clock
+/// going forward in New York, a day of the week-year before, the clock going back in the European Union, the
+/// beginning of a leap day, the last day of a summer month, another end of a month. Zones: odd offsets (Kolkata,
+/// Kathmandu), the day shifted back and ahead (Pago Pago, Kiritimati), summer time, one of half an hour (Lord Howe).
+const MOMENTS: [Moment; 10] = [
+    noon(1_801_396_800, "Asia/Kolkata"),
+    passed(1_793_491_200, None),
+    noon(1_835_438_400, "Pacific/Pago_Pago"),
+    passed(1_830_297_600, None),
+    passed(1_805_007_600, Some("America/New_York")),
+    noon(1_798_804_800, "Asia/Kathmandu"),
+    passed(1_824_944_400, Some("Europe/Berlin")),
+    passed(1_835_395_200, None),
+    noon(1_819_713_600, "Australia/Lord_Howe"),
+    passed(1_801_440_000, Some("Pacific/Kiritimati")),
 ];
 
 /// Turkish has two letters i, German writes a comma in numbers, C knows ASCII only.
 const LOCALES: [&str; 3] = ["C", "tr_TR.UTF-8", "de_DE.UTF-8"];
+
+/// A clock that is to pass a moment begins so much before it at least, seconds.
+const LEAD_S_MIN: u64 = 2;
 
 /// Most variables that are taken away one by one.
 const VARIABLES_MAX: usize = 6;
@@ -104,7 +125,7 @@ pub(super) struct Place<'a> {
 /// All conditions that can be set here, each with the prior weight of being one that matters.
 pub(super) fn menu(place: &Place<'_>, prior: &Prior) -> Vec<(Condition, f64)> {
     let mut dishes: Vec<Condition> = timing(place);
-    dishes.extend(scarce(place));
+    dishes.extend(scarce(place, prior));
     dishes.extend(world(place));
     dishes.retain(|condition| place.able.contains(&condition.kind()));
     let degrees = |kind: ConditionKind| dishes.iter().filter(|one| one.kind() == kind).count();
@@ -149,15 +170,29 @@ fn timing(place: &Place<'_>) -> Vec<Condition> {
     dishes
 }
 
-fn scarce(place: &Place<'_>) -> Vec<Condition> {
+/// What a run needs to start at all, whatever it does then: a runtime and the instance around it, bytes.
+pub(super) const START_MEMORY: u64 = 48 << 20;
+/// Expected failure rate from which on memory is made shorter than a passing run would use; below, most such
+/// runs would only be ended for it.
+const SHORT_MEMORY: f64 = 0.1;
+
+fn scarce(place: &Place<'_>, prior: &Prior) -> Vec<Condition> {
     let peak = place.usage.memory_peak;
-    let mut dishes: Vec<Condition> = [24, 64, 256]
+    let mut dishes: Vec<Condition> = [256, 64, 24]
         .map(|count| Condition::OpenFiles { count })
         .into();
-    // Below 8 MB hardly any program starts.
-    for share in [0.9, 0.7, 0.5] {
+    if peak == 0 {
+        return dishes;
+    }
+    let shares: &[f64] = if prior.of(ConditionKind::MemoryLimit) >= SHORT_MEMORY {
+        &[1.5, 0.9, 0.7, 0.5]
+    } else {
+        &[1.5]
+    };
+    for share in shares {
         let bytes = (peak as f64 * share) as u64;
-        if bytes >= 8 << 20 {
+        if bytes >= START_MEMORY || *share > 1.0 {
+            let bytes = bytes.max(START_MEMORY);
             dishes.push(Condition::MemoryLimit { bytes });
         }
     }
@@ -165,17 +200,14 @@ fn scarce(place: &Place<'_>) -> Vec<Condition> {
 }
 
 fn world(place: &Place<'_>) -> Vec<Condition> {
-    let mut dishes = vec![
-        Condition::Seed { seed: NEW_EACH_RUN },
-        Condition::DirectoryOrder { seed: NEW_EACH_RUN },
-    ];
-    dishes.extend(ZONES.map(|name| Condition::TimeZone { name: name.into() }));
+    let mut dishes = vec![Condition::Seed { seed: NEW_EACH_RUN }];
+    let telling = (0..TELLING_SEEDS).map(|seed| Condition::DirectoryOrder { seed });
+    dishes.extend(telling);
+    dishes.push(Condition::DirectoryOrder { seed: NEW_EACH_RUN });
+    let zones = MOMENTS.iter().filter_map(|moment| moment.zone);
+    dishes.extend(zones.map(|name| Condition::TimeZone { name: name.into() }));
     dishes.extend(LOCALES.map(|name| Condition::Locale { name: name.into() }));
-    // So much before the moment that it is passed in the middle of the run.
-    let lead = (place.usage.wall_us / 2_000_000).clamp(1, 3600);
-    dishes.extend(MOMENTS.map(|moment| Condition::Clock {
-        unix_s: moment - lead,
-    }));
+    dishes.extend(MOMENTS.iter().map(|moment| clock(moment, place.usage)));
     let variables = place.parts.iter().filter_map(|part| match part {
         CasePart::Variable(name) => Some(Condition::Variable {
             name: name.clone(),
@@ -187,11 +219,62 @@ fn world(place: &Place<'_>) -> Vec<Condition> {
     dishes
 }
 
+/// So much before a moment that it is passed in the middle of the run.
+fn clock(moment: &Moment, usage: &Usage) -> Condition {
+    let lead = if moment.passed {
+        (usage.wall_us / 2_000_000).clamp(LEAD_S_MIN, 3600)
+    } else {
+        0
+    };
+    Condition::Clock {
+        unix_s: moment.unix_s - lead,
+    }
+}
+
+/// Cocktails of what costs no more than a plain run, and mostly decides with the first one: each time, each
+/// zone, each locale and each telling order of directories once, with what gets along with it.
+pub(super) fn cheap(place: &Place<'_>) -> Vec<Vec<Condition>> {
+    let variables: Vec<Condition> = world(place)
+        .into_iter()
+        .filter(|one| one.kind() == ConditionKind::Variable)
+        .collect();
+    let cocktails = MOMENTS.iter().enumerate().map(|(nth, moment)| {
+        let mut cocktail = vec![clock(moment, place.usage)];
+        let zone = moment
+            .zone
+            .map(|name| Condition::TimeZone { name: name.into() });
+        cocktail.extend(zone);
+        let locale = LOCALES.get(nth);
+        cocktail.extend(locale.map(|name| Condition::Locale {
+            name: (*name).into(),
+        }));
+        let order = nth as u64;
+        if order < TELLING_SEEDS {
+            cocktail.push(Condition::DirectoryOrder { seed: order });
+        }
+        cocktail.extend(variables.get(nth).cloned());
+        cocktail.push(Condition::Seed { seed: NEW_EACH_RUN });
+        cocktail.retain(|one| place.able.contains(&one.kind()));
+        cocktail
+    });
+    let telling = |cocktail: &Vec<Condition>| {
+        let seed = |one: &Condition| one.kind() == ConditionKind::Seed;
+        !cocktail.iter().all(seed)
+    };
+    cocktails.filter(telling).collect()
+}
+
+/// What it takes to start neighbours and to begin tracing, and the shortest run it is compared with, seconds.
+const NOISE_START_S: f64 = 0.1;
+const TRACE_START_S: f64 = 0.02;
+const START_S_MIN: f64 = 0.003;
+
 /// How many times longer a run is expected to take under a condition.
 pub(super) fn slowdown(condition: &Condition, usage: &Usage, host_cores: f64) -> f64 {
     let wall = usage.wall_us.max(1) as f64 / 1e6;
     let cpu = usage.cpu_us() as f64 / 1e6;
     let delayed = |us: u64, calls: f64| 1.0 + calls * us as f64 / 1e6 / wall.max(0.05);
+    let starts = |seconds: f64| seconds / wall.max(START_S_MIN);
     match condition {
         Condition::CpuLimit { cores } => (1.0 + (cpu / cores - cpu).max(0.0) / wall).min(40.0),
         Condition::Cpus { count } => (usage.cores() / f64::from(*count)).max(1.0),
@@ -201,8 +284,8 @@ pub(super) fn slowdown(condition: &Condition, usage: &Usage, host_cores: f64) ->
         Condition::Copies { count } => {
             (f64::from(*count) * usage.cores() / host_cores.max(0.5)).max(1.0)
         }
-        Condition::Noise { .. } => 1.0 + usage.cores().min(1.0),
-        Condition::Schedule { .. } => 1.2,
+        Condition::Noise { .. } => 1.0 + usage.cores().min(1.0) + starts(NOISE_START_S),
+        Condition::Schedule { .. } => 1.2 + starts(TRACE_START_S),
         Condition::DiskRate { .. } | Condition::NetworkRate { .. } => 1.2,
         _ => 1.0,
     }
@@ -266,7 +349,7 @@ mod tests {
         ];
         assert_eq!(copies, fit.iter().collect::<Vec<_>>(), "eight need 800 MB");
         let limits = dishes.len() - copies.len();
-        assert_eq!(limits, 3);
+        assert_eq!(limits, 1, "nothing speaks for memory");
     }
 
     #[test]

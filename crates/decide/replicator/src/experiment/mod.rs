@@ -11,6 +11,7 @@ mod advance;
 mod beliefs;
 mod book;
 pub(crate) mod chance;
+mod cheap;
 mod cover;
 mod degree;
 pub(crate) mod evidence;
@@ -39,6 +40,7 @@ use crate::{Hunt, Limits, Sighting};
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
+use cheap::Cheap;
 use evidence::Tally;
 use menu::{Place, menu};
 use pace::Pace;
@@ -74,7 +76,12 @@ pub(crate) enum Origin {
         verdict: CaseVerdict,
     },
     /// It has not failed; it is tried on request.
-    Hunted(Hunt),
+    Hunted {
+        /// How sure.
+        hunt: Hunt,
+        /// What it may depend on: tests that may have to run before it or beside it.
+        company: Vec<CasePart>,
+    },
 }
 
 /// What an experiment is set up with.
@@ -122,6 +129,9 @@ pub(crate) struct Experiment {
     /// The same, by [`Company`].
     company_seen: [Tally; 4],
     hunted: u32,
+    cheap: Cheap,
+    /// Runs in other company than the original's.
+    mingled: u32,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -157,16 +167,15 @@ impl Experiment {
             usage: &setup.usage,
             crowded,
         });
-        let dishes = menu(
-            &Place {
-                able: setup.able,
-                cores: setup.cores,
-                memory: setup.memory,
-                usage: &setup.usage,
-                parts: &setup.parts,
-            },
-            &prior,
-        );
+        let place = Place {
+            able: setup.able,
+            cores: setup.cores,
+            memory: setup.memory,
+            usage: &setup.usage,
+            parts: &setup.parts,
+        };
+        let dishes = menu(&place, &prior);
+        let cheap = Cheap::new(&place, &prior, setup.symptom.is_some());
         let plain = Recipe {
             parts: setup.parts,
             ..Recipe::default()
@@ -175,7 +184,7 @@ impl Experiment {
             Origin::Seen { .. } => Step::Control(Trial::new(plain.clone())),
             Origin::Provoked(recipe) => Step::Repeat(Trial::new(recipes::repeats(recipe))),
             Origin::Known { smallest, .. } => Step::Again(Trial::new(recipes::repeats(smallest))),
-            Origin::Hunted(_) => Step::Hunt,
+            Origin::Hunted { .. } => Step::Hunt,
         };
         let provoked = matches!(setup.origin, Origin::Provoked(_));
         let stand = Stand::new(setup.symptom, setup.limits.stacks, provoked);
@@ -200,6 +209,8 @@ impl Experiment {
             mixed: Tally::default(),
             company_seen: [Tally::default(); 4],
             hunted: 0,
+            cheap,
+            mingled: 0,
             strange: 0,
             spent_s: 0.0,
             restarts: 0,

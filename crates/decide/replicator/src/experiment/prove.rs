@@ -5,7 +5,7 @@ use cohort_model::{Cause, Condition, ConditionKind, Recipe};
 use super::Experiment;
 use super::evidence::{Scale, contrast};
 use super::less::company;
-use super::recipes::{NEW_EACH_RUN, copies, seed_of, under, with_seed};
+use super::recipes::{NEW_EACH_RUN, copies, seed_of, under};
 use super::rivals::{RIVAL_RUNS, Rivals};
 use super::step::{Step, Trial};
 
@@ -163,7 +163,12 @@ impl Experiment {
         let able = self.beliefs.places(std::slice::from_ref(&copies));
         let slowed = super::menu::slows(condition) || condition.kind() == ConditionKind::Copies;
         let fits = seldom.runs >= 4 && seldom.share() < SELDOM;
-        if able.is_empty() || slowed || !fits || seed_of(condition).is_some_and(|seed| seed != 0) {
+        let seeded = match seed_of(condition) {
+            Some(_) if condition.kind() == ConditionKind::Seed => true,
+            Some(seed) => seed != NEW_EACH_RUN,
+            None => false,
+        };
+        if able.is_empty() || slowed || !fits || seeded {
             return None;
         }
         Some(under(plan, vec![condition.clone(), copies]))
@@ -176,11 +181,7 @@ impl Experiment {
         instead: Option<Box<Proved>>,
     ) -> Step {
         for condition in &plan.conditions {
-            let fresh = match seed_of(condition) {
-                Some(_) => with_seed(condition, NEW_EACH_RUN),
-                None => condition.clone(),
-            };
-            self.suspected.push(fresh);
+            self.suspected.push(self.beliefs.planned(condition));
         }
         let claims = plan
             .conditions

@@ -3,9 +3,12 @@
 use cohort_model::{CasePart, Condition, ConditionKind, Recipe};
 
 use super::chance::Chance;
+use super::menu::{Family, family};
 
 /// Stands in a plan for a seed that is drawn anew for each run. Never the seed of a run.
-pub(super) const NEW_EACH_RUN: u64 = 0;
+pub(super) const NEW_EACH_RUN: u64 = u64::MAX;
+/// Seeds below this are not drawn: they stand for orders of directories that tell most.
+pub(super) const TELLING_SEEDS: u64 = 4;
 
 /// The seed of a condition that has one.
 pub(super) fn seed_of(condition: &Condition) -> Option<u64> {
@@ -32,7 +35,7 @@ pub(super) fn drawn(plan: &Recipe, chance: &mut Chance) -> Recipe {
     let mut recipe = plan.clone();
     for condition in &mut recipe.conditions {
         if seed_of(condition) == Some(NEW_EACH_RUN) {
-            *condition = with_seed(condition, chance.seed().max(1));
+            *condition = with_seed(condition, chance.seed().max(TELLING_SEEDS));
         }
     }
     recipe
@@ -51,13 +54,18 @@ pub(super) fn repeats(run: &Recipe) -> Recipe {
     plan
 }
 
+/// What it sets changes what the world looks like, not how fast it turns: one run mostly decides.
+pub(super) fn is_stable(plan: &Recipe) -> bool {
+    let world = |one: &Condition| family(one.kind()) == Family::World;
+    plan.conditions.iter().all(world)
+}
+
 /// The same parts under other conditions.
 pub(super) fn under(plan: &Recipe, conditions: Vec<Condition>) -> Recipe {
     Recipe {
         parts: plan.parts.clone(),
         conditions,
-        coverage: false,
-        stacks: false,
+        ..Recipe::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs: what is asked for, and what becomes known when one ends.
 
-use cohort_model::{Condition, ConditionKind, Recipe, Usage};
+use cohort_model::{CasePart, Condition, ConditionKind, Recipe, Usage};
 
 use super::Experiment;
 use super::menu::{Place, menu};
@@ -156,7 +156,7 @@ impl Experiment {
         if failed && self.found.runs_to_first.is_none() {
             self.found.runs_to_first = Some(self.all.runs);
         }
-        if seconds > 0.0 && !lacking {
+        if seconds > 0.0 && !lacking && self.is_own_company(&flight.plan) {
             if flight.plan.conditions.is_empty() {
                 self.pace.learn(company, seconds);
                 self.measure_usage(usage);
@@ -169,6 +169,10 @@ impl Experiment {
             return;
         }
         self.book.add(&flight.plan, &flight.run, failed);
+        if !self.is_own_company(&flight.plan) {
+            // It says nothing of conditions.
+            return;
+        }
         if flight.plan.conditions.len() == places.len() {
             if ended != Ended::Otherwise {
                 self.beliefs.learn(&places, failed);
@@ -178,22 +182,27 @@ impl Experiment {
         }
     }
 
+    /// Whether it keeps no more of what ran before and beside than the original had.
+    fn is_own_company(&self, plan: &Recipe) -> bool {
+        let own = |part: &CasePart| self.plain.parts.contains(part);
+        plan.parts.iter().all(own)
+    }
+
     /// What the original used was not known: the first plain run tells, and what depends on it is added.
     pub(super) fn measure_usage(&mut self, usage: &Usage) {
         let Some((able, prior)) = self.unmeasured.take() else {
             return;
         };
         self.usage = *usage;
-        let dishes = menu(
-            &Place {
-                able: &able,
-                cores: self.host.0,
-                memory: self.host.1,
-                usage,
-                parts: &self.plain.parts,
-            },
-            &prior,
-        );
+        let place = Place {
+            able: &able,
+            cores: self.host.0,
+            memory: self.host.1,
+            usage,
+            parts: &self.plain.parts,
+        };
+        let dishes = menu(&place, &prior);
+        self.cheap.reckon(&place);
         self.beliefs.add(dishes, usage, self.host.0);
     }
 

@@ -91,7 +91,10 @@ impl Step {
             Step::Control(trial) => (trial.begun() < always_runs
                 && trial.tally.failed == trial.tally.runs)
                 .then(|| (0, trial.plan.clone())),
-            Step::Repeat(trial) => (trial.flying < 3).then(|| (0, trial.plan.clone())),
+            Step::Repeat(trial) => {
+                let at_once = if trial.tally.runs < 2 { 2 } else { 3 };
+                (trial.flying < at_once).then(|| (0, trial.plan.clone()))
+            }
             Step::Prove(prove) => prove.want().map(|place| {
                 let trial = match place {
                     0 => &prove.with,
