@@ -308,7 +308,11 @@ fn hangs_of_one_test_are_told_apart_by_where_threads_stood() {
     let cases: Vec<Case> = replicator.cases().cloned().collect();
     let functions: Vec<&str> = cases
         .iter()
-        .map(|case| case.symptom.as_ref().expect("failed").frames[0].function.as_str())
+        .map(|case| {
+            case.symptom.as_ref().expect("failed").frames[0]
+                .function
+                .as_str()
+        })
         .collect();
     assert_eq!(functions, ["give", "take"]);
     let of_first: Vec<&Try> = tried.iter().filter(|one| one.case == first).collect();
@@ -331,10 +335,18 @@ fn stacks_are_asked_for_in_few_runs_of_what_fails_the_same_way() {
     let mut runs = 0;
     let tried = drive(&mut replicator, 10_000, |_| {
         runs += 1;
-        if runs % 4 == 0 { failed(&world, &symptom) } else { passed(&world) }
+        if runs % 4 == 0 {
+            failed(&world, &symptom)
+        } else {
+            passed(&world)
+        }
     });
     let asked = tried.iter().filter(|one| one.recipe.stacks).count();
-    assert!((2..=40).contains(&asked) && asked < tried.len() / 4, "{asked} of {}", tried.len());
+    assert!(
+        (2..=40).contains(&asked) && asked < tried.len() / 4,
+        "{asked} of {}",
+        tried.len()
+    );
 }
 
 #[test]
