@@ -10,8 +10,8 @@ mod world;
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, Case, CaseId, CasePart, CaseVerdict, Condition, ConditionKind, Frame, Recipe, Stage, Subject,
-    Symptom, SymptomKind, TestId, ThreadId,
+    At, Case, CaseId, CasePart, CaseVerdict, Condition, ConditionKind, Frame, Recipe, Stage,
+    Subject, Symptom, SymptomKind, TestId, ThreadId,
 };
 use cohort_replicator::{Hunt, Known, Outcome, Replicator, Room, Sighting, Try};
 use world::{ROOM, World, settings};

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
-    ChangeVerdict, EndpointId, EndpointWindow, Exit, InstanceId, Purpose, Record, ServiceCommand,
-    ServiceDecision, ServiceFinding, ServicePlan, SampleBatch, ServiceSeen, ServiceTotals, Share, Stage,
-    ThreadId,
+    ChangeVerdict, EndpointId, EndpointWindow, Exit, InstanceId, Purpose, Record, SampleBatch,
+    ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals,
+    Share, Stage, ThreadId,
 };
 
 use super::series::{Point, Series};

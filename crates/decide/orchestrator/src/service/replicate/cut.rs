@@ -3,9 +3,7 @@
 //! While the replicator looks for conditions that matter, it plays what is left by now; what is cut is cut under the conditions under
 //! which the case is known to show: none, when it shows often enough as it was.
 
-use cohort_model::{
-    Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, ThreadId,
-};
+use cohort_model::{Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, ThreadId};
 use cohort_replicator::minimize::{Branch, Candidate, Count, Smallest, TreeMinimizer};
 
 use super::Cases;
