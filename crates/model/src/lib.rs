@@ -24,10 +24,10 @@ pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};
 pub use service::{
-    Area, CallSeen, CaseThread, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen, Exit,
-    LoadWindow, MetricTotal, OwnMetric, Purpose, ServiceCommand, ServiceDecision, ServiceFinding,
-    ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals, Share, SpanWindow,
-    ThresholdTotal,
+    Area, CallSeen, CaseThread, Change, ChangeVerdict, CheckTotal, EndpointWindow, ExceptionSeen,
+    Exit, LoadWindow, MetricTotal, OwnMetric, Purpose, ServiceCommand, ServiceDecision,
+    ServiceFinding, ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals,
+    Share, SpanWindow, ThresholdTotal,
 };
 pub use service_case::{CaseRequest, CaseValue, OddCall, Oddity, Played};
 pub use step::{

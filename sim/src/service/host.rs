@@ -284,12 +284,12 @@ impl<'a> ServiceHost<'a> {
                     };
                 }
             }
-            // Nothing fails here that could be tried again.
+            ServiceCommand::Finish => {}
+            // Made-up services have no recordings: their plans try no case again.
             ServiceCommand::OpenReplica { .. }
             | ServiceCommand::Capture { .. }
             | ServiceCommand::TryCase { .. }
-            | ServiceCommand::EndPlay { .. }
-            | ServiceCommand::Finish => {}
+            | ServiceCommand::EndPlay { .. } => panic!("{command:?} without a plan for cases"),
         }
     }
 

@@ -48,7 +48,7 @@ pub(crate) fn show(
         running,
         cases_max: usize::MAX,
     };
-    write_summary(&view, &campaign, &place.root, told, color)?;
+    write_summary(&view, &campaign, &place.root, &told, color)?;
     if let Some(path) = junit {
         JunitFile::open(path)?.write(&view, &campaign)?;
     }
@@ -171,7 +171,7 @@ pub(crate) fn write_summary(
     view: &View,
     campaign: &Campaign,
     root: &Path,
-    told: Told,
+    told: &Told,
     color: bool,
 ) -> Result<(), Failure> {
     let directory = directory(campaign, root);

@@ -401,7 +401,7 @@ fn conduct(setup: Setup, resolved: &Resolved, flags: &Faces, color: bool) -> Res
         cases_max: CASES_SUMMED_UP,
     };
     let summed_up =
-        said.and_then(|()| past::write_summary(&view, &outcome.campaign, &root, told, color));
+        said.and_then(|()| past::write_summary(&view, &outcome.campaign, &root, &told, color));
     if let Some(junit) = junit {
         junit.write(&view, &outcome.campaign)?;
     }

@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 
 use cohort_model::{At, Case, CaseId, CaseWork, InstanceId, Subject, TestResult, ThreadId};
 
-use crate::case::most_telling_first;
 use crate::case::verdict::progress_of;
 use crate::case::words::{conditions, share};
+use crate::case::{in_short, most_telling_first};
 use crate::line::{Line, Tone};
 use crate::sentence;
 use crate::view::{InstanceView, View};
@@ -305,7 +305,11 @@ impl Row<'_> {
         let ran = words::duration(self.ran_us / 10_000 * 10_000);
         let line = line.plain(format!("{ran:>9}  "));
         if let Some(tried) = tried {
-            let how = conditions(&tried.recipe);
+            let case = self.view.edge_cases.get(&tried.case);
+            let how = case.map_or_else(
+                || conditions(&tried.recipe),
+                |case| in_short(&tried.recipe, case),
+            );
             return line.plain(format!("{} {how}", tried.case));
         }
         let room = width.saturating_sub(line.width());

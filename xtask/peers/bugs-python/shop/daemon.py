@@ -19,4 +19,4 @@ class Daemon:
 
     def stop(self):
         self.process.terminate()
-        time.sleep(0.04)
+        time.sleep(0.06)

@@ -7,11 +7,10 @@ class Shelf:
     def __init__(self, log, **amounts):
         self.lock = threading.Lock()
         self.amounts = dict(amounts)
-        self.log = log
+        self.log = open(log, "a", buffering=1)
 
     def note(self, text):
-        with open(self.log, "a") as log:
-            log.write(text + "\n")
+        self.log.write(text + "\n")
 
 
 def move(source, target, article):

@@ -244,7 +244,8 @@ impl Seen {
                 .as_u64()
                 .and_then(|thread| starts.get(&thread));
             if let (Some(case), Some(at_us)) = (decision["case"].as_u64(), thread) {
-                first.entry(case).or_insert(*at_us);
+                let first = first.entry(case).or_insert(*at_us);
+                *first = at_us.min(*first);
             }
         }
         let pages = self.cases.iter().filter_map(|page| {

@@ -77,8 +77,8 @@ pub(super) fn compare(
     Ok(compared)
 }
 
-/// `--stress` on the test; where the test fails only after others, a suite's campaign in the order that plain
-/// rerunning saw failing.
+/// `--stress` on the test, as if it had never failed; where the test fails only after others, a suite's
+/// campaign in an order that fails.
 fn campaign<'a>(
     bugs: &'a Bugs,
     bug: &'a Bug,
@@ -100,7 +100,7 @@ fn campaign<'a>(
                 .and_then(|plain| plain.failed.clone());
             let order = match seen {
                 Some(order) => order,
-                None => bugs.neighbours(bug)?,
+                None => failing_order(bug, bugs.neighbours(bug)?),
             };
             let words = ["--cpus", "1", "--reproduce-for", &for_s];
             (words.map(str::to_owned).to_vec(), order)
@@ -117,6 +117,18 @@ fn campaign<'a>(
         within,
         kept,
     })
+}
+
+/// An order in which the bug fails, where plain rerunning came upon none in its time: what has to run before
+/// comes first, then the test.
+fn failing_order(bug: &Bug, mut tests: Vec<String>) -> Vec<String> {
+    let first = [bug.before.as_ref(), Some(&bug.test)];
+    let place = |test: &String| {
+        let at = first.iter().position(|first| *first == Some(test));
+        at.unwrap_or(first.len())
+    };
+    tests.sort_by_key(place);
+    tests
 }
 
 /// Arguments that pick the file of a bug's test, or the test.

@@ -91,7 +91,10 @@ impl Threads {
 
     /// Those of a process, in order.
     pub(crate) fn of(&self, process: i32) -> Vec<i32> {
-        let of = self.threads.iter().filter(|(_, thread)| thread.process == process);
+        let of = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| thread.process == process);
         let mut of: Vec<i32> = of.map(|(tid, _)| *tid).collect();
         of.sort_unstable();
         of

@@ -184,7 +184,12 @@ pub(crate) fn is_own_native(function: &str, file: &str) -> bool {
         "./string/",
     ];
     // Rust's own, as its debug information names them without a directory.
-    const LIBRARIES: [&str; 4] = ["library/alloc/", "library/core/", "library/std/", "library/test/"];
+    const LIBRARIES: [&str; 4] = [
+        "library/alloc/",
+        "library/core/",
+        "library/std/",
+        "library/test/",
+    ];
     let function = function.trim_start_matches(['<', '&']);
     // `raise () from ...`, `free(void*)`
     let name = function.split(['(', ' ', '@']).next().unwrap_or(function);

@@ -297,9 +297,10 @@ impl Pytest {
     pub fn plain_launch(&self, names: &[String], seed: Option<&str>) -> Launch {
         let mut words = self.command[..=self.word].to_vec();
         let seed = seed.map(|seed| format!("--randomly-seed={seed}"));
-        words.extend(seed.into_iter().flat_map(|seed| {
-            [seed, "--randomly-dont-reorganize".to_owned()]
-        }));
+        words.extend(
+            seed.into_iter()
+                .flat_map(|seed| [seed, "--randomly-dont-reorganize".to_owned()]),
+        );
         words.extend(names.iter().cloned());
         self.launch_of(words, self.env.clone())
     }

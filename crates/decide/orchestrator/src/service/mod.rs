@@ -207,9 +207,9 @@ impl Conductor {
             self.open_all(&mut step);
         }
         for seen in seen {
-            if !self.is_of_cases(seen) {
-                self.analyzer.observe(at, seen);
-                self.see(at, seen);
+            if let Some(ordinary) = self.ordinary(seen) {
+                self.analyzer.observe(at, &ordinary);
+                self.see(at, &ordinary);
             }
             self.see_for_cases(at, seen, &mut step);
         }

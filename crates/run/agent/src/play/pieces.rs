@@ -153,7 +153,7 @@ mod tests {
             "/items/1/id",
             "/items/2",
         ];
-        let mut sorted = pieces.clone();
+        let mut sorted = pieces;
         sorted.sort();
         let mut expected = wanted.to_vec();
         expected.sort_unstable();

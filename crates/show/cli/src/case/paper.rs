@@ -14,7 +14,7 @@ use crate::run::Place;
 const SUSPECTS: &str = "suspects.json";
 /// The requests of a server's case as a script, beside what else is kept of it.
 const REQUESTS: &str = "requests.sh";
-/// Where all threads of a crash or a hang stood.
+/// Where threads stood when a try crashed or took too long.
 const STACKS: &str = "stacks.txt";
 /// Suspects that are shown.
 const SUSPECTS_MAX: usize = 10;
@@ -86,9 +86,9 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
     }
     let directory = place.project.cases().directory(found.case.case);
     for (what, name) in [("requests", REQUESTS), ("stacks", STACKS)] {
-        let file = directory.join(name);
-        if file.exists() {
-            places.push((what, typed(&file)));
+        let path = directory.join(name);
+        if path.exists() {
+            places.push((what, typed(&path)));
         }
     }
     if let Some(campaign) = &found.campaign {

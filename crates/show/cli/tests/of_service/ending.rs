@@ -22,7 +22,13 @@ fn under_way(more_script: &str, duration: &str) -> (Suite, Running) {
     campaign.script += more_script;
     let suite = campaign.write();
     let words = ["run", "--progress", "plain", "--events", "events"];
-    let running = suite.start(&[&words[..], &["--vus", "3", "--duration", duration]].concat());
+    let running = suite.start(
+        &[
+            &words[..],
+            &["--no-reproduce", "--vus", "3", "--duration", duration],
+        ]
+        .concat(),
+    );
     wait_until("some calls", || suite.calls().len() > 30);
     (suite, running)
 }

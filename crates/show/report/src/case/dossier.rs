@@ -236,7 +236,7 @@ impl Dossier {
         let class = words::printable(&symptom.class);
         match lines.first_mut() {
             Some(first) if !first.starts_with(class.as_str()) => {
-                *first = format!("{class}: {first}")
+                *first = format!("{class}: {first}");
             }
             Some(_) => {}
             None if class.is_empty() => lines.push(verb(Some(symptom.kind)).to_owned()),

@@ -39,3 +39,4 @@ pub(crate) use news::{News, Scene};
 pub use numbers::{degree, interval, moment, once_in, percent};
 pub use order::most_telling_first;
 pub use page::{article, page};
+pub(crate) use table::in_short;

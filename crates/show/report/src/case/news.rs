@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use cohort_model::{At, Case, CaseId, Command, InstanceId, Record, Stage, TestId};
 
 use super::dossier::{kin, what};
+use super::table::in_short;
 use super::verdict::{sentence, subject};
-use super::words::{Names, conditions, series};
+use super::words::{Names, series};
 use crate::line::Tone;
 use crate::sentence::labelled;
 use crate::view::View;
@@ -214,9 +215,10 @@ fn again(case: &Case, runs: u32) -> String {
         runs => format!("at try {}", words::number(u64::from(runs))),
     };
     let failed = case.arms.iter().find(|arm| arm.rate.failed > 0);
-    let with = failed.map_or_else(String::new, |arm| match arm.recipe.conditions.is_empty() {
-        true => ", as it was".to_owned(),
-        false => format!(", with {}", conditions(&arm.recipe)),
+    let with = failed.map_or_else(String::new, |arm| match in_short(&arm.recipe, case) {
+        same if same == "as it was" => ", as it was".to_owned(),
+        how if how == "alone" => ", alone".to_owned(),
+        how => format!(", with {how}"),
     });
     format!("failed again {at}{with}")
 }

@@ -70,6 +70,21 @@ fn rest(arms: &[&Arm]) -> Option<String> {
     })
 }
 
+/// A recipe of a case, where there is little room: `0.25 CPU, alone`.
+pub(crate) fn in_short(recipe: &Recipe, case: &Case) -> String {
+    let original = case.arms.iter().find(|arm| arm.control);
+    let original = original.map(|arm| &arm.recipe);
+    if original == Some(recipe) {
+        return "as it was".to_owned();
+    }
+    let arm = Arm {
+        recipe: recipe.clone(),
+        control: false,
+        rate: Rate::default(),
+    };
+    label(&arm, original, &unnamed)
+}
+
 /// A part without the name of its test.
 fn unnamed(kept: &CasePart) -> String {
     match kept {

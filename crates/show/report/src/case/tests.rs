@@ -18,6 +18,7 @@ fn told(case: &Case) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of all conditions")]
 fn every_condition_has_its_words() {
     let text = str::to_owned;
     let cases = [
@@ -748,7 +749,7 @@ mod in_a_campaign {
         let mut always = closed(1, CaseVerdict::Always);
         always.case = CaseId(1);
         always.arms = vec![control(Recipe::default(), rate(3, 3))];
-        scenario.tell(always.clone());
+        scenario.tell(always);
         let mut gone = closed(1, CaseVerdict::NotTried);
         gone.case = CaseId(2);
         scenario.tell(gone);

@@ -94,10 +94,12 @@ impl Lines {
         at: At,
         (cases, decisions): (&[Case], &[ServiceDecision]),
     ) -> Vec<Line> {
-        let tries = decisions.iter().filter_map(|decision| match decision.command {
-            ServiceCommand::TryCase { case, instance, .. } => Some((case, instance)),
-            _ => None,
-        });
+        let tries = decisions
+            .iter()
+            .filter_map(|decision| match decision.command {
+                ServiceCommand::TryCase { case, instance, .. } => Some((case, instance)),
+                _ => None,
+            });
         let tries: Vec<_> = tries.collect();
         let scene = Scene {
             names: &|test| test.to_string(),

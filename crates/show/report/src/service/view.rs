@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
-    ChangeVerdict, EndpointId, EndpointWindow, Exit, InstanceId, Purpose, Record, ServiceCommand,
-    ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals, Share, Stage,
-    ThreadId,
+    ChangeVerdict, EndpointId, EndpointWindow, Exit, InstanceId, Purpose, Record, SampleBatch,
+    ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals,
+    Share, Stage, ThreadId,
 };
 
 use super::series::{Point, Series};
@@ -318,22 +318,7 @@ impl ServiceView {
             } => {
                 self.captured.insert(*capsule, requests.clone());
             }
-            ServiceSeen::Sampled(batch) => {
-                let replicas = self.replicas.clone();
-                let all = batch.instances.iter();
-                for sample in all.filter(|one| !replicas.contains(&one.instance)) {
-                    let instance = self.instance(sample.instance);
-                    let last = instance.last.replace((batch.at, sample.cpu_us));
-                    let cores = last.map_or(0.0, |(then, cpu_us)| {
-                        let span = batch.at.since(then).max(1) as f64;
-                        sample.cpu_us.saturating_sub(cpu_us) as f64 / span
-                    });
-                    let memory = sample.memory_anon.max(1);
-                    instance
-                        .series
-                        .sample(batch.at, cores, memory, sample.open_files);
-                }
-            }
+            ServiceSeen::Sampled(batch) => self.sampled(batch),
             ServiceSeen::Loaded { windows } => self.load(windows),
             ServiceSeen::ThreadPlaced { thread, instance } => self.put(*thread, *instance),
             ServiceSeen::HandedOver {
@@ -375,6 +360,23 @@ impl ServiceView {
             | ServiceSeen::Tick => {
                 self.at = at;
             }
+        }
+    }
+
+    fn sampled(&mut self, batch: &SampleBatch) {
+        let replicas = self.replicas.clone();
+        let all = batch.instances.iter();
+        for sample in all.filter(|one| !replicas.contains(&one.instance)) {
+            let instance = self.instance(sample.instance);
+            let last = instance.last.replace((batch.at, sample.cpu_us));
+            let cores = last.map_or(0.0, |(then, cpu_us)| {
+                let span = batch.at.since(then).max(1) as f64;
+                sample.cpu_us.saturating_sub(cpu_us) as f64 / span
+            });
+            let memory = sample.memory_anon.max(1);
+            instance
+                .series
+                .sample(batch.at, cores, memory, sample.open_files);
         }
     }
 

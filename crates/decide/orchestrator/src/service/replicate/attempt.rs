@@ -63,7 +63,6 @@ impl Conductor {
                 let next = Next {
                     case,
                     recipe,
-                    stage: Stage::Minimizing,
                     cut: Some(cut),
                 };
                 self.begin_play(at, instance, next, step);
@@ -78,7 +77,6 @@ impl Conductor {
                 let next = Next {
                     case,
                     recipe,
-                    stage: Stage::Minimizing,
                     cut: Some(cut),
                 };
                 self.begin_play(at, instance, next, step);
@@ -92,7 +90,6 @@ impl Conductor {
             let next = Next {
                 case: next.case,
                 recipe: next.recipe,
-                stage: next.stage,
                 cut: None,
             };
             self.begin_play(at, instance, next, step);
@@ -316,7 +313,6 @@ fn copies(recipe: &Recipe) -> u32 {
 struct Next {
     case: CaseId,
     recipe: Recipe,
-    stage: Stage,
     cut: Option<Candidate<CasePart>>,
 }
 

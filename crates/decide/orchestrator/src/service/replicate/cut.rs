@@ -3,7 +3,7 @@
 //! While the replicator looks for conditions that matter, it plays what is left by now; what is cut is cut under the conditions under
 //! which the case is known to show: none, when it shows often enough as it was.
 
-use cohort_model::{Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage};
+use cohort_model::{Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, ThreadId};
 use cohort_replicator::minimize::{Branch, Candidate, Count, Smallest, TreeMinimizer};
 
 use super::Cases;
@@ -16,6 +16,9 @@ const FAILED_MIN: u32 = 2;
 const RATE_MIN: f64 = 0.25;
 /// Requests of which there are more than this are cut without a look at their pieces.
 const PIECES_FOR: usize = 40;
+
+/// What can be left out of each iteration of one thread.
+type Iterations = Vec<(u64, Vec<Branch<CasePart>>)>;
 
 /// What is left out of one case.
 #[derive(Debug)]
@@ -90,8 +93,7 @@ impl Capsule {
         let key = |number: u32| {
             of(number).map(|request: &CaseRequest| (request.thread, request.iteration))
         };
-        let mut threads: Vec<(cohort_model::ThreadId, Vec<(u64, Vec<Branch<CasePart>>)>)> =
-            Vec::new();
+        let mut threads: Vec<(ThreadId, Iterations)> = Vec::new();
         for number in numbers {
             let Some((thread, iteration)) = key(number) else {
                 continue;

@@ -24,6 +24,7 @@ mod oracle;
 mod replica;
 mod sight;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
@@ -163,7 +164,7 @@ fn parts(case: &Case) -> usize {
 
 impl Conductor {
     /// Whether this is about an instance on which cases are tried: no concern of the ordinary work.
-    pub(super) fn is_of_cases(&self, seen: &ServiceSeen) -> bool {
+    fn is_of_cases(&self, seen: &ServiceSeen) -> bool {
         let Some(cases) = &self.cases else {
             return false;
         };
@@ -181,6 +182,25 @@ impl Conductor {
             | ServiceSeen::CaseCaptured { .. }
             | ServiceSeen::CaseTried { .. } => true,
             _ => false,
+        }
+    }
+
+    /// What of it concerns the ordinary work, if anything does.
+    pub(super) fn ordinary<'s>(&self, seen: &'s ServiceSeen) -> Option<Cow<'s, ServiceSeen>> {
+        let Some(cases) = &self.cases else {
+            return Some(Cow::Borrowed(seen));
+        };
+        if self.is_of_cases(seen) {
+            return None;
+        }
+        match seen {
+            ServiceSeen::Sampled(batch) if !cases.replicas.is_empty() => {
+                let mut batch = batch.clone();
+                let ours = |instance: &InstanceId| cases.replicas.contains_key(instance);
+                batch.instances.retain(|sample| !ours(&sample.instance));
+                Some(Cow::Owned(ServiceSeen::Sampled(batch)))
+            }
+            _ => Some(Cow::Borrowed(seen)),
         }
     }
 
