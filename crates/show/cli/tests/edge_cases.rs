@@ -360,7 +360,7 @@ fn a_test_that_depends_on_the_hash_seed_has_the_seed_named() {
          def test_hash():\n\
          \x20   first = not os.path.exists('ran')\n\
          \x20   open('ran', 'w').close()\n\
-         \x20   assert hash('cohort') % 2 and not first\n",
+         \x20   assert hash('cohort') % 4 and not first\n",
     );
     let ended = run_pytest(&suite, &pytest, "60s");
     assert_failed_at_first(&ended);
