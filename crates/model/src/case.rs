@@ -67,6 +67,25 @@ fn is_zero(value: &u32) -> bool {
 }
 
 impl Frame {
+    /// What [`Frame::shown`] gives, read back; `own` is taken for granted.
+    #[must_use]
+    pub(crate) fn read(shown: &str) -> Frame {
+        let (function, place) = match shown.rsplit_once(" (") {
+            Some((function, place)) => (function, place.trim_end_matches(')')),
+            None => ("", shown),
+        };
+        let (file, line) = match place.rsplit_once(':') {
+            Some((file, line)) => (file, line.parse().unwrap_or(0)),
+            None => (place, 0),
+        };
+        Frame {
+            function: function.to_owned(),
+            file: file.to_owned(),
+            line,
+            own: true,
+        }
+    }
+
     /// `function (file:line)`, as much of it as is told.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -251,6 +270,30 @@ pub enum ConditionKind {
     Clock,
     OpenFiles,
     Variable,
+}
+
+impl ConditionKind {
+    /// Each of them.
+    pub const ALL: [ConditionKind; 18] = [
+        ConditionKind::CpuLimit,
+        ConditionKind::Cpus,
+        ConditionKind::MemoryLimit,
+        ConditionKind::DiskRate,
+        ConditionKind::DiskDelay,
+        ConditionKind::NetworkDelay,
+        ConditionKind::NetworkRate,
+        ConditionKind::NetworkLoss,
+        ConditionKind::Noise,
+        ConditionKind::Copies,
+        ConditionKind::Seed,
+        ConditionKind::DirectoryOrder,
+        ConditionKind::Schedule,
+        ConditionKind::TimeZone,
+        ConditionKind::Locale,
+        ConditionKind::Clock,
+        ConditionKind::OpenFiles,
+        ConditionKind::Variable,
+    ];
 }
 
 impl Condition {

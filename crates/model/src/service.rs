@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    At, CaseId, CasePlan, CaseRequest, EndpointId, InstanceId, Measured, OddCall, Played, Policy,
-    Recipe, SampleBatch, Symptom, ThreadId,
+    At, CaseId, CasePlan, CaseRequest, EndpointId, Frame, InstanceId, Measured, OddCall, Played,
+    Policy, Recipe, SampleBatch, Symptom, SymptomKind, ThreadId,
 };
 
 /// What an instance of a service may use now. `None`: no limit of its own.
@@ -239,6 +239,20 @@ pub struct ExceptionSeen {
     pub plain_line: bool,
     /// How many.
     pub count: u64,
+}
+
+impl ExceptionSeen {
+    /// What it looks like as odd behaviour.
+    #[must_use]
+    pub fn symptom(&self) -> Symptom {
+        let frame = (!self.frame.is_empty()).then(|| Frame::read(&self.frame));
+        Symptom {
+            kind: SymptomKind::Exception,
+            class: self.kind.clone(),
+            message: self.message.clone(),
+            frames: frame.into_iter().collect(),
+        }
+    }
 }
 
 /// How the process of an instance ended.

@@ -7,35 +7,15 @@ use cohort_model::{Condition, ConditionKind};
 use crate::plan;
 use crate::trace::probe;
 
-/// All kinds of conditions.
-const KINDS: [ConditionKind; 18] = [
-    ConditionKind::CpuLimit,
-    ConditionKind::Cpus,
-    ConditionKind::MemoryLimit,
-    ConditionKind::DiskRate,
-    ConditionKind::DiskDelay,
-    ConditionKind::NetworkDelay,
-    ConditionKind::NetworkRate,
-    ConditionKind::NetworkLoss,
-    ConditionKind::Noise,
-    ConditionKind::Copies,
-    ConditionKind::Seed,
-    ConditionKind::DirectoryOrder,
-    ConditionKind::Schedule,
-    ConditionKind::TimeZone,
-    ConditionKind::Locale,
-    ConditionKind::Clock,
-    ConditionKind::OpenFiles,
-    ConditionKind::Variable,
-];
-
 /// What `cohort under` can apply on this host, and for the others what is missing, in one sentence.
 ///
 /// CPU limit, memory limit and disk rate are those that [`fallback`](crate::Order::fallback) asks for:
 /// with control groups the hub can do better, whatever is said of them here.
 #[must_use]
 pub fn able() -> Vec<(ConditionKind, Result<(), String>)> {
-    KINDS.map(|kind| (kind, of_kind(kind))).to_vec()
+    ConditionKind::ALL
+        .map(|kind| (kind, of_kind(kind)))
+        .to_vec()
 }
 
 /// Whether a condition can be applied, its degree included.
@@ -116,7 +96,7 @@ mod tests {
     #[test]
     fn every_kind_is_answered_for() {
         let able = able();
-        assert_eq!(able.len(), KINDS.len());
+        assert_eq!(able.len(), ConditionKind::ALL.len());
         for (kind, answer) in able {
             if let Err(why) = answer {
                 assert!(why.len() > 20, "{kind:?}: {why}");

@@ -24,33 +24,12 @@ impl Dice {
     }
 }
 
-pub(crate) const ABLE: [ConditionKind; 18] = [
-    ConditionKind::CpuLimit,
-    ConditionKind::Cpus,
-    ConditionKind::MemoryLimit,
-    ConditionKind::DiskRate,
-    ConditionKind::DiskDelay,
-    ConditionKind::NetworkDelay,
-    ConditionKind::NetworkRate,
-    ConditionKind::NetworkLoss,
-    ConditionKind::Noise,
-    ConditionKind::Copies,
-    ConditionKind::Seed,
-    ConditionKind::DirectoryOrder,
-    ConditionKind::Schedule,
-    ConditionKind::TimeZone,
-    ConditionKind::Locale,
-    ConditionKind::Clock,
-    ConditionKind::OpenFiles,
-    ConditionKind::Variable,
-];
-
 pub(crate) fn settings(seed: u64) -> Settings {
     Settings {
         seed,
         cores: CORES,
         memory: 4 << 30,
-        able: BTreeSet::from(ABLE),
+        able: BTreeSet::from(ConditionKind::ALL),
         first_case: 1,
         limits: Limits::default(),
     }

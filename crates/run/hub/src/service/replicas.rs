@@ -571,7 +571,7 @@ fn told(played: &agent::Played, one: &Try) -> Played {
         .exceptions
         .iter()
         .filter(|exception| !exception.plain_line);
-    odd.extend(exceptions.map(|exception| (String::new(), symptoms::of_exception(exception))));
+    odd.extend(exceptions.map(|exception| (String::new(), exception.symptom())));
     for (name, endpoint, _) in &played.failed_checks {
         odd.push((
             endpoint.clone(),

@@ -1,7 +1,7 @@
 //! How what a service did wrong looked. The same words for what threads met and for what plays show.
 
 use cohort_agent::protocol::TransportError;
-use cohort_model::{ExceptionSeen, Exit, Frame, Symptom, SymptomKind, Verdict};
+use cohort_model::{Exit, Symptom, SymptomKind, Verdict};
 use cohort_symptom::Ended;
 
 /// Without a place.
@@ -43,31 +43,6 @@ pub(crate) fn of_end(exit: &Exit, lines: &[String]) -> Symptom {
         },
         Some(symptom) if symptom.kind != SymptomKind::Failure => symptom,
         Some(_) | None => plain(SymptomKind::Abort, &how, ""),
-    }
-}
-
-/// An exception as a log or a span tells it: its frame is `price (server.py:30)`.
-pub(crate) fn of_exception(exception: &ExceptionSeen) -> Symptom {
-    let (function, place) = match exception.frame.rsplit_once(" (") {
-        Some((function, place)) => (function, place.trim_end_matches(')')),
-        None => ("", exception.frame.as_str()),
-    };
-    let (file, line) = match place.rsplit_once(':') {
-        Some((file, line)) => (file, line.parse().unwrap_or(0)),
-        None => (place, 0),
-    };
-    let frame = Frame {
-        function: function.to_owned(),
-        file: file.to_owned(),
-        line,
-        own: true,
-    };
-    let frame = Some(frame).filter(|_| !exception.frame.is_empty());
-    Symptom {
-        kind: SymptomKind::Exception,
-        class: exception.kind.clone(),
-        message: exception.message.clone(),
-        frames: frame.into_iter().collect(),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use cohort_model::{
-    At, CaseThread, EndpointId, ExceptionSeen, Frame, InstanceId, LoadWindow, OddCall, Oddity,
+    At, CaseThread, EndpointId, ExceptionSeen, InstanceId, LoadWindow, OddCall, Oddity,
     ServiceFinding, ServiceFindingKind, Symptom, SymptomKind, ThreadId,
 };
 
@@ -159,7 +159,7 @@ impl Conductor {
         if exception.plain_line || cases.replicas.contains_key(&exception.instance) {
             return;
         }
-        let known = cases.known("", &of_exception(exception));
+        let known = cases.known("", &exception.symptom());
         let room = cases.exceptions.len() < UNANSWERED_MAX;
         if known.is_none() && room {
             cases.exceptions.push_back((at, exception.clone()));
@@ -204,7 +204,7 @@ impl Conductor {
                 });
                 let sight = Sight {
                     subject: String::new(),
-                    symptom: of_exception(&exception),
+                    symptom: exception.symptom(),
                     gauge: Gauge::Odd,
                     instance: call.instance,
                     threads: vec![of_call(&call)],
@@ -388,32 +388,5 @@ fn symptom(kind: SymptomKind, class: &str, message: &str) -> Symptom {
         class: class.to_owned(),
         message: message.to_owned(),
         frames: Vec::new(),
-    }
-}
-
-/// An exception as its log or span tells it: `price (server.py:30)`.
-fn of_exception(exception: &ExceptionSeen) -> Symptom {
-    let (function, place) = match exception.frame.rsplit_once(" (") {
-        Some((function, place)) => (function, place.trim_end_matches(')')),
-        None => ("", exception.frame.as_str()),
-    };
-    let (file, line) = match place.rsplit_once(':') {
-        Some((file, line)) => (file, line.parse().unwrap_or(0)),
-        None => (place, 0),
-    };
-    let frame = Frame {
-        function: function.to_owned(),
-        file: file.to_owned(),
-        line,
-        own: true,
-    };
-    Symptom {
-        kind: SymptomKind::Exception,
-        class: exception.kind.clone(),
-        message: exception.message.clone(),
-        frames: (!exception.frame.is_empty())
-            .then_some(frame)
-            .into_iter()
-            .collect(),
     }
 }
