@@ -88,16 +88,8 @@ impl Hub {
             recording: None,
         };
         let thread = Thread {
-            test: task.test,
-            home: id,
-            place: id,
-            hits: instance.hits(),
-            memory_seen: 0,
-            cpu_waited_us: 0,
-            held: false,
-            killed: None,
-            late: instance.later().is_some(),
             attempt: Some(Box::new(attempt)),
+            ..Thread::begun(task.test, id, instance)
         };
         let launched = RecipeRun {
             runner: &self.runner,

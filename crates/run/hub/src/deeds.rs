@@ -184,18 +184,7 @@ impl Hub {
             self.end_thread(id, end);
             return Ok(());
         };
-        let thread = Thread {
-            test: task.test,
-            home: id,
-            place: id,
-            hits: instance.hits(),
-            memory_seen: 0,
-            cpu_waited_us: 0,
-            held: false,
-            killed: None,
-            late: instance.later().is_some(),
-            attempt: None,
-        };
+        let thread = Thread::begun(task.test, id, instance);
         self.threads.insert(task.thread, thread);
         match &mut self.runner {
             Runner::Processes(launches) => {

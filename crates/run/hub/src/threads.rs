@@ -7,7 +7,7 @@ use cohort_model::{InstanceId, KillReason, TestId, ThreadEnd, ThreadId, Usage, V
 use cohort_workload::{Exit, Judged, Launch, Launches};
 
 use crate::attempts::Attempt;
-use crate::instance::Hits;
+use crate::instance::{Hits, Instance};
 
 /// Milliseconds from SIGTERM to SIGKILL when a test ran too long.
 const TIMEOUT_GRACE_MS: u32 = 2_000;
@@ -35,6 +35,24 @@ pub(crate) struct Thread {
     pub(crate) late: bool,
     /// It tries an edge case.
     pub(crate) attempt: Option<Box<Attempt>>,
+}
+
+impl Thread {
+    /// One that begins in an instance, which may still be opening.
+    pub(crate) fn begun(test: TestId, place: InstanceId, instance: &mut Instance) -> Self {
+        Self {
+            test,
+            home: place,
+            place,
+            hits: instance.hits(),
+            memory_seen: 0,
+            cpu_waited_us: 0,
+            held: false,
+            killed: None,
+            late: instance.later().is_some(),
+            attempt: None,
+        }
+    }
 }
 
 pub(crate) fn order_start(
