@@ -443,39 +443,51 @@ fn suites() -> impl Strategy<Value = (Plan, Vec<Needs>, Budget)> {
     })
 }
 
+/// Each test has one result, and that is what comes of its needs.
+fn concluded_once_and_truthfully(
+    outcome: &Outcome,
+    plan: &Plan,
+    needs: &[Needs],
+    budget: Budget,
+) -> Result<(), TestCaseError> {
+    let mut tests: Vec<u32> = outcome.results.iter().map(|result| result.test.0).collect();
+    tests.sort_unstable();
+    prop_assert_eq!(tests, (0..plan.tests.len() as u32).collect::<Vec<_>>());
+    prop_assert!(outcome.promised_max <= budget.memory);
+    for result in &outcome.results {
+        let needs = needs[result.test.index()];
+        let too_big = needs.memory > budget.memory;
+        prop_assert!(result.threads.len() <= 3);
+        prop_assert_eq!(
+            result.verdict == Verdict::OutOfMemory,
+            too_big && result.verdict != Verdict::Failed,
+            "{:?}",
+            result
+        );
+        prop_assert_eq!(
+            result.verdict == Verdict::Failed,
+            needs.fails && !too_big,
+            "{:?}",
+            result
+        );
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn every_test_is_concluded_once_and_truthfully((plan, needs, budget) in suites()) {
         let outcome = run(budget, Policy::Adaptive, &plan, &needs, true);
-        let mut tests: Vec<u32> = outcome.results.iter().map(|result| result.test.0).collect();
-        tests.sort_unstable();
-        prop_assert_eq!(tests, (0..plan.tests.len() as u32).collect::<Vec<_>>());
-        prop_assert!(outcome.promised_max <= budget.memory);
-        for result in &outcome.results {
-            let needs = needs[result.test.index()];
-            let too_big = needs.memory > budget.memory;
-            prop_assert!(result.threads.len() <= 3);
-            prop_assert_eq!(result.verdict == Verdict::OutOfMemory, too_big && result.verdict != Verdict::Failed, "{:?}", result);
-            prop_assert_eq!(result.verdict == Verdict::Failed, needs.fails && !too_big, "{:?}", result);
-        }
+        concluded_once_and_truthfully(&outcome, &plan, &needs, budget)?;
     }
 
     #[test]
     fn tries_change_no_result((mut plan, needs, budget) in suites()) {
         plan.cases = Some(case_plan(SECOND_US / 2, &ABLE));
         let outcome = run(budget, Policy::Adaptive, &plan, &needs, true);
-        let mut tests: Vec<u32> = outcome.results.iter().map(|result| result.test.0).collect();
-        tests.sort_unstable();
-        prop_assert_eq!(tests, (0..plan.tests.len() as u32).collect::<Vec<_>>());
-        prop_assert!(outcome.promised_max <= budget.memory);
-        for result in &outcome.results {
-            let needs = needs[result.test.index()];
-            let too_big = needs.memory > budget.memory;
-            prop_assert!(result.threads.len() <= 3);
-            prop_assert_eq!(result.verdict == Verdict::Failed, needs.fails && !too_big, "{:?}", result);
-        }
+        concluded_once_and_truthfully(&outcome, &plan, &needs, budget)?;
         for case in outcome.cases.values() {
             prop_assert_eq!(case.stage, Stage::Closed);
         }
