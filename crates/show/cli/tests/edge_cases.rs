@@ -6,10 +6,9 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Ended, Suite, wait_until};
+use common::{Ended, Suite, pytest, wait_until};
 use serde_json::Value;
 
 /// Each edge case as it was told last, by its number.
@@ -66,30 +65,6 @@ fn causes(case: &Value) -> Vec<String> {
     causes
         .filter_map(|cause| Some(cause["condition"]["condition"].as_str()?.to_owned()))
         .collect()
-}
-
-/// Whether it failed in a try under one of these conditions.
-fn fails_under(case: &Value, kinds: &[&str]) -> bool {
-    let is_of = |arm: &&Value| {
-        let conditions = arm["recipe"]["conditions"].as_array();
-        let mut kind = conditions
-            .into_iter()
-            .flatten()
-            .map(|one| &one["condition"]);
-        kind.any(|kind| kinds.contains(&kind.as_str().unwrap_or("")))
-    };
-    let arms = case["arms"].as_array().into_iter().flatten();
-    arms.filter(is_of).any(|arm| arm["rate"]["failed"] != 0)
-}
-
-fn pytest() -> Option<String> {
-    let python = std::env::var("COHORT_TEST_PYTHON").unwrap_or_default();
-    let pytest = Path::new(&python).with_file_name("pytest");
-    if pytest.exists() {
-        return Some(pytest.to_string_lossy().into_owned());
-    }
-    eprintln!("LEFT OUT: set COHORT_TEST_PYTHON to an interpreter that has pytest");
-    None
 }
 
 fn run_pytest(suite: &Suite, pytest: &str, time: &str) -> Ended {
@@ -169,21 +144,17 @@ fn a_test_that_disturbs_itself_fails_again_with_copies() {
     // Two at once, and one of them finds the file of the other.
     let race = "echo $$ > shared; sleep 0.05; test \"$(cat shared)\" = $$ || bad=1";
     let suite = first_and_then(race);
-    let ended = suite.run(&["--reproduce-for", "40s"]);
+    let ended = suite.run(&["--reproduce-for", "60s"]);
     assert_failed_at_first(&ended);
     let case = case(&suite);
-    if case["verdict"] == "conditional" {
-        assert!(causes(&case).contains(&"copies".to_owned()), "{case:#}");
-    } else {
-        // A busy host leaves too little time to prove it; what was tried must show it all the same.
-        assert!(fails_under(&case, &["copies"]), "{case:#}");
-    }
+    assert_eq!(case["verdict"], "conditional", "{case:#}");
+    assert!(causes(&case).contains(&"copies".to_owned()), "{case:#}");
 }
 
 #[test]
 fn a_test_that_is_too_slow_under_little_cpu_has_cpu_named() {
-    let slow = "before=$(date +%s%N); i=0; while test $i -lt 400000; do i=$((i+1)); done\n\
-                test $(( ($(date +%s%N) - before) / 1000000 )) -lt 2500 || bad=1";
+    let slow = "before=$(date +%s%N); i=0; while test $i -lt 40000; do i=$((i+1)); done\n\
+                test $(( ($(date +%s%N) - before) / 1000000 )) -lt 250 || bad=1";
     let suite = first_and_then(slow);
     let ended = suite.run(&["--reproduce-for", "60s"]);
     assert_failed_at_first(&ended);
@@ -201,9 +172,7 @@ fn a_test_that_is_too_slow_under_little_cpu_has_cpu_named() {
     let of_cpu = ["cpu_limit", "cpus", "noise", "copies"];
     let causes = causes(&case);
     let named = causes.iter().any(|cause| of_cpu.contains(&cause.as_str()));
-    // A busy host leaves too little time to prove it; what was tried must show it all the same.
-    let shown = causes.is_empty() && fails_under(&case, &of_cpu);
-    assert!(named || shown, "{case:#}");
+    assert!(named, "{case:#}");
 }
 
 #[test]
@@ -238,7 +207,7 @@ fn two_hundred_different_failures_are_all_told_of_in_bounded_time() {
 fn a_case_that_needs_more_memory_than_there_is_ends() {
     let suite = Suite::new(
         &["a", "b"],
-        "test $1 = b || head -c 400M /dev/zero | tail -c 400M | wc -c",
+        "test $1 = b || head -c 400M /dev/zero | tail -c 400M > /dev/null",
     );
     let ended = suite.run(&["--memory", "128MiB", "--reproduce-for", "10s"]);
     let held = suite.events()[0]["budget"]["holds_memory"] == true;

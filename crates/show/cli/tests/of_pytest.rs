@@ -6,21 +6,9 @@
 
 mod common;
 
-use std::path::Path;
 use std::process::Command;
 
-use common::{Ended, Suite};
-
-/// The interpreter's pytest.
-fn pytest() -> Option<String> {
-    let python = std::env::var("COHORT_TEST_PYTHON").unwrap_or_default();
-    let pytest = Path::new(&python).with_file_name("pytest");
-    if pytest.exists() {
-        return Some(pytest.to_string_lossy().into_owned());
-    }
-    eprintln!("LEFT OUT: set COHORT_TEST_PYTHON to an interpreter that has pytest");
-    None
-}
+use common::{Ended, Suite, pytest};
 
 /// `cohort run -- pytest WORDS`.
 fn run(suite: &Suite, pytest: &str, words: &[&str]) -> Ended {

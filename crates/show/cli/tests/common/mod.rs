@@ -40,6 +40,17 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
+/// The test interpreter's pytest, where there is one.
+pub(crate) fn pytest() -> Option<String> {
+    let python = std::env::var("COHORT_TEST_PYTHON").unwrap_or_default();
+    let pytest = Path::new(&python).with_file_name("pytest");
+    if pytest.exists() {
+        return Some(pytest.to_string_lossy().into_owned());
+    }
+    eprintln!("LEFT OUT: set COHORT_TEST_PYTHON to an interpreter that has pytest");
+    None
+}
+
 impl Suite {
     /// Tests of these names; `script` gets the name as `$1`, and as `$T` the path prefix of its notes.
     pub(crate) fn new(names: &[&str], script: &str) -> Self {
