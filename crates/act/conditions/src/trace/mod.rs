@@ -23,6 +23,7 @@ mod quota;
 mod registers;
 mod slow;
 mod threads;
+mod turns;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -49,14 +50,10 @@ const EVENT_STOP: i32 = 128;
 const TRACES: [u64; 3] = [0, 16, 0x4206];
 /// What is due sooner than this is waited for without sleeping: to fall asleep and wake up takes as long.
 const SOON: Duration = Duration::from_micros(80);
-/// A young thread of an interpreter whose threads take turns is stopped at so many ends of calls.
-const WATCHED_WHEN_YOUNG: u32 = 100;
 /// What a call returns that has woken others is how many.
 const WOKEN_MAX: i64 = 16;
 /// One instruction takes so long at most, unless it waits for something.
 const STEP_MAX: Duration = Duration::from_micros(30);
-/// Processes of which it is looked, from time to time, what they wait for.
-const LOOKED_AT_MAX: usize = 16;
 
 /// What is due at some time.
 #[derive(Clone, Copy, Debug)]
@@ -260,64 +257,6 @@ impl Tracer {
         }
     }
 
-    /// A new thread has stopped for the first time.
-    fn born(&mut self, tid: i32) {
-        let now = Instant::now();
-        let takes_turns = self.takes_turns(tid);
-        if self.is_accompanied(tid)
-            && let Some(disturbance) = &mut self.disturbance
-        {
-            let birth = disturbance.birth(now);
-            if let Some(thread) = self.threads.get_mut(tid) {
-                thread.interrupts = birth.interrupts;
-                thread.pace = if takes_turns {
-                    Pace::Watched(WATCHED_WHEN_YOUNG)
-                } else {
-                    birth.pace
-                };
-            }
-            self.disturb(tid, birth.hold, now);
-            return;
-        }
-        self.go_on(tid);
-    }
-
-    /// A thread has started another one.
-    fn has_started(&mut self, tid: i32) {
-        if let Ok(new) = ptrace::message(tid) {
-            let new = i32::try_from(new).unwrap_or(0);
-            self.threads.insert_new(new);
-            // Until it is looked what they do.
-            self.many_work |= (self.threads.get(new)).is_some_and(|thread| thread.process == new);
-        }
-        let now = Instant::now();
-        let takes_turns = self.takes_turns(tid);
-        if self.is_accompanied(tid)
-            && let Some(disturbance) = &mut self.disturbance
-        {
-            let (pace, interrupts) = disturbance.parent(now, takes_turns);
-            if let Some(thread) = self.threads.get_mut(tid) {
-                thread.pace = pace;
-                thread.interrupts = interrupts;
-            }
-        }
-        self.go_on(tid);
-    }
-
-    /// Whether a thread belongs to an interpreter whose threads take turns.
-    fn takes_turns(&mut self, tid: i32) -> bool {
-        let process = self.threads.get(tid).map(|thread| thread.process);
-        let process = process.and_then(|process| self.threads.process_mut(process));
-        process.is_some_and(|process| process.takes_turns)
-    }
-
-    /// Whether what a thread does could meet what others do at the same time.
-    fn is_accompanied(&mut self, tid: i32) -> bool {
-        let process = self.threads.get(tid).map(|thread| thread.process);
-        let process = process.and_then(|process| self.threads.process_mut(process));
-        process.is_some_and(|process| process.threads > 1) || self.many_work
-    }
-
     /// A process has become another program.
     fn became(&mut self, pid: i32) {
         let former = ptrace::message(pid).ok();
@@ -516,101 +455,6 @@ impl Tracer {
         }
     }
 
-    fn stepped(&mut self, tid: i32) {
-        self.done.steps += 1;
-        let now = Instant::now();
-        self.stepped = Some(now);
-        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
-        else {
-            self.go_on(tid);
-            return;
-        };
-        let (hold, pace) = match thread.pace {
-            Pace::Slow(left) => disturbance.at_step(now, left),
-            Pace::ToTurn(left) => disturbance.before_turn(now, left),
-            pace => (Duration::ZERO, pace),
-        };
-        thread.pace = pace;
-        self.disturb(tid, hold, now);
-    }
-
-    /// A thread has stopped because it was asked to.
-    fn interrupted(&mut self, tid: i32) {
-        let now = Instant::now();
-        let asked = self
-            .threads
-            .get_mut(tid)
-            .and_then(|thread| thread.asked.take());
-        match asked {
-            Some(Asked::Quota(until)) => self.hold(tid, until),
-            Some(Asked::Disturbance) => {
-                let takes_turns = self.takes_turns(tid);
-                let Some(disturbance) = &mut self.disturbance else {
-                    self.go_on(tid);
-                    return;
-                };
-                let (hold, pace) = match takes_turns {
-                    true => disturbance.at_turn(now),
-                    false => disturbance.at_interrupt(now),
-                };
-                if let Some(thread) = self.threads.get_mut(tid) {
-                    thread.pace = pace;
-                }
-                self.disturb(tid, hold, now);
-            }
-            None => self.go_on(tid),
-        }
-    }
-
-    /// Asks a thread to stop, if it runs: one that waits is left alone, since some calls end early
-    /// when they are interrupted, as they would not by themselves.
-    fn interrupt(&mut self, tid: i32, why: Asked) {
-        let Some(thread) = self.threads.get_mut(tid) else {
-            return;
-        };
-        let free = thread.stopped.is_none()
-            && thread.asked.is_none()
-            && (why != Asked::Disturbance || !thread.pace.is_stepping());
-        if free && threads::is_runnable(tid) && ptrace::interrupt(tid).is_ok() {
-            thread.asked = Some(why);
-        }
-    }
-
-    /// Interrupts a thread at random, if there is something to be disturbed.
-    fn disturb_one(&mut self, now: Instant) {
-        self.many_work = self.do_many_work();
-        let running = self.threads.running();
-        let running: Vec<i32> = (running.into_iter())
-            .filter(|tid| self.is_accompanied(*tid))
-            .collect();
-        let Some(disturbance) = &mut self.disturbance else {
-            return;
-        };
-        disturbance.draw_next(now);
-        if !disturbance.may(now) {
-            return;
-        }
-        // Most threads wait most of the time: a few are tried.
-        for _ in 0..4 {
-            let Some(tid) = (self.disturbance.as_mut()).and_then(|some| some.pick(&running)) else {
-                return;
-            };
-            if threads::is_runnable(tid) {
-                self.interrupt(tid, Asked::Disturbance);
-                return;
-            }
-        }
-    }
-
-    /// Whether there are at least two processes that do not just wait for one they have started.
-    fn do_many_work(&self) -> bool {
-        let processes = self.threads.processes().take(LOOKED_AT_MAX);
-        let working = processes.filter(|(pid, process)| {
-            process.threads > 1 || process.children == 0 || !threads::waits_for_child(*pid)
-        });
-        working.take(2).count() == 2
-    }
-
     fn look_at_quota(&mut self, now: Instant) {
         let Some(quota) = &mut self.quota else {
             return;
@@ -622,38 +466,6 @@ impl Tracer {
         };
         for tid in self.threads.running() {
             self.interrupt(tid, Asked::Quota(until));
-        }
-    }
-
-    /// Holds a stopped thread for disturbance, or lets it go on.
-    fn disturb(&mut self, tid: i32, hold: Duration, now: Instant) {
-        self.settle(tid);
-        if hold.is_zero() {
-            self.go_on(tid);
-            return;
-        }
-        if let (Some(thread), Some(disturbance)) =
-            (self.threads.get_mut(tid), &mut self.disturbance)
-        {
-            thread.disturbed = true;
-            disturbance.begins(now);
-            self.done.pauses += 1;
-        }
-        self.hold(tid, now + hold);
-    }
-
-    /// A thread is no longer held or slow, as far as is known.
-    fn settle(&mut self, tid: i32) {
-        if let Some(thread) = self.threads.get_mut(tid)
-            && std::mem::take(&mut thread.disturbed)
-        {
-            self.calm(Instant::now());
-        }
-    }
-
-    fn calm(&mut self, now: Instant) {
-        if let Some(disturbance) = &mut self.disturbance {
-            disturbance.ends(now);
         }
     }
 
