@@ -7,6 +7,8 @@ use super::repeat::Repeat;
 
 /// Failing runs of a crash or a hang in which it is told where its threads stand.
 const STACKS_RUNS: u32 = 2;
+/// Most runs of one try.
+const BATCH_RUNS: u32 = 64;
 
 /// What says which try is next.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
     let usual = Limits {
         coverage: plan.coverage,
         stacks: STACKS_RUNS,
+        batch: BATCH_RUNS,
         ..Limits::default()
     };
     let limits = if plan.only.is_some() {
@@ -117,12 +120,19 @@ impl Driver {
         }
     }
 
-    pub(super) fn ended(&mut self, at: At, case: CaseId, recipe: &Recipe, outcome: Outcome) {
+    /// A try of at most `runs` runs ended.
+    pub(super) fn ended(
+        &mut self,
+        at: At,
+        (case, runs): (CaseId, u32),
+        recipe: &Recipe,
+        outcome: Outcome,
+    ) {
         match self {
             Driver::Replicator(replicator) => {
                 replicator.ended(at, case, recipe, outcome);
             }
-            Driver::Repeat(repeat) => repeat.ended(&outcome),
+            Driver::Repeat(repeat) => repeat.ended(runs, &outcome),
         }
     }
 }

@@ -204,6 +204,20 @@ impl Beliefs {
         }
     }
 
+    /// So many runs under these passed.
+    pub(super) fn learn_passes(&mut self, places: &[usize], runs: u32) {
+        let hidden = (1.0 - HIDES).powi(places.len().saturating_sub(1) as i32) * f64::from(runs);
+        for place in places {
+            let belief = &mut self.all[*place];
+            belief.seen.add_passes(runs);
+            if places.len() == 1 {
+                belief.alone.add_passes(runs);
+            }
+            belief.b += hidden;
+        }
+        self.plain.1 += hidden;
+    }
+
     /// A run under these failed in another way: one of them may hide what is looked for, most likely one
     /// that was there when that happened before. It says little against any of them.
     pub(super) fn strange(&mut self, places: &[usize]) {

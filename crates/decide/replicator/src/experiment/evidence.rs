@@ -33,6 +33,11 @@ impl Tally {
         self.failed += u32::from(failed);
     }
 
+    /// So many more runs that passed.
+    pub(crate) fn add_passes(&mut self, runs: u32) {
+        self.runs += runs;
+    }
+
     /// Both together.
     pub(crate) fn plus(self, other: Tally) -> Tally {
         Tally {

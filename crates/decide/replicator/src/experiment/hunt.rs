@@ -4,6 +4,7 @@ use cohort_model::{CasePart, Condition, Recipe};
 
 use super::beliefs::Wish;
 use super::recipes::{Company, NEW_EACH_RUN, under};
+use super::runs::Flight;
 use super::{Experiment, Origin};
 use crate::Hunt;
 
@@ -19,7 +20,7 @@ const SEEDS_MAX: f64 = 150.0;
 /// A run is dear that takes so many times as long as a plain one, and so many seconds more.
 const DEAR: f64 = 4.0;
 const DEAR_S: f64 = 0.2;
-/// Runs of a hunt on request in which it is more looked for a failure than counted how often it passes.
+/// Tries of a hunt on request in which it is more looked for a failure than counted how often it passes.
 const SOON: u32 = 64;
 /// On request, one run in so many is in other company.
 const MINGLED_EVERY: u32 = 5;
@@ -37,10 +38,10 @@ impl Experiment {
         // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
         // so that something can be said about it in the end.
         let plain_every = match self.origin {
-            Origin::Hunted { .. } if self.hunted >= SOON => 2,
+            Origin::Hunted { .. } if self.hunts >= SOON => 2,
             _ => PLAIN_EVERY,
         };
-        if self.hunted % plain_every == plain_every - 1 {
+        if self.hunts % plain_every == plain_every - 1 {
             return Some(self.plain.clone());
         }
         if let Some(plan) = self.mingle().or_else(|| self.cheap()) {
@@ -82,7 +83,7 @@ impl Experiment {
         let belief = all.find(|belief| belief.condition == seed)?;
         let enough = SEEDS * f64::from(plain.runs) / f64::from(plain.failed.max(1));
         let wanted = plain.failed > 0 && f64::from(belief.alone.runs) < enough.min(SEEDS_MAX);
-        (wanted && self.hunted.is_multiple_of(2)).then(|| under(&self.plain, vec![seed]))
+        (wanted && self.hunts.is_multiple_of(2)).then(|| under(&self.plain, vec![seed]))
     }
 
     /// One run that takes far longer than a plain one is enough at a time: beside it there is room for many that do
@@ -98,7 +99,7 @@ impl Experiment {
         let Origin::Hunted { company, .. } = &self.origin else {
             return None;
         };
-        if company.is_empty() || self.hunted % MINGLED_EVERY != 1 {
+        if company.is_empty() || self.hunts % MINGLED_EVERY != 1 {
             return None;
         }
         let before = |part: &&CasePart| matches!(part, CasePart::Before(_));
@@ -196,8 +197,9 @@ impl Experiment {
             .flights
             .iter()
             .filter(|flight| flight.plan == self.plain)
-            .count();
-        self.book.of(&self.plain).runs + flying as u32
+            .map(Flight::runs)
+            .sum::<u32>();
+        self.book.of(&self.plain).runs + flying
     }
 
     /// A limit that is reached, in words.

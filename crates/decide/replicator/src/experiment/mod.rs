@@ -8,6 +8,7 @@
 //! before only decides what to suspect.
 
 mod advance;
+mod batch;
 mod beliefs;
 mod book;
 pub(crate) mod chance;
@@ -129,6 +130,8 @@ pub(crate) struct Experiment {
     /// The same, by [`Company`].
     company_seen: [Tally; 4],
     hunted: u32,
+    /// How often something was asked for while hunting.
+    hunts: u32,
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
@@ -209,6 +212,7 @@ impl Experiment {
             mixed: Tally::default(),
             company_seen: [Tally::default(); 4],
             hunted: 0,
+            hunts: 0,
             cheap,
             mingled: 0,
             strange: 0,

@@ -24,6 +24,9 @@ const GIVE_UP: [(u32, f64); 5] = [(8, 0.02), (30, 0.12), (60, 0.6), (100, 3.0), 
 /// Runs of one comparison that may be under way at once.
 pub(super) const AHEAD: u32 = 4;
 
+/// Most runs of one try of either side.
+const BATCH_MAX: u32 = 8;
+
 /// What is said to matter.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Claimed {
@@ -89,6 +92,13 @@ impl Prove {
         }
     }
 
+    /// Runs that one try of either side makes: as many on both sides.
+    pub(super) fn batch_runs(&self) -> u32 {
+        let least = |one: &Claim| one.without.tally.runs.min(self.with.tally.runs);
+        let seen = self.claims.iter().map(least).min().unwrap_or_default();
+        (seen / 4).clamp(1, BATCH_MAX)
+    }
+
     pub(super) fn want(&self) -> Option<usize> {
         let (place, open) = self
             .claims
@@ -97,7 +107,7 @@ impl Prove {
             .filter(|(_, claim)| self.reading(claim).is_none())
             .min_by_key(|(_, claim)| claim.without.begun())?;
         let flying = self.with.flying + self.claims.iter().map(|c| c.without.flying).sum::<u32>();
-        if flying >= AHEAD {
+        if flying >= AHEAD.max(2 * self.batch_runs()) {
             return None;
         }
         if self.with.begun() <= open.without.begun() {
