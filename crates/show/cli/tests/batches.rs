@@ -95,6 +95,20 @@ fn every_run_of_a_try_is_counted() {
 }
 
 #[test]
+fn what_a_try_leaves_lying_costs_it_no_instance() {
+    let script = "touch \"$TMPDIR/file\"; mkdir -p \"$TMPDIR/a/b\"; ln -s /nowhere \"$TMPDIR/link\"\n\
+                  echo 'assertion failed: it broke' >&2; exit 3\n";
+    let suite = Suite::new(&["a"], script);
+    let ended = suite.run(&["--reproduce-for", "20s"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(tries(&suite).len() > 2, "{ended:?}");
+    for (decision, end) in tries(&suite) {
+        let said = end["message"].as_str().unwrap_or_default();
+        assert!(!said.contains("damaged"), "{decision:#} {end:#}");
+    }
+}
+
+#[test]
 fn a_run_that_stands_still_ends_its_try_alone() {
     // The 30th run hangs.
     let script = "echo run >> runs\n\
