@@ -2,7 +2,8 @@
 
 use cohort_model::Condition;
 
-use super::evidence::{Tally, contrast};
+use super::contrast::contrast;
+use super::evidence::Tally;
 use super::recipes::{copies, is_stable, repeats, under};
 use super::runs::Flight;
 use super::step::{Step, Trial};
@@ -152,6 +153,10 @@ impl Experiment {
             || tally.failed >= 3 && tally.share() >= enough
             || tally.failed >= 5 && tally.share() >= 0.6 * enough && usual < 0.05;
         if good {
+            self.counts_for_proof(&Trial {
+                tally,
+                ..Trial::new(plan.clone())
+            });
             return Some(self.narrow(plan, tally));
         }
         let none = if is_stable(&plan) { 2 } else { 5 };

@@ -13,6 +13,8 @@ mod beliefs;
 mod book;
 pub(crate) mod chance;
 mod cheap;
+mod claim;
+mod contrast;
 mod cover;
 mod degree;
 pub(crate) mod evidence;
@@ -31,7 +33,7 @@ mod stand;
 mod step;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use cohort_model::{
     Arm, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Recipe, Stage, Symptom, Usage,
@@ -139,6 +141,8 @@ pub(crate) struct Experiment {
     spent_s: f64,
     restarts: u32,
     suspected: Vec<Condition>,
+    /// Plain runs, the latest last: it failed.
+    plain_log: VecDeque<bool>,
     /// What was run for proofs, by recipe.
     proofs: Vec<(Recipe, Tally)>,
     /// It was tried which parts can be left out, of this recipe.
@@ -219,6 +223,7 @@ impl Experiment {
             spent_s: 0.0,
             restarts: 0,
             suspected: Vec::new(),
+            plain_log: VecDeque::new(),
             proofs: Vec::new(),
             parts_tried: None,
             found: Found::default(),
