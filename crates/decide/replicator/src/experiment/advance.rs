@@ -10,7 +10,7 @@ use super::step::{Step, Trial};
 use super::{Experiment, Origin};
 
 /// Evidence from mixed runs that is worth a proof, while hunting and at its end.
-pub(super) const SUSPICIOUS: f64 = 15.0;
+pub(super) const SUSPICIOUS: f64 = 10.0;
 const SUSPICIOUS_AT_LAST: f64 = 2.0;
 
 impl Experiment {
@@ -162,7 +162,7 @@ impl Experiment {
         let none = if is_stable(&plan) { 2 } else { 5 };
         let dud = tally.runs >= none && tally.failed == 0
             || tally.runs >= 6 && tally.share() < usual
-            || tally.runs >= 10 && tally.failed <= 1
+            || tally.runs >= 6 && tally.failed <= 1
             || tally.runs >= 20;
         if !dud {
             return None;

@@ -98,6 +98,9 @@ impl Experiment {
         if hunting {
             self.hunted += runs;
             self.hunts += 1;
+            let plain_s = if plan == self.plain { expected_s } else { 0.0 };
+            self.hunted_s.0 += plain_s;
+            self.hunted_s.1 += expected_s;
         }
         self.flights.push(Flight {
             plan,
