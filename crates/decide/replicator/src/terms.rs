@@ -26,6 +26,8 @@ pub struct Limits {
     pub stacks: u32,
     /// Most runs of one try ([`Try::batch`]); 1: a try is one run.
     pub batch: u32,
+    /// No further run of a try begins after this time, microseconds.
+    pub batch_us: u64,
 }
 
 impl Default for Limits {
@@ -39,6 +41,7 @@ impl Default for Limits {
             coverage: 0,
             stacks: 0,
             batch: 1,
+            batch_us: 300_000,
         }
     }
 }

@@ -28,7 +28,7 @@ use cohort_model::{GroupId, Plan, TestCase, ThreadEnd, Verdict};
 use crate::Launch;
 use crate::environment::Variables;
 use protocol::{Collected, Ended, Outcome};
-pub use single::{Single, SingleEnd};
+pub use single::{Single, SingleBatch, SingleEnd};
 pub(crate) use word::word;
 
 /// The Python side.

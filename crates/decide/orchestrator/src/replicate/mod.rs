@@ -133,8 +133,8 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
-    pub(crate) fn new(plan: &CasePlan, tests: usize, budget: &Budget) -> Self {
-        let driver = Driver::new(plan, budget);
+    pub(crate) fn new(plan: &CasePlan, tests: &[TestCase], sticky: bool, budget: &Budget) -> Self {
+        let driver = Driver::new(plan, sticky, budget);
         Self {
             plan: plan.clone(),
             cores: budget.cores,
@@ -143,7 +143,7 @@ impl Replication {
             attempts: BTreeMap::new(),
             before: BTreeMap::new(),
             beside: BTreeMap::new(),
-            passes: vec![0; tests],
+            passes: vec![0; tests.len()],
             walls_us: BTreeMap::new(),
             since: None,
             spent_us: 0.0,

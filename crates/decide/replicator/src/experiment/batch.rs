@@ -15,8 +15,9 @@ use super::Experiment;
 use super::recipes::{NEW_EACH_RUN, is_stable, seed_of};
 use super::step::Step;
 
-/// No further run begins after this time, microseconds.
-const TIME_US: u64 = 300_000;
+/// While a plan goes on passing, a try of it makes so many times the runs that were made so far: all plans are
+/// tried a little before any of them is tried much.
+const MORE: u32 = 8;
 
 impl Experiment {
     /// Several runs of `plan`, the first of which is `run`; none: one run.
@@ -34,7 +35,7 @@ impl Experiment {
         let stepped = stepped.filter(|one| seed_of(one) == Some(NEW_EACH_RUN));
         (runs > 1).then(|| Batch {
             runs,
-            us: TIME_US,
+            us: self.limits.batch_us,
             stepped: stepped.map(|one| one.kind()).collect(),
         })
     }
@@ -48,7 +49,7 @@ impl Experiment {
                 if !plan.conditions.is_empty() && !told && is_stable(plan) {
                     1
                 } else {
-                    seen.runs
+                    seen.runs.saturating_mul(MORE)
                 }
             }
             Step::Repeat(trial) => {
