@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn all_runs_there_were_may_show_it() {
-        let seen = with(tally(5, 50), tally(5, 50));
-        let mut control = without(tally(2, 60), 0);
+        let seen = with(tally(6, 50), tally(6, 50));
+        let mut control = without(tally(1, 60), 0);
         assert_eq!(control.reading(seen), None);
         control.whole = Some((tally(30, 300), tally(20, 2_000), 40.0));
         assert_eq!(control.reading(seen), Some(true));
