@@ -11,12 +11,13 @@ use crate::Hunt;
 /// Share of a case's limits that goes into looking for a recipe once it failed again.
 const HUNT_SHARE: f64 = 0.8;
 /// Most runs of a hunt where nothing failed again, whatever the limits are; a fifth of it otherwise.
-const HUNT_MAX: u32 = 5_000;
-/// While hunting, one run in so many is a plain one.
-const PLAIN_EVERY: u32 = 8;
+const HUNT_MAX: u32 = 100_000;
+/// Share of a hunt's run time that is for plain runs; and once it is counted how often they pass.
+const PLAIN_SHARE: f64 = 0.125;
+const PLAIN_SHARE_COUNTED: f64 = 0.5;
 /// Seeds that are tried for each one that is expected to fail, and at most.
 const SEEDS: f64 = 4.0;
-const SEEDS_MAX: f64 = 150.0;
+const SEEDS_MAX: f64 = 600.0;
 /// A run is dear that takes so many times as long as a plain one, and so many seconds more.
 const DEAR: f64 = 4.0;
 const DEAR_S: f64 = 0.2;
@@ -35,13 +36,7 @@ impl Experiment {
             // What conditions cost is reckoned from what it uses.
             return Some(self.plain.clone());
         }
-        // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
-        // so that something can be said about it in the end.
-        let plain_every = match self.origin {
-            Origin::Hunted { .. } if self.hunts >= SOON => 2,
-            _ => PLAIN_EVERY,
-        };
-        if self.hunts % plain_every == plain_every - 1 {
+        if self.is_plain_due() {
             return Some(self.plain.clone());
         }
         if let Some(plan) = self.mingle().or_else(|| self.cheap()) {
@@ -72,6 +67,19 @@ impl Experiment {
             conditions,
             ..Recipe::default()
         })
+    }
+
+    /// On request, half of the time is for plain runs: their rate is what was asked for. Otherwise some is, so that
+    /// something can be said about it in the end.
+    fn is_plain_due(&self) -> bool {
+        let counted = matches!(self.origin, Origin::Hunted { .. }) && self.hunts >= SOON;
+        let share = if counted {
+            PLAIN_SHARE_COUNTED
+        } else {
+            PLAIN_SHARE
+        };
+        let (plain_s, all_s) = self.hunted_s;
+        plain_s + 0.5 * self.pace.seconds(Company::All) < share * all_s
     }
 
     /// What fails by itself now and then may follow from a seed: then a seed that fails does so again, and among

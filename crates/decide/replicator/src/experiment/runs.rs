@@ -8,6 +8,9 @@ use super::recipes::{copies, drawn};
 use super::step::Step;
 use crate::Room;
 
+/// Plain runs whose results are kept one by one.
+const PLAIN_LOG: usize = 512;
+
 /// A run under way.
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
@@ -95,6 +98,9 @@ impl Experiment {
         if hunting {
             self.hunted += runs;
             self.hunts += 1;
+            let plain_s = if plan == self.plain { expected_s } else { 0.0 };
+            self.hunted_s.0 += plain_s;
+            self.hunted_s.1 += expected_s;
         }
         self.flights.push(Flight {
             plan,
@@ -195,6 +201,7 @@ impl Experiment {
             return;
         }
         self.book.add_passes(&flight.plan, &flight.run, passes);
+        self.log_plain(&flight.plan, false, passes);
         if !self.is_own_company(&flight.plan) {
             return;
         }
@@ -239,6 +246,7 @@ impl Experiment {
             return;
         }
         self.book.add(&flight.plan, &flight.run, failed);
+        self.log_plain(&flight.plan, failed, 1);
         if !self.is_own_company(&flight.plan) {
             // It says nothing of conditions.
             return;
@@ -249,6 +257,15 @@ impl Experiment {
             }
             self.mixed.add(failed);
             self.company_seen[company as usize].add(failed);
+        }
+    }
+
+    /// Keeps how plain runs ended.
+    fn log_plain(&mut self, plan: &Recipe, failed: bool, runs: u32) {
+        if *plan == self.plain {
+            self.plain_log.extend((0..runs).map(|_| failed));
+            let more = self.plain_log.len().saturating_sub(PLAIN_LOG);
+            self.plain_log.drain(..more);
         }
     }
 
