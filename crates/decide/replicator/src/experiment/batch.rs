@@ -31,7 +31,11 @@ impl Experiment {
         if once {
             return None;
         }
-        let runs = self.runs_wanted(plan).min(self.limits.batch);
+        // What is not begun in time would only be waited for.
+        let hunting = matches!(self.step, Step::Hunt);
+        let fits = (self.limits.batch_us as f64 / 1e6 / self.expected_s(plan)).ceil() as u32;
+        let most = if hunting { u32::MAX } else { fits };
+        let runs = self.runs_wanted(plan).min(most).min(self.limits.batch);
         let stepped = plan.conditions.iter();
         let stepped = stepped.filter(|one| seed_of(one) == Some(NEW_EACH_RUN));
         (runs > 1).then(|| Batch {
