@@ -6,7 +6,7 @@
 //! averaged over them. That a condition that needs many runs is given them, and not dropped after some that passed by
 //! chance, is the point: rates that are drawn one by one drop it.
 
-use cohort_model::Condition;
+use cohort_model::{Condition, ConditionKind};
 
 use super::beliefs::{Belief, Wish};
 use super::menu::{Family, family};
@@ -22,22 +22,27 @@ const LIKELY_MAX: f64 = 0.6;
 const OTHER: f64 = 1.5;
 /// What a failure under a new seed tells when the next runs under it fail, too, in nats.
 const SEED_TELLS: f64 = 4.0;
+/// Orders of directories are so many times as likely to decide as all that is drawn at random.
+const OTHER_SEEDS: f64 = 0.3;
 
 impl Belief {
     /// What one run is expected to tell, in nats.
     pub(super) fn tells(&self, wish: Wish) -> f64 {
-        if self.condition.kind() == cohort_model::ConditionKind::Seed {
-            return wish.usual * wish.seeded * SEED_TELLS;
+        let world = family(self.condition.kind()) == Family::World;
+        if world && seed_of(&self.condition) == Some(NEW_EACH_RUN) {
+            let likely = match self.condition.kind() {
+                ConditionKind::Seed => 1.0,
+                _ => OTHER_SEEDS,
+            };
+            return wish.usual * wish.seeded * SEED_TELLS * likely;
         }
         let copies = match self.condition {
             Condition::Copies { count } => f64::from(count),
             _ => 1.0,
         };
         let usual = 1.0 - (1.0 - wish.usual.clamp(1e-4, 0.99)).powf(copies);
-        let anew = seed_of(&self.condition) == Some(NEW_EACH_RUN);
-        let decided = family(self.condition.kind()) == Family::World && !anew;
         // What goes along with others is counted with them where the first run decides.
-        let (tally, rates) = match decided {
+        let (tally, rates) = match world {
             true => (self.seen, &DECIDED[..]),
             false => (self.alone, &RATES[..]),
         };
