@@ -52,7 +52,7 @@ impl Experiment {
             seeded: SEEDED * SEEDED_NOT.powi(self.seeds_not.min(20) as i32),
             // As it fails by itself, copies fail more often without doing more.
             copied: self.book.of(&self.plain).failed == 0,
-            slower_max: if self.is_dear_under_way(plain_s) {
+            slower_max: if self.all.failed == 0 && self.is_dear_under_way(plain_s) {
                 DEAR
             } else {
                 f64::INFINITY
