@@ -31,6 +31,7 @@ mod rivals;
 mod runs;
 mod stand;
 mod step;
+mod telling;
 mod words;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -142,6 +143,8 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Failures under a seed that did not come again with it.
+    seeds_not: u32,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -225,6 +228,7 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            seeds_not: 0,
             strange: 0,
             spent_s: 0.0,
             restarts: 0,
