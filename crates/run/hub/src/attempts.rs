@@ -13,7 +13,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use cohort_conditions::Report;
-use cohort_coverage::Recording;
 use cohort_host::init::Ended;
 use cohort_model::{
     CaseId, ConditionKind, InstanceId, Observation, Recipe, ThreadEnd, ThreadId, Verdict,
@@ -26,7 +25,7 @@ use crate::discover::Runner;
 use crate::instance::{Instance, Squeeze};
 use crate::located::Run;
 use crate::python::Task;
-use crate::recipe_run::{LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
+use crate::recipe_run::{LABEL, RecipeRun, Recorded, UNDER_ORDER, UNDER_REPORT, squeeze_of};
 use crate::shell::Hub;
 use crate::stood;
 use crate::threads::{self, Thread, order_start, unjudged};
@@ -49,7 +48,7 @@ pub(crate) struct Attempt {
     /// Where its threads stand is told when it crashes or takes too long.
     pub(crate) stacks: bool,
     /// Which lines it runs is recorded.
-    recording: Option<Recording>,
+    recording: Option<Recorded>,
 }
 
 impl Attempt {

@@ -55,6 +55,13 @@ impl Hub {
                 let task = Task { thread, test };
                 self.try_case(task, case, instance, recipe).await?;
             }
+            Command::Instrument {
+                thread,
+                test,
+                instance,
+                jobs,
+                ..
+            } => self.instrument(Task { thread, test }, instance, jobs).await?,
             Command::Conclude(_) | Command::Finish => {}
         }
         Ok(())

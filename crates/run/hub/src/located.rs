@@ -49,13 +49,22 @@ impl Located {
     }
 
     /// Has a launch record its lines below `directory`; none when it cannot.
-    pub(crate) fn record(&self, launch: &mut Launch, directory: &Path) -> Option<Recording> {
+    pub(crate) fn record(
+        &self,
+        launch: &mut Launch,
+        (built, directory): (Built, &Path),
+    ) -> Option<Recording> {
         let folder = directory.join("lines");
-        let recording = Recording::begin(&folder, &self.root, Built::Elsewhere).ok()?;
+        let recording = Recording::begin(&folder, &self.root, built).ok()?;
         let mut all: BTreeMap<_, _> = launch.env.iter().cloned().collect();
         let inherited = |name: &str| all.get(std::ffi::OsStr::new(name)).cloned();
         let own = recording.environment(inherited).ok()?;
         all.extend(own.into_iter().map(|(name, value)| (name.into(), value)));
+        if built == Built::Here {
+            // The functions that the failure came through are suspects.
+            all.entry("RUST_BACKTRACE".into())
+                .or_insert_with(|| "1".into());
+        }
         launch.env = all.into_iter().collect();
         Some(recording)
     }
@@ -64,12 +73,12 @@ impl Located {
     pub(crate) fn read(
         &mut self,
         run: Run,
-        recording: Recording,
+        (recording, programs): (Recording, Vec<PathBuf>),
         (tells, directory): (bool, PathBuf),
     ) {
         self.reading.push(tokio::task::spawn_blocking(move || {
             // What cannot be read tells nothing.
-            let lines = tells.then(|| recording.read(&[]).ok()).flatten();
+            let lines = tells.then(|| recording.read(&programs).ok()).flatten();
             let _ = fs::remove_dir_all(&directory);
             Some((run, lines?))
         }));

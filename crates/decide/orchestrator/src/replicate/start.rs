@@ -27,16 +27,17 @@ const COMPARED_MAX: usize = 4;
 /// Share of a CPU that instances for tries get under contention, as others do.
 const WEIGHT: u32 = 100;
 
-/// Changes the memory of an instance for tries.
-pub(super) fn specialize(instance: InstanceId, memory: u64) -> Command {
+/// Changes the memory of an instance for tries, and its weight.
+pub(super) fn specialize(instance: InstanceId, given: (u64, u32)) -> Command {
     Command::Specialize {
         instance,
         specialty: Specialty::Reproducing,
-        allotment: Allotment {
-            cpu_weight: WEIGHT,
-            memory,
-        },
+        allotment: allotment(given),
     }
+}
+
+fn allotment((memory, cpu_weight): (u64, u32)) -> Allotment {
+    Allotment { cpu_weight, memory }
 }
 
 /// Memory that a debugger takes to read the stacks of a try.
@@ -90,11 +91,16 @@ impl Replication {
 
 impl Orchestrator {
     pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
+        self.want_builds();
         while let Some(room) = self.attempt_room(at) {
+            if self.builds_first() && self.start_build(at, step) {
+                continue;
+            }
             if let Some(wanted) = self.next_attempt(at, room) {
                 if !self.start_attempt(at, wanted, false, step) {
                     break;
                 }
+            } else if self.start_build(at, step) {
             } else if let Some(wanted) = self.next_to_compare() {
                 if !self.start_attempt(at, wanted, true, step) {
                     break;
@@ -108,6 +114,19 @@ impl Orchestrator {
 
     /// The next try that can be begun beside those under way.
     fn next_attempt(&mut self, at: At, room: Room) -> Option<Try> {
+        if let Some(wanted) = self.covered() {
+            return Some(wanted);
+        }
+        loop {
+            let wanted = self.next_wanted(at, room)?;
+            if let Some(wanted) = self.unless_unbuilt(wanted) {
+                return Some(wanted);
+            }
+        }
+    }
+
+    /// The same, whether its program is there or not.
+    fn next_wanted(&mut self, at: At, room: Room) -> Option<Try> {
         let progress = &self.progress;
         let replication = self.replication.as_mut()?;
         let decided = replication.done.is_some();
@@ -173,11 +192,12 @@ impl Orchestrator {
 
     /// Tries that were not begun are as if they had never been.
     pub(super) fn give_back_held(&mut self, at: At) {
-        let held = self
-            .replication
-            .as_mut()
-            .map(|one| std::mem::take(&mut one.held));
-        for wanted in held.into_iter().flatten() {
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        let mut held = std::mem::take(&mut replication.held);
+        held.extend(replication.builds.give_back());
+        for wanted in held {
             self.give_back(at, &wanted);
         }
     }
@@ -233,7 +253,7 @@ impl Orchestrator {
             case: wanted.case,
             stage: wanted.stage,
         };
-        let Some(instance) = self.attempt_place(memory, &reason, step) else {
+        let Some(instance) = self.attempt_place((memory, WEIGHT), &reason, step) else {
             self.refuse(at, &wanted, compares);
             return false;
         };
@@ -266,6 +286,7 @@ impl Orchestrator {
             has_all,
             overlapped,
             compares,
+            builds: false,
         };
         replication.attempts.insert(thread, attempt);
         let command = Command::TryCase {
@@ -379,39 +400,35 @@ impl Orchestrator {
         replication.walls_us.get(&test).copied()
     }
 
-    /// An instance for a try that is promised `memory` bytes.
-    fn attempt_place(
+    /// An instance for a try that is promised so many bytes, with this share of a CPU under contention.
+    pub(super) fn attempt_place(
         &mut self,
-        memory: u64,
+        (memory, weight): (u64, u32),
         reason: &Reason,
         step: &mut Step,
     ) -> Option<InstanceId> {
         let free = self.replication.as_ref()?.free_place();
         if let Some(instance) = free {
-            let granted = self.promises.promise(instance, memory);
+            let given = (self.promises.promise(instance, memory), weight);
             let place = self.replication.as_mut()?.places.get_mut(&instance)?;
-            if place.memory != granted {
-                place.memory = granted;
-                step.decide(specialize(instance, granted), reason.clone());
+            if place.given != given {
+                place.given = given;
+                step.decide(specialize(instance, given), reason.clone());
             }
             return Some(instance);
         }
         let granted_to = InstanceId(self.next_instance);
         let granted = self.promises.promise(granted_to, memory);
-        Some(self.open_place(granted, reason, step))
+        Some(self.open_place((granted, weight), reason, step))
     }
 
-    fn open_place(&mut self, memory: u64, reason: &Reason, step: &mut Step) -> InstanceId {
+    fn open_place(&mut self, given: (u64, u32), reason: &Reason, step: &mut Step) -> InstanceId {
         let instance = InstanceId(self.next_instance);
         self.next_instance += 1;
-        let allotment = Allotment {
-            cpu_weight: WEIGHT,
-            memory,
-        };
         let place = Place {
             opened: false,
             thread: None,
-            memory,
+            given,
         };
         if let Some(replication) = &mut self.replication {
             replication.places.insert(instance, place);
@@ -419,7 +436,7 @@ impl Orchestrator {
         let command = Command::OpenInstance {
             instance,
             specialty: Specialty::Reproducing,
-            allotment,
+            allotment: allotment(given),
         };
         step.decide(command, reason.clone());
         instance
@@ -447,6 +464,6 @@ impl Orchestrator {
         if free || full || !wanted {
             return;
         }
-        self.open_place(MEMORY_FLOOR, &Reason::Idle, step);
+        self.open_place((MEMORY_FLOOR, WEIGHT), &Reason::Idle, step);
     }
 }
