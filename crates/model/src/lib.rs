@@ -16,7 +16,7 @@ mod suite;
 
 pub use case::{
     Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
-    Stage, Subject, Suspect, Symptom, SymptomKind,
+    Stage, Subject, Suspect, SuspectFunction, Suspects, Symptom, SymptomKind,
 };
 pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};

@@ -107,6 +107,12 @@ impl Lines {
     }
 }
 
+/// Whether a file, or else a function of any file, is code of tests, as [`Lines::tests`] has it.
+#[must_use]
+pub fn is_test_place(file: &str, function: &str) -> bool {
+    is_test_file(file) || is_test_name(function)
+}
+
 fn is_test_file(file: &str) -> bool {
     let (folders, name) = file.rsplit_once('/').unwrap_or(("", file));
     let of_tests = |folder: &str| matches!(folder, "tests" | "test" | "benches" | "examples");

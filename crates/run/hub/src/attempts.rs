@@ -164,8 +164,13 @@ impl Hub {
                     test: thread.test,
                     failed,
                 };
-                self.located
-                    .read(run, recording.clone(), (tells, attempt.directory.clone()));
+                let symptom = end.symptom.as_ref();
+                let frames = symptom.map_or_else(Vec::new, |symptom| symptom.frames.clone());
+                self.located.read(
+                    (run, frames),
+                    recording.clone(),
+                    (tells, attempt.directory.clone()),
+                );
             }
             None => {
                 // Files that cannot be removed now are removed with the campaign.

@@ -25,7 +25,7 @@ use crate::{Launch, environment};
 const SELECTING: [&str; 8] = [
     "--test", "--bin", "--example", "--bench", "-p", "--package", "--exclude", "--jobs",
 ];
-const SELECTING_ALL: [&str; 11] = [
+const SELECTING_ALL: [&str; 14] = [
     "--tests",
     "--bins",
     "--examples",
@@ -36,7 +36,11 @@ const SELECTING_ALL: [&str; 11] = [
     "--workspace",
     "--all",
     "--no-fail-fast",
+    // Said here, and only once.
+    "--offline",
     "-q",
+    "--quiet",
+    "--no-run",
 ];
 /// Options with a value that stays.
 const VALUED: [&str; 10] = [
@@ -317,7 +321,7 @@ mod tests {
     fn what_selects_programs_is_left_out_and_the_rest_stays() {
         let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<String>>();
         let given = "--workspace --features a,b -p x --test=api --release --lib name -j4 --target-dir t --profile ci \
-                     --bin y --no-default-features -pz --manifest-path m/Cargo.toml other";
+                     --bin y --no-default-features --offline -pz --manifest-path m/Cargo.toml other";
         let kept = "--features a,b --release --profile ci --no-default-features --manifest-path m/Cargo.toml";
         assert_eq!(without_selection(&words(given)), words(kept));
     }
