@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use cohort_coverage::{Built, Lines, Recording, is_test_place};
 use cohort_model::{CaseId, Frame, Suspect, SuspectFunction, Suspects, Symptom, TestId};
-use cohort_replicator::localize::{Evidence, Spectra, from_backtrace, functions, lines};
+use cohort_replicator::localize::{
+    Evidence, Spectra, from_backtrace, functions, lines, with_guards,
+};
 use cohort_workload::Launch;
 use tokio::task::JoinHandle;
 
@@ -113,7 +115,8 @@ impl Located {
         all
     }
 
-    /// The lines themselves; those that only end what others began are left out.
+    /// The lines themselves, with the conditions that guard them; those that only end what others began are left
+    /// out.
     fn with_source(&self, mut found: Suspects) -> Suspects {
         let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for suspect in &mut found.lines {
@@ -125,10 +128,15 @@ impl Located {
             suspect.source = line.cloned().unwrap_or_default();
         }
         let says = |one: &Suspect| {
-            let source = one.source.as_str();
-            source.is_empty() || source.chars().any(char::is_alphanumeric)
+            let source = one.source.trim();
+            let words = source.trim_matches(|c: char| !c.is_alphanumeric());
+            source.is_empty() || !words.is_empty() && words != "else"
         };
         found.lines.retain(says);
+        if !found.of_backtrace {
+            let text = |file: &str| texts.get(file).map(Vec::as_slice);
+            found.lines = with_guards(found.lines, text);
+        }
         found.lines.truncate(LINES_MAX);
         found
     }

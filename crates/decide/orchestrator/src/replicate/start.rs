@@ -24,6 +24,8 @@ const LIMIT_US_UNKNOWN: u64 = 10_000_000;
 const STILL_TIMES: f64 = 2.0;
 /// Other tests whose lines are compared with those of one that fails.
 const COMPARED_MAX: usize = 4;
+/// The same where each has a program that was built for it: it is short, and more of them leave fewer lines alike.
+const COMPARED_MAX_BUILT: usize = 12;
 /// Share of a CPU that instances for tries get under contention, as others do.
 const WEIGHT: u32 = 100;
 
@@ -38,6 +40,14 @@ pub(super) fn specialize(instance: InstanceId, given: (u64, u32)) -> Command {
 
 fn allotment((memory, cpu_weight): (u64, u32)) -> Allotment {
     Allotment { cpu_weight, memory }
+}
+
+/// Modules, or classes and files, that two tests of a group are both in.
+fn modules_in_common(one: &str, other: &str) -> usize {
+    let modules = |name: &'_ str| name.matches("::").count();
+    let alike = one.split("::").zip(other.split("::"));
+    let alike = alike.take_while(|(one, other)| one == other).count();
+    alike.min(modules(one)).min(modules(other))
 }
 
 /// Memory that a debugger takes to read the stacks of a try.
@@ -184,8 +194,17 @@ impl Orchestrator {
         let mut others: Vec<u32> = (0..self.plan.tests.len() as u32)
             .filter(|other| *other != test.0 && same_group(other) && passed(other))
             .collect();
-        others.sort_by_key(|other| other.abs_diff(test.0));
-        others.truncate(COMPARED_MAX);
+        let name = |test: u32| self.plan.tests[test as usize].name.as_str();
+        let near = |other: &u32| {
+            let apart = usize::MAX - modules_in_common(name(test.0), name(*other));
+            (apart, other.abs_diff(test.0))
+        };
+        others.sort_by_key(near);
+        others.truncate(if replication.plan.instrument {
+            COMPARED_MAX_BUILT
+        } else {
+            COMPARED_MAX
+        });
         let others = others.into_iter().map(|other| (case, TestId(other)));
         replication.beside_case.extend(others);
     }

@@ -16,8 +16,10 @@
 //! Promise: nothing is ranked that no failing run has executed, and equal scores have equal ranks.
 
 pub mod formula;
+mod guards;
 mod rank;
 mod spectra;
 
+pub use guards::with_guards;
 pub use rank::{Evidence, Ranked, from_backtrace, functions, lines};
 pub use spectra::Spectra;
