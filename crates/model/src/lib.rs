@@ -18,7 +18,7 @@ mod suite;
 pub use batch::Batch;
 pub use case::{
     Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
-    Stage, Subject, Suspect, Symptom, SymptomKind,
+    Stage, Subject, Suspect, SuspectFunction, Suspects, Symptom, SymptomKind,
 };
 pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};
