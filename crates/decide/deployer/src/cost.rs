@@ -1,6 +1,8 @@
 //! Whether a helper costs what it may.
 
-use crate::terms::{Cost, Offer, Withdrawal};
+use cohort_model::{HelperOffer, HelperWithdrawal as Withdrawal};
+
+use crate::terms::Cost;
 
 /// Measures in a row beyond the bound before it counts: one alone may be the host's doing.
 const BEYOND_MAX: u32 = 3;
@@ -20,7 +22,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Takes a measure in; why the helper has to go, when it has.
-    pub(crate) fn take(&mut self, cost: Cost, offer: &Offer) -> Option<Withdrawal> {
+    pub(crate) fn take(&mut self, cost: Cost, offer: &HelperOffer) -> Option<Withdrawal> {
         self.cores = cost.cores;
         let most = (offer.cores * CORES_FACTOR).max(CORES_LEAST);
         self.costly = if cost.cores > most { self.costly + 1 } else { 0 };

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cohort_model::{At, InstanceId, ServiceFinding};
+use cohort_model::{
+    At, HelperEnding as Ending, HelperOffer as Offer, HelperPlan, HelperWithdrawal as Withdrawal,
+    InstanceId, ServiceFinding,
+};
 
 use crate::cost::Meter;
 use crate::past::Past;
-use crate::terms::{Cost, Ending, Offer, Order, Settings, Withdrawal};
+use crate::terms::{Cost, Order};
 use crate::wanted::{Suspicion, Suspicions};
 
 /// What a helper has beyond the time that it looks, to begin and to tell what it found, microseconds.
@@ -15,7 +18,7 @@ const GRACE_US: u64 = 30_000_000;
 /// Decides which helpers run where.
 #[derive(Clone, Debug)]
 pub struct Deployer {
-    settings: Settings,
+    plan: HelperPlan,
     suspicions: Suspicions,
     running: BTreeMap<u32, Deployment>,
     past: Past,
@@ -37,9 +40,9 @@ struct Deployment {
 impl Deployer {
     /// Nothing runs, and nothing is suspected.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(plan: HelperPlan) -> Self {
         Self {
-            settings,
+            plan,
             suspicions: Suspicions::default(),
             running: BTreeMap::new(),
             past: Past::default(),
@@ -57,19 +60,20 @@ impl Deployer {
     /// What a deployment cost in the last second or so. One that is not known is ignored.
     pub fn cost(&mut self, deployment: u32, cost: Cost) {
         if let Some(it) = self.running.get_mut(&deployment) {
-            let why = it.meter.take(cost, &self.settings.offers[it.helper]);
+            let why = it.meter.take(cost, &self.plan.offers[it.helper]);
             it.condemned = it.condemned.or(why);
         }
     }
 
     /// A deployment ended by itself. One that is not known, such as one that was withdrawn, is ignored.
-    pub fn ended(&mut self, at: At, deployment: u32, ending: Ending) {
+    pub fn ended(&mut self, at: At, deployment: u32, ending: &Ending) {
         if let Some(it) = self.running.remove(&deployment) {
             let key = (it.instance, it.helper);
-            let rest_us = self.settings.rest_us;
+            let rest_us = self.plan.rest_us;
             match ending {
                 Ending::Done => self.past.answered(at, key, it.finding, rest_us),
-                Ending::Failed => self.past.failed(at, key, rest_us),
+                Ending::Unfit => self.past.banned(key),
+                Ending::Failed { .. } => self.past.failed(at, key, rest_us),
             }
         }
     }
@@ -91,7 +95,7 @@ impl Deployer {
     fn withdraw(&mut self, at: At, up: &BTreeSet<InstanceId>) -> Vec<Order> {
         let mut orders = Vec::new();
         for (&deployment, it) in &self.running {
-            let ends = it.since.0 + self.settings.offers[it.helper].looks_us + GRACE_US;
+            let ends = it.since.0 + self.plan.offers[it.helper].looks_us + GRACE_US;
             let why = if !up.contains(&it.instance) {
                 Some(Withdrawal::InstanceGone)
             } else if !self.suspicions.is_open(it.finding) {
@@ -111,7 +115,7 @@ impl Deployer {
                 continue;
             };
             let key = (it.instance, it.helper);
-            let rest_us = self.settings.rest_us;
+            let rest_us = self.plan.rest_us;
             match why {
                 Withdrawal::ReasonGone | Withdrawal::InstanceGone => {
                     self.past.interrupted(at, key, rest_us);
@@ -139,7 +143,7 @@ impl Deployer {
         self.running.insert(deployment, made);
         Some(Order::Deploy {
             deployment,
-            helper: self.settings.offers[helper].name.clone(),
+            helper: self.plan.offers[helper].name.clone(),
             instance,
             finding,
         })
@@ -150,7 +154,7 @@ impl Deployer {
             if self.is_looked_at(suspicion) {
                 continue;
             }
-            for (helper, offer) in self.settings.offers.iter().enumerate() {
+            for (helper, offer) in self.plan.offers.iter().enumerate() {
                 if !offer.detects.contains(&suspicion.kind) || !self.is_affordable(offer) {
                     continue;
                 }
@@ -177,16 +181,16 @@ impl Deployer {
     /// What those that run use, or are expected to, and this one fit the budget.
     fn is_affordable(&self, offer: &Offer) -> bool {
         let used = self.running.values().map(|it| {
-            let expected = self.settings.offers[it.helper].cores;
+            let expected = self.plan.offers[it.helper].cores;
             expected.max(it.meter.cores)
         });
-        used.sum::<f64>() + offer.cores <= self.settings.cores
+        used.sum::<f64>() + offer.cores <= self.plan.cores
     }
 
     fn gets_along(&self, offer: &Offer, instance: InstanceId) -> bool {
         let mut beside = self.running.values().filter(|it| it.instance == instance);
         beside.all(|it| {
-            let other = &self.settings.offers[it.helper];
+            let other = &self.plan.offers[it.helper];
             offer.alongside.contains(&other.name) && other.alongside.contains(&offer.name)
         })
     }

@@ -18,4 +18,4 @@ mod terms;
 mod wanted;
 
 pub use deployer::Deployer;
-pub use terms::{Cost, Ending, Offer, Order, Settings, Withdrawal};
+pub use terms::{Cost, Order};

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cohort_deployer::{Cost, Deployer, Ending, Offer, Order, Settings, Withdrawal};
-use cohort_model::{At, InstanceId, ServiceFinding, ServiceFindingKind as Kind};
+use cohort_deployer::{Cost, Deployer, Order};
+use cohort_model::{
+    At, HelperEnding as Ending, HelperOffer as Offer, HelperPlan, HelperWithdrawal as Withdrawal,
+    InstanceId, ServiceFinding, ServiceFindingKind as Kind,
+};
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000;
@@ -21,7 +24,7 @@ fn offer(name: &str, detects: &[Kind], cores: f64) -> Offer {
 }
 
 fn deployer(offers: Vec<Offer>, cores: f64) -> Deployer {
-    Deployer::new(Settings {
+    Deployer::new(HelperPlan {
         offers,
         cores,
         rest_us: REST,
@@ -49,7 +52,14 @@ fn finding(number: u32, kind: Kind, instances: &[u32]) -> ServiceFinding {
         sentence: String::new(),
         evidence: Vec::new(),
         excerpts: Vec::new(),
+        told: Vec::new(),
+        artifacts: Vec::new(),
     }
+}
+
+fn failed() -> Ending {
+    let why = "it crashed".to_owned();
+    Ending::Failed { why }
 }
 
 fn up(instances: &[u32]) -> BTreeSet<InstanceId> {
@@ -97,10 +107,10 @@ fn when_it_is_done_the_next_that_knows_about_it_comes_and_then_none() {
     let mut deployer = usual();
     deployer.found(&finding(1, Kind::SlowEndpoint, &[1]));
     deployer.step(At(0), &up(&[1]));
-    deployer.ended(At(SECOND), 0, Ending::Done);
+    deployer.ended(At(SECOND), 0, &Ending::Done);
     let orders = deployer.step(At(SECOND), &up(&[1]));
     assert_eq!(deployed(&orders), [("debugger", 1)]);
-    deployer.ended(At(2 * SECOND), 1, Ending::Done);
+    deployer.ended(At(2 * SECOND), 1, &Ending::Done);
     assert_eq!(deployer.step(At(2 * SECOND), &up(&[1])), []);
     assert_eq!(
         deployer.step(At(10 * REST), &up(&[1])),
@@ -114,7 +124,7 @@ fn what_comes_again_is_looked_at_again_after_a_rest() {
     let mut deployer = usual();
     deployer.found(&finding(1, Kind::MemoryLeak, &[1]));
     deployer.step(At(0), &up(&[1]));
-    deployer.ended(At(SECOND), 0, Ending::Done);
+    deployer.ended(At(SECOND), 0, &Ending::Done);
     let over = ServiceFinding {
         ended: true,
         ..finding(1, Kind::MemoryLeak, &[1])
@@ -220,7 +230,7 @@ fn one_that_fails_rests_longer_each_time_and_is_given_up() {
         for order in deployer.step(at, &up(&[0])) {
             if let Order::Deploy { deployment, .. } = order {
                 tried_at.push(second);
-                deployer.ended(at, deployment, Ending::Failed);
+                deployer.ended(at, deployment, &failed());
             }
         }
     }
@@ -317,7 +327,7 @@ proptest! {
                 }
                 Happens::Ended(number, done) => {
                     running.remove(&number);
-                    deployer.ended(At(at), number, if done { Ending::Done } else { Ending::Failed });
+                    deployer.ended(At(at), number, &if done { Ending::Done } else { failed() });
                 }
                 Happens::Down(instance) => {
                     alive.remove(&InstanceId(instance));
