@@ -17,6 +17,8 @@ impl Conductor {
                 helpers.hear(&mut finding);
             }
             self.hear(at, finding.clone());
+            self.heard.insert(finding.number, finding.clone());
+            self.explain(&mut finding);
             step.findings.push(finding);
         }
         let areas = self.analyzer.areas();

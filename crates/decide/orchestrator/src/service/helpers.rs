@@ -108,11 +108,14 @@ impl Conductor {
         let found = helpers.found.entry(visit.finding).or_default();
         found.told.extend_from_slice(told);
         found.artifacts.extend_from_slice(artifacts);
-        if let Some(open) = self.open.get_mut(&visit.finding) {
-            open.finding.at = at;
-            open.finding.told.clone_from(&found.told);
-            open.finding.artifacts.clone_from(&found.artifacts);
-            step.findings.push(open.finding.clone());
+        let number = visit.finding;
+        if let Some(heard) = self.heard.get_mut(&number) {
+            heard.at = at;
+            heard.told.clone_from(&found.told);
+            heard.artifacts.clone_from(&found.artifacts);
+            let mut finding = heard.clone();
+            self.explain(&mut finding);
+            step.findings.push(finding);
         }
     }
 
