@@ -508,6 +508,37 @@ pub struct Case {
     pub remarks: Vec<String>,
 }
 
+/// Where the mistake may be, the most suspicious first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Suspects {
+    /// Lines.
+    #[serde(default)]
+    pub lines: Vec<Suspect>,
+    /// Functions, each as suspicious as its most suspicious line.
+    #[serde(default)]
+    pub functions: Vec<SuspectFunction>,
+    /// Only the backtrace tells: which lines ran was not recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_backtrace: bool,
+}
+
+/// A function that failing runs execute and passing ones do not, or less.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SuspectFunction {
+    /// File, relative to the project.
+    pub file: String,
+    /// As its language names it.
+    pub name: String,
+    /// Its first line, from 1.
+    pub first: u32,
+    /// Its last line.
+    pub last: u32,
+    /// Its most suspicious line.
+    pub line: u32,
+    /// Higher is more suspicious; 0 to 1.
+    pub score: f64,
+}
+
 /// One line or function that failing runs execute and passing ones do not, or less.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Suspect {

@@ -111,6 +111,22 @@ impl Driver {
         }
     }
 
+    /// Which lines the runs of a case execute cannot be told.
+    pub(super) fn without_lines(&mut self, case: CaseId, why: &str) {
+        if let Driver::Replicator(replicator) = self {
+            replicator.without_lines(case, why);
+        }
+    }
+
+    /// All cases that are tried.
+    pub(super) fn cases(&self) -> impl Iterator<Item = &Case> {
+        let replicator = match self {
+            Driver::Replicator(replicator) => Some(replicator.cases()),
+            Driver::Repeat(_) => None,
+        };
+        replicator.into_iter().flatten()
+    }
+
     pub(super) fn finish(&mut self, at: At, why: &str) {
         match self {
             Driver::Replicator(replicator) => replicator.finish(at, why),

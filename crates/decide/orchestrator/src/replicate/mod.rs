@@ -12,6 +12,7 @@
 //!
 //! Promise: no verdict, no cost that is remembered and no order of the ordinary work rests on a try.
 
+mod build;
 mod driver;
 mod end;
 mod limit;
@@ -28,6 +29,7 @@ use cohort_model::{
 use cohort_replicator::{Hunt, Try};
 
 use crate::{Orchestrator, Step};
+use build::Builds;
 use driver::Driver;
 
 /// Most other tests that one which is tried on request may depend on.
@@ -46,8 +48,8 @@ const ALONE_RUNS: f64 = 200.0;
 struct Place {
     opened: bool,
     thread: Option<ThreadId>,
-    /// Its memory limit, bytes.
-    memory: u64,
+    /// Its memory limit, bytes, and its share of a CPU under contention.
+    given: (u64, u32),
 }
 
 /// A try under way.
@@ -71,6 +73,8 @@ struct Attempt {
     overlapped: bool,
     /// It is of another test, to compare with.
     compares: bool,
+    /// It builds the program of its test.
+    builds: bool,
 }
 
 /// How tries of a test went beside another one of the same test, and alone. Once one failed beside another
@@ -140,6 +144,8 @@ pub(crate) struct Replication {
     beside_case: VecDeque<(CaseId, TestId)>,
     /// Cases for which that was asked.
     compared: BTreeSet<CaseId>,
+    /// Programs that tell which lines they run.
+    builds: Builds,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
     /// Cases that were opened in this step.
@@ -173,6 +179,7 @@ impl Replication {
             held: VecDeque::new(),
             beside_case: VecDeque::new(),
             compared: BTreeSet::new(),
+            builds: Builds::default(),
             hungry: BTreeSet::new(),
             fresh: 0,
             has_failed: false,
@@ -270,6 +277,7 @@ impl Orchestrator {
             self.end_replication(at, &why, step);
         } else {
             self.limit_attempts(at, step);
+            self.end_useless_build(step);
             self.start_attempts(at, step);
         }
         if let Some(replication) = &mut self.replication {
@@ -330,11 +338,11 @@ impl Orchestrator {
         let Some(thread) = place.thread else {
             return;
         };
-        let had = place.memory;
+        let had = place.given.0;
         if let Some(raised) = self.promises.raise(instance) {
-            place.memory = self.promises.promise(instance, raised);
+            place.given.0 = self.promises.promise(instance, raised);
             let reason = Reason::MemoryHeld { had };
-            let command = start::specialize(instance, place.memory);
+            let command = start::specialize(instance, place.given);
             step.decide(command, reason);
             return;
         }
