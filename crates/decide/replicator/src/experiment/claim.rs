@@ -92,7 +92,11 @@ impl Without {
 
     /// Evidence as a multiple of what is needed, if all that was seen were seen so many times.
     fn strength(&self, with: With, times: u32) -> f64 {
-        contrast(with.tally.times(times), self.tally().times(times), with.copies) / PROOF
+        contrast(
+            with.tally.times(times),
+            self.tally().times(times),
+            with.copies,
+        ) / PROOF
     }
 }
 

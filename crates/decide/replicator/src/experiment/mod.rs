@@ -41,6 +41,7 @@ use cohort_model::{
 };
 
 use crate::{Hunt, Limits, Sighting};
+use batch::Starts;
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
@@ -145,6 +146,7 @@ pub(crate) struct Experiment {
     mingled: u32,
     /// Failures under a seed that did not come again with it.
     seeds_not: u32,
+    starts: Starts,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -229,6 +231,7 @@ impl Experiment {
             cheap,
             mingled: 0,
             seeds_not: 0,
+            starts: Starts::default(),
             strange: 0,
             spent_s: 0.0,
             restarts: 0,
