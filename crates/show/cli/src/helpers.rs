@@ -1,6 +1,5 @@
 //! `cohort helpers`, and which of them a campaign may deploy.
 
-use std::io::Write;
 use std::path::Path;
 
 use cohort_helper::missing;
