@@ -40,6 +40,7 @@ impl Orchestrator {
                 *usual = usual.max(wall_us);
             }
         }
+        replication.note_long(at, &attempt, &outcome);
         let ran = outcome.passed
             || outcome.passed_before > 0
             || outcome.symptom.is_some()
@@ -60,6 +61,21 @@ impl Orchestrator {
 }
 
 impl Replication {
+    /// Learns how long failing runs take.
+    fn note_long(&mut self, at: At, attempt: &Attempt, outcome: &Outcome) {
+        if outcome.symptom.is_none() {
+            return;
+        }
+        let wall_us = at.since(attempt.started);
+        let ended = match attempt.killed {
+            None => None,
+            Some(KillReason::Timeout | KillReason::Stalled) => Some(at.since(attempt.moved.0)),
+            Some(_) => return,
+        };
+        let long = self.long.entry(attempt.test).or_default();
+        long.failed(wall_us, ended);
+    }
+
     /// Learns whether tries of a test may run at the same time.
     fn note_company(&mut self, attempt: &Attempt, outcome: &Outcome) {
         let failed = outcome.symptom.is_some();

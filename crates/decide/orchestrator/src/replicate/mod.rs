@@ -15,6 +15,7 @@
 mod driver;
 mod end;
 mod limit;
+mod long;
 mod repeat;
 mod sight;
 mod start;
@@ -29,6 +30,7 @@ use cohort_replicator::{Hunt, Try};
 
 use crate::{Orchestrator, Step};
 use driver::Driver;
+use long::Long;
 
 /// Most other tests that one which is tried on request may depend on.
 const NEIGHBOURS_MAX: usize = 40;
@@ -104,6 +106,8 @@ pub(crate) struct Replication {
     passes: Vec<u32>,
     /// Wall time by test, of a failing run of the ordinary work or of a passing try, microseconds.
     walls_us: BTreeMap<TestId, f64>,
+    /// How long failing runs take, by test.
+    long: BTreeMap<TestId, Long>,
     /// When the first case was opened.
     since: Option<At>,
     /// CPU time of ended tries, microseconds.
@@ -145,6 +149,7 @@ impl Replication {
             beside: BTreeMap::new(),
             passes: vec![0; tests.len()],
             walls_us: BTreeMap::new(),
+            long: BTreeMap::new(),
             since: None,
             spent_us: 0.0,
             done: None,

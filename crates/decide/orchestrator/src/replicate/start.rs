@@ -369,10 +369,18 @@ impl Orchestrator {
         let limit = (usual * slower * LIMIT_TIMES) as u64;
         let most = self.budget.timeout_us.max(least);
         let still = least + (usual * STILL_TIMES) as u64;
-        (
+        let limits = (
             limit.clamp(least, most),
             still.min(self.budget.stall_us.max(least)),
-        )
+        );
+        let replication = self.replication.as_ref();
+        let long = replication.and_then(|one| one.long.get(&test).copied());
+        let (limit, still) = match long {
+            Some(long) => long.limits_us(limits, usual, (recipe, self.plan.sticky)),
+            // The first that takes long may have something to say in the end.
+            None => (limits.0.max(LIMIT_US_UNKNOWN), limits.1.max(LIMIT_US_UNKNOWN)),
+        };
+        (limit.min(most), still.min(self.budget.stall_us.max(least)))
     }
 
     /// What a test usually takes, microseconds; none when that is not known.

@@ -7,7 +7,7 @@ use super::claim::{BEGUN_MIN, With, Without};
 use super::contrast::contrast;
 use super::evidence::Scale;
 use super::less::company;
-use super::recipes::{NEW_EACH_RUN, copies, lifted, seed_of, under};
+use super::recipes::{NEW_EACH_RUN, copies, is_seeded, lifted, seed_of, under};
 use super::rivals::{RIVAL_RUNS, Rivals};
 use super::step::{Step, Trial};
 
@@ -96,6 +96,7 @@ impl Prove {
             tally: self.with.tally,
             since: self.with.tally.runs - self.before,
             patience: self.patience,
+            decides: is_seeded(&self.with.plan),
             copies: chances.max(1.0),
         })
     }
