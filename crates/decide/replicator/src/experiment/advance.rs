@@ -106,7 +106,8 @@ impl Experiment {
             return None;
         }
         self.found.always = true;
-        Some(self.fewer_parts(self.plain.clone(), tally))
+        let control = trial.clone();
+        Some(self.ask_for_company(&control))
     }
 
     fn follow_hunt(&mut self) -> Option<Step> {
