@@ -207,6 +207,12 @@ impl<'a> Host<'a> {
                 self.outcome.tries += 1;
                 self.start(thread, test, instance, Some(recipe.clone()));
             }
+            Command::Instrument {
+                thread,
+                test,
+                instance,
+                ..
+            } => self.start(thread, test, instance, None),
             Command::KillThread { thread, .. } => {
                 self.threads.get_mut(&thread).expect("live thread").killed = true;
             }

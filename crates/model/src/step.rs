@@ -196,6 +196,20 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batch: Option<Batch>,
     },
+    /// Build the program of a test anew, so that it tells which lines it runs; in an instance for tries. Its end
+    /// is a [`Observation::ThreadEnded`], which says whether that came about.
+    Instrument {
+        /// The id of this execution, never used before.
+        thread: ThreadId,
+        /// The case that wants it first.
+        case: CaseId,
+        /// The test whose program it is.
+        test: TestId,
+        /// Where.
+        instance: InstanceId,
+        /// Compilers at the same time.
+        jobs: u32,
+    },
     /// Kill a thread and all it started.
     KillThread {
         /// Which.

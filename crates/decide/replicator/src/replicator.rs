@@ -180,6 +180,7 @@ impl Replicator {
             causes: Vec::new(),
             smallest: None,
             minimal: false,
+            request: String::new(),
             remarks: Vec::new(),
         };
         let old = matches!(opening.origin, Origin::Known { .. });
@@ -358,6 +359,17 @@ impl Replicator {
         };
         self.open(at, other, opening);
         Some(other)
+    }
+
+    /// Which lines the runs of a case execute cannot be told, for this reason (one sentence, for the user): no
+    /// more runs are asked for to record them, and those that were are as if they had never been.
+    pub fn without_lines(&mut self, case: CaseId, why: &str) {
+        if let Some(entry) = self.cases.get_mut(&case)
+            && let Some(experiment) = &mut entry.experiment
+        {
+            experiment.without_lines(why);
+            entry.refresh();
+        }
     }
 
     /// Cases of which more is known than at the last call: at once when one reaches another stage, else at

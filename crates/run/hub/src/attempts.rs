@@ -13,7 +13,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use cohort_conditions::Report;
-use cohort_coverage::Recording;
 use cohort_host::init::Ended;
 use cohort_model::{
     Batch, CaseId, ConditionKind, InstanceId, Observation, Recipe, ThreadEnd, ThreadId, Verdict,
@@ -26,7 +25,9 @@ use crate::discover::Runner;
 use crate::instance::{Instance, Squeeze};
 use crate::located::Run;
 use crate::python::Task;
-use crate::recipe_run::{LABEL, PROGRESS, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
+use crate::recipe_run::{
+    LABEL, PROGRESS, RecipeRun, Recorded, UNDER_ORDER, UNDER_REPORT, squeeze_of,
+};
 use crate::shell::Hub;
 use crate::stood;
 use crate::threads::{self, Thread, order_start, unjudged};
@@ -49,7 +50,7 @@ pub(crate) struct Attempt {
     /// Where its threads stand is told when it crashes or takes too long.
     pub(crate) stacks: bool,
     /// Which lines it runs is recorded.
-    recording: Option<Recording>,
+    recording: Option<Recorded>,
 }
 
 impl Attempt {
@@ -167,8 +168,13 @@ impl Hub {
                     test: thread.test,
                     failed,
                 };
-                self.located
-                    .read(run, recording.clone(), (tells, attempt.directory.clone()));
+                let symptom = end.symptom.as_ref();
+                let frames = symptom.map_or_else(Vec::new, |symptom| symptom.frames.clone());
+                self.located.read(
+                    (run, frames),
+                    recording.clone(),
+                    (tells, attempt.directory.clone()),
+                );
             }
             None => {
                 // Files that cannot be removed now are removed with the campaign.

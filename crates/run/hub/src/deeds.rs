@@ -57,6 +57,13 @@ impl Hub {
                 let what = (recipe, batch.as_ref());
                 self.try_case(task, case, instance, what).await?;
             }
+            Command::Instrument {
+                thread,
+                test,
+                instance,
+                jobs,
+                ..
+            } => self.instrument(Task { thread, test }, instance, jobs).await?,
             Command::Conclude(_) | Command::Finish => {}
         }
         Ok(())

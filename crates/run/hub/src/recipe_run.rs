@@ -1,11 +1,11 @@
 //! How one run of a recipe is carried out: which program, under which order.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use cohort_conditions::{Command, Order, Times};
-use cohort_coverage::Recording;
+use cohort_coverage::{Built, Recording};
 use cohort_host::cgroup::Controller;
 use cohort_model::{Batch, CasePart, Condition, ConditionKind, Recipe, TestId};
 use cohort_workload::Launch;
@@ -24,6 +24,9 @@ pub(crate) const UNDER_REPORT: &str = "under.report.json";
 pub(crate) const PROGRESS: &str = "passed";
 /// Names the files of the test that a run is about.
 pub(crate) const LABEL: &str = "test";
+
+/// Lines that are recorded, and the programs that tell them.
+pub(crate) type Recorded = (Recording, Vec<PathBuf>);
 
 /// One run of a recipe.
 pub(crate) struct RecipeRun<'a> {
@@ -66,17 +69,32 @@ impl RecipeRun<'_> {
     pub(crate) fn launch(
         &self,
         located: Option<&Located>,
-    ) -> io::Result<(Launch, Option<Recording>)> {
+    ) -> io::Result<(Launch, Option<Recorded>)> {
         fs::create_dir(self.directory)?;
         let before: Vec<TestId> = self.recipe.parts.iter().filter_map(before).collect();
         let beside: Vec<TestId> = self.recipe.parts.iter().filter_map(beside).collect();
         let together = matches!(self.runner, Runner::Python(_));
         let inside: &[TestId] = if together { &before } else { &[] };
-        let mut launch = self.test_launch(LABEL, (inside, self.test))?;
+        let anew = if self.recipe.coverage {
+            self.launch_anew()
+        } else {
+            None
+        };
+        let built = match &anew {
+            Some(_) => Built::Here,
+            None => Built::Elsewhere,
+        };
+        let (mut launch, programs) = match anew {
+            Some(anew) => anew,
+            None => (self.test_launch(LABEL, (inside, self.test))?, Vec::new()),
+        };
         let recording = match located {
-            Some(located) if self.recipe.coverage => located.record(&mut launch, self.directory),
+            Some(located) if self.recipe.coverage => {
+                located.record(&mut launch, (built, self.directory))
+            }
             _ => None,
         };
+        let recording = recording.map(|recording| (recording, programs));
         let mut order = Order {
             conditions: self.recipe.conditions.clone(),
             report: Some(self.directory.join(UNDER_REPORT)),
@@ -145,6 +163,14 @@ impl RecipeRun<'_> {
     fn own_scratch(&self) -> Option<&Path> {
         let isolation = self.ground.isolation;
         (!isolation.mount && !isolation.pid).then_some(self.scratch)
+    }
+
+    /// The test in a program that tells which lines it runs, where one was built, and what it may start.
+    fn launch_anew(&self) -> Option<(Launch, Vec<PathBuf>)> {
+        match self.runner {
+            Runner::Processes(launches) => launches.cargo()?.launch_anew(self.test),
+            Runner::Python(_) => None,
+        }
     }
 
     /// The same program under an order.

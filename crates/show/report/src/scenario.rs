@@ -128,6 +128,7 @@ impl Scenario {
             seed: 1,
             able: std::collections::BTreeSet::new(),
             coverage: 0,
+            instrument: false,
             first_case: 1,
             known: Vec::new(),
             only,

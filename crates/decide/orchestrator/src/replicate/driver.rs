@@ -29,6 +29,7 @@ fn replicator(plan: &CasePlan, sticky: bool, budget: &Budget) -> Replicator {
         coverage: plan.coverage,
         stacks: STACKS_RUNS,
         batch: BATCH_RUNS,
+        share_start: sticky,
         batch_us: if sticky { BATCH_US_STICKY } else { BATCH_US },
         ..Limits::default()
     };
@@ -81,7 +82,7 @@ impl Driver {
                 (*case, *test),
                 symptom.as_deref().cloned(),
                 recipe.clone(),
-                *runs,
+                (*runs, sticky),
             ))),
             _ => Driver::Replicator(Box::new(replicator(plan, sticky, budget))),
         }
@@ -112,6 +113,22 @@ impl Driver {
             }
             Driver::Repeat(_) => false,
         }
+    }
+
+    /// Which lines the runs of a case execute cannot be told.
+    pub(super) fn without_lines(&mut self, case: CaseId, why: &str) {
+        if let Driver::Replicator(replicator) = self {
+            replicator.without_lines(case, why);
+        }
+    }
+
+    /// All cases that are tried.
+    pub(super) fn cases(&self) -> impl Iterator<Item = &Case> {
+        let replicator = match self {
+            Driver::Replicator(replicator) => Some(replicator.cases()),
+            Driver::Repeat(_) => None,
+        };
+        replicator.into_iter().flatten()
     }
 
     pub(super) fn finish(&mut self, at: At, why: &str) {

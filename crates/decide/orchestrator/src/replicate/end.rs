@@ -28,6 +28,10 @@ impl Orchestrator {
         } else if let Some(place) = replication.places.get_mut(&attempt.place) {
             place.thread = None;
         }
+        if attempt.builds {
+            self.build_ended(&attempt, end);
+            return true;
+        }
         let outcome = outcome(&attempt, end);
         if is_starved(&attempt) {
             replication.hungry.insert(attempt.test);

@@ -12,6 +12,7 @@
 //!
 //! Promise: no verdict, no cost that is remembered and no order of the ordinary work rests on a try.
 
+mod build;
 mod driver;
 mod end;
 mod limit;
@@ -29,6 +30,7 @@ use cohort_model::{
 use cohort_replicator::{Hunt, Try};
 
 use crate::{Orchestrator, Step};
+use build::Builds;
 use driver::Driver;
 use long::Long;
 
@@ -38,13 +40,18 @@ const NEIGHBOURS_MAX: usize = 40;
 /// A test that fails alone at least at this part of its rate in company does not fail for its company.
 const AS_OFTEN: f64 = 0.4;
 
+/// Runs alone in which about so many failures should have been seen tell that company matters, or does not.
+const MISSED: f64 = 3.0;
+/// What fails too seldom to be told by so many runs alone is not taken to fail for its company.
+const ALONE_RUNS: f64 = 200.0;
+
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     opened: bool,
     thread: Option<ThreadId>,
-    /// Its memory limit, bytes.
-    memory: u64,
+    /// Its memory limit, bytes, and its share of a CPU under contention.
+    given: (u64, u32),
 }
 
 /// A try under way.
@@ -68,6 +75,8 @@ struct Attempt {
     overlapped: bool,
     /// It is of another test, to compare with.
     compares: bool,
+    /// It builds the program of its test.
+    builds: bool,
 }
 
 /// How tries of a test went beside another one of the same test, and alone. Once one failed beside another
@@ -82,12 +91,26 @@ struct Company {
 }
 
 impl Company {
-    /// Whether company may be why it fails: it failed so, and alone not at all, or far more seldom.
+    /// Whether company may be why it fails: it failed so, and alone not at all or far more seldom, though so many
+    /// runs alone would have shown it; or there were too few of these to tell.
     fn matters(self) -> bool {
         let share = |(runs, failed): (u32, u32)| f64::from(failed) / f64::from(runs.max(1));
-        let fails_alone = self.alone.1 > 0 && share(self.alone) >= AS_OFTEN * share(self.beside);
-        self.beside.1 > 0 && !fails_alone
+        let (beside, alone) = (share(self.beside), share(self.alone));
+        if self.beside.1 == 0 || alone > 0.0 && alone >= AS_OFTEN * beside {
+            return false;
+        }
+        let runs = f64::from(self.alone.0);
+        let at_least = least(self.beside.1) / f64::from(self.beside.0.max(1));
+        runs < (MISSED / beside).min(ALONE_RUNS) || runs * at_least >= MISSED
     }
+}
+
+/// How many failures are to be expected at least where `failed` were seen: the lower end of the 90 % interval of a
+/// Poisson rate (Wilson and Hilferty 1931, "The distribution of chi-square").
+fn least(failed: u32) -> f64 {
+    let seen = f64::from(failed);
+    let cube = 1.0 - 1.0 / (9.0 * seen) - 1.645 / (3.0 * seen.sqrt());
+    seen * cube.max(0.0).powi(3)
 }
 
 /// All that is known of edge cases and of the tries under way.
@@ -125,6 +148,8 @@ pub(crate) struct Replication {
     beside_case: VecDeque<(CaseId, TestId)>,
     /// Cases for which that was asked.
     compared: BTreeSet<CaseId>,
+    /// Programs that tell which lines they run.
+    builds: Builds,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
     /// Cases that were opened in this step.
@@ -159,6 +184,7 @@ impl Replication {
             held: VecDeque::new(),
             beside_case: VecDeque::new(),
             compared: BTreeSet::new(),
+            builds: Builds::default(),
             hungry: BTreeSet::new(),
             fresh: 0,
             has_failed: false,
@@ -256,6 +282,7 @@ impl Orchestrator {
             self.end_replication(at, &why, step);
         } else {
             self.limit_attempts(at, step);
+            self.end_useless_build(step);
             self.start_attempts(at, step);
         }
         if let Some(replication) = &mut self.replication {
@@ -316,11 +343,11 @@ impl Orchestrator {
         let Some(thread) = place.thread else {
             return;
         };
-        let had = place.memory;
+        let had = place.given.0;
         if let Some(raised) = self.promises.raise(instance) {
-            place.memory = self.promises.promise(instance, raised);
+            place.given.0 = self.promises.promise(instance, raised);
             let reason = Reason::MemoryHeld { had };
-            let command = start::specialize(instance, place.memory);
+            let command = start::specialize(instance, place.given);
             step.decide(command, reason);
             return;
         }
@@ -335,5 +362,33 @@ impl Orchestrator {
     /// Whether edge cases are tried at all under the fixed policy or another.
     pub(crate) fn has_standby(&self) -> bool {
         self.policy == Policy::Adaptive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Company;
+
+    fn matters(beside: (u32, u32), alone: (u32, u32)) -> bool {
+        Company { beside, alone }.matters()
+    }
+
+    #[test]
+    fn company_matters_where_it_fails_so_and_not_alone() {
+        assert!(!matters((500, 0), (0, 0)));
+        // It is not known yet.
+        assert!(matters((20, 1), (0, 0)));
+        assert!(matters((20, 1), (50, 0)));
+        // One failure early may be chance.
+        assert!(!matters((20, 1), (100, 0)));
+        assert!(!matters((3, 1), (30, 0)));
+        // Several are not.
+        assert!(matters((6, 3), (100, 0)));
+        assert!(matters((6, 3), (100, 2)));
+        // As often alone, or nearly.
+        assert!(!matters((6, 3), (6, 2)));
+        assert!(!matters((400, 4), (100, 1)));
+        // Too seldom to be told: it does not take half of the cores for ever.
+        assert!(!matters((5000, 1), (200, 0)));
     }
 }
