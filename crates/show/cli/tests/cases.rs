@@ -278,6 +278,7 @@ mod from_elsewhere {
                 rate,
             }),
             minimal: true,
+            request: String::new(),
             remarks: Vec::new(),
         }
     }

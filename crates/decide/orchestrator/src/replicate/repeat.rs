@@ -136,6 +136,7 @@ impl Repeat {
         }
         Case {
             case: self.case,
+            request: String::new(),
             subject: Subject::Test(self.test),
             symptom: self.symptom.clone(),
             sightings: Vec::<ThreadId>::new(),

@@ -42,8 +42,8 @@ use std::collections::{BTreeMap, VecDeque};
 use cohort_allocator::Ledger;
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{
-    Area, At, Case, Change, EndpointId, InstanceId, Policy, ServiceCommand, ServiceDecision,
-    ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
+    Area, At, Case, CaseId, Change, EndpointId, InstanceId, Policy, ServiceCommand,
+    ServiceDecision, ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
 };
 
 use gather::Gather;
@@ -144,6 +144,10 @@ pub struct Conductor {
     next_beat: At,
     /// Edge cases, where they are tried again.
     cases: Option<Cases>,
+    /// All findings, each as last heard.
+    heard: BTreeMap<u32, ServiceFinding>,
+    /// What cases tell of findings, by their numbers: the request that provokes it.
+    explained: BTreeMap<u32, (CaseId, String, Option<EndpointId>)>,
     /// What was seen to the last is concluded.
     concluded: bool,
     stopping: Option<end::Stop>,
@@ -186,6 +190,8 @@ impl Conductor {
             began: false,
             next_beat: At(0),
             cases: cases(&plan),
+            heard: BTreeMap::new(),
+            explained: BTreeMap::new(),
             concluded: false,
             stopping: None,
             finished: false,
