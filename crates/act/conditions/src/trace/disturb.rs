@@ -32,6 +32,8 @@ const SHARE: f64 = 0.12;
 const CREDIT_FIRST_US: f64 = 100_000.0;
 /// What was not used is not kept beyond this, microseconds.
 const CREDIT_MAX_US: f64 = 100_000.0;
+/// Threads do not run one at a time for less than this, microseconds.
+const PHASE_MIN_US: f64 = 500.0;
 /// Shortest pause, microseconds: what stopping and going on takes anyway.
 const PAUSE_MIN_US: f64 = 30.0;
 /// What a stop costs that is not a pause, microseconds.
@@ -440,6 +442,12 @@ impl Disturbance {
             Duration::ZERO
         };
         (hold, self.pace(now))
+    }
+
+    /// How long threads may run one at a time now; none: not at all.
+    pub(crate) fn phase(&mut self, now: Instant) -> Option<Duration> {
+        let left = self.left(now);
+        (left >= PHASE_MIN_US).then(|| us(left))
     }
 
     /// Whether there is anything left to disturb with.

@@ -59,6 +59,11 @@ impl CallInfo {
         (self.op == 2).then_some(result.cast_signed())
     }
 
+    /// Where it stands, and where its stack ends.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.instruction, self.stack)
+    }
+
     /// At its beginning, or where the filter stopped it.
     pub(crate) fn call(&self) -> Option<Call> {
         let [number, a, b, c, d, e, f, _] = self.words;

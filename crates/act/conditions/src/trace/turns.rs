@@ -17,6 +17,11 @@ impl Tracer {
     pub(super) fn born(&mut self, tid: i32) {
         let now = Instant::now();
         let takes_turns = self.takes_turns(tid);
+        self.begin_turns(tid, now);
+        if self.is_in_turns(tid) {
+            self.go_on(tid);
+            return;
+        }
         if self.is_accompanied(tid)
             && let Some(disturbance) = &mut self.disturbance
         {
@@ -44,8 +49,13 @@ impl Tracer {
             self.many_work |= (self.threads.get(new)).is_some_and(|thread| thread.process == new);
         }
         let now = Instant::now();
+        self.begin_turns(tid, now);
+        if let Some(serial) = &mut self.serial {
+            serial.has_started(tid);
+        }
         let takes_turns = self.takes_turns(tid);
         if self.is_accompanied(tid)
+            && !self.is_in_turns(tid)
             && let Some(disturbance) = &mut self.disturbance
         {
             let (pace, interrupts) = disturbance.parent(now, takes_turns);
@@ -113,7 +123,7 @@ impl Tracer {
                 }
                 self.disturb(tid, hold, now);
             }
-            None => self.go_on(tid),
+            Some(Asked::Turn) | None => self.go_on(tid),
         }
     }
 
@@ -125,7 +135,7 @@ impl Tracer {
         };
         let free = thread.stopped.is_none()
             && thread.asked.is_none()
-            && (why != Asked::Disturbance || !thread.pace.is_stepping());
+            && (matches!(why, Asked::Quota(_)) || !thread.pace.is_stepping());
         if free && threads::is_runnable(tid) && ptrace::interrupt(tid).is_ok() {
             thread.asked = Some(why);
         }

@@ -16,6 +16,7 @@ mod build;
 mod driver;
 mod end;
 mod limit;
+mod long;
 mod repeat;
 mod sight;
 mod start;
@@ -31,6 +32,7 @@ use cohort_replicator::{Hunt, Try};
 use crate::{Orchestrator, Step};
 use build::Builds;
 use driver::Driver;
+use long::Long;
 
 /// Most other tests that one which is tried on request may depend on.
 const NEIGHBOURS_MAX: usize = 40;
@@ -127,6 +129,8 @@ pub(crate) struct Replication {
     passes: Vec<u32>,
     /// Wall time by test, of a failing run of the ordinary work or of a passing try, microseconds.
     walls_us: BTreeMap<TestId, f64>,
+    /// How long failing runs take, by test.
+    long: BTreeMap<TestId, Long>,
     /// When the first case was opened.
     since: Option<At>,
     /// CPU time of ended tries, microseconds.
@@ -170,6 +174,7 @@ impl Replication {
             beside: BTreeMap::new(),
             passes: vec![0; tests.len()],
             walls_us: BTreeMap::new(),
+            long: BTreeMap::new(),
             since: None,
             spent_us: 0.0,
             done: None,

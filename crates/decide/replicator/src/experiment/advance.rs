@@ -36,7 +36,7 @@ impl Experiment {
         }
         if matches!(self.origin, Origin::Hunted { .. }) {
             self.origin = Origin::Seen {
-                passes: self.all.runs.max(1),
+                passes: self.all.runs - self.all.failed,
                 crowded: false,
             };
             // What it took until then was for another question.
@@ -44,7 +44,14 @@ impl Experiment {
             self.limits.runs = self.limits.runs.saturating_add(self.begun);
             self.limits.seconds += self.spent_s;
         }
-        if flight.plan != self.plain {
+        let plain = self.book.of(&self.plain);
+        if flight.plan == self.plain && self.all.failed == self.all.runs {
+            // Perhaps it always does.
+            self.enter(Step::Control(Trial {
+                tally: plain,
+                ..Trial::new(self.plain.clone())
+            }));
+        } else if flight.plan != self.plain {
             self.enter(Step::Repeat(Trial::new(repeats(&flight.run))));
         }
     }
@@ -99,7 +106,8 @@ impl Experiment {
             return None;
         }
         self.found.always = true;
-        Some(self.fewer_parts(self.plain.clone(), tally))
+        let control = trial.clone();
+        Some(self.ask_for_company(&control))
     }
 
     fn follow_hunt(&mut self) -> Option<Step> {

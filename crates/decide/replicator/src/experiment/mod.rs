@@ -32,6 +32,7 @@ mod runs;
 mod stand;
 mod step;
 mod telling;
+mod untold;
 mod words;
 
 use std::collections::{BTreeSet, VecDeque};

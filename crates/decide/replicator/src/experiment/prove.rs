@@ -7,7 +7,7 @@ use super::claim::{BEGUN_MIN, With, Without};
 use super::contrast::contrast;
 use super::evidence::Scale;
 use super::less::company;
-use super::recipes::{NEW_EACH_RUN, copies, lifted, seed_of, under};
+use super::recipes::{NEW_EACH_RUN, copies, is_seeded, lifted, seed_of, under};
 use super::rivals::{RIVAL_RUNS, Rivals};
 use super::step::{Step, Trial};
 
@@ -27,8 +27,8 @@ const BATCH_MAX: u32 = 16;
 const RATIO_COST_MAX: f64 = 6.0;
 const RATIO_MAX: f64 = 16.0;
 /// Runs before a claim is given up: so many that this many failures are to be expected; at least, and at most.
-const PATIENCE_FAILED: f64 = 2.5;
-const PATIENCE_MIN: f64 = 6.0;
+const PATIENCE_FAILED: f64 = 5.0;
+const PATIENCE_MIN: f64 = 8.0;
 const PATIENCE_MAX: f64 = 150.0;
 
 /// What is said to matter.
@@ -77,6 +77,8 @@ pub(super) struct Prove {
     pub(super) instead: Option<Box<Proved>>,
     /// It fails so seldom that both sides run as several copies: the recipe without them.
     pub(super) single: Option<Recipe>,
+    /// It always fails, and it is asked whether it needs any company at all, before that is cut.
+    pub(super) company_first: bool,
 }
 
 /// What was proved.
@@ -91,11 +93,16 @@ pub(super) struct Proved {
 impl Prove {
     /// Whether it is proved; none: not decided yet.
     pub(super) fn reading(&self, claim: &Open) -> Option<bool> {
+        let alone = claim.without.tally();
+        if self.company_first && alone.failed >= 2 && alone.share() > 0.5 {
+            return Some(false);
+        }
         let chances = copies(&self.with.plan) / copies(&claim.without.trial.plan);
         claim.without.reading(With {
             tally: self.with.tally,
             since: self.with.tally.runs - self.before,
             patience: self.patience,
+            decides: is_seeded(&self.with.plan),
             copies: chances.max(1.0),
         })
     }
@@ -211,6 +218,7 @@ impl Experiment {
             rivals: false,
             instead: None,
             single: None,
+            company_first: false,
         }
     }
 
@@ -299,7 +307,11 @@ impl Experiment {
         let wrong = readings.iter().position(|reading| *reading == Some(false));
         let (rivals, instead) = (prove.rivals, prove.instead.take());
         let single = prove.single.take();
+        let company_first = prove.company_first;
         let proved = prove.proved();
+        if company_first {
+            return Some(self.company_asked(&proved, wrong.is_none()));
+        }
         let Some(wrong) = wrong else {
             if let Some(single) = single {
                 return Some(self.proved_by_copies(&proved, single));
@@ -331,6 +343,36 @@ impl Experiment {
             return Some(self.prove(plan, rivals, None));
         }
         Some(self.astray())
+    }
+
+    /// What always fails, with all its company: whether it needs any.
+    pub(super) fn ask_for_company(&mut self, control: &Trial) -> Step {
+        let plan = self.plain.clone();
+        let needed = company(&plan);
+        if needed.is_empty() {
+            return self.fewer_parts(plan, control.tally);
+        }
+        self.counts_for_proof(control);
+        let mut alone = plan.clone();
+        alone.parts.retain(|part| !needed.contains(part));
+        let comparison = self.comparison(plan, vec![(Claimed::Parts, alone)]);
+        Step::Prove(Prove {
+            before: 0,
+            company_first: true,
+            ..comparison
+        })
+    }
+
+    fn company_asked(&mut self, proved: &Proved, matters: bool) -> Step {
+        if matters {
+            self.name(proved, None);
+            return self.fewer_parts(proved.with.plan.clone(), proved.with.tally);
+        }
+        let alone = &proved.claims[0].without;
+        if alone.tally.failed == 0 {
+            return self.fewer_parts(proved.with.plan.clone(), proved.with.tally);
+        }
+        self.fewer_parts(alone.plan.clone(), alone.tally)
     }
 
     /// Where what was lifted still looks at the system calls of the network, and that fails as often, nothing that is
@@ -424,6 +466,8 @@ impl Experiment {
         });
         let causes: Vec<Cause> = causes.collect();
         if causes.iter().all(|cause| cause.condition.is_none()) {
+            // Of parts that were named before, these are what is left.
+            self.found.causes.retain(|cause| cause.condition.is_some());
             self.found.causes.extend(causes);
         } else {
             self.found.causes = causes;
