@@ -47,11 +47,7 @@ pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
 }
 
 /// Those that a campaign may deploy; `share` of `cores` is theirs.
-pub(crate) fn for_campaign(
-    root: &Path,
-    share: f64,
-    cores: f64,
-) -> Result<ServiceHelpers, Failure> {
+pub(crate) fn for_campaign(root: &Path, share: f64, cores: f64) -> Result<ServiceHelpers, Failure> {
     let all = load(root)?.into_iter();
     Ok(ServiceHelpers {
         manifests: all
