@@ -144,6 +144,8 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Comparisons that led nowhere.
+    refuted: u32,
     /// Failures under a seed that did not come again with it.
     seeds_not: u32,
     strange: u32,
@@ -229,6 +231,7 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            refuted: 0,
             seeds_not: 0,
             strange: 0,
             spent_s: 0.0,
