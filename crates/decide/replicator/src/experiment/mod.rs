@@ -145,6 +145,8 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Comparisons that led nowhere.
+    refuted: u32,
     /// Failures under a seed that did not come again with it.
     seeds_not: u32,
     starts: Starts,
@@ -231,6 +233,7 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            refuted: 0,
             seeds_not: 0,
             starts: Starts::default(),
             strange: 0,
