@@ -368,6 +368,11 @@ impl Disturbance {
         Some(us(self.random.across(2.0, self.profile.sooner_us)))
     }
 
+    /// The same while threads run one at a time: its time is not the others'.
+    pub(crate) fn at_once(&mut self) -> Duration {
+        us(self.random.across(1.0, 20.0))
+    }
+
     /// Such a thread was interrupted: how long it is held, so that others take their turn, and how it
     /// goes on.
     pub(crate) fn at_turn(&mut self, now: Instant) -> (Duration, Pace) {

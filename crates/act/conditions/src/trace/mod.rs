@@ -373,7 +373,12 @@ impl Tracer {
 
     /// A thread waits for its turn: it is to ask for it sooner.
     fn hasten(&mut self, pid: i32, tid: i32, call: &ptrace::Call, stack: u64) {
-        let after = self.disturbance.as_mut().and_then(Disturbance::sooner);
+        let in_turns = self.is_in_turns(tid);
+        let after = match &mut self.disturbance {
+            Some(disturbance) if in_turns => Some(disturbance.at_once()),
+            Some(disturbance) => disturbance.sooner(),
+            None => None,
+        };
         if let Some(after) = after
             && let Timed::Waits(place, value) = answers::sooner(pid, tid, call, stack, after)
         {
@@ -396,6 +401,7 @@ impl Tracer {
             let process = self.threads.get(tid).map_or(tid, |thread| thread.process);
             self.finish(tid, at_end, result);
             if matches!(at_end, AtEnd::Argument(..))
+                && !self.is_in_turns(tid)
                 && let Some(disturbance) = &mut self.disturbance
             {
                 // It has waited for its turn, and does not have it yet: nobody waits for it.

@@ -47,8 +47,9 @@ impl Tracer {
         let Some(process) = self.threads.get(tid).map(|thread| thread.process) else {
             return;
         };
+        let takes_turns = self.takes_turns(tid);
         let counted = self.threads.process_mut(process);
-        if !counted.is_some_and(|process| process.threads > 1 && !process.takes_turns) {
+        if !counted.is_some_and(|process| process.threads > 1) {
             return;
         }
         let (Some(serial), Some(disturbance)) = (&mut self.serial, &mut self.disturbance) else {
@@ -61,7 +62,8 @@ impl Tracer {
         let old: Vec<i32> = (all.iter().copied())
             .filter(|tid| Some(*tid) != young)
             .collect();
-        serial.begin(process, now + PHASE_MAX, &old, work(process));
+        let work = (!takes_turns).then(|| work(process));
+        serial.begin(process, now + PHASE_MAX, &old, work);
         self.pin(process);
         for tid in all {
             self.interrupt(tid, Asked::Turn);

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::random::{Random, joined};
 
 /// In so large a share of runs threads run one at a time.
-const SHARE_OF_RUNS: f64 = 0.75;
+const SHARE_OF_RUNS: f64 = 0.85;
 /// What a timer needs to stop a thread, at first, microseconds.
 const LATENCY_US: f64 = 8.0;
 /// It is not taken to be more.
@@ -44,6 +44,26 @@ const TURNS_TO_LEVEL: u32 = 150;
 const STEPS_MAX: u32 = 2_500;
 /// Who has fallen behind is held for so much longer than others run, microseconds.
 const WAIT_US: (f64, f64) = (200.0, 12_000.0);
+
+/// Calls by which threads meet others outside of their memory.
+const ON_FILES: [i64; 16] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_openat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_mkdirat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_connect,
+    libc::SYS_ftruncate,
+    libc::SYS_fsync,
+];
 
 /// Where instructions run one by one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,6 +114,8 @@ struct Profile {
     switches: f64,
     /// Share of turns' ends in a thread's work at which it falls behind.
     falls: f64,
+    /// Share of calls on files and sockets at which it does.
+    falls_at_calls: f64,
     /// Share of threads that do when they are born.
     falls_at_birth: f64,
     /// Share of those that do when they have started another one.
@@ -124,6 +146,8 @@ struct Runner {
     turns: u32,
     /// 0, or how often others had fallen behind before it did.
     behind: u64,
+    /// It fell behind in the middle of its work.
+    in_work: bool,
     /// It waits until then, once all others do.
     waits: Option<Duration>,
     until: Option<Instant>,
@@ -134,7 +158,8 @@ struct Runner {
 pub(crate) struct Serial {
     random: Random,
     profile: Profile,
-    work: Work,
+    /// Where threads begin their work; none: they take turns by themselves, and ask for them again and again.
+    work: Option<Work>,
     /// After a call, and after another stop.
     latency_us: [f64; 2],
     /// The process, and when that is to end at the latest.
@@ -159,17 +184,40 @@ impl Profile {
             _ => random.pick(&[60, 150, 400]).map(Steps::Anywhere),
         };
         let mut of = |values: &[f64]| random.pick(values).unwrap_or_default();
-        Profile {
-            level: of(&[0.0, 1.0, 1.0, 1.0, 1.0, 1.0]) > 0.5,
-            old_first: of(&[0.0, 1.0, 1.0, 1.0]) > 0.5,
+        let common = Profile {
+            level: true,
+            old_first: true,
             switches: of(&[0.5, 0.9]),
-            falls: of(&[0.0, 0.0, 0.04, 0.2]),
-            falls_at_birth: of(&[0.0, 0.0, 0.0, 0.5]),
-            falls_as_parent: of(&[0.0, 0.0, 0.3, 0.9]),
-            waits: of(&[0.0, 0.2, 0.9]),
+            falls: of(&[0.0, 0.0, 0.04]),
+            falls_at_calls: of(&[0.0, 0.1, 0.4]),
+            falls_at_birth: 0.0,
+            falls_as_parent: 0.0,
+            waits: 0.0,
             longest_us: of(&[0.5, 2.0, 8.0]),
             steps,
             steps_a_turn: of(&[3.0, 10.0, 30.0]),
+        };
+        match of(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 2.0, 2.0]) {
+            // Who starts others comes when they are in the midst of their work.
+            1.0 => Profile {
+                old_first: false,
+                falls: of(&[0.04, 0.2]),
+                falls_as_parent: of(&[0.5, 1.0]),
+                steps: None,
+                ..common
+            },
+            // Somebody is late.
+            2.0 => Profile {
+                level: of(&[0.0, 1.0]) > 0.5,
+                old_first: of(&[0.0, 1.0]) > 0.5,
+                falls: of(&[0.0, 0.04]),
+                falls_at_birth: of(&[0.3, 0.6]),
+                falls_as_parent: of(&[0.0, 0.3]),
+                waits: of(&[0.5, 0.9]),
+                ..common
+            },
+            // All do the same at the same time.
+            _ => common,
         }
     }
 }
@@ -184,7 +232,7 @@ impl Serial {
         Some(Serial {
             profile: Profile::drawn(&mut random),
             random,
-            work: Work(1, libc::SYS_rt_sigprocmask),
+            work: None,
             latency_us: [LATENCY_US; 2],
             phase: None,
             ready: Vec::new(),
@@ -214,7 +262,7 @@ impl Serial {
     }
 
     /// From now on. These threads were there before.
-    pub(crate) fn begin(&mut self, process: i32, until: Instant, old: &[i32], work: Work) {
+    pub(crate) fn begin(&mut self, process: i32, until: Instant, old: &[i32], work: Option<Work>) {
         self.work = work;
         self.phase = Some((process, until));
         self.last = None;
@@ -240,7 +288,7 @@ impl Serial {
     /// A thread was born.
     pub(crate) fn born(&mut self, tid: i32) {
         if self.random.chance(self.profile.falls_at_birth) {
-            self.fall(tid);
+            self.fall(tid, false);
         }
     }
 
@@ -248,7 +296,7 @@ impl Serial {
     pub(crate) fn has_started(&mut self, tid: i32) {
         self.runners.entry(tid).or_default().is_old = true;
         if self.random.chance(self.profile.falls_as_parent) {
-            self.fall(tid);
+            self.fall(tid, false);
         }
     }
 
@@ -258,8 +306,16 @@ impl Serial {
         runner.level += 1;
         runner.steps = 0;
         runner.after_call = true;
-        let Work(_, counts) = self.work;
-        runner.counted += u32::from(number == Some(counts));
+        let Some(number) = number else {
+            return;
+        };
+        if self.work.is_some_and(|Work(_, counts)| counts == number) {
+            runner.counted += 1;
+        }
+        let works = self.work.is_none() || self.works(tid);
+        if works && ON_FILES.contains(&number) && self.random.chance(self.profile.falls_at_calls) {
+            self.fall(tid, true);
+        }
     }
 
     /// A thread has ended.
@@ -308,17 +364,18 @@ impl Serial {
     }
 
     fn lasts(&mut self, tid: i32) -> Lasts {
-        let behind = |tid: &i32| (self.runners.get(tid)).is_some_and(|one| one.behind > 0);
+        let behind =
+            |tid: &i32| (self.runners.get(tid)).is_some_and(|one| one.behind > 0 && one.in_work);
         let holds = self.ready.iter().any(behind);
+        let works = self.works(tid);
         let runner = self.runners.entry(tid).or_default();
         let works = match self.profile.steps {
-            Some(Steps::Work) => runner.counted >= self.work.0 && !runner.is_old,
+            Some(Steps::Work) => works,
             Some(Steps::Alone(most)) => {
-                let begins = runner.counted >= self.work.0 && !runner.is_old;
-                if begins && self.steps == 0 {
+                if works && self.steps == 0 {
                     let steps = small(1.0 + most * self.random.unit());
                     self.steps = steps;
-                    self.fall(tid);
+                    self.fall(tid, true);
                     return Lasts::Steps(steps);
                 }
                 false
@@ -347,9 +404,18 @@ impl Serial {
         Lasts::For(Duration::from_secs_f64(us / 1e6))
     }
 
+    /// Whether a thread has begun its work, and it is known where it does.
+    fn works(&self, tid: i32) -> bool {
+        let runner = self.runners.get(&tid).copied().unwrap_or_default();
+        (self.work).is_some_and(|Work(count, _)| runner.counted >= count && !runner.is_old)
+    }
+
     /// The lowest goes first.
     fn rank(&self, tid: i32) -> (u64, u32) {
         let runner = self.runners.get(&tid).copied().unwrap_or_default();
+        if self.work.is_none() {
+            return (runner.behind, 0);
+        }
         let level = match (runner.is_old, self.profile.level) {
             (true, _) if self.profile.old_first => 0,
             (true, true) => {
@@ -381,27 +447,26 @@ impl Serial {
 
     /// A thread's turn has ended elsewhere than at a call.
     pub(crate) fn got_on(&mut self, tid: i32) {
-        let falls = self.random.chance(self.profile.falls);
-        let Work(begins, _) = self.work;
+        let falls = self.random.chance(self.profile.falls) && self.works(tid);
         let runner = self.runners.entry(tid).or_default();
-        let falls = falls && !runner.is_old && runner.counted >= begins;
         runner.after_call = false;
         runner.turns += 1;
         if runner.turns.is_multiple_of(TURNS_TO_LEVEL) {
             runner.level += 1;
         }
         if falls {
-            self.fall(tid);
+            self.fall(tid, true);
         }
     }
 
-    fn fall(&mut self, tid: i32) {
+    fn fall(&mut self, tid: i32, in_work: bool) {
         self.fallen += 1;
         let (low, high) = WAIT_US;
         let waits = self.random.chance(self.profile.waits);
         let wait = Duration::from_secs_f64(self.random.across(low, high) / 1e6);
         let runner = self.runners.entry(tid).or_default();
         runner.behind = self.fallen;
+        runner.in_work = in_work;
         runner.waits = waits.then_some(wait);
     }
 }
