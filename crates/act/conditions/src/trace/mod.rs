@@ -21,6 +21,8 @@ pub(crate) mod probe;
 mod ptrace;
 mod quota;
 mod registers;
+mod rounds;
+mod serial;
 mod slow;
 mod threads;
 mod turns;
@@ -35,6 +37,8 @@ use disturb::{Disturbance, Pace, Turn};
 pub(crate) use filter::Filter;
 use ptrace::Go;
 use quota::Quota;
+use rounds::Pinned;
+use serial::Serial;
 use slow::Slow;
 use threads::{Asked, AtEnd, Threads};
 use witness::Witness;
@@ -73,6 +77,8 @@ pub(crate) struct Tracer {
     numbers: u64,
     first_processes: u64,
     disturbance: Option<Disturbance>,
+    serial: Option<Serial>,
+    pinned: Option<Pinned>,
     quota: Option<Quota>,
     paused_until: Option<Instant>,
     slow: Slow,
@@ -99,6 +105,8 @@ impl Tracer {
             numbers: 0,
             first_processes: 0,
             disturbance: traced.schedule.map(|seed| Disturbance::new(seed, now)),
+            serial: (traced.schedule).and_then(Serial::drawn),
+            pinned: None,
             quota: traced.cores.map(|cores| Quota::new(cores, now)),
             paused_until: None,
             slow: Slow::new(u64::from(std::process::id())),
@@ -142,6 +150,7 @@ impl Tracer {
         Done {
             threads: self.threads.born,
             paused_us: micros(paused),
+            turns: self.serial.as_ref().map_or(0, |serial| serial.turns),
             ..self.done
         }
     }
@@ -162,7 +171,8 @@ impl Tracer {
             .as_ref()
             .map(|disturbance| disturbance.next);
         let look = self.quota.as_ref().map(|quota| quota.next);
-        [due, interrupt, look].into_iter().flatten().min()
+        let over = self.serial.as_ref().and_then(Serial::next_due);
+        [due, interrupt, look, over].into_iter().flatten().min()
     }
 
     /// Something is about to stop again at once: waiting for it without sleeping saves more than it
@@ -172,11 +182,15 @@ impl Tracer {
         let soon = self.due.keys().next().map(|(at, _)| *at);
         stepped.is_some_and(|at| now.saturating_duration_since(at) < STEP_MAX)
             || soon.is_some_and(|at| at.saturating_duration_since(now) < SOON)
+            || (self.serial.as_ref()).is_some_and(|serial| serial.is_ready(now))
     }
 
     /// A thread has ended.
     pub(crate) fn ended(&mut self, tid: i32) {
         let thread = self.threads.remove(tid);
+        if let Some(serial) = &mut self.serial {
+            serial.remove(tid);
+        }
         if thread.is_some_and(|thread| thread.disturbed) {
             self.calm(Instant::now());
         }
@@ -218,7 +232,7 @@ impl Tracer {
             // However it is to run by now: such a stop may come after another one.
             0 if signal == libc::SIGTRAP
                 && self.disturbance.is_some()
-                && ptrace::has_stepped(tid) =>
+                && ptrace::has_stepped(tid).is_some() =>
             {
                 self.stepped(tid);
             }
@@ -255,10 +269,14 @@ impl Tracer {
         if (self.disturbance.as_ref()).is_some_and(|disturbance| disturbance.next <= now) {
             self.disturb_one(now);
         }
+        self.give_turn(now);
     }
 
     /// A process has become another program.
     fn became(&mut self, pid: i32) {
+        if self.is_in_turns(pid) {
+            self.end_turns();
+        }
         let former = ptrace::message(pid).ok();
         let former = former.and_then(|former| i32::try_from(former).ok());
         for gone in self.threads.became_one(pid, former.unwrap_or(pid)) {
@@ -355,7 +373,12 @@ impl Tracer {
 
     /// A thread waits for its turn: it is to ask for it sooner.
     fn hasten(&mut self, pid: i32, tid: i32, call: &ptrace::Call, stack: u64) {
-        let after = self.disturbance.as_mut().and_then(Disturbance::sooner);
+        let in_turns = self.is_in_turns(tid);
+        let after = match &mut self.disturbance {
+            Some(disturbance) if in_turns => Some(disturbance.at_once()),
+            Some(disturbance) => disturbance.sooner(),
+            None => None,
+        };
         if let Some(after) = after
             && let Timed::Waits(place, value) = answers::sooner(pid, tid, call, stack, after)
         {
@@ -378,6 +401,7 @@ impl Tracer {
             let process = self.threads.get(tid).map_or(tid, |thread| thread.process);
             self.finish(tid, at_end, result);
             if matches!(at_end, AtEnd::Argument(..))
+                && !self.is_in_turns(tid)
                 && let Some(disturbance) = &mut self.disturbance
             {
                 // It has waited for its turn, and does not have it yet: nobody waits for it.
@@ -386,6 +410,17 @@ impl Tracer {
                 self.disturb(tid, hold, now);
                 return;
             }
+        }
+        if self.is_in_turns(tid) {
+            let info = ptrace::call_info(tid).unwrap_or_default();
+            if let Some(thread) = self.threads.get_mut(tid) {
+                thread.in_call = info.call().is_some();
+            }
+            if let (Some(serial), true) = (&mut self.serial, info.call().is_some()) {
+                serial.calls(tid, info.call().map(|call| call.number));
+            }
+            self.go_on(tid);
+            return;
         }
         self.watch(tid);
     }
@@ -482,9 +517,16 @@ impl Tracer {
     /// Lets a stopped thread go on, as it is to.
     fn go_on(&mut self, tid: i32) {
         self.settle(tid);
+        if self.is_in_turns(tid)
+            && let Some(serial) = &mut self.serial
+        {
+            serial.add(tid);
+            return;
+        }
         let Some(thread) = self.threads.get_mut(tid) else {
             return;
         };
+        thread.in_call = false;
         if let (Pace::Meeting(steps), Some(disturbance)) = (thread.pace, &mut self.disturbance) {
             thread.pace = disturbance.after_meeting(Instant::now(), steps);
         }
@@ -494,12 +536,20 @@ impl Tracer {
             Pace::Watched(_) | Pace::ToMeeting(..) | Pace::NearMeeting => Go::ToCall,
             Pace::Slow(_) | Pace::ToTurn(_) | Pace::Meeting(_) => Go::Step,
         };
+        self.resume(tid, go);
+    }
+
+    /// Resumes a stopped thread; false when it was killed meanwhile.
+    fn resume(&mut self, tid: i32, go: Go) -> bool {
+        let Some(thread) = self.threads.get_mut(tid) else {
+            return false;
+        };
         let signal = thread.stopped.take().unwrap_or(0);
         thread.held = None;
         let interrupts = std::mem::take(&mut thread.interrupts);
         if ptrace::resume(tid, go, signal).is_err() {
             // It was killed while it was stopped; its end is told of by itself.
-            return;
+            return false;
         }
         let now = Instant::now();
         for after in interrupts {
@@ -507,6 +557,7 @@ impl Tracer {
             let due = Due::Interrupt(tid);
             self.due.insert((now + after, self.numbers), due);
         }
+        true
     }
 }
 
