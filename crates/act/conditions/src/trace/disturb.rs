@@ -34,6 +34,10 @@ const CREDIT_FIRST_US: f64 = 100_000.0;
 const CREDIT_MAX_US: f64 = 100_000.0;
 /// Threads do not run one at a time for less than this, microseconds.
 const PHASE_MIN_US: f64 = 500.0;
+/// Nor for less than this when they are no longer young, microseconds.
+const PHASE_AGAIN_US: f64 = 4_000.0;
+/// So long it counts for as much as it would on an idle host.
+const FIRST: Duration = Duration::from_millis(300);
 /// Shortest pause, microseconds: what stopping and going on takes anyway.
 const PAUSE_MIN_US: f64 = 30.0;
 /// What a stop costs that is not a pause, microseconds.
@@ -364,6 +368,11 @@ impl Disturbance {
         Some(us(self.random.across(2.0, self.profile.sooner_us)))
     }
 
+    /// The same while threads run one at a time: its time is not the others'.
+    pub(crate) fn at_once(&mut self) -> Duration {
+        us(self.random.across(1.0, 20.0))
+    }
+
     /// Such a thread was interrupted: how long it is held, so that others take their turn, and how it
     /// goes on.
     pub(crate) fn at_turn(&mut self, now: Instant) -> (Duration, Pace) {
@@ -444,10 +453,25 @@ impl Disturbance {
         (hold, self.pace(now))
     }
 
-    /// How long threads may run one at a time now; none: not at all.
-    pub(crate) fn phase(&mut self, now: Instant) -> Option<Duration> {
-        let left = self.left(now);
-        (left >= PHASE_MIN_US).then(|| us(left))
+    /// Whether threads may run one at a time from now on.
+    pub(crate) fn may_begin(&mut self, now: Instant) -> bool {
+        self.left(now) >= PHASE_MIN_US
+    }
+
+    /// Whether they may again, later in their lives.
+    pub(crate) fn may_begin_again(&mut self, now: Instant) -> bool {
+        self.left(now) >= PHASE_AGAIN_US
+    }
+
+    /// So long one of them ran while others were held, and so long it would have on a host that has nothing else
+    /// to do. At first that is what counts: where others are busy a short test would not be disturbed for long.
+    pub(crate) fn used(&mut self, time: Duration, at_least: Duration) {
+        let counts = match self.paused < FIRST {
+            true => time.min(at_least),
+            false => time,
+        };
+        self.paused += time;
+        self.credit_us -= counts.as_secs_f64() * 1e6;
     }
 
     /// Whether there is anything left to disturb with.

@@ -105,7 +105,7 @@ impl Tracer {
             numbers: 0,
             first_processes: 0,
             disturbance: traced.schedule.map(|seed| Disturbance::new(seed, now)),
-            serial: (traced.schedule).map(|seed| Serial::new(joined(seed, 1))),
+            serial: (traced.schedule).and_then(Serial::drawn),
             pinned: None,
             quota: traced.cores.map(|cores| Quota::new(cores, now)),
             paused_until: None,
@@ -171,7 +171,7 @@ impl Tracer {
             .as_ref()
             .map(|disturbance| disturbance.next);
         let look = self.quota.as_ref().map(|quota| quota.next);
-        let over = self.serial.as_ref().and_then(Serial::until);
+        let over = self.serial.as_ref().and_then(Serial::next_due);
         [due, interrupt, look, over].into_iter().flatten().min()
     }
 
@@ -182,7 +182,7 @@ impl Tracer {
         let soon = self.due.keys().next().map(|(at, _)| *at);
         stepped.is_some_and(|at| now.saturating_duration_since(at) < STEP_MAX)
             || soon.is_some_and(|at| at.saturating_duration_since(now) < SOON)
-            || self.serial.as_ref().is_some_and(Serial::is_ready)
+            || (self.serial.as_ref()).is_some_and(|serial| serial.is_ready(now))
     }
 
     /// A thread has ended.
@@ -232,7 +232,7 @@ impl Tracer {
             // However it is to run by now: such a stop may come after another one.
             0 if signal == libc::SIGTRAP
                 && self.disturbance.is_some()
-                && ptrace::has_stepped(tid) =>
+                && ptrace::has_stepped(tid).is_some() =>
             {
                 self.stepped(tid);
             }
@@ -275,7 +275,7 @@ impl Tracer {
     /// A process has become another program.
     fn became(&mut self, pid: i32) {
         if self.is_in_turns(pid) {
-            self.end_turns(Instant::now());
+            self.end_turns();
         }
         let former = ptrace::message(pid).ok();
         let former = former.and_then(|former| i32::try_from(former).ok());
@@ -373,7 +373,12 @@ impl Tracer {
 
     /// A thread waits for its turn: it is to ask for it sooner.
     fn hasten(&mut self, pid: i32, tid: i32, call: &ptrace::Call, stack: u64) {
-        let after = self.disturbance.as_mut().and_then(Disturbance::sooner);
+        let in_turns = self.is_in_turns(tid);
+        let after = match &mut self.disturbance {
+            Some(disturbance) if in_turns => Some(disturbance.at_once()),
+            Some(disturbance) => disturbance.sooner(),
+            None => None,
+        };
         if let Some(after) = after
             && let Timed::Waits(place, value) = answers::sooner(pid, tid, call, stack, after)
         {
@@ -396,6 +401,7 @@ impl Tracer {
             let process = self.threads.get(tid).map_or(tid, |thread| thread.process);
             self.finish(tid, at_end, result);
             if matches!(at_end, AtEnd::Argument(..))
+                && !self.is_in_turns(tid)
                 && let Some(disturbance) = &mut self.disturbance
             {
                 // It has waited for its turn, and does not have it yet: nobody waits for it.
@@ -411,7 +417,7 @@ impl Tracer {
                 thread.in_call = info.call().is_some();
             }
             if let (Some(serial), true) = (&mut self.serial, info.call().is_some()) {
-                serial.calls(tid);
+                serial.calls(tid, info.call().map(|call| call.number));
             }
             self.go_on(tid);
             return;

@@ -1,6 +1,8 @@
 //! Helpers: deployed on suspicion, read, kept, and taken away, whatever they do.
 
-use super::{Campaign, Suite, assert_said, shown};
+use std::path::{Path, PathBuf};
+
+use super::{Campaign, Suite, assert_said, script, shown};
 use crate::common::Ended;
 
 /// A manifest of a helper that is deployed when calls fail.
@@ -34,7 +36,13 @@ fn what_a_helper_finds_stands_with_the_finding_and_its_files_are_kept() {
     assert_said(
         &ended,
         1,
-        &["deployed", "  mine for its ", "found why", ": python3", "kept in helpers/0-mine"],
+        &[
+            "deployed",
+            "  mine for its ",
+            "found why",
+            ": python3",
+            "kept in helpers/0-mine",
+        ],
     );
     let note = suite.read(".cohort/campaigns/1/helpers/0-mine/note");
     assert_eq!(note, "kept\n");
@@ -47,7 +55,11 @@ fn one_that_is_not_installed_is_missing_and_not_deployed() {
     assert_said(
         &listed,
         0,
-        &["missing     mine", "no-such-program is not installed", "helpers/mine.toml"],
+        &[
+            "missing     mine",
+            "no-such-program is not installed",
+            "helpers/mine.toml",
+        ],
     );
     let ended = run(&suite);
     assert!(!ended.stderr.contains("deployed"), "{}", shown(&ended));
@@ -56,14 +68,21 @@ fn one_that_is_not_installed_is_missing_and_not_deployed() {
 #[test]
 fn one_that_fails_says_why_and_nothing_else_is_touched() {
     let cases = [
-        ("echo it broke >&2; exit 3", "it exited with code 3: it broke"),
+        (
+            "echo it broke >&2; exit 3",
+            "it exited with code 3: it broke",
+        ),
         ("kill -SEGV $$", "it was ended by signal 11"),
         ("head -c 3000000 /dev/zero", "raise limits.output"),
     ];
     for (script, why) in cases {
         let suite = failing(&manifest(script, "limits = { output = '1MiB' }"));
         let ended = run(&suite);
-        assert_said(&ended, 1, &["mine failed: ", why, "found            1 fault; "]);
+        assert_said(
+            &ended,
+            1,
+            &["mine failed: ", why, "found            1 fault; "],
+        );
     }
 }
 
@@ -72,9 +91,16 @@ fn output_that_is_not_understood_is_named_with_its_line() {
     let text = manifest("echo '{\"sentence\": \"a\"}'; echo nonsense", "");
     let suite = failing(&text.replace("'lines'", "'json'"));
     let ended = run(&suite);
-    assert_said(&ended, 1, &["mine failed: line 2 of its output is \"nonsense\""]);
+    assert_said(
+        &ended,
+        1,
+        &["mine failed: line 2 of its output is \"nonsense\""],
+    );
     let output = suite.read(".cohort/campaigns/1/helpers/0-mine/output.txt");
-    assert!(output.ends_with("nonsense\n"), "kept for a person: {output}");
+    assert!(
+        output.ends_with("nonsense\n"),
+        "kept for a person: {output}"
+    );
 }
 
 #[test]
@@ -103,6 +129,96 @@ fn one_that_costs_more_than_it_said_is_withdrawn() {
 fn a_manifest_that_makes_no_sense_is_refused_with_its_place() {
     let suite = failing(&manifest("true", "cots = {}"));
     let ended = suite.run_for("1s");
-    let wanted = ["helpers/mine.toml:6", "unknown key `cots`; did you mean `cost`?"];
+    let wanted = [
+        "helpers/mine.toml:6",
+        "unknown key `cots`; did you mean `cost`?",
+    ];
     assert_said(&ended, 2, &wanted);
+}
+
+/// A campaign against a server that burns CPU, in which this helper, as it is built in, comes for failed calls. With `path` before
+/// `PATH`.
+fn profiled(command: &str, (name, manifest): (&str, &str), path: &Path) -> Ended {
+    let suite = Campaign {
+        command,
+        sut: "instances = 1\nnetwork = \"host\"",
+        script: script("http.get(`${U}${__ITER % 5 === 0 ? '/fail' : '/burn'}`)"),
+        ..Campaign::default()
+    }
+    .write();
+    suite.write("burns.py", include_str!("burns.py"));
+    suite.write("burns.c", include_str!("burns.c"));
+    std::fs::create_dir(suite.root().join("helpers")).unwrap();
+    let sooner = manifest
+        .replace("detects = [", "detects = [\"errors\", \"error_burst\", ")
+        .replace("looks = \"10s\"", "looks = \"3s\"")
+        // How much the host sways is not what is tested here.
+        .replace("slowdown = 1.1", "slowdown = 9.0");
+    suite.write(&format!("helpers/{name}.toml"), &sooner);
+    let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_cohort"));
+    let before = std::env::var_os("PATH").unwrap_or_default();
+    let paths = [path.to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&before));
+    run.env("PATH", std::env::join_paths(paths).unwrap());
+    let words = [
+        "run",
+        "--progress",
+        "plain",
+        "--events",
+        "events",
+        "--no-reproduce",
+        "--vus",
+        "2",
+        "--duration",
+        "12s",
+    ];
+    run.args(words);
+    let ended = suite.spawn(run).end();
+    suite.assert_all_gone(&ended);
+    let folded = suite.read(&format!(
+        ".cohort/campaigns/1/helpers/0-{name}/profile.folded"
+    ));
+    assert!(
+        folded.contains("count_slowly"),
+        "{}\n{folded}",
+        shown(&ended)
+    );
+    ended
+}
+
+#[test]
+fn the_function_of_python_that_burns_is_named() {
+    let python = std::env::var_os("COHORT_TEST_PYTHON").map(PathBuf::from);
+    let Some(path) = python.as_deref().and_then(Path::parent) else {
+        eprintln!(
+            "LEFT OUT: COHORT_TEST_PYTHON names no Python with py-spy; `cargo xtask test` does"
+        );
+        return;
+    };
+    let manifest = include_str!("../../../../act/helper/manifests/python-profiler.toml");
+    let command = r#"["python3", "burns.py", "{port}"]"#;
+    let ended = profiled(command, ("python-profiler", manifest), path);
+    let wanted = [
+        " % of the CPU time goes to `count_slowly (",
+        "called by `do_GET`",
+    ];
+    assert_said(&ended, 1, &wanted);
+}
+
+#[test]
+fn the_function_of_a_compiled_server_that_burns_is_named() {
+    let perf = std::process::Command::new("perf").arg("--version").output();
+    if !perf.is_ok_and(|it| it.status.success()) {
+        eprintln!("LEFT OUT: no perf");
+        return;
+    }
+    let manifest = include_str!("../../../../act/helper/manifests/profiler.toml");
+    let command = r#""cc -O1 -g -o burns burns.c && exec ./burns {port}""#;
+    let ended = profiled(command, ("profiler", manifest), Path::new("/usr/bin"));
+    let wanted = [
+        " % of the CPU time goes to `count_slowly`",
+        "called by `answer`",
+    ];
+    assert_said(&ended, 1, &wanted);
 }
