@@ -42,6 +42,7 @@ use cohort_model::{
 };
 
 use crate::{Hunt, Limits, Sighting};
+use batch::Starts;
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
@@ -144,8 +145,11 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Comparisons that led nowhere.
+    refuted: u32,
     /// Failures under a seed that did not come again with it.
     seeds_not: u32,
+    starts: Starts,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -229,7 +233,9 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            refuted: 0,
             seeds_not: 0,
+            starts: Starts::default(),
             strange: 0,
             spent_s: 0.0,
             restarts: 0,

@@ -69,6 +69,8 @@ pub(super) struct Prove {
     patience: u32,
     /// So many runs without what is claimed are made for each one with it.
     ratio: f64,
+    /// Comparisons of this case that led nowhere before.
+    refuted: u32,
     /// Each claim.
     pub(super) claims: Vec<Open>,
     /// Other conditions that may do the same are looked at afterwards.
@@ -103,6 +105,7 @@ impl Prove {
             since: self.with.tally.runs - self.before,
             patience: self.patience,
             decides: is_seeded(&self.with.plan),
+            refuted: self.refuted,
             copies: chances.max(1.0),
         })
     }
@@ -214,6 +217,7 @@ impl Experiment {
             with,
             patience: patience.clamp(PATIENCE_MIN, PATIENCE_MAX) as u32,
             ratio: ratio.min(RATIO_MAX),
+            refuted: self.refuted,
             claims,
             rivals: false,
             instead: None,
@@ -272,7 +276,10 @@ impl Experiment {
             self.suspected.push(self.beliefs.planned(condition));
         }
         let claims = plan.conditions.iter().map(|condition| {
-            (Claimed::Condition(condition.clone()), lifted(&plan, condition))
+            (
+                Claimed::Condition(condition.clone()),
+                lifted(&plan, condition),
+            )
         });
         let claims = claims.collect();
         Step::Prove(Prove {
@@ -331,6 +338,7 @@ impl Experiment {
             // What does little may do nothing under so many copies: once more without them.
             return Some(self.prove_as_is(single, rivals, instead));
         }
+        self.refuted += 1;
         self.looking_did_it(&proved, wrong);
         if let Some(instead) = instead {
             return Some(self.proved(*instead, false));
@@ -382,7 +390,10 @@ impl Experiment {
             use ConditionKind::{NetworkDelay, NetworkLoss, NetworkRate};
             matches!(kind, NetworkDelay | NetworkRate | NetworkLoss)
         };
-        let (own, usual) = (proved.claims[wrong].without.tally, self.book.of(&self.plain));
+        let (own, usual) = (
+            proved.claims[wrong].without.tally,
+            self.book.of(&self.plain),
+        );
         if network(condition.kind()) && own.failed > 1 && contrast(own, usual, 1.0) > LOOKED {
             let all = self.beliefs.all.iter().map(|belief| &belief.condition);
             let all: Vec<Condition> = all.filter(|one| network(one.kind())).cloned().collect();
