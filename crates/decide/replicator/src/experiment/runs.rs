@@ -147,6 +147,9 @@ impl Experiment {
         }
         let seconds = usage.wall_us as f64 / 1e6;
         self.spent_s += seconds * f64::from(passed_before + 1);
+        if flight.step == self.steps {
+            self.step_s += seconds * f64::from(passed_before + 1);
+        }
         let unmade = flight.runs().saturating_sub(passed_before + 1);
         self.begun = self.begun.saturating_sub(unmade);
         let says = match ended {
