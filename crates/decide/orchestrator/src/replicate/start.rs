@@ -425,7 +425,10 @@ impl Orchestrator {
         let (limit, still) = match long {
             Some(long) => long.limits_us(limits, usual, (recipe, self.plan.sticky)),
             // The first that takes long may have something to say in the end.
-            None => (limits.0.max(LIMIT_US_UNKNOWN), limits.1.max(LIMIT_US_UNKNOWN)),
+            None => (
+                limits.0.max(LIMIT_US_UNKNOWN),
+                limits.1.max(LIMIT_US_UNKNOWN),
+            ),
         };
         (limit.min(most), still.min(self.budget.stall_us.max(least)))
     }

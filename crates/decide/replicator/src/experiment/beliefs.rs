@@ -68,6 +68,8 @@ pub(super) struct Belief {
     pub(super) seen: Tally,
     /// Its runs as the only condition.
     pub(super) alone: Tally,
+    /// When it failed as the only one for the first time: its runs until then, and the plain ones.
+    pub(super) suspected: Option<(Tally, Tally)>,
 }
 
 impl Belief {
@@ -132,6 +134,7 @@ impl Beliefs {
                 slowdown: slowdown(&condition, usage, host_cores),
                 seen: Tally::default(),
                 alone: Tally::default(),
+                suspected: None,
                 condition,
             });
         }
@@ -357,7 +360,11 @@ impl Beliefs {
         order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
         let slow_allowed = chance.happens(0.6);
         let scarce_allowed = chance.happens(0.35);
-        let timing_max = if chance.happens(ONE_TIMING) { 1 } else { TIMING_MAX };
+        let timing_max = if chance.happens(ONE_TIMING) {
+            1
+        } else {
+            TIMING_MAX
+        };
         let mut chosen: Vec<usize> = Vec::new();
         let (mut timing, mut scarce, mut slow) = (0, 0, 0);
         for place in order {

@@ -106,7 +106,11 @@ impl Without {
     /// Evidence as a multiple of what is needed, if all that was seen were seen so many times.
     fn strength(&self, with: With, times: u32) -> f64 {
         let needed = PROOF * (1.0 + PROOF_MORE * f64::from(with.refuted));
-        contrast(with.tally.times(times), self.tally().times(times), with.copies) / needed
+        contrast(
+            with.tally.times(times),
+            self.tally().times(times),
+            with.copies,
+        ) / needed
     }
 }
 

@@ -145,7 +145,10 @@ impl Step {
             Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => Some(trial),
             Step::Prove(prove) => match place.checked_sub(1) {
                 None => Some(&mut prove.with),
-                Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without.trial),
+                Some(place) => prove
+                    .claims
+                    .get_mut(place)
+                    .map(|claim| &mut claim.without.trial),
             },
             Step::Rivals(rivals) => rivals.others.get_mut(place).map(|(_, trial)| trial),
             Step::Single(single) => Some(&mut single.trial),
