@@ -26,6 +26,8 @@ const STOP_MAX: Duration = Duration::from_millis(2);
 /// CPUs as they were before all had to share one.
 #[derive(Debug)]
 pub(super) struct Pinned {
+    /// The program's threads yield to this one.
+    yields: bool,
     one: CpuSet,
     tracer: CpuSet,
     program: CpuSet,
@@ -146,8 +148,9 @@ impl Tracer {
             };
             one.set(cpu)?;
             sched_setaffinity(Pid::from_raw(0), &one)?;
-            short_slices();
+            let yields = !short_slices();
             Ok(Pinned {
+                yields,
                 one,
                 tracer,
                 program,
@@ -158,6 +161,9 @@ impl Tracer {
         };
         for tid in self.threads.of(process) {
             let _ = sched_setaffinity(Pid::from_raw(tid), &pinned.one);
+            if pinned.yields {
+                reschedule(tid, libc::SCHED_IDLE);
+            }
         }
         self.pinned = Some(pinned);
     }
@@ -172,6 +178,9 @@ impl Tracer {
             .map(|process| self.threads.of(process))
             .unwrap_or_default()
         {
+            if pinned.yields {
+                reschedule(tid, libc::SCHED_OTHER);
+            }
             let tid = Pid::from_raw(tid);
             // Unless it has chosen others meanwhile.
             if sched_getaffinity(tid) == Ok(pinned.one) {
@@ -181,36 +190,47 @@ impl Tracer {
     }
 }
 
-/// When this thread and others could run, it does, and gives way soon: it asks for slices of the least length
-/// (`sched_setattr(2)`; before Linux 6.12 that means nothing for ordinary threads).
+/// When this thread and others could run, it does: whether it may be a real-time one. Otherwise it asks for slices
+/// of the least length (`sched_setattr(2)`; before Linux 6.12 that means nothing for ordinary threads), and the
+/// others have to yield.
+///
+/// In a control group of version 1 a thread is none where the kernel shares out real time among groups and that one
+/// was given none (`CONFIG_RT_GROUP_SCHED`), whoever it belongs to.
 #[expect(unsafe_code, reason = "sched_setattr(2) has no wrapper")]
-fn short_slices() {
+fn short_slices() -> bool {
     const SLICE_NS: u64 = 100_000;
     /// `SCHED_FLAG_KEEP_PARAMS`: nice values stay as they are.
     const KEEP: u64 = 0x10;
     // `struct sched_attr`, first version: size and policy, flags, nice and priority, runtime, deadline, period.
     let attributes: [u64; 6] = [48, KEEP, 0, SLICE_NS, 0, 0];
-    let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the kernel reads what lives on this stack.
-    if unsafe {
-        libc::sched_setscheduler(
-            0,
-            libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
-            &raw const priority,
-        )
-    } == 0
-    {
-        return;
+    if set_scheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1) {
+        return true;
     }
     // SAFETY: the kernel reads as many bytes as are told, which live on this stack.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, attributes.as_ptr(), 0) };
+    false
 }
 
-#[expect(unsafe_code, reason = "sched_setscheduler(2) has no wrapper")]
 fn ordinary() {
-    let priority = libc::sched_param { sched_priority: 0 };
+    set_scheduler(0, libc::SCHED_OTHER, 0);
+}
+
+/// Has a thread yield to whoever else could run on its CPU, and at once, or no longer. Left alone where that could
+/// not be undone: only with privilege is it ever an ordinary thread again.
+fn reschedule(tid: i32, policy: i32) {
+    if nix::unistd::geteuid().is_root() {
+        set_scheduler(tid, policy, 0);
+    }
+}
+
+/// Whether a thread, or this one (0), is scheduled so from now on.
+#[expect(unsafe_code, reason = "sched_setscheduler(2) has no wrapper")]
+fn set_scheduler(tid: i32, policy: i32, priority: i32) -> bool {
+    let priority = libc::sched_param {
+        sched_priority: priority,
+    };
     // SAFETY: the kernel reads what lives on this stack.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const priority) };
+    unsafe { libc::sched_setscheduler(tid, policy, &raw const priority) == 0 }
 }
 
 /// Waits for a thread to stop or end; none when it has not by then.
