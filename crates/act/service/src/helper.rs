@@ -10,10 +10,10 @@ use cohort_host::cgroup::InstanceGroup;
 use cohort_host::init::{self, Ended, FromInit, Setup, Start, ToInit};
 use cohort_model::{InstanceId, InstanceSample};
 
+use crate::Error;
 use crate::ground::Ground;
 use crate::init::Init;
 use crate::nest::{blocking, remove_group};
-use crate::Error;
 use cohort_host::chain;
 
 /// Most tasks of a helper.
@@ -71,8 +71,12 @@ impl Helpers {
         let (group, spawned) = blocking(move || make(&ground, &asked)).await??;
         let setup = Setup {
             instance: errand.instance.0,
-            procs_files: group.as_ref().map_or_else(Vec::new, InstanceGroup::procs_files),
-            own_procs_file: group.as_ref().and_then(|it| it.procs_files().last().cloned()),
+            procs_files: group
+                .as_ref()
+                .map_or_else(Vec::new, InstanceGroup::procs_files),
+            own_procs_file: group
+                .as_ref()
+                .and_then(|it| it.procs_files().last().cloned()),
             scratch: errand.directory.clone(),
             network_of: errand.network_of.filter(|_| self.ground.bridge.is_some()),
             limits: self.ground.limits.clone(),

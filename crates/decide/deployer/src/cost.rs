@@ -25,7 +25,11 @@ impl Meter {
     pub(crate) fn take(&mut self, cost: Cost, offer: &HelperOffer) -> Option<Withdrawal> {
         self.cores = cost.cores;
         let most = (offer.cores * CORES_FACTOR).max(CORES_LEAST);
-        self.costly = if cost.cores > most { self.costly + 1 } else { 0 };
+        self.costly = if cost.cores > most {
+            self.costly + 1
+        } else {
+            0
+        };
         match cost.slowdown {
             Some(slowdown) if slowdown > offer.slowdown_max => self.harmful += 1,
             Some(_) => self.harmful = 0,

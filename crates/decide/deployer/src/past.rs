@@ -23,13 +23,7 @@ struct Visits {
 
 impl Past {
     /// Whether it may come for this finding now.
-    pub(crate) fn allows(
-        &self,
-        at: At,
-        instance: InstanceId,
-        helper: usize,
-        finding: u32,
-    ) -> bool {
+    pub(crate) fn allows(&self, at: At, instance: InstanceId, helper: usize, finding: u32) -> bool {
         self.of.get(&(instance, helper)).is_none_or(|visits| {
             !visits.banned
                 && visits.failures < FAILURES_MAX

@@ -295,7 +295,11 @@ const KINDS: [Kind; 4] = [
 
 fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
-        (0..6u32, 0..KINDS.len(), prop::collection::vec(0..4u32, 1..3))
+        (
+            0..6u32,
+            0..KINDS.len(),
+            prop::collection::vec(0..4u32, 1..3)
+        )
             .prop_map(|(number, kind, on)| Happens::Found(number, kind, on)),
         (0..6u32).prop_map(Happens::Over),
         (0..20u32, 0.0..0.5, prop::option::of(0.9..1.4))

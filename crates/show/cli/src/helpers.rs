@@ -1,6 +1,5 @@
 //! `cohort helpers`, and which of them a campaign may deploy.
 
-use std::io::Write;
 use std::path::Path;
 
 use cohort_helper::missing;
@@ -48,11 +47,7 @@ pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
 }
 
 /// Those that a campaign may deploy; `share` of `cores` is theirs.
-pub(crate) fn for_campaign(
-    root: &Path,
-    share: f64,
-    cores: f64,
-) -> Result<ServiceHelpers, Failure> {
+pub(crate) fn for_campaign(root: &Path, share: f64, cores: f64) -> Result<ServiceHelpers, Failure> {
     let all = load(root)?.into_iter();
     Ok(ServiceHelpers {
         manifests: all

@@ -121,7 +121,11 @@ impl Profile {
 
     /// Own functions of a stack, innermost first. In a program of Rust its own crate's count, where they are in it at all: names tell
     /// what is a library's in no other way.
-    fn own<'a>(&self, frames: &'a [String], program: &str) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+    fn own<'a>(
+        &self,
+        frames: &'a [String],
+        program: &str,
+    ) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         let of_crate = format!("{}::", program.replace('-', "_"));
         let is_of_crate = move |name: &str| {
             let name = name.trim_start_matches(['<', '&']);
@@ -197,14 +201,19 @@ mod tests {
     fn python_is_named_by_its_line() {
         let folded = "<module> (app.py:30);handle (app.py:20);burn (app.py:7) 90\n\
                       <module> (app.py:30);wait (/usr/lib/python3.11/threading.py:9) 10\n";
-        let told = Profile::of_folded(folded).expect("folded").told("python3.11");
+        let told = Profile::of_folded(folded)
+            .expect("folded")
+            .told("python3.11");
         assert_eq!(told[0].function.as_deref(), Some("burn"));
         assert_eq!(told[0].place.as_deref(), Some("app.py:7"));
     }
 
     #[test]
     fn a_few_samples_say_nothing_and_nonsense_is_named() {
-        assert_eq!(Profile::of_folded("main;f 3\n").expect("folded").told("x"), []);
+        assert_eq!(
+            Profile::of_folded("main;f 3\n").expect("folded").told("x"),
+            []
+        );
         let error = Profile::of_folded("main;f 3\nno count\n").expect_err("nonsense");
         assert!(error.to_string().starts_with("line 2 "), "{error}");
         assert_eq!(Profile::of_perf("\u{0}garbage\n\n\n").folded(), "");

@@ -23,7 +23,10 @@ pub(super) fn read(output: &str) -> Result<Vec<HelperTold>, Error> {
 
 fn told(looks: &[String]) -> Vec<HelperTold> {
     let looks: Vec<Vec<Stood>> = looks.iter().map(|text| threads(text)).collect();
-    let locked: Vec<&Vec<Stood>> = looks.iter().filter(|look| look.iter().any(waits_for_lock)).collect();
+    let locked: Vec<&Vec<Stood>> = looks
+        .iter()
+        .filter(|look| look.iter().any(waits_for_lock))
+        .collect();
     if locked.is_empty() {
         return most(&looks, |it| it.about != About::Joins)
             .map(|(frame, seen)| {
@@ -67,13 +70,20 @@ fn deadlock(locked: &[&Vec<Stood>], all: usize) -> Vec<HelperTold> {
         }
     }
     places.sort();
-    let shown: Vec<String> = places.iter().map(|it| format!("`{}`", it.shown())).collect();
+    let shown: Vec<String> = places
+        .iter()
+        .map(|it| format!("`{}`", it.shown()))
+        .collect();
     let sentence = format!(
         "In {} of {all} looks threads wait for locks in {}, and nobody goes on.",
         locked.len(),
         shown.join(" and ")
     );
-    places.first().map(|first| about(first, sentence)).into_iter().collect()
+    places
+        .first()
+        .map(|first| about(first, sentence))
+        .into_iter()
+        .collect()
 }
 
 fn about(frame: &Frame, sentence: String) -> HelperTold {
@@ -93,7 +103,11 @@ fn waits_for_lock(stood: &Stood) -> bool {
 fn most(looks: &[Vec<Stood>], such: impl Fn(&Stood) -> bool) -> Option<(&Frame, usize)> {
     let mut seen: BTreeMap<&Frame, usize> = BTreeMap::new();
     for look in looks {
-        let mut here: Vec<&Frame> = look.iter().filter(|it| such(it)).filter_map(|it| it.own.first()).collect();
+        let mut here: Vec<&Frame> = look
+            .iter()
+            .filter(|it| such(it))
+            .filter_map(|it| it.own.first())
+            .collect();
         here.sort();
         here.dedup();
         for frame in here {
@@ -124,7 +138,10 @@ mod tests {
     fn thread(number: u32, frames: &[&str]) -> String {
         let frames = frames.iter().enumerate();
         let frames = frames.map(|(at, frame)| format!("#{at}  0x1 in {frame}\n"));
-        format!("Thread {number} (LWP {number}):\n{}\n", frames.collect::<String>())
+        format!(
+            "Thread {number} (LWP {number}):\n{}\n",
+            frames.collect::<String>()
+        )
     }
 
     const LOCK: &str = "std::sys::sync::mutex::futex::Mutex::lock_contended (self=0x1) at /rustc/5/library/std/src/sys/sync/mutex/futex.rs:118";
@@ -133,7 +150,13 @@ mod tests {
     fn who_waits_and_who_is_busy_meanwhile() {
         let look = thread(1, &["epoll_wait () from /lib/x86_64-linux-gnu/libc.so.6"])
             + &thread(2, &[LOCK, "bank::balance (it=0x1) at src/bank.rs:9"])
-            + &thread(3, &["nanosleep () at ../sysdeps/unix/a.c:3", "bank::pay (it=0x1) at src/bank.rs:20"]);
+            + &thread(
+                3,
+                &[
+                    "nanosleep () at ../sysdeps/unix/a.c:3",
+                    "bank::pay (it=0x1) at src/bank.rs:20",
+                ],
+            );
         let told = read(&look.repeat(3)).expect("stacks");
         assert_eq!(
             told[0].sentence,
@@ -157,6 +180,12 @@ mod tests {
     fn without_own_code_it_says_nothing() {
         let refused = read("ptrace: Operation not permitted.\n");
         assert_eq!(refused, Err(Error::NoStacks));
-        assert_eq!(read(&thread(1, &["epoll_wait () from /lib/x86_64-linux-gnu/libc.so.6"])), Ok(Vec::new()));
+        assert_eq!(
+            read(&thread(
+                1,
+                &["epoll_wait () from /lib/x86_64-linux-gnu/libc.so.6"]
+            )),
+            Ok(Vec::new())
+        );
     }
 }

@@ -48,7 +48,11 @@ impl InstanceMaker {
     ///
     /// # Errors
     /// As [`InstanceMaker::make`].
-    pub fn make_helper(&self, instance: InstanceId, deployment: u32) -> Result<InstanceGroup, Error> {
+    pub fn make_helper(
+        &self,
+        instance: InstanceId,
+        deployment: u32,
+    ) -> Result<InstanceGroup, Error> {
         let name = format!("helper-{deployment}");
         InstanceGroup::create(&self.root, &self.campaign, (instance, &name))
     }

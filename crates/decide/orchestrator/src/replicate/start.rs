@@ -386,7 +386,11 @@ impl Orchestrator {
     /// How long a try of `recipe` may take, microseconds; and how long it may stand still.
     fn attempt_limits_us(&self, test: TestId, recipe: &Recipe) -> (u64, u64) {
         let least = if self.plan.sticky {
-            LIMIT_US_MIN_STICKY
+            // Each has a runner of its own, and they start at once.
+            let beside = |part: &&CasePart| matches!(part, CasePart::Beside(_));
+            let beside = recipe.parts.iter().filter(beside).count() as f64;
+            let each = beside / self.budget.cores.max(1.0);
+            LIMIT_US_MIN_STICKY + (LIMIT_US_MIN as f64 * each) as u64
         } else {
             LIMIT_US_MIN
         };

@@ -122,6 +122,7 @@ impl Experiment {
         if self.found.verdict.is_none() {
             let verdict = self.verdict();
             self.say(verdict);
+            self.say_start();
             self.found.verdict = Some(verdict);
         }
         Step::Closed

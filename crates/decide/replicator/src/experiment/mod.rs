@@ -42,6 +42,7 @@ use cohort_model::{
 };
 
 use crate::{Hunt, Limits, Sighting};
+use batch::Starts;
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
@@ -150,6 +151,7 @@ pub(crate) struct Experiment {
     refuted: u32,
     /// Failures under a seed that did not come again with it.
     seeds_not: u32,
+    starts: Starts,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -236,6 +238,7 @@ impl Experiment {
             step_s: 0.0,
             refuted: 0,
             seeds_not: 0,
+            starts: Starts::default(),
             strange: 0,
             spent_s: 0.0,
             restarts: 0,

@@ -3,6 +3,7 @@
 use cohort_model::{Batch, CasePart, Condition, ConditionKind, Recipe, Usage};
 
 use super::Experiment;
+use super::evidence::Tally;
 use super::menu::{Place, menu};
 use super::recipes::{copies, drawn};
 use super::step::Step;
@@ -199,7 +200,12 @@ impl Experiment {
         if passes == 0 {
             return;
         }
+        let passed = Tally {
+            runs: passes,
+            failed: 0,
+        };
         self.all.add_passes(passes);
+        self.note_start(&flight.plan, true, passed);
         if lacking {
             return;
         }
@@ -232,7 +238,12 @@ impl Experiment {
             Ended::Failed | Ended::Passed => {}
         }
         let failed = ended == Ended::Failed;
+        let one = Tally {
+            runs: 1,
+            failed: u32::from(failed),
+        };
         self.all.add(failed);
+        self.note_start(&flight.plan, flight.batch.is_some(), one);
         if failed && self.found.runs_to_first.is_none() {
             self.found.runs_to_first = Some(self.all.runs);
         }

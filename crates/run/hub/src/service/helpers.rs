@@ -82,7 +82,9 @@ impl Hub {
         };
         let (stop, stopped) = oneshot::channel();
         self.out.stops.insert(deployment, stop);
-        self.out.tasks.spawn(visit.run(self.ground.helpers(), stopped));
+        self.out
+            .tasks
+            .spawn(visit.run(self.ground.helpers(), stopped));
     }
 
     pub(crate) fn withdraw(&mut self, deployment: u32) {
@@ -214,7 +216,8 @@ impl Visit {
                 let span_us = now.0.duration_since(used.0).as_micros() as f64;
                 let cores = after.saturating_sub(before) as f64 / span_us;
                 let deployment = self.deployment;
-                self.tell(ServiceSeen::HelperUsed { deployment, cores }).await;
+                self.tell(ServiceSeen::HelperUsed { deployment, cores })
+                    .await;
             }
             used = now;
         }
@@ -253,14 +256,23 @@ impl Visit {
             }
             Err(error) => {
                 let said = last_lines(&ended.stderr);
-                failed(if said.is_empty() { error.to_string() } else { format!("{error}: {said}") })
+                failed(if said.is_empty() {
+                    error.to_string()
+                } else {
+                    format!("{error}: {said}")
+                })
             }
         }
     }
 
     fn ended(&self, ending: HelperEnding, told: Vec<HelperTold>) -> ServiceSeen {
-        let files = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let mut artifacts: Vec<PathBuf> = files.map(|file| self.shown.join(file.file_name())).collect();
+        let files = std::fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut artifacts: Vec<PathBuf> = files
+            .map(|file| self.shown.join(file.file_name()))
+            .collect();
         artifacts.sort();
         ServiceSeen::HelperEnded {
             deployment: self.deployment,

@@ -84,9 +84,17 @@ struct RawLimits {
 pub(crate) fn load(root: &Path) -> Result<Vec<Known>, Error> {
     let mut own = BTreeMap::new();
     let directory = root.join(DIRECTORY);
-    for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(&directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if path.extension().is_some_and(|it| it == "toml") {
             let text = std::fs::read_to_string(&path).map_err(|source| Error::Read {
                 path: path.clone(),
@@ -117,15 +125,27 @@ fn parse(name: &str, path: &Path, text: &str) -> Result<Manifest, Error> {
     let place = |at: usize| Place::in_file(path, text, at);
     let wrong = |at: usize, what: &str| {
         let what = what.to_owned();
-        Err(Error::Wrong { place: place(at), what })
+        Err(Error::Wrong {
+            place: place(at),
+            what,
+        })
     };
     if raw.command.get_ref().0.is_empty() {
-        return wrong(raw.command.span().start, "command is empty; write a program and its arguments");
+        return wrong(
+            raw.command.span().start,
+            "command is empty; write a program and its arguments",
+        );
     }
     if raw.detects.get_ref().is_empty() {
-        return wrong(raw.detects.span().start, "detects is empty; it would never be deployed");
+        return wrong(
+            raw.detects.span().start,
+            "detects is empty; it would never be deployed",
+        );
     }
-    let looks = raw.looks.as_ref().map(|it| (it.get_ref().0, it.span().start));
+    let looks = raw
+        .looks
+        .as_ref()
+        .map(|it| (it.get_ref().0, it.span().start));
     if let Some((us, at)) = looks
         && !(1..=LOOKS_US_MAX).contains(&us)
     {
@@ -139,13 +159,19 @@ fn parse(name: &str, path: &Path, text: &str) -> Result<Manifest, Error> {
     if let Some(slowdown) = &raw.cost.slowdown
         && !(slowdown.get_ref() >= &1.0 && slowdown.get_ref().is_finite())
     {
-        return wrong(slowdown.span().start, "cost.slowdown is not 1 or more: 1.1 is a tenth slower");
+        return wrong(
+            slowdown.span().start,
+            "cost.slowdown is not 1 or more: 1.1 is a tenth slower",
+        );
     }
     let output = raw.limits.output.as_ref();
     if let Some(output) = output
         && output.get_ref().0 > OUTPUT_MAX
     {
-        return wrong(output.span().start, "limits.output is more than 16MiB, which is all that is kept");
+        return wrong(
+            output.span().start,
+            "limits.output is more than 16MiB, which is all that is kept",
+        );
     }
     Ok(Manifest {
         name: name.to_owned(),
@@ -201,21 +227,60 @@ mod tests {
     fn what_makes_no_sense_is_named_with_its_place() {
         let with = |more: &str| format!("{GOOD}{more}\n");
         let said = [
-            (with("cmd = 1"), "helpers/mine.toml:5", "did you mean `command`?"),
-            (GOOD.replace("hang", "hangs"), "helpers/mine.toml:2", "hangs"),
-            (GOOD.replace("'true'", ""), "helpers/mine.toml:3", "command is empty"),
-            (GOOD.replace("'hang'", ""), "helpers/mine.toml:2", "never be deployed"),
-            (GOOD.replace("'lines'", "'xml'"), "helpers/mine.toml:4", "xml"),
-            (with("looks = '0s'"), "helpers/mine.toml:5", "between 1us and 1h"),
+            (
+                with("cmd = 1"),
+                "helpers/mine.toml:5",
+                "did you mean `command`?",
+            ),
+            (
+                GOOD.replace("hang", "hangs"),
+                "helpers/mine.toml:2",
+                "hangs",
+            ),
+            (
+                GOOD.replace("'true'", ""),
+                "helpers/mine.toml:3",
+                "command is empty",
+            ),
+            (
+                GOOD.replace("'hang'", ""),
+                "helpers/mine.toml:2",
+                "never be deployed",
+            ),
+            (
+                GOOD.replace("'lines'", "'xml'"),
+                "helpers/mine.toml:4",
+                "xml",
+            ),
+            (
+                with("looks = '0s'"),
+                "helpers/mine.toml:5",
+                "between 1us and 1h",
+            ),
             (with("looks = 10"), "helpers/mine.toml:5", "unit"),
-            (with("cost = { cores = -1.0 }"), "helpers/mine.toml:5", "more than 0"),
-            (with("cost = { slowdown = 0.5 }"), "helpers/mine.toml:5", "1 or more"),
-            (with("limits = { output = '1GiB' }"), "helpers/mine.toml:5", "16MiB"),
+            (
+                with("cost = { cores = -1.0 }"),
+                "helpers/mine.toml:5",
+                "more than 0",
+            ),
+            (
+                with("cost = { slowdown = 0.5 }"),
+                "helpers/mine.toml:5",
+                "1 or more",
+            ),
+            (
+                with("limits = { output = '1GiB' }"),
+                "helpers/mine.toml:5",
+                "16MiB",
+            ),
             ("about = 'x'\n".to_owned(), "helpers/mine.toml:1", "detects"),
         ];
         for (text, place, what) in said {
             let said = refused(&text);
-            assert!(said.starts_with(place) && said.contains(what), "{text}: {said}");
+            assert!(
+                said.starts_with(place) && said.contains(what),
+                "{text}: {said}"
+            );
         }
     }
 }

@@ -34,7 +34,13 @@ fn what_a_helper_finds_stands_with_the_finding_and_its_files_are_kept() {
     assert_said(
         &ended,
         1,
-        &["deployed", "  mine for its ", "found why", ": python3", "kept in helpers/0-mine"],
+        &[
+            "deployed",
+            "  mine for its ",
+            "found why",
+            ": python3",
+            "kept in helpers/0-mine",
+        ],
     );
     let note = suite.read(".cohort/campaigns/1/helpers/0-mine/note");
     assert_eq!(note, "kept\n");
@@ -47,7 +53,11 @@ fn one_that_is_not_installed_is_missing_and_not_deployed() {
     assert_said(
         &listed,
         0,
-        &["missing     mine", "no-such-program is not installed", "helpers/mine.toml"],
+        &[
+            "missing     mine",
+            "no-such-program is not installed",
+            "helpers/mine.toml",
+        ],
     );
     let ended = run(&suite);
     assert!(!ended.stderr.contains("deployed"), "{}", shown(&ended));
@@ -56,14 +66,21 @@ fn one_that_is_not_installed_is_missing_and_not_deployed() {
 #[test]
 fn one_that_fails_says_why_and_nothing_else_is_touched() {
     let cases = [
-        ("echo it broke >&2; exit 3", "it exited with code 3: it broke"),
+        (
+            "echo it broke >&2; exit 3",
+            "it exited with code 3: it broke",
+        ),
         ("kill -SEGV $$", "it was ended by signal 11"),
         ("head -c 3000000 /dev/zero", "raise limits.output"),
     ];
     for (script, why) in cases {
         let suite = failing(&manifest(script, "limits = { output = '1MiB' }"));
         let ended = run(&suite);
-        assert_said(&ended, 1, &["mine failed: ", why, "found            1 fault; "]);
+        assert_said(
+            &ended,
+            1,
+            &["mine failed: ", why, "found            1 fault; "],
+        );
     }
 }
 
@@ -72,9 +89,16 @@ fn output_that_is_not_understood_is_named_with_its_line() {
     let text = manifest("echo '{\"sentence\": \"a\"}'; echo nonsense", "");
     let suite = failing(&text.replace("'lines'", "'json'"));
     let ended = run(&suite);
-    assert_said(&ended, 1, &["mine failed: line 2 of its output is \"nonsense\""]);
+    assert_said(
+        &ended,
+        1,
+        &["mine failed: line 2 of its output is \"nonsense\""],
+    );
     let output = suite.read(".cohort/campaigns/1/helpers/0-mine/output.txt");
-    assert!(output.ends_with("nonsense\n"), "kept for a person: {output}");
+    assert!(
+        output.ends_with("nonsense\n"),
+        "kept for a person: {output}"
+    );
 }
 
 #[test]
@@ -103,6 +127,9 @@ fn one_that_costs_more_than_it_said_is_withdrawn() {
 fn a_manifest_that_makes_no_sense_is_refused_with_its_place() {
     let suite = failing(&manifest("true", "cots = {}"));
     let ended = suite.run_for("1s");
-    let wanted = ["helpers/mine.toml:6", "unknown key `cots`; did you mean `cost`?"];
+    let wanted = [
+        "helpers/mine.toml:6",
+        "unknown key `cots`; did you mean `cost`?",
+    ];
     assert_said(&ended, 2, &wanted);
 }

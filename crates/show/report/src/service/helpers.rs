@@ -65,15 +65,27 @@ pub(super) fn event(view: &ServiceView, seen: &ServiceSeen) -> Option<Line> {
     };
     let (helper, instance) = view.helpers.get(deployment)?;
     let line = labelled(Tone::Odd, "helper").say(Tone::Name, instance.to_string());
-    let text = format!("  {} failed: {}", words::printable(helper), words::printable(why));
+    let text = format!(
+        "  {} failed: {}",
+        words::printable(helper),
+        words::printable(why)
+    );
     Some(line.plain(text))
 }
 
 /// What helpers found of a finding, a sentence each, and where it is kept.
 pub(super) fn told(finding: &ServiceFinding) -> Vec<String> {
     let mut told: Vec<String> = finding.told.iter().map(|it| it.sentence.clone()).collect();
-    let mut directories: Vec<_> = finding.artifacts.iter().filter_map(|it| it.parent()).collect();
+    let mut directories: Vec<_> = finding
+        .artifacts
+        .iter()
+        .filter_map(|it| it.parent())
+        .collect();
     directories.dedup();
-    told.extend(directories.iter().map(|it| format!("kept in {}", it.display())));
+    told.extend(
+        directories
+            .iter()
+            .map(|it| format!("kept in {}", it.display())),
+    );
     told
 }
