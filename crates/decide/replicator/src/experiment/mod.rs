@@ -145,6 +145,8 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Run time of the present step, seconds.
+    step_s: f64,
     /// Comparisons that led nowhere.
     refuted: u32,
     /// Failures under a seed that did not come again with it.
@@ -233,6 +235,7 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            step_s: 0.0,
             refuted: 0,
             seeds_not: 0,
             starts: Starts::default(),
@@ -311,6 +314,7 @@ impl Experiment {
 
     fn enter(&mut self, step: Step) {
         self.steps += 1;
+        self.step_s = 0.0;
         self.step = step;
     }
 
