@@ -321,6 +321,28 @@ impl Condition {
             Condition::Variable { .. } => ConditionKind::Variable,
         }
     }
+
+    /// What it draws from, when it draws.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        match self {
+            Condition::Seed { seed }
+            | Condition::DirectoryOrder { seed }
+            | Condition::Schedule { seed } => Some(*seed),
+            _ => None,
+        }
+    }
+
+    /// The same with another seed; itself when it has none.
+    #[must_use]
+    pub fn with_seed(&self, seed: u64) -> Condition {
+        match self {
+            Condition::Seed { .. } => Condition::Seed { seed },
+            Condition::DirectoryOrder { .. } => Condition::DirectoryOrder { seed },
+            Condition::Schedule { .. } => Condition::Schedule { seed },
+            other => other.clone(),
+        }
+    }
 }
 
 /// One thing that a case is made of and that could be left out.

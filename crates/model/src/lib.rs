@@ -3,6 +3,7 @@
 //! Every other crate speaks in these. What is here is also what the event log holds and what
 //! `--events` prints, so a change here is a change of a published format: bump [`FORMAT`].
 
+mod batch;
 mod case;
 mod case_plan;
 mod finding;
@@ -14,6 +15,7 @@ mod service_case;
 mod step;
 mod suite;
 
+pub use batch::Batch;
 pub use case::{
     Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
     Stage, Subject, Suspect, SuspectFunction, Suspects, Symptom, SymptomKind,

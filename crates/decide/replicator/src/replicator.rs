@@ -251,6 +251,7 @@ impl Replicator {
                 stage: entry.shown.stage,
                 cores: asked.cores.min(room.cores),
                 memory: asked.memory,
+                batch: asked.batch,
             });
         }
         None
@@ -292,6 +293,13 @@ impl Replicator {
         outcome: Outcome,
     ) -> Option<CaseId> {
         let entry = self.cases.get_mut(&case)?;
+        let passed_before = outcome.passed_before;
+        // What it ended with, of the runs of its batch.
+        let last = match &entry.experiment {
+            Some(experiment) if passed_before > 0 => experiment.last_run(recipe, passed_before),
+            _ => recipe.clone(),
+        };
+        let (first, recipe) = (recipe, &last);
         let ended = match (&outcome.symptom, &entry.shown.symptom) {
             (Some(new), Some(known)) if entry.is_of(known, new) => {
                 // The first that tells where threads stand tells more than the original did.
@@ -318,7 +326,8 @@ impl Replicator {
             (None, _) => Ended::Void,
         };
         if let Some(experiment) = &mut entry.experiment {
-            experiment.ended(recipe, ended, &outcome.usage, &outcome.missing);
+            let ended = (ended, passed_before);
+            experiment.ended(first, ended, &outcome.usage, &outcome.missing);
             if experiment.found().runs_to_first.is_some() {
                 entry.worth = entry.worth.max(1.5 * entry.worth.min(1.0));
             }

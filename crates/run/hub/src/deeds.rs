@@ -51,9 +51,11 @@ impl Hub {
                 test,
                 instance,
                 ref recipe,
+                ref batch,
             } => {
                 let task = Task { thread, test };
-                self.try_case(task, case, instance, recipe).await?;
+                let what = (recipe, batch.as_ref());
+                self.try_case(task, case, instance, what).await?;
             }
             Command::Instrument {
                 thread,

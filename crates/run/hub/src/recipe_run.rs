@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use cohort_conditions::{Command, Order};
+use cohort_conditions::{Command, Order, Times};
 use cohort_coverage::{Built, Recording};
 use cohort_host::cgroup::Controller;
-use cohort_model::{CasePart, Condition, ConditionKind, Recipe, TestId};
+use cohort_model::{Batch, CasePart, Condition, ConditionKind, Recipe, TestId};
 use cohort_workload::Launch;
-use cohort_workload::pytest::Single;
+use cohort_workload::pytest::{Single, SingleBatch};
 
 use crate::discover::Runner;
 use crate::ground::Ground;
@@ -20,6 +20,8 @@ use crate::stood::STACKS;
 /// What `cohort under` is told, and what it tells, in the directory of a run.
 pub(crate) const UNDER_ORDER: &str = "under.json";
 pub(crate) const UNDER_REPORT: &str = "under.report.json";
+/// How many runs of a batch passed before the one under way, in the same directory.
+pub(crate) const PROGRESS: &str = "passed";
 /// Names the files of the test that a run is about.
 pub(crate) const LABEL: &str = "test";
 
@@ -38,6 +40,8 @@ pub(crate) struct RecipeRun<'a> {
     pub(crate) worker: u32,
     /// For someone who looks on: its output is its runner's own, and nothing is reported to Cohort.
     pub(crate) plain: bool,
+    /// It is run several times, one after the other; none: once.
+    pub(crate) batch: Option<&'a Batch>,
     /// Its own, which is made: files by which it is told what to do and tells what came of it.
     pub(crate) directory: &'a Path,
 }
@@ -99,6 +103,11 @@ impl RecipeRun<'_> {
         if self.recipe.stacks {
             order.evidence = Some(self.directory.join(STACKS));
         }
+        order.times = self.batch.filter(|_| !self.is_warm()).map(|batch| Times {
+            batch: batch.clone(),
+            scratch: self.own_scratch().map(Path::to_owned),
+            progress: self.directory.join(PROGRESS),
+        });
         let squeeze = squeeze_of(self.recipe, self.ground);
         let grouped = squeeze.kinds();
         order
@@ -124,7 +133,8 @@ impl RecipeRun<'_> {
             let other = self.test_launch(&label, (&[], test))?;
             order.beside.push(command(&other, &launch));
         }
-        let plain = order.conditions.is_empty() && order.evidence.is_none();
+        let plain =
+            order.conditions.is_empty() && order.evidence.is_none() && order.times.is_none();
         if plain && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }
@@ -137,6 +147,30 @@ impl RecipeRun<'_> {
             Runner::Processes(launches) => launches.cargo()?.launch_anew(self.test),
             Runner::Python(_) => None,
         }
+    }
+
+    /// Whether the runs of a batch are forked from one pytest process that has collected: they find what was
+    /// set when it was started, and what is done while they run, but not what follows from a seed or a clock
+    /// at its start.
+    fn is_warm(&self) -> bool {
+        let Runner::Python(python) = self.runner else {
+            return false;
+        };
+        let Some(batch) = self.batch else {
+            return false;
+        };
+        let cold = |one: &Condition| match one.kind() {
+            ConditionKind::Seed | ConditionKind::Clock | ConditionKind::Copies => true,
+            ConditionKind::DirectoryOrder => batch.stepped.contains(&one.kind()),
+            _ => false,
+        };
+        python.forks && !self.recipe.coverage && !self.recipe.conditions.iter().any(cold)
+    }
+
+    /// The scratch directory, unless it is a private `/tmp`, in which mount points lie.
+    fn own_scratch(&self) -> Option<&Path> {
+        let isolation = self.ground.isolation;
+        (!isolation.mount && !isolation.pid).then_some(self.scratch)
     }
 
     /// The same program under an order.
@@ -183,6 +217,15 @@ impl RecipeRun<'_> {
             label,
             worker: self.worker,
             finish: false,
+            batch: self
+                .batch
+                .filter(|_| label == LABEL && self.is_warm())
+                .map(|batch| SingleBatch {
+                    runs: batch.runs,
+                    us: batch.us,
+                    progress: self.directory.join(PROGRESS),
+                    scratch: self.own_scratch().map(Path::to_owned),
+                }),
         })
     }
 }

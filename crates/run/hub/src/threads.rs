@@ -120,6 +120,7 @@ pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> Thread
         parts,
         symptom: None,
         unapplied: Vec::new(),
+        passed_before: 0,
         left_behind: ended.left_behind,
         output_dropped: ended.dropped_bytes,
     }
@@ -137,6 +138,7 @@ pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> T
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        passed_before: 0,
         left_behind: 0,
         output_dropped: 0,
     }

@@ -114,6 +114,7 @@ impl Scenario {
             test,
             instance,
             recipe,
+            batch: None,
         };
         self.decide(vec![(command, Reason::Case { case, stage })]);
         thread
@@ -331,6 +332,7 @@ pub(crate) fn end(thread: ThreadId, verdict: Verdict, wall_us: u64) -> ThreadEnd
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        passed_before: 0,
         left_behind: 0,
         output_dropped: 0,
     }

@@ -214,6 +214,7 @@ impl Orchestrator {
                 case,
                 test,
                 recipe: Recipe::default(),
+                batch: None,
                 place: instance,
                 started: at,
                 limit_us: BUILD_US_MAX,

@@ -23,8 +23,8 @@ mod start;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
-    At, Budget, CaseId, CasePart, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason,
-    Recipe, Subject, TestCase, TestId, ThreadId,
+    At, Batch, Budget, CaseId, CasePart, CasePlan, CaseWork, InstanceId, KillReason, Policy,
+    Reason, Recipe, Subject, TestCase, TestId, ThreadId,
 };
 use cohort_replicator::{Hunt, Try};
 
@@ -34,6 +34,9 @@ use driver::Driver;
 
 /// Most other tests that one which is tried on request may depend on.
 const NEIGHBOURS_MAX: usize = 40;
+
+/// A test that fails alone at least at this part of its rate in company does not fail for its company.
+const AS_OFTEN: f64 = 0.4;
 
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +53,7 @@ struct Attempt {
     case: CaseId,
     test: TestId,
     recipe: Recipe,
+    batch: Option<Batch>,
     place: InstanceId,
     started: At,
     limit_us: u64,
@@ -68,14 +72,24 @@ struct Attempt {
     builds: bool,
 }
 
-/// How tries of a test went since they run one at a time. That begins when one failed while another one
-/// ran: what they share outside their instances (the project's directory, ports) may be why.
-#[derive(Clone, Copy, Debug, Default)]
-struct Apart {
-    runs: u32,
-    failed: u32,
-    /// It fails without company as well, so company is not why.
-    over: bool,
+/// How tries of a test went beside another one of the same test, and alone. Once one failed beside another
+/// they run one at a time: what they share outside their instances (the project's directory, ports) may be
+/// why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Company {
+    /// Runs in company, and how many of them failed.
+    beside: (u32, u32),
+    /// The same alone.
+    alone: (u32, u32),
+}
+
+impl Company {
+    /// Whether company may be why it fails: it failed so, and alone not at all, or far more seldom.
+    fn matters(self) -> bool {
+        let share = |(runs, failed): (u32, u32)| f64::from(failed) / f64::from(runs.max(1));
+        let fails_alone = self.alone.1 > 0 && share(self.alone) >= AS_OFTEN * share(self.beside);
+        self.beside.1 > 0 && !fails_alone
+    }
 }
 
 /// All that is known of edge cases and of the tries under way.
@@ -103,8 +117,8 @@ pub(crate) struct Replication {
     open_failures: u32,
     /// Tries one after the other that could not be run, though nobody ended them.
     fruitless: u32,
-    /// Tests whose tries might disturb each other: one at a time.
-    apart: BTreeMap<TestId, Apart>,
+    /// Whether tries of a test disturb each other.
+    company: BTreeMap<TestId, Company>,
     /// Tries that wait for another one of the same test to end.
     held: VecDeque<Try>,
     /// Other tests whose lines are recorded for a case, which says nothing about that case.
@@ -125,8 +139,8 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
-    pub(crate) fn new(plan: &CasePlan, tests: usize, budget: &Budget) -> Self {
-        let driver = Driver::new(plan, budget);
+    pub(crate) fn new(plan: &CasePlan, tests: &[TestCase], sticky: bool, budget: &Budget) -> Self {
+        let driver = Driver::new(plan, sticky, budget);
         Self {
             plan: plan.clone(),
             cores: budget.cores,
@@ -135,14 +149,14 @@ impl Replication {
             attempts: BTreeMap::new(),
             before: BTreeMap::new(),
             beside: BTreeMap::new(),
-            passes: vec![0; tests],
+            passes: vec![0; tests.len()],
             walls_us: BTreeMap::new(),
             since: None,
             spent_us: 0.0,
             done: None,
             open_failures: 0,
             fruitless: 0,
-            apart: BTreeMap::new(),
+            company: BTreeMap::new(),
             held: VecDeque::new(),
             beside_case: VecDeque::new(),
             compared: BTreeSet::new(),

@@ -82,7 +82,7 @@ impl Replication {
         let Subject::Test(test) = wanted.subject else {
             return false;
         };
-        let apart = self.apart.get(&test).is_some_and(|apart| !apart.over);
+        let apart = self.company.get(&test).is_some_and(|one| one.matters());
         apart && self.attempts.values().any(|attempt| attempt.test == test)
     }
 
@@ -176,6 +176,7 @@ impl Orchestrator {
             stage: Stage::Minimizing,
             cores: 1.0,
             memory: 0,
+            batch: None,
         })
     }
 
@@ -268,6 +269,8 @@ impl Orchestrator {
             return false;
         };
         let (limit_us, still_us) = self.attempt_limits_us(test, &wanted.recipe);
+        // The last run of a batch may begin when its time is nearly over.
+        let limit_us = limit_us + wanted.batch.as_ref().map_or(0, |batch| batch.us);
         let reason = Reason::Case {
             case: wanted.case,
             stage: wanted.stage,
@@ -298,6 +301,7 @@ impl Orchestrator {
             recipe: wanted.recipe.clone(),
             place: instance,
             started: at,
+            batch: wanted.batch.clone(),
             limit_us,
             still_us,
             moved: (at, 0),
@@ -314,6 +318,7 @@ impl Orchestrator {
             test,
             instance,
             recipe: wanted.recipe,
+            batch: wanted.batch,
         };
         step.decide(command, reason);
         true
@@ -336,12 +341,13 @@ impl Orchestrator {
             let nothing = Outcome {
                 symptom: None,
                 passed: false,
+                passed_before: 0,
                 usage: cohort_model::Usage::default(),
                 missing: Vec::new(),
             };
-            replication
-                .driver
-                .ended(at, wanted.case, &wanted.recipe, nothing);
+            let runs = wanted.batch.as_ref().map_or(1, |batch| batch.runs);
+            let about = (wanted.case, runs);
+            replication.driver.ended(at, about, &wanted.recipe, nothing);
         }
     }
 

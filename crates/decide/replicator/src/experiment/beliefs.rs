@@ -13,14 +13,15 @@ use super::evidence::Tally;
 use super::menu::{Family, family, is_heavy, slowdown, slows};
 use super::recipes::{NEW_EACH_RUN, seed_of, with_seed};
 
-/// Weight of a prior, in runs.
+/// Weight of a prior, in runs; of what mostly decides with the first run.
 const PRIOR_RUNS: f64 = 7.0;
+const PRIOR_RUNS_DECIDED: f64 = 1.5;
 /// Probability that one more condition in a cocktail hides what the others do.
 const HIDES: f64 = 0.06;
 /// Cocktails that compete for one run.
 const COCKTAILS: usize = 12;
 /// Most conditions of one cocktail that act on its timing.
-const TIMING_MAX: usize = 3;
+const TIMING_MAX: usize = 2;
 /// What it costs to begin a run and to take its end, beside its run time, seconds.
 const START_S: f64 = 0.03;
 /// Most times that a run is taken to last longer than a plain one.
@@ -72,6 +73,16 @@ impl Belief {
     }
 }
 
+/// The same world is the same again, unless it follows from a seed that is new each time.
+fn prior_runs(condition: &Condition) -> f64 {
+    let anew = seed_of(condition) == Some(NEW_EACH_RUN);
+    if family(condition.kind()) == Family::World && !anew {
+        PRIOR_RUNS_DECIDED
+    } else {
+        PRIOR_RUNS
+    }
+}
+
 /// What is believed of all conditions of a case.
 #[derive(Clone, Debug)]
 pub(super) struct Beliefs {
@@ -105,8 +116,8 @@ impl Beliefs {
                 continue;
             }
             self.all.push(Belief {
-                a: PRIOR_RUNS * weight,
-                b: PRIOR_RUNS * (1.0 - weight),
+                a: prior_runs(&condition) * weight,
+                b: prior_runs(&condition) * (1.0 - weight),
                 strange: 0.0,
                 weight,
                 slowdown: slowdown(&condition, usage, host_cores),
@@ -122,7 +133,7 @@ impl Beliefs {
         for belief in &mut self.all {
             let found = menu.iter().find(|(one, _)| *one == belief.condition);
             if let Some((_, weight)) = found {
-                let more = PRIOR_RUNS * (weight - belief.weight);
+                let more = prior_runs(&belief.condition) * (weight - belief.weight);
                 belief.a = (belief.a + more).max(0.02);
                 belief.b = (belief.b - more).max(0.2);
                 belief.weight = *weight;
@@ -204,6 +215,20 @@ impl Beliefs {
         }
     }
 
+    /// So many runs under these passed.
+    pub(super) fn learn_passes(&mut self, places: &[usize], runs: u32) {
+        let hidden = (1.0 - HIDES).powi(places.len().saturating_sub(1) as i32) * f64::from(runs);
+        for place in places {
+            let belief = &mut self.all[*place];
+            belief.seen.add_passes(runs);
+            if places.len() == 1 {
+                belief.alone.add_passes(runs);
+            }
+            belief.b += hidden;
+        }
+        self.plain.1 += hidden;
+    }
+
     /// A run under these failed in another way: one of them may hide what is looked for, most likely one
     /// that was there when that happened before. It says little against any of them.
     pub(super) fn strange(&mut self, places: &[usize]) {
@@ -254,7 +279,13 @@ impl Beliefs {
                 best = (worth, rival);
             }
         }
-        best.1
+        let mut chosen = best.1;
+        // What costs nothing beside it makes what fails repeatable.
+        let world = |at: &usize| family(self.all[*at].condition.kind()) == Family::World;
+        if chosen.len() == 1 && chosen.iter().all(world) {
+            self.with_seed(&mut chosen);
+        }
+        chosen
     }
 
     /// Probability of a failure by the numbers drawn: one of them does it, and none hides it.

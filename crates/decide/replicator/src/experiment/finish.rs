@@ -260,7 +260,7 @@ impl Experiment {
             let Claimed::Condition(condition) = &claim.what else {
                 return None;
             };
-            let without = claim.without.tally;
+            let without = claim.without.tally();
             (with.share() > without.share()).then(|| {
                 format!(
                     "It may be {}: with it {} of {} runs failed, without it {} of {}; that is not enough to be sure.",

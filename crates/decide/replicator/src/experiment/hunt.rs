@@ -4,22 +4,24 @@ use cohort_model::{CasePart, Condition, Recipe};
 
 use super::beliefs::Wish;
 use super::recipes::{Company, NEW_EACH_RUN, under};
+use super::runs::Flight;
 use super::{Experiment, Origin};
 use crate::Hunt;
 
 /// Share of a case's limits that goes into looking for a recipe once it failed again.
 const HUNT_SHARE: f64 = 0.8;
 /// Most runs of a hunt where nothing failed again, whatever the limits are; a fifth of it otherwise.
-const HUNT_MAX: u32 = 5_000;
-/// While hunting, one run in so many is a plain one.
-const PLAIN_EVERY: u32 = 8;
+const HUNT_MAX: u32 = 100_000;
+/// Share of a hunt's run time that is for plain runs; and once it is counted how often they pass.
+const PLAIN_SHARE: f64 = 0.125;
+const PLAIN_SHARE_COUNTED: f64 = 0.5;
 /// Seeds that are tried for each one that is expected to fail, and at most.
 const SEEDS: f64 = 4.0;
-const SEEDS_MAX: f64 = 150.0;
+const SEEDS_MAX: f64 = 600.0;
 /// A run is dear that takes so many times as long as a plain one, and so many seconds more.
 const DEAR: f64 = 4.0;
 const DEAR_S: f64 = 0.2;
-/// Runs of a hunt on request in which it is more looked for a failure than counted how often it passes.
+/// Tries of a hunt on request in which it is more looked for a failure than counted how often it passes.
 const SOON: u32 = 64;
 /// On request, one run in so many is in other company.
 const MINGLED_EVERY: u32 = 5;
@@ -34,13 +36,7 @@ impl Experiment {
             // What conditions cost is reckoned from what it uses.
             return Some(self.plain.clone());
         }
-        // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
-        // so that something can be said about it in the end.
-        let plain_every = match self.origin {
-            Origin::Hunted { .. } if self.hunted >= SOON => 2,
-            _ => PLAIN_EVERY,
-        };
-        if self.hunted % plain_every == plain_every - 1 {
+        if self.is_plain_due() {
             return Some(self.plain.clone());
         }
         if let Some(plan) = self.mingle().or_else(|| self.cheap()) {
@@ -73,6 +69,19 @@ impl Experiment {
         })
     }
 
+    /// On request, half of the time is for plain runs: their rate is what was asked for. Otherwise some is, so that
+    /// something can be said about it in the end.
+    fn is_plain_due(&self) -> bool {
+        let counted = matches!(self.origin, Origin::Hunted { .. }) && self.hunts >= SOON;
+        let share = if counted {
+            PLAIN_SHARE_COUNTED
+        } else {
+            PLAIN_SHARE
+        };
+        let (plain_s, all_s) = self.hunted_s;
+        plain_s + 0.5 * self.pace.seconds(Company::All) < share * all_s
+    }
+
     /// What fails by itself now and then may follow from a seed: then a seed that fails does so again, and among
     /// some seeds there is one that does.
     fn seeded(&self) -> Option<Recipe> {
@@ -82,7 +91,7 @@ impl Experiment {
         let belief = all.find(|belief| belief.condition == seed)?;
         let enough = SEEDS * f64::from(plain.runs) / f64::from(plain.failed.max(1));
         let wanted = plain.failed > 0 && f64::from(belief.alone.runs) < enough.min(SEEDS_MAX);
-        (wanted && self.hunted.is_multiple_of(2)).then(|| under(&self.plain, vec![seed]))
+        (wanted && self.hunts.is_multiple_of(2)).then(|| under(&self.plain, vec![seed]))
     }
 
     /// One run that takes far longer than a plain one is enough at a time: beside it there is room for many that do
@@ -98,7 +107,7 @@ impl Experiment {
         let Origin::Hunted { company, .. } = &self.origin else {
             return None;
         };
-        if company.is_empty() || self.hunted % MINGLED_EVERY != 1 {
+        if company.is_empty() || self.hunts % MINGLED_EVERY != 1 {
             return None;
         }
         let before = |part: &&CasePart| matches!(part, CasePart::Before(_));
@@ -196,8 +205,9 @@ impl Experiment {
             .flights
             .iter()
             .filter(|flight| flight.plan == self.plain)
-            .count();
-        self.book.of(&self.plain).runs + flying as u32
+            .map(Flight::runs)
+            .sum::<u32>();
+        self.book.of(&self.plain).runs + flying
     }
 
     /// A limit that is reached, in words.

@@ -12,22 +12,12 @@ pub(super) const TELLING_SEEDS: u64 = 4;
 
 /// The seed of a condition that has one.
 pub(super) fn seed_of(condition: &Condition) -> Option<u64> {
-    match condition {
-        Condition::Seed { seed }
-        | Condition::DirectoryOrder { seed }
-        | Condition::Schedule { seed } => Some(*seed),
-        _ => None,
-    }
+    condition.seed()
 }
 
 /// The same condition with another seed; itself when it has none.
 pub(super) fn with_seed(condition: &Condition, seed: u64) -> Condition {
-    match condition {
-        Condition::Seed { .. } => Condition::Seed { seed },
-        Condition::DirectoryOrder { .. } => Condition::DirectoryOrder { seed },
-        Condition::Schedule { .. } => Condition::Schedule { seed },
-        other => other.clone(),
-    }
+    condition.with_seed(seed)
 }
 
 /// What is run: the plan with its open seeds drawn.

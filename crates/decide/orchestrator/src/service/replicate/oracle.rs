@@ -30,6 +30,7 @@ impl Cases {
             symptom,
             usage,
             missing: played.missing.clone(),
+            passed_before: 0,
         }
     }
 
@@ -128,6 +129,7 @@ impl Cases {
             passed: false,
             usage: Usage::default(),
             missing: Vec::new(),
+            passed_before: 0,
         };
         self.replicator.ended(at, case, recipe, outcome);
     }
