@@ -28,6 +28,7 @@ const HEAD_START_S: f64 = 1.0;
 #[derive(Clone, Debug)]
 pub struct Replicator {
     settings: Settings,
+    variables: Vec<String>,
     next_case: u32,
     cases: BTreeMap<CaseId, Entry>,
 }
@@ -64,8 +65,18 @@ impl Replicator {
         Self {
             next_case: settings.first_case.max(1),
             settings,
+            variables: Vec::new(),
             cases: BTreeMap::new(),
         }
+    }
+
+    /// Variables of the environment that subjects may need, by name; those that every program needs are left out.
+    #[must_use]
+    pub fn with_environment(mut self, variables: Vec<String>) -> Self {
+        if self.settings.able.contains(&ConditionKind::Variable) {
+            self.variables = variables;
+        }
+        self
     }
 
     /// A case that an earlier campaign closed: its smallest recipe is tried a few times, and a return is
@@ -202,6 +213,7 @@ impl Replicator {
                 parts: opening.parts,
                 usage: opening.usage,
                 origin: opening.origin,
+                variables: self.variables.clone(),
             })),
         };
         let mut entry = Entry {

@@ -30,6 +30,7 @@ mod seat;
 pub mod service;
 mod shell;
 mod stood;
+mod surroundings;
 mod symptoms;
 mod threads;
 mod workers;

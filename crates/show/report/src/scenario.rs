@@ -129,6 +129,7 @@ impl Scenario {
             able: std::collections::BTreeSet::new(),
             coverage: 0,
             instrument: false,
+            variables: Vec::new(),
             first_case: 1,
             known: Vec::new(),
             only,

@@ -21,6 +21,9 @@ impl Experiment {
         let tally = if seen.runs > tally.runs { seen } else { tally };
         self.keep_smallest(plan, tally);
         self.found.minimal = minimal && tally.failed > 0;
+        if let Some(step) = self.environment(plan, tally) {
+            return step;
+        }
         self.cover(plan, tally)
     }
 
@@ -72,8 +75,15 @@ impl Experiment {
             Some(run) => run.clone(),
             None => drawn(plan, &mut self.chance),
         };
+        let control = recipe == self.plain;
+        let mut recipe = recipe;
+        for part in &self.needed {
+            if !recipe.parts.contains(part) {
+                recipe.parts.push(part.clone());
+            }
+        }
         self.found.smallest = Some(Arm {
-            control: recipe == self.plain,
+            control,
             recipe,
             rate: tally.rate(),
         });

@@ -31,6 +31,7 @@ mod rivals;
 mod runs;
 mod stand;
 mod step;
+mod surroundings;
 mod words;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -103,6 +104,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) parts: Vec<CasePart>,
     pub(crate) usage: Usage,
     pub(crate) origin: Origin,
+    /// Variables of the environment that it may need.
+    pub(crate) variables: Vec<String>,
 }
 
 /// One case, and all that was tried of it.
@@ -150,6 +153,10 @@ pub(crate) struct Experiment {
     plain_log: VecDeque<bool>,
     /// What was run for proofs, by recipe.
     proofs: Vec<(Recipe, Tally)>,
+    /// Variables of the environment that it may need, until that was tried.
+    variables: Vec<String>,
+    /// Those that it needs.
+    needed: Vec<CasePart>,
     /// It was tried which parts can be left out, of this recipe.
     parts_tried: Option<Recipe>,
     found: Found,
@@ -232,6 +239,8 @@ impl Experiment {
             plain_log: VecDeque::new(),
             proofs: Vec::new(),
             parts_tried: None,
+            variables: setup.variables,
+            needed: Vec::new(),
             found: Found::default(),
         };
         experiment.refuse_the_impossible();

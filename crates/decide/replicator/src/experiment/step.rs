@@ -7,7 +7,7 @@
 //!               |         +-- not the cause --- Prove <-> Rivals   (do they matter; does another do the same)
 //!               |                                 |
 //!               |                                 v
-//!               +------- fails always -------> Degree, Parts -> Prove -> Cover -> Closed
+//!               +------- fails always -------> Degree, Parts, Environment -> Prove -> Cover -> Closed
 //! ```
 
 use cohort_model::{CasePart, Recipe, Stage};
@@ -75,6 +75,8 @@ pub(super) enum Step {
     Degree(Degree),
     /// Which parts are needed.
     Parts(Less<CasePart>),
+    /// Which variables of the environment are needed.
+    Environment(Less<String>),
     /// Which lines run.
     Cover(Cover),
     /// Nothing more.
@@ -132,6 +134,11 @@ impl Step {
                 less.asked.push(candidate);
                 (less.asked.len() - 1, plan)
             }),
+            Step::Environment(less) => less.search.next().map(|candidate| {
+                let plan = super::surroundings::keeping(less, &candidate.kept);
+                less.asked.push(candidate);
+                (less.asked.len() - 1, plan)
+            }),
             Step::Cover(cover) => cover
                 .want()
                 .map(|place| (place, cover.trials[place].plan.clone())),
@@ -151,7 +158,11 @@ impl Step {
             Step::Single(single) => Some(&mut single.trial),
             Step::Degree(degree) => degree.trial.as_mut(),
             Step::Cover(cover) => cover.trials.get_mut(place),
-            Step::Hunt | Step::Narrow(_) | Step::Parts(_) | Step::Closed => None,
+            Step::Hunt
+            | Step::Narrow(_)
+            | Step::Parts(_)
+            | Step::Environment(_)
+            | Step::Closed => None,
         }
     }
 
@@ -162,6 +173,7 @@ impl Step {
             Step::Single(single) => vec![&single.trial.plan],
             Step::Narrow(less) => vec![&less.plan],
             Step::Parts(less) => vec![&less.plan],
+            Step::Environment(less) => vec![&less.plan],
             Step::Prove(prove) => vec![&prove.with.plan],
             Step::Rivals(rivals) => vec![&rivals.leader.with.plan],
             Step::Degree(degree) => vec![&degree.proved.with.plan],
@@ -172,7 +184,10 @@ impl Step {
 
     /// What was wanted does not fit now: it is asked for again later.
     pub(super) fn ended_unbegun(&mut self, place: usize) {
-        if matches!(self, Step::Narrow(_) | Step::Parts(_)) {
+        if matches!(
+            self,
+            Step::Narrow(_) | Step::Parts(_) | Step::Environment(_)
+        ) {
             self.ended(place, (1, 0, None));
         }
     }
@@ -189,6 +204,7 @@ impl Step {
         match self {
             Step::Narrow(less) => less.ended(place, failed),
             Step::Parts(less) => less.ended(place, failed),
+            Step::Environment(less) => less.ended(place, failed),
             _ => {
                 if let Some(trial) = self.trial(place) {
                     trial.flying = trial.flying.saturating_sub(runs);
@@ -206,7 +222,7 @@ impl Step {
         match self {
             Step::Again(_) | Step::Control(_) => Stage::Reproducing,
             Step::Hunt | Step::Repeat(_) if !reproduced => Stage::Reproducing,
-            Step::Parts(_) | Step::Cover(_) => Stage::Minimizing,
+            Step::Parts(_) | Step::Environment(_) | Step::Cover(_) => Stage::Minimizing,
             Step::Closed => Stage::Closed,
             _ => Stage::Explaining,
         }
