@@ -133,6 +133,14 @@ impl Replicator {
         case
     }
 
+    /// The subject of a case reads a file with this in it: how much of that it needs is looked for, too.
+    pub fn reads(&mut self, case: CaseId, input: &str) {
+        let entry = self.cases.get_mut(&case);
+        if let Some(experiment) = entry.and_then(|entry| entry.experiment.as_mut()) {
+            experiment.reads(input);
+        }
+    }
+
     /// Tries something that has not failed, until its failure rate is surely below `hunt.p`. It is run alone for that;
     /// `company` are others that it may depend on: now and then it is run after some of them, or beside.
     pub fn suspect(

@@ -120,6 +120,10 @@ impl Located {
     fn with_source(&self, mut found: Suspects) -> Suspects {
         let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for suspect in &mut found.lines {
+            let file = Path::new(&suspect.file);
+            let file = file.strip_prefix(&self.root).unwrap_or(file);
+            let file = file.strip_prefix(".").unwrap_or(file);
+            suspect.file = file.to_string_lossy().into_owned();
             let text = texts.entry(suspect.file.clone()).or_insert_with(|| {
                 let text = fs::read_to_string(self.root.join(&suspect.file)).unwrap_or_default();
                 text.lines().map(|line| line.trim_end().to_owned()).collect()

@@ -88,6 +88,9 @@ impl RecipeRun<'_> {
             Some(anew) => anew,
             None => (self.test_launch(LABEL, (inside, self.test))?, Vec::new()),
         };
+        if let Some(other) = self.launch_on_input()? {
+            launch = other;
+        }
         let recording = match located {
             Some(located) if self.recipe.coverage => {
                 located.record(&mut launch, (built, self.directory))
@@ -139,6 +142,20 @@ impl RecipeRun<'_> {
             return Ok((launch, recording));
         }
         Ok((self.under(&order, launch)?, recording))
+    }
+
+    /// The test on the input that the recipe has, which is written for it.
+    fn launch_on_input(&self) -> io::Result<Option<Launch>> {
+        let (Runner::Processes(launches), Some(input)) = (self.runner, &self.recipe.input) else {
+            return Ok(None);
+        };
+        let folder = self.directory.join("input");
+        let Some((launch, file)) = launches.launch_on(self.test, &folder) else {
+            return Ok(None);
+        };
+        fs::create_dir_all(&folder)?;
+        fs::write(file, input)?;
+        Ok(Some(launch))
     }
 
     /// The test in a program that tells which lines it runs, where one was built, and what it may start.

@@ -333,6 +333,7 @@ pub(crate) fn end(thread: ThreadId, verdict: Verdict, wall_us: u64) -> ThreadEnd
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        input: None,
         passed_before: 0,
         left_behind: 0,
         output_dropped: 0,

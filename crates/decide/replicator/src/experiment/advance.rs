@@ -69,6 +69,7 @@ impl Experiment {
             }
             Step::Parts(_) => self.follow_parts(),
             Step::Environment(_) => self.follow_environment(),
+            Step::Input(_) => self.follow_input(),
             Step::Cover(cover) => cover.is_done().then(|| self.closing()),
             Step::Closed => None,
         }

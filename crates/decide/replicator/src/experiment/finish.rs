@@ -24,6 +24,9 @@ impl Experiment {
         if let Some(step) = self.environment(plan, tally) {
             return step;
         }
+        if let Some(step) = self.smaller_input(plan, tally) {
+            return step;
+        }
         self.cover(plan, tally)
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod evidence;
 mod explain;
 mod finish;
 mod hunt;
+mod input;
 mod less;
 mod menu;
 mod pace;
@@ -157,6 +158,8 @@ pub(crate) struct Experiment {
     variables: Vec<String>,
     /// Those that it needs.
     needed: Vec<CasePart>,
+    /// What it reads, until it was tried how much of that it needs.
+    input: Option<String>,
     /// It was tried which parts can be left out, of this recipe.
     parts_tried: Option<Recipe>,
     found: Found,
@@ -241,6 +244,7 @@ impl Experiment {
             parts_tried: None,
             variables: setup.variables,
             needed: Vec::new(),
+            input: None,
             found: Found::default(),
         };
         experiment.refuse_the_impossible();

@@ -7,7 +7,7 @@
 //!               |         +-- not the cause --- Prove <-> Rivals   (do they matter; does another do the same)
 //!               |                                 |
 //!               |                                 v
-//!               +------- fails always -------> Degree, Parts, Environment -> Prove -> Cover -> Closed
+//!               +------- fails always -------> Degree, Parts, Environment, Input -> Prove -> Cover -> Closed
 //! ```
 
 use cohort_model::{CasePart, Recipe, Stage};
@@ -15,6 +15,7 @@ use cohort_model::{CasePart, Recipe, Stage};
 use super::cover::Cover;
 use super::degree::Degree;
 use super::evidence::{Scale, Tally};
+use super::input::Cut;
 use super::explain::Single;
 use super::less::Less;
 use super::prove::Prove;
@@ -77,6 +78,8 @@ pub(super) enum Step {
     Parts(Less<CasePart>),
     /// Which variables of the environment are needed.
     Environment(Less<String>),
+    /// How much of its input is needed.
+    Input(Box<Cut>),
     /// Which lines run.
     Cover(Cover),
     /// Nothing more.
@@ -139,6 +142,7 @@ impl Step {
                 less.asked.push(candidate);
                 (less.asked.len() - 1, plan)
             }),
+            Step::Input(cut) => cut.want(),
             Step::Cover(cover) => cover
                 .want()
                 .map(|place| (place, cover.trials[place].plan.clone())),
@@ -162,6 +166,7 @@ impl Step {
             | Step::Narrow(_)
             | Step::Parts(_)
             | Step::Environment(_)
+            | Step::Input(_)
             | Step::Closed => None,
         }
     }
@@ -174,6 +179,7 @@ impl Step {
             Step::Narrow(less) => vec![&less.plan],
             Step::Parts(less) => vec![&less.plan],
             Step::Environment(less) => vec![&less.plan],
+            Step::Input(cut) => vec![&cut.plan],
             Step::Prove(prove) => vec![&prove.with.plan],
             Step::Rivals(rivals) => vec![&rivals.leader.with.plan],
             Step::Degree(degree) => vec![&degree.proved.with.plan],
@@ -186,7 +192,7 @@ impl Step {
     pub(super) fn ended_unbegun(&mut self, place: usize) {
         if matches!(
             self,
-            Step::Narrow(_) | Step::Parts(_) | Step::Environment(_)
+            Step::Narrow(_) | Step::Parts(_) | Step::Environment(_) | Step::Input(_)
         ) {
             self.ended(place, (1, 0, None));
         }
@@ -205,6 +211,7 @@ impl Step {
             Step::Narrow(less) => less.ended(place, failed),
             Step::Parts(less) => less.ended(place, failed),
             Step::Environment(less) => less.ended(place, failed),
+            Step::Input(cut) => cut.ended(place, failed),
             _ => {
                 if let Some(trial) = self.trial(place) {
                     trial.flying = trial.flying.saturating_sub(runs);
@@ -222,7 +229,9 @@ impl Step {
         match self {
             Step::Again(_) | Step::Control(_) => Stage::Reproducing,
             Step::Hunt | Step::Repeat(_) if !reproduced => Stage::Reproducing,
-            Step::Parts(_) | Step::Environment(_) | Step::Cover(_) => Stage::Minimizing,
+            Step::Parts(_) | Step::Environment(_) | Step::Input(_) | Step::Cover(_) => {
+                Stage::Minimizing
+            },
             Step::Closed => Stage::Closed,
             _ => Stage::Explaining,
         }

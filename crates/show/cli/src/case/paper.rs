@@ -12,6 +12,8 @@ use crate::run::Place;
 
 /// Suspicious lines of a case, beside what else is kept of it.
 const SUSPECTS: &str = "suspects.json";
+/// The smallest input that shows it.
+const INPUT: &str = "input";
 /// The requests of a server's case as a script, beside what else is kept of it.
 const REQUESTS: &str = "requests.sh";
 /// Where threads stood when a try crashed or took too long.
@@ -122,7 +124,7 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
         places.push(("capsule", typed(&capsule)));
     }
     let directory = place.project.cases().directory(found.case.case);
-    for (what, name) in [("requests", REQUESTS), ("stacks", STACKS)] {
+    for (what, name) in [("input", INPUT), ("requests", REQUESTS), ("stacks", STACKS)] {
         let path = directory.join(name);
         if path.exists() {
             places.push((what, typed(&path)));
