@@ -308,6 +308,9 @@ pub(crate) fn what(case: &Case) -> &'static str {
 /// What a test reads, as it stands in a sentence.
 fn of_input(input: &str) -> String {
     let size = words::counted(input.len() as u64, "byte");
+    let json = serde_json::from_str::<serde_json::Value>(input);
+    let shown = json.map_or_else(|_| input.to_owned(), |value| value.to_string());
+    let input = shown.as_str();
     let shown: String = input.trim_end().chars().take(INPUT_CHARS_MAX).collect();
     let more = if shown.len() < input.trim_end().len() {
         "…"
