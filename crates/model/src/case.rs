@@ -471,6 +471,9 @@ pub struct Case {
     pub case: CaseId,
     /// What it is about.
     pub subject: Subject,
+    /// The request of a service that provokes it, as it was sent (`GET /items/13?why=rare`), once it was seen that one does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request: String,
     /// How it looked at first; none when it was tried on request and has not failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symptom: Option<Symptom>,

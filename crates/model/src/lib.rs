@@ -7,6 +7,7 @@ mod batch;
 mod case;
 mod case_plan;
 mod finding;
+mod helper;
 mod id;
 mod log;
 mod sample;
@@ -22,6 +23,7 @@ pub use case::{
 };
 pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};
+pub use helper::{HelperEnding, HelperOffer, HelperPlan, HelperTold, HelperWithdrawal};
 pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};

@@ -35,6 +35,7 @@ fn case(message: &str) -> Case {
         causes: Vec::new(),
         smallest: None,
         minimal: false,
+        request: String::new(),
         remarks: Vec::new(),
     }
 }

@@ -284,6 +284,7 @@ mod tests {
             causes: Vec::new(),
             smallest: None,
             minimal: false,
+            request: String::new(),
             remarks: Vec::new(),
         };
         KeptCase {

@@ -199,6 +199,7 @@ impl Replicator {
             causes: Vec::new(),
             smallest: None,
             minimal: false,
+            request: String::new(),
             remarks: Vec::new(),
         };
         let old = matches!(opening.origin, Origin::Known { .. });

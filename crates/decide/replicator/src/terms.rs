@@ -28,6 +28,9 @@ pub struct Limits {
     pub batch: u32,
     /// No further run of a try begins after this time, microseconds.
     pub batch_us: u64,
+    /// Runs of one try share what was drawn when their runner was started (the hash seed of an interpreter),
+    /// unless a condition is about its start.
+    pub share_start: bool,
 }
 
 impl Default for Limits {
@@ -42,6 +45,7 @@ impl Default for Limits {
             stacks: 0,
             batch: 1,
             batch_us: 300_000,
+            share_start: false,
         }
     }
 }

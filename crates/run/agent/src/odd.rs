@@ -10,6 +10,8 @@ use crate::protocol::{FromAgent, OddCall, Oddity};
 
 /// Of each kind so many are told one after the other ...
 const AT_ONCE: u32 = 5;
+/// ... where there was no answer, each may be why the server ended: as many as one case may be about ...
+const AT_ONCE_BROKEN: u32 = 64;
 /// ... and then one in so many microseconds.
 const THEN_EVERY_US: u64 = 1_000_000;
 /// Kinds that are told apart.
@@ -28,8 +30,12 @@ impl OddBook {
     fn is_due(&mut self, endpoint: &str, oddity: &Oddity, now: At) -> bool {
         let key = (endpoint.to_owned(), oddity.clone());
         let room = self.told.len() < KINDS_MAX;
+        let at_once = match oddity {
+            Oddity::Broken(_) => AT_ONCE_BROKEN,
+            Oddity::Status(_) | Oddity::Check(_) => AT_ONCE,
+        };
         match self.told.get_mut(&key) {
-            Some((told, last)) if *told < AT_ONCE || now.since(*last) >= THEN_EVERY_US => {
+            Some((told, last)) if *told < at_once || now.since(*last) >= THEN_EVERY_US => {
                 *told += 1;
                 *last = now;
                 true

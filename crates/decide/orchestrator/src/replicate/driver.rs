@@ -26,6 +26,7 @@ fn replicator(plan: &CasePlan, sticky: bool, budget: &Budget) -> Replicator {
         coverage: plan.coverage,
         stacks: STACKS_RUNS,
         batch: BATCH_RUNS,
+        share_start: sticky,
         batch_us: if sticky { BATCH_US_STICKY } else { BATCH_US },
         ..Limits::default()
     };
@@ -78,7 +79,7 @@ impl Driver {
                 (*case, *test),
                 symptom.as_deref().cloned(),
                 recipe.clone(),
-                *runs,
+                (*runs, sticky),
             ))),
             _ => Driver::Replicator(Box::new(replicator(plan, sticky, budget))),
         }

@@ -38,6 +38,11 @@ const NEIGHBOURS_MAX: usize = 40;
 /// A test that fails alone at least at this part of its rate in company does not fail for its company.
 const AS_OFTEN: f64 = 0.4;
 
+/// What fails too seldom to be told by so many runs alone is not taken to fail for its company ...
+const ALONE_RUNS: u32 = 200;
+/// ... unless about so many failures should have been seen by then.
+const MISSED: f64 = 3.0;
+
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -88,7 +93,10 @@ impl Company {
     fn matters(self) -> bool {
         let share = |(runs, failed): (u32, u32)| f64::from(failed) / f64::from(runs.max(1));
         let fails_alone = self.alone.1 > 0 && share(self.alone) >= AS_OFTEN * share(self.beside);
-        self.beside.1 > 0 && !fails_alone
+        // So many failures would have been seen alone if company made no difference.
+        let missed = share(self.beside) * f64::from(self.alone.0);
+        let is_open = self.alone.0 < ALONE_RUNS || missed >= MISSED;
+        self.beside.1 > 0 && !fails_alone && is_open
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Repeat {
     symptom: Option<Symptom>,
     recipe: Recipe,
     runs: u32,
+    /// Several runs of one try would share what their runner drew at its start.
+    share_start: bool,
     under_way: u32,
     passed: u32,
     failed: u32,
@@ -39,9 +41,10 @@ impl Repeat {
         (case, test): (CaseId, TestId),
         symptom: Option<Symptom>,
         recipe: Recipe,
-        runs: u32,
+        (runs, share_start): (u32, bool),
     ) -> Self {
         Self {
+            share_start,
             case,
             test,
             symptom,
@@ -95,7 +98,7 @@ impl Repeat {
                 ConditionKind::MemoryLimit | ConditionKind::Clock
             )
         };
-        if self.recipe.stacks || self.recipe.conditions.iter().any(once) {
+        if self.share_start || self.recipe.stacks || self.recipe.conditions.iter().any(once) {
             return 1;
         }
         let failed = self.failed + self.otherwise;
@@ -166,6 +169,7 @@ impl Repeat {
         }
         Case {
             case: self.case,
+            request: String::new(),
             subject: Subject::Test(self.test),
             symptom: self.symptom.clone(),
             sightings: Vec::<ThreadId>::new(),

@@ -38,6 +38,9 @@ pub(super) fn specialize(instance: InstanceId, given: (u64, u32)) -> Command {
     }
 }
 
+/// Instances that are kept at hand once something failed.
+const SPARE_AFTER: usize = 2;
+
 fn allotment((memory, cpu_weight): (u64, u32)) -> Allotment {
     Allotment { cpu_weight, memory }
 }
@@ -58,7 +61,11 @@ impl Replication {
     fn cores_free(&self, at: At, tail: Option<f64>) -> f64 {
         let under_way = self.attempts.len() as f64;
         let all = self.most() as f64;
-        if self.done.is_some() || self.driver.has_untried() {
+        if self.driver.has_untried() {
+            // What was not tried yet does not wait for those that are tried again and again.
+            return 2.0 * all - under_way;
+        }
+        if self.done.is_some() {
             return all - under_way;
         }
         if let Some(idle) = tail {
@@ -408,7 +415,7 @@ impl Orchestrator {
             .product();
         let limit = (usual * slower * LIMIT_TIMES) as u64;
         let most = self.budget.timeout_us.max(least);
-        let still = least + (usual * STILL_TIMES) as u64;
+        let still = LIMIT_US_MIN + (usual * STILL_TIMES) as u64;
         (
             limit.clamp(least, most),
             still.min(self.budget.stall_us.max(least)),
@@ -477,8 +484,15 @@ impl Orchestrator {
         let free = replication
             .places
             .values()
-            .any(|place| place.thread.is_none());
-        let most = replication.most() + 1;
+            .filter(|place| place.thread.is_none())
+            .count();
+        // Failures come in bursts.
+        let spare = if replication.has_failed {
+            SPARE_AFTER
+        } else {
+            1
+        };
+        let most = 2 * replication.most() + 1;
         let wanted = if settled {
             has_standby && replication.done.is_none() && self.unconcluded > 0
         } else {
@@ -486,7 +500,7 @@ impl Orchestrator {
         };
         let used = self.lanes.len() + replication.places.len();
         let full = replication.places.len() >= most || used >= self.instances_max as usize;
-        if free || full || !wanted {
+        if free >= spare || full || !wanted {
             return;
         }
         self.open_place((MEMORY_FLOOR, WEIGHT), &Reason::Idle, step);

@@ -47,6 +47,7 @@ impl Conductor {
                 self.concluded = true;
                 self.analyzer.end();
                 self.conclude(at, step);
+                self.withdraw_all(step);
                 self.close_ordinary(step);
             }
             self.end_lingering(at);
@@ -63,6 +64,7 @@ impl Conductor {
                 self.conclude(at, step);
             }
             self.end_cases(at, "The campaign ended before more was tried.");
+            self.withdraw_all(step);
             self.close_replicas(step);
         }
         let Some(stop) = &mut self.stopping else {

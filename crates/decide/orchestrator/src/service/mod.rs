@@ -24,6 +24,7 @@ mod allot;
 mod areas;
 mod end;
 mod gather;
+mod helpers;
 mod lead;
 mod lean;
 mod load;
@@ -42,11 +43,12 @@ use std::collections::{BTreeMap, VecDeque};
 use cohort_allocator::Ledger;
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{
-    Area, At, Case, Change, EndpointId, InstanceId, Policy, ServiceCommand, ServiceDecision,
-    ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
+    Area, At, Case, CaseId, Change, EndpointId, InstanceId, Policy, ServiceCommand,
+    ServiceDecision, ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
 };
 
 use gather::Gather;
+use helpers::Helpers;
 use lean::Lean;
 use load::Profile;
 use moves::Moves;
@@ -144,6 +146,12 @@ pub struct Conductor {
     next_beat: At,
     /// Edge cases, where they are tried again.
     cases: Option<Cases>,
+    /// Helpers, where they are deployed.
+    helpers: Option<Helpers>,
+    /// All findings, each as last heard.
+    heard: BTreeMap<u32, ServiceFinding>,
+    /// What cases tell of findings, by their numbers: the request that provokes it.
+    explained: BTreeMap<u32, (CaseId, String, Option<EndpointId>)>,
     /// What was seen to the last is concluded.
     concluded: bool,
     stopping: Option<end::Stop>,
@@ -186,6 +194,9 @@ impl Conductor {
             began: false,
             next_beat: At(0),
             cases: cases(&plan),
+            helpers: plan.helpers.as_ref().map(Helpers::new),
+            heard: BTreeMap::new(),
+            explained: BTreeMap::new(),
             concluded: false,
             stopping: None,
             finished: false,
@@ -212,6 +223,7 @@ impl Conductor {
                 self.see(at, &ordinary);
             }
             self.see_for_cases(at, seen, &mut step);
+            self.see_for_helpers(at, seen, &mut step);
         }
         if self.stopping.is_none() && !self.lingers() {
             if at >= self.next_beat {
@@ -221,6 +233,7 @@ impl Conductor {
             self.evacuate(at, &mut step);
             self.place_wanted(at, &mut step);
             self.close_failed(&mut step);
+            self.deploy(at, &mut step);
         }
         self.replicate(at, &mut step);
         self.settle(at, &mut step);

@@ -79,6 +79,9 @@ fn real_bugs(mut arguments: impl Iterator<Item = String>) {
             add(&mut sum[place], one);
         }
         println!();
+        if name.is_some() {
+            (0..times).for_each(|time| real::show(&bug, 1 + 7_919 * time, seconds, true));
+        }
     }
     for (name, sum) in [("with a cause", all), ("without", flakes)] {
         print!("{name:24}");

@@ -139,7 +139,7 @@ fn too_late(recipe: &Recipe, _: f64) -> f64 {
 
 /// Many calls: whatever traces them makes it late.
 fn traced_is_late(recipe: &Recipe, _: f64) -> f64 {
-    match (delay(recipe, true) > 0.0 || has(recipe, Kind::DiskRate), is_traced(recipe)) {
+    match (delay(recipe, true) > 1e-4 || has(recipe, Kind::DiskRate), is_traced(recipe)) {
         (true, _) => 0.7,
         (_, true) => 0.25,
         _ => 0.005,
@@ -375,12 +375,12 @@ impl Real {
             if let Some((wanted, outcome)) = lanes[lane].1.take() {
                 replicator.ended(at, wanted.case, &wanted.recipe, outcome);
             }
-            if now >= seconds || replicator.is_settled() {
-                break;
-            }
             let shown = replicator.cases().find(|one| one.case == case);
             if named >= seconds && shown.is_some_and(|one| !one.causes.is_empty()) {
                 named = now;
+            }
+            if now >= seconds || replicator.is_settled() {
+                break;
             }
             let room = Room {
                 cores: LANES as f64,
@@ -434,6 +434,21 @@ pub(crate) struct Row {
     /// Until it was named, the sum over all, seconds.
     pub(crate) named_s: f64,
     pub(crate) always: u32,
+}
+
+/// One campaign, recipe by recipe: kinds, runs, failures.
+pub(crate) fn show(bug: &Real, seed: u64, seconds: f64, stress: bool) {
+    let (case, named_s) = bug.campaign(seed, seconds, stress);
+    println!("\n{} {stress}: {:?}, {named_s:.1} s", bug.name, case.verdict);
+    let mut arms = case.arms.clone();
+    arms.sort_by_key(|arm| std::cmp::Reverse(arm.rate.runs));
+    for arm in arms.iter().take(12) {
+        let (failed, runs) = (arm.rate.failed, arm.rate.runs);
+        println!("  {failed:5} of {runs:5} {:?}", arm.recipe.conditions);
+    }
+    for remark in &case.remarks {
+        println!("  {remark}");
+    }
 }
 
 /// So many campaigns of one bug.

@@ -176,7 +176,12 @@ impl Experiment {
                 .map(|condition| self.beliefs.planned(condition))
                 .collect::<Vec<_>>(),
         );
-        self.beliefs.doubt(&places, tally.runs - tally.failed);
+        if places.len() > 1 {
+            // Which of them got the credit is not known.
+            self.beliefs.doubt(&places, tally.runs - tally.failed);
+        }
+        let seeded = |one: &Condition| matches!(one, Condition::Seed { .. });
+        self.seeds_not += u32::from(plan.conditions.iter().any(seeded) && is_stable(&plan));
         Some(self.suspicion(SUSPICIOUS).unwrap_or(Step::Hunt))
     }
 }

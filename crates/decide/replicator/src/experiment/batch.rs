@@ -6,10 +6,11 @@
 //!
 //! Promise: each run is a run of the recipe as a try of its own would be, but for one thing: where a
 //! runner that starts slowly is forked (pytest), what was drawn at its start (the hash seed) is the same in
-//! all runs of a batch. A batch has at most one failure, and arms that are compared have batches of the
-//! same size, so that is no reason for one to fail more often than the other.
+//! all runs of a batch ([`Limits::share_start`](crate::Limits)). There, what failed in a batch is repeated by tries of one run, in
+//! runners of their own; a batch has at most one failure, and both sides of a proof have batches of the same
+//! size, or none where one side cannot be forked, so that how it is run is no reason to fail more often.
 
-use cohort_model::{Batch, ConditionKind, Recipe};
+use cohort_model::{Batch, Condition, ConditionKind, Recipe};
 
 use super::Experiment;
 use super::recipes::{NEW_EACH_RUN, is_stable, seed_of};
@@ -42,7 +43,10 @@ impl Experiment {
 
     fn runs_wanted(&self, plan: &Recipe) -> u32 {
         let seen = self.book.of(plan);
+        let apart = self.limits.share_start;
         match &self.step {
+            Step::Prove(prove) if apart && prove.with.plan.conditions.iter().any(is_of_start) => 1,
+            Step::Repeat(_) | Step::Single(_) if apart => 1,
             Step::Hunt => {
                 // The same world again is the same again.
                 let told = plan.conditions.iter().any(|one| seed_of(one).is_some());
@@ -82,4 +86,15 @@ impl Experiment {
         let last = batch.us as f64 / 1e6 + each;
         (f64::from(batch.runs) * each).min(last)
     }
+}
+
+/// Whether it is about the start of a runner, or needs several of them.
+fn is_of_start(condition: &Condition) -> bool {
+    matches!(
+        condition.kind(),
+        ConditionKind::Seed
+            | ConditionKind::DirectoryOrder
+            | ConditionKind::Clock
+            | ConditionKind::Copies
+    )
 }

@@ -29,11 +29,18 @@ const SLOWER_MAX: f64 = 2_000.0;
 /// Above this share of runs that failed in another way because of it, a condition is not mixed with others.
 const STRANGE_MAX: f64 = 0.45;
 
+/// Share of runs that do not go by what they tell, once it failed again.
+const UNTOLD: f64 = 0.1;
+
 /// What a run shall be like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
-    /// What fails under it fails again.
+    /// It has failed again: now what tells why is worth most.
     pub(super) repeatable: bool,
+    /// Failure rate of a plain run, above 0.
+    pub(super) usual: f64,
+    /// Probability that a failure follows from a seed, 0 to 1.
+    pub(super) seeded: f64,
     /// Copies may be mixed with others.
     pub(super) copied: bool,
     /// No condition in it makes it last more times as long as a plain one.
@@ -52,7 +59,7 @@ pub(super) struct Belief {
     /// Runs under it that failed in another way.
     strange: f64,
     /// Expected rate before the first run.
-    weight: f64,
+    pub(super) weight: f64,
     /// How many times longer a run takes.
     slowdown: f64,
     /// All its runs while hunting, alone and with others.
@@ -251,9 +258,24 @@ impl Beliefs {
         }
     }
 
-    /// What to run next: places of conditions, none for a plain run. Once it failed again, a run that can be repeated
-    /// is worth more than several chances at once.
+    /// What to run next: places of conditions, none for a plain run. Until it failed again, what fails most in a second
+    /// of run time by the numbers drawn; from then on mostly what tells most in a second.
     pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, wish: Wish) -> Vec<usize> {
+        let telling = wish.repeatable && !chance.happens(UNTOLD);
+        let mut chosen = match telling {
+            true => self.most_telling(chance, plain_s, wish),
+            false => self.most_failing(chance, plain_s, wish),
+        };
+        // What costs nothing beside it makes what fails repeatable.
+        let world = |at: &usize| family(self.all[*at].condition.kind()) == Family::World;
+        if chosen.len() == 1 && chosen.iter().all(world) {
+            self.with_seed(&mut chosen);
+        }
+        chosen
+    }
+
+    /// What fails most in a second of run time, by rates drawn from what is believed (Thompson 1933).
+    fn most_failing(&self, chance: &mut Chance, plain_s: f64, wish: Wish) -> Vec<usize> {
         let drawn: Vec<f64> = self
             .all
             .iter()
@@ -279,13 +301,20 @@ impl Beliefs {
                 best = (worth, rival);
             }
         }
-        let mut chosen = best.1;
-        // What costs nothing beside it makes what fails repeatable.
-        let world = |at: &usize| family(self.all[*at].condition.kind()) == Family::World;
-        if chosen.len() == 1 && chosen.iter().all(world) {
-            self.with_seed(&mut chosen);
+        best.1
+    }
+
+    /// The condition that tells most in a second of run time, give or take a half.
+    fn most_telling(&self, chance: &mut Chance, plain_s: f64, wish: Wish) -> Vec<usize> {
+        let mut best: (f64, Vec<usize>) = (0.0, Vec::new());
+        for (place, belief) in self.all.iter().enumerate() {
+            let about = 0.5 + chance.share();
+            let told = about * belief.tells(wish) / self.cost(&[place], plain_s);
+            if told > best.0 && belief.slowdown <= wish.slower_max {
+                best = (told, vec![place]);
+            }
         }
-        chosen
+        best.1
     }
 
     /// Probability of a failure by the numbers drawn: one of them does it, and none hides it.

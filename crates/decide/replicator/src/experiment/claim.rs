@@ -1,24 +1,22 @@
 //! One thing that is said to matter: with it and without it, all else held.
 //!
 //! What was run *with* it counts from its first failure on, since that is what made it suspect. Of runs *without* it those
-//! before count, too, the latest first, and three for each that was begun since: a host that was quiet
+//! before count, too, the latest first, one for each that was begun since: a host that was quiet
 //! then may be busy now.
 
 use super::contrast::contrast;
 use super::evidence::Tally;
 use super::step::Trial;
 
-/// Evidence of the runs for a comparison at which a condition is named ...
-const FRESH: f64 = 50.0;
-/// ... and that of all runs there were, divided by the number of conditions that were tried. Together:
-/// the probability that one that does not matter is named is at most 1/50 + 1/200 = 1/40.
-const WHOLE: f64 = 200.0;
+/// Evidence at which a condition is named: the probability that one that does not matter reaches it, at any
+/// time, is at most its inverse.
+const PROOF: f64 = 40.0;
 /// Below this it is given up.
 const NONE: f64 = 0.02;
 /// If all went on as it went so far, so many times as many runs as there were have to be enough.
 const HOPE: u32 = 4;
 /// Earlier runs without it that count for each one begun since.
-const EARLIER: u32 = 3;
+const EARLIER: u32 = 1;
 /// Runs of either side that are begun for the comparison at least.
 pub(super) const BEGUN_MIN: u32 = 2;
 
@@ -29,8 +27,6 @@ pub(super) struct Without {
     pub(super) trial: Trial,
     /// Results of earlier runs, the latest first: it failed.
     earlier: Vec<bool>,
-    /// All runs of both sides before, and how many conditions had been tried.
-    whole: Option<(Tally, Tally, f64)>,
 }
 
 /// What is known of the recipe with it.
@@ -39,7 +35,7 @@ pub(super) struct With {
     /// All that counts.
     pub(super) tally: Tally,
     /// Begun for the comparison, and ended.
-    pub(super) since: Tally,
+    pub(super) since: u32,
     /// So many runs are made before it is given up.
     pub(super) patience: u32,
     /// Chances to fail that one run has for each of a run without it.
@@ -52,21 +48,12 @@ impl Without {
         Self {
             trial,
             earlier: Vec::new(),
-            whole: None,
         }
     }
 
     /// Runs before count, too.
-    pub(super) fn with_earlier(
-        trial: Trial,
-        earlier: Vec<bool>,
-        whole: Option<(Tally, Tally, f64)>,
-    ) -> Self {
-        Self {
-            trial,
-            earlier,
-            whole,
-        }
+    pub(super) fn with_earlier(trial: Trial, earlier: Vec<bool>) -> Self {
+        Self { trial, earlier }
     }
 
     /// So many of the earlier runs count beside that many begun since.
@@ -92,7 +79,7 @@ impl Without {
     /// Whether it is shown that the claim holds; none: not decided yet.
     pub(super) fn reading(&self, with: With) -> Option<bool> {
         let without = self.tally();
-        let short = with.since.runs < BEGUN_MIN || self.trial.tally.runs < BEGUN_MIN;
+        let short = with.since < BEGUN_MIN || self.trial.tally.runs < BEGUN_MIN;
         if self.strength(with, 1) >= 1.0 {
             return (!short).then_some(true);
         }
@@ -105,13 +92,7 @@ impl Without {
 
     /// Evidence as a multiple of what is needed, if all that was seen were seen so many times.
     fn strength(&self, with: With, times: u32) -> f64 {
-        let fresh = contrast(with.tally.times(times), self.tally().times(times), with.copies);
-        let whole = self.whole.map_or(0.0, |(own, others, tried)| {
-            let own = own.plus(with.since).times(times);
-            let others = others.plus(self.trial.tally).times(times);
-            contrast(own, others, with.copies) / tried.max(1.0)
-        });
-        (fresh / FRESH).max(whole / WHOLE)
+        contrast(with.tally.times(times), self.tally().times(times), with.copies) / PROOF
     }
 }
 
@@ -126,7 +107,7 @@ mod tests {
         Tally { runs, failed }
     }
 
-    fn with(tally: Tally, since: Tally) -> With {
+    fn with(tally: Tally, since: u32) -> With {
         With {
             tally,
             since,
@@ -140,33 +121,24 @@ mod tests {
             tally: seen,
             ..Trial::new(Recipe::default())
         };
-        Without::with_earlier(trial, vec![false; earlier], None)
+        Without::with_earlier(trial, vec![false; earlier])
     }
 
     #[test]
     fn repeats_and_earlier_controls_count_but_some_are_begun_for_it() {
-        let seen = with(tally(4, 4), tally(0, 0));
+        let seen = with(tally(4, 4), 0);
         assert_eq!(without(tally(0, 3), 30).reading(seen), None);
-        let seen = with(tally(4, 4), tally(2, 2));
+        let seen = with(tally(4, 4), 2);
         assert_eq!(without(tally(0, 2), 30).reading(seen), Some(true));
         assert_eq!(without(tally(0, 2), 0).reading(seen), None);
-        assert_eq!(without(tally(0, 2), 30).tally(), tally(0, 8));
+        assert_eq!(without(tally(0, 2), 30).tally(), tally(0, 4));
     }
 
     #[test]
     fn what_leads_nowhere_is_given_up() {
-        let seen = with(tally(1, 12), tally(1, 12));
+        let seen = with(tally(1, 12), 12);
         assert_eq!(without(tally(1, 12), 0).reading(seen), Some(false));
-        let seen = with(tally(4, 12), tally(4, 12));
+        let seen = with(tally(4, 12), 12);
         assert_eq!(without(tally(0, 12), 0).reading(seen), None, "it may");
-    }
-
-    #[test]
-    fn all_runs_there_were_may_show_it() {
-        let seen = with(tally(6, 50), tally(6, 50));
-        let mut control = without(tally(1, 60), 0);
-        assert_eq!(control.reading(seen), None);
-        control.whole = Some((tally(30, 300), tally(20, 2_000), 40.0));
-        assert_eq!(control.reading(seen), Some(true));
     }
 }

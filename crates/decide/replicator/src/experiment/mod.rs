@@ -33,6 +33,7 @@ mod runs;
 mod stand;
 mod step;
 mod surroundings;
+mod telling;
 mod words;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -146,6 +147,8 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Failures under a seed that did not come again with it.
+    seeds_not: u32,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -235,6 +238,7 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            seeds_not: 0,
             strange: 0,
             spent_s: 0.0,
             restarts: 0,

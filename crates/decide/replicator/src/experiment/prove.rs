@@ -4,9 +4,10 @@ use cohort_model::{CasePart, Cause, Condition, ConditionKind, Recipe};
 
 use super::Experiment;
 use super::claim::{BEGUN_MIN, With, Without};
-use super::evidence::{Scale, Tally};
+use super::contrast::contrast;
+use super::evidence::Scale;
 use super::less::company;
-use super::recipes::{NEW_EACH_RUN, copies, seed_of, under};
+use super::recipes::{NEW_EACH_RUN, copies, lifted, seed_of, under};
 use super::rivals::{RIVAL_RUNS, Rivals};
 use super::step::{Step, Trial};
 
@@ -15,6 +16,8 @@ const SELDOM: f64 = 0.25;
 const AMPLIFIED: u32 = 4;
 /// Most recipes whose runs for a proof are remembered.
 const PROOFS_MAX: usize = 32;
+/// Evidence that looking at system calls alone makes it fail.
+const LOOKED: f64 = 4.0;
 /// Runs of one comparison that may be under way at once.
 pub(super) const AHEAD: u32 = 4;
 
@@ -63,7 +66,7 @@ pub(super) struct Prove {
     /// With everything.
     pub(super) with: Trial,
     /// What counted of that before.
-    before: Tally,
+    before: u32,
     /// Runs of it before it is given up.
     patience: u32,
     /// So many runs without what is claimed are made for each one with it.
@@ -93,7 +96,7 @@ impl Prove {
         let chances = copies(&self.with.plan) / copies(&claim.without.trial.plan);
         claim.without.reading(With {
             tally: self.with.tally,
-            since: self.with.tally.minus(self.before),
+            since: self.with.tally.runs - self.before,
             patience: self.patience,
             copies: chances.max(1.0),
         })
@@ -119,7 +122,7 @@ impl Prove {
         if flying >= AHEAD.max(2 * self.batch_runs()) {
             return None;
         }
-        let since = self.with.begun() - self.before.runs;
+        let since = self.with.begun() - self.before;
         let owed = f64::from(self.with.begun()) * self.ratio <= f64::from(open.without.begun());
         let first = since < BEGUN_MIN && since <= open.without.trial.begun();
         Some(if owed || first { 0 } else { place + 1 })
@@ -177,26 +180,18 @@ impl Experiment {
     }
 
     /// The recipe without what is claimed. All plain runs there were count.
-    fn without(&self, plan: Recipe, whole: Option<(Tally, f64)>) -> Without {
+    fn without(&self, plan: Recipe) -> Without {
         if plan != self.plain {
             return Without::new(self.continued(plan));
         }
-        let whole = whole.map(|(own, tried)| (own, self.book.of(&self.plain), tried));
         let earlier = self.plain_log.iter().rev().copied().collect();
-        Without::with_earlier(Trial::new(plan), earlier, whole)
+        Without::with_earlier(Trial::new(plan), earlier)
     }
 
     /// A comparison of `plan` with what differs from it in one claim each.
     pub(super) fn comparison(&self, plan: Recipe, claims: Vec<(Claimed, Recipe)>) -> Prove {
         let seen = self.book.of(&plan);
         let patience = PATIENCE_FAILED / seen.estimate();
-        // Of one that is among those that were tried from the beginning, all its runs may count.
-        let whole = match &plan.conditions[..] {
-            [one] if !self.beliefs.places(std::slice::from_ref(one)).is_empty() => {
-                Some((seen, self.beliefs.all.len() as f64))
-            }
-            _ => None,
-        };
         let cost = self.expected_s(&plan).max(1e-4);
         let costs = claims.iter().map(|(_, without)| self.expected_s(without));
         let least = costs.fold(cost, f64::min).max(1e-4);
@@ -205,12 +200,12 @@ impl Experiment {
         let ratio = (cost / least).sqrt().clamp(1.0, RATIO_COST_MAX) * chances.sqrt();
         let claims = claims.into_iter().map(|(what, without)| Open {
             what,
-            without: self.without(without, whole),
+            without: self.without(without),
         });
         let claims = claims.collect();
         let with = self.continued(plan);
         Prove {
-            before: with.tally,
+            before: with.tally.runs,
             with,
             patience: patience.clamp(PATIENCE_MIN, PATIENCE_MAX) as u32,
             ratio: ratio.min(RATIO_MAX),
@@ -271,9 +266,7 @@ impl Experiment {
             self.suspected.push(self.beliefs.planned(condition));
         }
         let claims = plan.conditions.iter().map(|condition| {
-            let others = plan.conditions.iter().filter(|other| *other != condition);
-            let rest = under(&plan, others.cloned().collect());
-            (Claimed::Condition(condition.clone()), rest)
+            (Claimed::Condition(condition.clone()), lifted(&plan, condition))
         });
         let claims = claims.collect();
         Step::Prove(Prove {
@@ -332,6 +325,7 @@ impl Experiment {
             // What does little may do nothing under so many copies: once more without them.
             return Some(self.prove_as_is(single, rivals, instead));
         }
+        self.looking_did_it(&proved, wrong);
         if let Some(instead) = instead {
             return Some(self.proved(*instead, false));
         }
@@ -340,6 +334,24 @@ impl Experiment {
             return Some(self.prove(plan, rivals, None));
         }
         Some(self.astray())
+    }
+
+    /// Where what was lifted still looks at the system calls of the network, and that fails as often, nothing that is
+    /// done to the network matters.
+    fn looking_did_it(&mut self, proved: &Proved, wrong: usize) {
+        let Claimed::Condition(condition) = &proved.claims[wrong].what else {
+            return;
+        };
+        let network = |kind| {
+            use ConditionKind::{NetworkDelay, NetworkLoss, NetworkRate};
+            matches!(kind, NetworkDelay | NetworkRate | NetworkLoss)
+        };
+        let (own, usual) = (proved.claims[wrong].without.tally, self.book.of(&self.plain));
+        if network(condition.kind()) && own.failed > 1 && contrast(own, usual, 1.0) > LOOKED {
+            let all = self.beliefs.all.iter().map(|belief| &belief.condition);
+            let all: Vec<Condition> = all.filter(|one| network(one.kind())).cloned().collect();
+            self.beliefs.forget(&all);
+        }
     }
 
     /// It was shown with copies on both sides: the cause is named with these rates, and what is kept is the

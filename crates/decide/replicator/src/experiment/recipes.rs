@@ -59,6 +59,24 @@ pub(super) fn under(plan: &Recipe, conditions: Vec<Condition>) -> Recipe {
     }
 }
 
+/// The recipe without one of its conditions, all else held: what a condition does by looking at system calls
+/// alone is not what it is about, so that is held, too.
+pub(super) fn lifted(plan: &Recipe, condition: &Condition) -> Recipe {
+    let others = plan.conditions.iter().filter(|other| *other != condition);
+    let mut rest: Vec<Condition> = others.cloned().collect();
+    let nothing = match condition.kind() {
+        ConditionKind::DiskDelay => Some(Condition::DiskDelay { us: 1 }),
+        ConditionKind::NetworkDelay | ConditionKind::NetworkRate | ConditionKind::NetworkLoss => {
+            Some(Condition::NetworkDelay { us: 1 })
+        }
+        _ => None,
+    };
+    // At most one of a kind.
+    let is_there = |one: &Condition| plan.conditions.iter().any(|own| own.kind() == one.kind());
+    rest.extend(nothing.filter(|one| one.kind() == condition.kind() || !is_there(one)));
+    under(plan, rest)
+}
+
 /// How many independent chances to fail one run has.
 pub(super) fn copies(plan: &Recipe) -> f64 {
     plan.conditions

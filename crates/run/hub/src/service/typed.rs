@@ -299,6 +299,7 @@ mod tests {
                 rate: Rate::default(),
             }),
             minimal: true,
+            request: String::new(),
             remarks: Vec::new(),
         };
         let text = script(&case, &requests, "http://localhost:8080");

@@ -68,7 +68,7 @@ fn no_script_and_no_service() {
 fn an_endless_loop_is_cut_off() {
     let mut campaign = Campaign::of("get('/items/1'); if (__VU === 1 && at === 3) { for (;;) {} }");
     campaign.script += "export const options = { scenarios: { a: \
-        { executor: 'constant-vus', vus: 2, duration: '1s', gracefulStop: '300ms' } } };\n";
+        { executor: 'constant-vus', vus: 2, duration: '3s', gracefulStop: '300ms' } } };\n";
     let suite = campaign.write();
     let ended = suite.run(&[]);
     let wanted = [

@@ -101,6 +101,45 @@ fn a_crash_on_a_poisonous_request_among_many_is_cut_to_that_request() {
     suite.assert_all_gone(&ended);
 }
 
+#[test]
+fn a_crash_while_others_wait_for_answers_is_cut_to_the_request_that_provokes_it() {
+    let path = "__VU === 2 ? (__ITER === 9 ? '/crash/13?why=rare' : '/crash/1') : `/slow/${__VU}`";
+    let campaign = Campaign {
+        sut: "instances = 1\nnetwork = \"host\"",
+        ..Campaign::of(&format!("get('/items/1'); get({path})"))
+    };
+    let suite = campaign.write();
+    let flags = ["--vus", "4", "--duration", "3s", "--junit", "out.xml"];
+    let ended = suite.run_and_reproduce(&flags);
+    let case = only_case(&suite, &ended);
+    assert_eq!(
+        (&case["stage"], &case["verdict"]),
+        (&"closed".into(), &"always".into()),
+        "{case:#}\n{}",
+        shown(&ended)
+    );
+    let odd = suite.all("seen", "seen", "odd_calls");
+    let calls = odd
+        .iter()
+        .flat_map(|told| told["calls"].as_array().unwrap());
+    let broken = calls.filter(|call| !call["oddity"]["broken"].is_null());
+    assert!(broken.count() >= 3, "{odd:#?}");
+    assert_eq!(suite.smallest(&case), ["GET /crash/{}"], "{case:#}");
+    assert_said(
+        &ended,
+        1,
+        &[
+            "`GET /crash/13?why=rare` crashes the server every time: ",
+            "GET /crash/13?why=rare provokes it (EC-1).",
+        ],
+    );
+    let junit = suite.read("out.xml");
+    let named = "EC-1: `GET /crash/13?why=rare` crashes the server every time";
+    assert!(junit.contains(named), "{junit}");
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+}
+
 /// What a visitor of the shop with baskets does.
 const VISIT: &str = "
   const token = http.post(U + '/login', '{}').json('token');

@@ -84,6 +84,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(409, {})
         elif kind == "own":
             self.answer(200 if self.headers.get("X-Token") == TOKEN else 401, {})
+        elif kind == "slow":
+            time.sleep(0.15)
+            self.answer(200, {"number": number})
         elif kind == "flaky":
             self.answer(503 if number == 4 else 200, {})
         elif kind == "gone":

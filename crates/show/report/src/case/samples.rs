@@ -94,6 +94,7 @@ pub(crate) fn fresh(test: u32) -> Case {
         causes: Vec::new(),
         smallest: None,
         minimal: false,
+        request: String::new(),
         remarks: Vec::new(),
     }
 }

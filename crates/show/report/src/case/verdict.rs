@@ -14,11 +14,12 @@ const CONFIDENCE: u32 = 95;
 /// Causes beside the first that are named.
 const MORE_CAUSES: usize = 2;
 
-/// What a case is about: `` `tests::a` ``, `` `POST /orders` ``, `the server`.
+/// What a case is about: `` `tests::a` ``, `` `POST /orders` ``, `` `GET /items/13` ``, `the server`.
 #[must_use]
 pub fn subject(case: &Case, names: Names<'_>) -> String {
     match &case.subject {
         Subject::Test(test) => quoted(&names(*test)),
+        Subject::Service(_) if !case.request.is_empty() => quoted(&case.request),
         Subject::Service(endpoint) if endpoint.is_empty() => "the server".to_owned(),
         Subject::Service(endpoint) => quoted(endpoint),
     }
@@ -84,7 +85,10 @@ struct Told<'a> {
 impl Told<'_> {
     fn verb(&self) -> String {
         let kind = self.case.symptom.as_ref().map(|symptom| symptom.kind);
-        let of_a_server = matches!(self.case.subject, Subject::Service(_));
+        let of_a_server = match &self.case.subject {
+            Subject::Service(endpoint) => !endpoint.is_empty() || !self.case.request.is_empty(),
+            Subject::Test(_) => false,
+        };
         match kind {
             Some(SymptomKind::Signal | SymptomKind::Abort) if of_a_server => {
                 "crashes the server".to_owned()

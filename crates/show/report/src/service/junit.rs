@@ -1,9 +1,9 @@
 //! The JUnit XML report of a service's campaign: what CI shows as tests.
 //!
-//! A test case for each fault that was found, each threshold and each check, and one for the campaign
+//! A test case for each fault that was found, each edge case, each threshold and each check, and one for the campaign
 //! itself. Promise: it has a failure or an error exactly where the exit code is not that of success.
 //! So a check that did not always hold passes, and says how often: what is to be made of it is said by
-//! a threshold on `checks`.
+//! a threshold on `checks`. An edge case passes too: where it is a fault, that has failed.
 
 use std::io::Write;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase as Case, TestCaseSt
 
 use super::view::ServiceView;
 use super::words as own;
+use crate::case::most_telling_first;
+use crate::case::verdict::sentence;
 use crate::junit::{Error, name, text};
 use crate::words;
 
@@ -31,6 +33,7 @@ pub fn junit(view: &ServiceView, out: &mut dyn Write) -> Result<(), Error> {
     let suites = [
         ("campaign", vec![campaign(view, took)]),
         ("faults", view.faults().map(|it| fault(view, it)).collect()),
+        ("edge cases", edge_cases(view)),
         ("thresholds", thresholds.map(threshold).collect()),
         ("checks", checks.map(check).collect()),
     ];
@@ -99,9 +102,24 @@ fn fault(view: &ServiceView, finding: &ServiceFinding) -> Case {
         own::instances(finding),
         finding.since.seconds()
     )];
+    told.extend(super::helpers::told(finding));
     told.extend(finding.excerpts.iter().cloned());
     status.set_description(text(&told.join("\n")));
     Case::new(name(&format!("{kind}: {place}")), status)
+}
+
+/// What is known of each edge case, the most telling first.
+fn edge_cases(view: &ServiceView) -> Vec<Case> {
+    let of = |edge: &cohort_model::Case| {
+        let known = sentence(edge, &|test| test.to_string());
+        let title = format!("{}: {known}", edge.case);
+        let mut case = Case::new(name(&title), TestCaseStatus::success());
+        let again = format!("cohort repro {}", edge.case);
+        case.add_property(Property::new("again", again));
+        case
+    };
+    let cases = most_telling_first(view.cases.values());
+    cases.into_iter().map(of).collect()
 }
 
 fn threshold(threshold: &ThresholdTotal) -> Case {

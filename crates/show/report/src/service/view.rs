@@ -86,6 +86,8 @@ pub struct ServiceView {
     pub iterations: u64,
     /// Of those, with an error of the script.
     pub failed_iterations: u64,
+    /// Helpers that were deployed, and beside which instance, by their number.
+    pub helpers: BTreeMap<u32, (String, InstanceId)>,
     at: At,
     /// Instances on which edge cases are tried again: nobody is served by them.
     replicas: BTreeSet<InstanceId>,
@@ -357,6 +359,9 @@ impl ServiceView {
             | ServiceSeen::OddCalls { .. }
             | ServiceSeen::CrashRead { .. }
             | ServiceSeen::CaseTried { .. }
+            | ServiceSeen::HelperStarted { .. }
+            | ServiceSeen::HelperUsed { .. }
+            | ServiceSeen::HelperEnded { .. }
             | ServiceSeen::Tick => {
                 self.at = at;
             }
@@ -431,6 +436,14 @@ impl ServiceView {
                 let instance = self.instance(*instance);
                 instance.closed = true;
                 instance.ready = false;
+            }
+            ServiceCommand::Deploy {
+                deployment,
+                helper,
+                instance,
+            } => {
+                let it = (helper.clone(), *instance);
+                self.helpers.insert(*deployment, it);
             }
             _ => {}
         }

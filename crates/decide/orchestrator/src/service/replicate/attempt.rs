@@ -280,6 +280,11 @@ impl Conductor {
                 continue;
             };
             if let Some((_, played)) = &play.over {
+                if play.cut.is_none() && cases.of_case.get(&play.case) != Some(&play.capsule) {
+                    // It is made of more by now.
+                    cases.void(at, play.case, &play.recipe);
+                    continue;
+                }
                 let outcome = cases.outcome(&play, played);
                 if let Some(cut) = &play.cut {
                     let is_it = cases.is_of(play.case, outcome.symptom.as_ref());

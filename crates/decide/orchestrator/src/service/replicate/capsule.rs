@@ -61,6 +61,18 @@ pub(super) struct Capsule {
     pub(super) requests: Vec<CaseRequest>,
     /// An address (with its query) that the slow call went to.
     pub(super) request: String,
+    /// What is recorded in it.
+    pub(super) threads: Vec<CaseThread>,
+    /// A server came to its end.
+    pub(super) is_of_end: bool,
+    /// Endpoints that it may be about; none: it is not known.
+    pub(super) suspects: Vec<String>,
+    /// What was taken for the same meanwhile.
+    pub(super) joined: Vec<Sight>,
+    /// The finding that it was made for.
+    pub(super) finding: Option<u32>,
+    /// It takes the place of another one, of which less was known.
+    instead: Option<u32>,
 }
 
 impl Capsule {
@@ -73,9 +85,45 @@ impl Capsule {
         self.state = State::Lost;
     }
 
-    fn is_of(&self, subject: &str, symptom: &Symptom) -> bool {
+    /// Whether something odd is of the same bug, as far as is known by now.
+    fn is_of(&self, sight: &Sight) -> bool {
+        let common = |name: &String| self.suspects.contains(name);
+        let unknown = self.suspects.is_empty() || sight.suspects.is_empty();
         // The end of a server is the same whichever call it is told with.
-        (self.subject == subject || !symptom.frames.is_empty()) && same(&self.symptom, symptom)
+        let may_be = match self.is_of_end && sight.is_of_end {
+            true => unknown || sight.suspects.iter().any(common),
+            false => self.subject == sight.subject,
+        };
+        (may_be || !sight.symptom.frames.is_empty()) && same(&self.symptom, &sight.symptom)
+    }
+
+    /// The same with more threads, instead of this one.
+    pub(super) fn again_with(&self, at: At, threads: &[CaseThread], own: u32) -> Capsule {
+        Capsule {
+            subject: String::new(),
+            symptom: self.symptom.clone(),
+            gauge: self.gauge.clone(),
+            thread: threads.first().map_or(self.thread, |one| one.thread),
+            instance: self.instance,
+            asked: at,
+            state: State::Asked,
+            requests: Vec::new(),
+            request: String::new(),
+            threads: threads.to_vec(),
+            is_of_end: true,
+            suspects: Vec::new(),
+            joined: Vec::new(),
+            finding: self.finding,
+            instead: Some(own),
+        }
+    }
+
+    /// What tells its case from others of the same symptom.
+    fn about(&self) -> Subject {
+        match self.subject.as_str() {
+            "" => Subject::Service(self.suspects.join(" or ")),
+            name => Subject::Service(name.to_owned()),
+        }
     }
 
     /// The requests of a recipe, and those whose answers they use.
@@ -171,6 +219,7 @@ pub(super) fn number(part: &CasePart) -> Option<u32> {
 }
 
 /// What is to be kept of something odd.
+#[derive(Clone, Debug)]
 pub(super) struct Sight {
     pub(super) subject: String,
     pub(super) symptom: Symptom,
@@ -178,14 +227,24 @@ pub(super) struct Sight {
     pub(super) instance: InstanceId,
     pub(super) threads: Vec<CaseThread>,
     pub(super) request: String,
+    /// A server came to its end, and these endpoints may be why; none: it is not known.
+    pub(super) is_of_end: bool,
+    pub(super) suspects: Vec<String>,
+    pub(super) finding: Option<u32>,
 }
 
 impl Cases {
     /// The capsule of this, when there is one.
-    pub(super) fn known(&self, subject: &str, symptom: &Symptom) -> Option<u32> {
+    pub(super) fn known(&self, sight: &Sight) -> Option<u32> {
         let mut capsules = (0..).zip(&self.capsules);
-        let found = capsules.find(|(_, capsule)| capsule.is_of(subject, symptom));
+        let found = capsules.find(|(_, capsule)| capsule.is_of(sight));
         found.map(|(number, _)| number)
+    }
+
+    /// Whether something with these frames was taken up, whichever call it was told with.
+    pub(super) fn knows(&self, symptom: &Symptom) -> bool {
+        let placed = !symptom.frames.is_empty();
+        placed && self.capsules.iter().any(|one| same(&one.symptom, symptom))
     }
 
     /// It was seen again.
@@ -197,7 +256,7 @@ impl Cases {
             return;
         }
         let sighting = Sighting {
-            subject: Subject::Service(capsule.subject.clone()),
+            subject: capsule.about(),
             thread,
             symptom: &capsule.symptom,
             parts: Vec::new(),
@@ -218,7 +277,7 @@ impl Cases {
             ..Usage::default()
         };
         let sighting = Sighting {
-            subject: Subject::Service(capsule.subject.clone()),
+            subject: capsule.about(),
             thread: capsule.thread,
             symptom: &capsule.symptom,
             // What can be left out is found here: see `cut`.
@@ -240,8 +299,13 @@ impl Conductor {
             return;
         };
         let thread = sight.threads.first().map_or(ThreadId(0), |one| one.thread);
-        if let Some(known) = cases.known(&sight.subject, &sight.symptom) {
+        if let Some(known) = cases.known(&sight) {
             cases.again(at, known, thread);
+            if let Some(capsule) = cases.capsules.get_mut(known as usize)
+                && sight.is_of_end
+            {
+                capsule.join(sight);
+            }
             return;
         }
         let alike = |capsule: &&Capsule| capsule.subject == sight.subject;
@@ -251,6 +315,11 @@ impl Conductor {
             return;
         }
         let number = cases.capsules.len() as u32;
+        if sight.is_of_end
+            && let Some(crashed) = cases.crashed.get_mut(&sight.instance)
+        {
+            crashed.1 = Some(number);
+        }
         cases.capsules.push(Capsule {
             subject: sight.subject,
             symptom: sight.symptom,
@@ -261,6 +330,12 @@ impl Conductor {
             state: State::Asked,
             requests: Vec::new(),
             request: sight.request,
+            threads: sight.threads.clone(),
+            is_of_end: sight.is_of_end,
+            suspects: sight.suspects,
+            joined: Vec::new(),
+            finding: sight.finding,
+            instead: None,
         });
         let command = ServiceCommand::Capture {
             capsule: number,
@@ -289,6 +364,11 @@ impl Conductor {
         }
         capsule.state = State::Here;
         capsule.requests = requests.to_vec();
-        cases.open_case(at, number);
+        match capsule.instead {
+            Some(old) if cases.of_case.values().any(|known| *known == old) => {
+                cases.take_place(number, old);
+            }
+            _ => cases.open_case(at, number),
+        }
     }
 }

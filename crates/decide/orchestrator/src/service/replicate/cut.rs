@@ -3,7 +3,9 @@
 //! While the replicator looks for conditions that matter, it plays what is left by now; what is cut is cut under the conditions under
 //! which the case is known to show: none, when it shows often enough as it was.
 
-use cohort_model::{Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, ThreadId};
+use cohort_model::{
+    Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, Subject, ThreadId,
+};
 use cohort_replicator::minimize::{Branch, Candidate, Count, Smallest, TreeMinimizer};
 
 use super::Cases;
@@ -200,6 +202,10 @@ impl Cases {
         let Some(capsule) = self.capsule_of(case.case) else {
             return case;
         };
+        if capsule.is_of_end {
+            // Its suspects are none of its subjects.
+            case.subject = Subject::Service(capsule.subject.clone());
+        }
         let cut = self.cuts.get(&case.case);
         if cut.is_some_and(|cut| !cut.is_done()) && case.stage == Stage::Closed {
             case.stage = Stage::Minimizing;
@@ -217,6 +223,7 @@ impl Cases {
                 rate,
             });
             case.minimal = smallest.minimal;
+            self.name_request(&mut case, &smallest.kept);
         } else if let Some(arm) = &mut case.smallest {
             arm.recipe.parts = capsule.complete(&capsule.parts(), false);
         }

@@ -23,6 +23,7 @@ mod cut;
 mod oracle;
 mod replica;
 mod sight;
+mod suspects;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,6 +39,7 @@ use capsule::Capsule;
 use cut::Cut;
 use replica::Replica;
 use sight::Usual;
+use suspects::Crashed;
 
 /// A recording that was asked for and did not come is not waited for longer, microseconds.
 const CAPTURE_US_MAX: u64 = 15_000_000;
@@ -67,7 +69,7 @@ pub(super) struct Cases {
     /// Exceptions of which it may yet be told which call they belong to.
     exceptions: VecDeque<(At, ExceptionSeen)>,
     /// When the server of an instance came to its end last.
-    crashed: BTreeMap<InstanceId, At>,
+    crashed: Crashed,
     usual: BTreeMap<EndpointId, Usual>,
     /// Findings that were taken up.
     taken_up: Vec<u32>,
@@ -261,6 +263,7 @@ impl Conductor {
         self.begin_plays(at, step);
         if let Some(cases) = &mut self.cases {
             let news = cases.news(at);
+            self.explain_findings(at, &news, step);
             step.cases.extend(news);
         }
     }

@@ -12,6 +12,7 @@ use cohort_model::{
 
 use super::super::{Conductor, ServiceStep};
 use super::capsule::{Gauge, Sight, What};
+use super::suspects;
 
 /// Why a call got no answer is waited for so long, microseconds.
 const UNANSWERED_US: u64 = 800_000;
@@ -20,11 +21,11 @@ const TOGETHER_US: u64 = 1_500_000;
 /// An exception may be the last word of a server, which is told when it has ended, microseconds.
 const EXCEPTION_US: u64 = 120_000;
 /// What is seen so long before or after the end of a server is due to that, microseconds.
-const AFTER_CRASH_US: u64 = 2_500_000;
+pub(super) const AFTER_CRASH_US: u64 = 2_500_000;
 /// Calls without an answer that may belong to one end of a server.
 const UNANSWERED_MAX: usize = 200;
 /// Threads of one capsule.
-const THREADS_MAX: usize = 24;
+pub(super) const THREADS_MAX: usize = 64;
 /// Iterations of a thread among which the one that matters is looked for.
 const ITERATIONS: u32 = 15;
 /// Threads that are asked for what an endpoint needs.
@@ -97,6 +98,9 @@ impl Conductor {
             instance: call.instance,
             threads: vec![of_call(call)],
             request: String::new(),
+            is_of_end: false,
+            suspects: Vec::new(),
+            finding: None,
         };
         self.sight(at, sight, step);
     }
@@ -116,7 +120,7 @@ impl Conductor {
             return;
         }
         let all = std::mem::take(&mut cases.unanswered);
-        cases.crashed.insert(instance, at);
+        cases.crashed.insert(instance, (at, None));
         let (of, others): (Vec<OddCall>, Vec<OddCall>) =
             all.into_iter().partition(|call| call.instance == instance);
         cases.unanswered = others.into();
@@ -143,6 +147,9 @@ impl Conductor {
             instance,
             threads,
             request: String::new(),
+            is_of_end: true,
+            suspects: suspects::endpoints(&of, |id| self.endpoint_name(id)),
+            finding: None,
         };
         self.sight(at, sight, step);
     }
@@ -159,9 +166,8 @@ impl Conductor {
         if exception.plain_line || cases.replicas.contains_key(&exception.instance) {
             return;
         }
-        let known = cases.known("", &exception.symptom());
-        let room = cases.exceptions.len() < UNANSWERED_MAX;
-        if known.is_none() && room {
+        let known = cases.knows(&exception.symptom());
+        if !known && cases.exceptions.len() < UNANSWERED_MAX {
             cases.exceptions.push_back((at, exception.clone()));
         }
         self.explain_unanswered(at, step);
@@ -178,11 +184,14 @@ impl Conductor {
         let of_end = |instance: InstanceId, seen: At| {
             crashed
                 .get(&instance)
-                .is_some_and(|at| near(*at, seen) <= AFTER_CRASH_US)
+                .is_some_and(|(at, _)| near(*at, seen) <= AFTER_CRASH_US)
         };
-        cases
-            .unanswered
-            .retain(|call| !of_end(call.instance, call.at));
+        let unanswered = std::mem::take(&mut cases.unanswered);
+        let (ended, open): (Vec<OddCall>, Vec<OddCall>) = unanswered
+            .into_iter()
+            .partition(|call| of_end(call.instance, call.at));
+        cases.unanswered = open.into();
+        let late = cases.late(&ended);
         cases
             .exceptions
             .retain(|(seen, exception)| !of_end(exception.instance, *seen));
@@ -209,6 +218,9 @@ impl Conductor {
                     instance: call.instance,
                     threads: vec![of_call(&call)],
                     request: String::new(),
+                    is_of_end: false,
+                    suspects: Vec::new(),
+                    finding: None,
                 };
                 sights.push((call.endpoint, sight));
             } else if at.since(since) < UNANSWERED_US {
@@ -238,9 +250,13 @@ impl Conductor {
                 instance: call.instance,
                 threads: vec![of_call(&call)],
                 request: String::new(),
+                is_of_end: false,
+                suspects: Vec::new(),
+                finding: None,
             };
             sights.push((call.endpoint, sight));
         }
+        self.take_in_late(at, &late, step);
         for (endpoint, mut sight) in sights {
             sight.subject = self.endpoint_name(endpoint);
             self.sight(at, sight, step);
@@ -326,6 +342,9 @@ impl Conductor {
             instance,
             threads,
             request: slowest.map_or_else(String::new, |(_, _, request)| request),
+            is_of_end: false,
+            suspects: Vec::new(),
+            finding: Some(finding.number),
         })
     }
 
@@ -370,11 +389,11 @@ impl Conductor {
     }
 }
 
-fn near(one: At, other: At) -> u64 {
+pub(super) fn near(one: At, other: At) -> u64 {
     one.0.abs_diff(other.0)
 }
 
-fn of_call(call: &OddCall) -> CaseThread {
+pub(super) fn of_call(call: &OddCall) -> CaseThread {
     CaseThread {
         thread: call.thread,
         iteration: Some(call.iteration),
