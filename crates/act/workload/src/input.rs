@@ -11,8 +11,34 @@ use std::path::{Component, Path, PathBuf};
 const BYTES_MAX: u64 = 16 << 10;
 /// What is there to be read only.
 const DATA: [&str; 28] = [
-    "json", "geojson", "jsonl", "ndjson", "xml", "html", "htm", "svg", "csv", "tsv", "txt", "md", "rst", "ini", "toml",
-    "yaml", "yml", "log", "in", "input", "dat", "data", "eml", "ics", "vcf", "srt", "po", "properties",
+    "json",
+    "geojson",
+    "jsonl",
+    "ndjson",
+    "xml",
+    "html",
+    "htm",
+    "svg",
+    "csv",
+    "tsv",
+    "txt",
+    "md",
+    "rst",
+    "ini",
+    "toml",
+    "yaml",
+    "yml",
+    "log",
+    "in",
+    "input",
+    "dat",
+    "data",
+    "eml",
+    "ics",
+    "vcf",
+    "srt",
+    "po",
+    "properties",
 ];
 
 /// The file that is the test `name` of a suite in `root`; none when it is none, or no data.
@@ -46,13 +72,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("project");
         fs::create_dir_all(root.join("corpus")).unwrap();
-        for name in ["corpus/a.json", "corpus/run.sh", "corpus/tool.txt", "../out.txt"] {
+        for name in [
+            "corpus/a.json",
+            "corpus/run.sh",
+            "corpus/tool.txt",
+            "../out.txt",
+        ] {
             fs::write(root.join(name), "[1, 2]").unwrap();
         }
         let executable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(root.join("corpus/tool.txt"), executable).unwrap();
-        assert_eq!(file(&root, "corpus/a.json"), Some(root.join("corpus/a.json")));
-        for other in ["corpus/run.sh", "corpus/tool.txt", "../out.txt", "corpus/b.json", "corpus", "a test"] {
+        assert_eq!(
+            file(&root, "corpus/a.json"),
+            Some(root.join("corpus/a.json"))
+        );
+        for other in [
+            "corpus/run.sh",
+            "corpus/tool.txt",
+            "../out.txt",
+            "corpus/b.json",
+            "corpus",
+            "a test",
+        ] {
             assert_eq!(file(&root, other), None, "{other}");
         }
         fs::write(root.join("corpus/a.json"), vec![b' '; 20_000]).unwrap();

@@ -93,7 +93,18 @@ fn unset(recipe: &Recipe) -> Vec<&str> {
 }
 
 const VARIABLES: [&str; 12] = [
-    "CI", "DEBUG", "DISPLAY", "EDITOR", "HOME", "HTTP_PROXY", "LANG", "LC_ALL", "NO_PROXY", "PAGER", "TZ", "VISUAL",
+    "CI",
+    "DEBUG",
+    "DISPLAY",
+    "EDITOR",
+    "HOME",
+    "HTTP_PROXY",
+    "LANG",
+    "LC_ALL",
+    "NO_PROXY",
+    "PAGER",
+    "TZ",
+    "VISUAL",
 ];
 
 #[test]
@@ -102,9 +113,18 @@ fn an_environment_that_does_not_matter_takes_a_few_runs_and_is_said_not_to() {
     assert_eq!(case.verdict, Some(CaseVerdict::Always));
     let without: Vec<&Recipe> = tried.iter().filter(|one| !unset(one).is_empty()).collect();
     assert!(without.len() <= 4, "{}", without.len());
-    assert!(without.iter().all(|one| unset(one).len() == VARIABLES.len()));
-    let said = "It fails as well without CI, DEBUG, DISPLAY and 9 more variables of the environment.";
-    assert!(case.remarks.iter().any(|one| one == said), "{:?}", case.remarks);
+    assert!(
+        without
+            .iter()
+            .all(|one| unset(one).len() == VARIABLES.len())
+    );
+    let said =
+        "It fails as well without CI, DEBUG, DISPLAY and 9 more variables of the environment.";
+    assert!(
+        case.remarks.iter().any(|one| one == said),
+        "{:?}",
+        case.remarks
+    );
     assert!(case.causes.is_empty());
 }
 
@@ -146,13 +166,20 @@ fn smallest_of(input: &str, fails: impl Fn(&str) -> bool) -> (Case, Option<Strin
 #[test]
 fn json_is_cut_by_its_values() {
     let items: Vec<String> = (0..40)
-        .map(|n| format!("{{\"id\": {n}, \"price\": {}}}", if n == 31 { -3 } else { n }))
+        .map(|n| {
+            format!(
+                "{{\"id\": {n}, \"price\": {}}}",
+                if n == 31 { -3 } else { n }
+            )
+        })
         .collect();
     let input = format!("{{\"name\": \"shop\", \"items\": [{}]}}", items.join(", "));
     let fails = |text: &str| {
         let value: serde_json::Value = serde_json::from_str(text).expect("what is run is JSON");
         let items = value["items"].as_array().cloned().unwrap_or_default();
-        items.iter().any(|item| item["price"].as_i64().unwrap_or(0) < 0)
+        items
+            .iter()
+            .any(|item| item["price"].as_i64().unwrap_or(0) < 0)
     };
     let (case, smallest) = smallest_of(&input, fails);
     assert_eq!(smallest.as_deref(), Some(r#"{"items":[{"price":-3}]}"#));

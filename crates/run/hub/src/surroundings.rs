@@ -6,12 +6,35 @@ use cohort_workload::environment;
 const VARIABLES_MAX: usize = 64;
 /// Every program has them, or a shell sets them for itself.
 const EVERYWHERE: [&str; 14] = [
-    "PATH", "PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLORTERM", "SHELL", "USER", "LOGNAME", "HOSTNAME", "TMPDIR",
-    "MAIL", "LS_COLORS",
+    "PATH",
+    "PWD",
+    "OLDPWD",
+    "SHLVL",
+    "_",
+    "TERM",
+    "COLORTERM",
+    "SHELL",
+    "USER",
+    "LOGNAME",
+    "HOSTNAME",
+    "TMPDIR",
+    "MAIL",
+    "LS_COLORS",
 ];
 /// Without what begins so a program would not start, or would be another one.
 const NEEDED: [&str; 13] = [
-    "LD_", "PYTHON", "VIRTUAL_ENV", "CONDA", "CARGO", "RUST", "COHORT_", "LLVM_", "GCOV", "SSH_", "DBUS_", "NODE_",
+    "LD_",
+    "PYTHON",
+    "VIRTUAL_ENV",
+    "CONDA",
+    "CARGO",
+    "RUST",
+    "COHORT_",
+    "LLVM_",
+    "GCOV",
+    "SSH_",
+    "DBUS_",
+    "NODE_",
     "JAVA_",
 ];
 
@@ -39,7 +62,14 @@ mod tests {
         for name in ["HOME", "LANG", "TZ", "CI", "HTTP_PROXY", "DEBUG", "LC_ALL"] {
             assert!(may_matter(name), "{name}");
         }
-        for name in ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CARGO_HOME", "TMPDIR", ""] {
+        for name in [
+            "PATH",
+            "PYTHONPATH",
+            "LD_LIBRARY_PATH",
+            "CARGO_HOME",
+            "TMPDIR",
+            "",
+        ] {
             assert!(!may_matter(name), "{name}");
         }
     }

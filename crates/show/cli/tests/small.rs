@@ -30,10 +30,20 @@ fn a_variable_that_matters_is_named_and_is_a_part_of_the_smallest_recipe() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let page = shown(&suite);
     let sentence = page["sentence"].as_str().unwrap();
-    assert!(sentence.contains("fails with `ORDERS_DEBUG` in the environment"), "{page:#}");
+    assert!(
+        sentence.contains("fails with `ORDERS_DEBUG` in the environment"),
+        "{page:#}"
+    );
     let parts = &page["case"]["smallest"]["recipe"]["parts"];
-    assert_eq!(parts, &serde_json::json!([{"variable": "ORDERS_DEBUG"}]), "{page:#}");
-    assert_eq!(page["case"]["causes"][0]["without"]["failed"], 0, "{page:#}");
+    assert_eq!(
+        parts,
+        &serde_json::json!([{"variable": "ORDERS_DEBUG"}]),
+        "{page:#}"
+    );
+    assert_eq!(
+        page["case"]["causes"][0]["without"]["failed"], 0,
+        "{page:#}"
+    );
     // Names are told, and no values.
     let events = suite.read("events");
     assert!(events.contains("ORDERS_COLOR") && !events.contains("never"));
@@ -50,7 +60,12 @@ fn a_file_that_a_program_cannot_read_is_cut_to_what_matters() {
         "if grep -q 'price.*-' \"$1\"; then echo 'assertion failed: a price below nothing' >&2; exit 1; fi\n",
     );
     let items: Vec<String> = (0..30)
-        .map(|n| format!("{{\"id\": {n}, \"price\": {}}}", if n == 17 { -3 } else { n }))
+        .map(|n| {
+            format!(
+                "{{\"id\": {n}, \"price\": {}}}",
+                if n == 17 { -3 } else { n }
+            )
+        })
         .collect();
     let whole = format!("{{\"items\": [{}], \"more\": [1, 2]}}", items.join(", "));
     suite.write("corpus/bad.json", &whole);

@@ -266,7 +266,10 @@ impl Experiment {
             self.suspected.push(self.beliefs.planned(condition));
         }
         let claims = plan.conditions.iter().map(|condition| {
-            (Claimed::Condition(condition.clone()), lifted(&plan, condition))
+            (
+                Claimed::Condition(condition.clone()),
+                lifted(&plan, condition),
+            )
         });
         let claims = claims.collect();
         Step::Prove(Prove {
@@ -346,7 +349,10 @@ impl Experiment {
             use ConditionKind::{NetworkDelay, NetworkLoss, NetworkRate};
             matches!(kind, NetworkDelay | NetworkRate | NetworkLoss)
         };
-        let (own, usual) = (proved.claims[wrong].without.tally, self.book.of(&self.plain));
+        let (own, usual) = (
+            proved.claims[wrong].without.tally,
+            self.book.of(&self.plain),
+        );
         if network(condition.kind()) && own.failed > 1 && contrast(own, usual, 1.0) > LOOKED {
             let all = self.beliefs.all.iter().map(|belief| &belief.condition);
             let all: Vec<Condition> = all.filter(|one| network(one.kind())).cloned().collect();

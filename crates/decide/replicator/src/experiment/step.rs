@@ -15,8 +15,8 @@ use cohort_model::{CasePart, Recipe, Stage};
 use super::cover::Cover;
 use super::degree::Degree;
 use super::evidence::{Scale, Tally};
-use super::input::Cut;
 use super::explain::Single;
+use super::input::Cut;
 use super::less::Less;
 use super::prove::Prove;
 use super::rivals::Rivals;
@@ -156,7 +156,10 @@ impl Step {
             Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => Some(trial),
             Step::Prove(prove) => match place.checked_sub(1) {
                 None => Some(&mut prove.with),
-                Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without.trial),
+                Some(place) => prove
+                    .claims
+                    .get_mut(place)
+                    .map(|claim| &mut claim.without.trial),
             },
             Step::Rivals(rivals) => rivals.others.get_mut(place).map(|(_, trial)| trial),
             Step::Single(single) => Some(&mut single.trial),
@@ -231,7 +234,7 @@ impl Step {
             Step::Hunt | Step::Repeat(_) if !reproduced => Stage::Reproducing,
             Step::Parts(_) | Step::Environment(_) | Step::Input(_) | Step::Cover(_) => {
                 Stage::Minimizing
-            },
+            }
             Step::Closed => Stage::Closed,
             _ => Stage::Explaining,
         }

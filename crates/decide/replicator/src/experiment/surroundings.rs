@@ -49,11 +49,7 @@ impl Experiment {
         {
             return None;
         }
-        let search = Minimizer::new(
-            std::mem::take(&mut self.variables),
-            count(tally),
-            RUNS_MAX,
-        );
+        let search = Minimizer::new(std::mem::take(&mut self.variables), count(tally), RUNS_MAX);
         Some(Step::Environment(Less {
             plan: plan.clone(),
             known: tally,
@@ -99,6 +95,8 @@ fn none_matters(all: &[String]) -> String {
     let named = named.join(", ");
     match all.len().saturating_sub(NAMED_MAX) {
         0 => format!("It fails as well without {named} in the environment."),
-        more => format!("It fails as well without {named} and {more} more variables of the environment."),
+        more => format!(
+            "It fails as well without {named} and {more} more variables of the environment."
+        ),
     }
 }

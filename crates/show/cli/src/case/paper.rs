@@ -96,11 +96,7 @@ fn listing<'a>(
     let own = of_file.iter().find(|one| one.line == function.line);
     let is_as_it_was = own.is_none_or(stands);
     let suspicious = of_file.iter().map(|one| one.line).collect();
-    Listing::new(
-        function,
-        if is_as_it_was { &text } else { "" },
-        &suspicious,
-    )
+    Listing::new(function, if is_as_it_was { &text } else { "" }, &suspicious)
 }
 
 /// The end of what a failing run wrote: of a try, else of where it was seen.
@@ -238,7 +234,10 @@ mod tests {
         ];
         assert_eq!(examples(&lines), told);
         assert!(examples(&["nothing"]).is_empty());
-        let endless: Vec<&str> = ["Falsifying example: f("].into_iter().chain(["  1,"; 50]).collect();
+        let endless: Vec<&str> = ["Falsifying example: f("]
+            .into_iter()
+            .chain(["  1,"; 50])
+            .collect();
         assert_eq!(examples(&endless).len(), 1);
     }
 
