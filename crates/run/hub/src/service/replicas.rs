@@ -133,6 +133,7 @@ impl Hub {
             able: self.able(),
             coverage: 0,
             instrument: false,
+            variables: Vec::new(),
             first_case: self.first_case(),
             known: Vec::new(),
             only: None,
