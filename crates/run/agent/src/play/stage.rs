@@ -1,6 +1,6 @@
 //! Where a capsule is played: a machine for each thread and copy, all at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,10 +16,12 @@ use crate::agent::Agent;
 use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Going, Target};
 use crate::odd::beginning;
-use crate::protocol::{PlayOrder, Played, PlayedAnswers};
+use crate::protocol::{FromAgent, PlayOrder, Played, PlayedAnswers};
 
 /// Sleeps are cut to this where times do not matter.
 const SLEEP_MAX: Duration = Duration::from_millis(5);
+/// Where it is measured what grows, it is repeated for so long at most.
+const GROWS_FOR: Duration = Duration::from_millis(2_500);
 /// How long each answer took is kept for so many.
 const TOOK_MAX: usize = 1_000;
 
@@ -29,6 +31,15 @@ struct Stage {
     order: PlayOrder,
     diary: RefCell<Diary>,
     begun: Instant,
+    rounds: Rounds,
+}
+
+/// Repetitions of all threads together.
+#[derive(Default)]
+struct Rounds {
+    done: Cell<u32>,
+    /// How many were done when half was told.
+    half: Cell<Option<u32>>,
 }
 
 /// What happened.
@@ -59,6 +70,7 @@ pub(super) async fn play(
         agent: Rc::clone(agent),
         diary: RefCell::new(Diary::default()),
         begun: Instant::now(),
+        rounds: Rounds::default(),
         order,
     });
     agent.routes.borrow_mut().add_instance(&stage.order.address);
@@ -90,6 +102,7 @@ pub(super) async fn play(
             .map(|((name, of), count)| (name, of, count))
             .collect(),
         cut,
+        rounds_late: stage.rounds_late(),
         ..diary.played
     }
 }
@@ -124,7 +137,48 @@ impl Stage {
                 let again = matches!(playback.cue(), Cue::Over) && !part.recording.remembers();
                 ready = again.then_some(playback);
             }
+            if track == self.counted(take) && self.round_done() {
+                return;
+            }
+            if self.is_late() {
+                return;
+            }
         }
+    }
+
+    /// The thread whose repetitions are counted: the first of which anything is kept.
+    fn counted(&self, take: &Take) -> usize {
+        let keeps = |track: &usize| {
+            let mut scenes = take.parts[*track].scenes.iter();
+            scenes.any(|scene| self.keeps_any(take, *track, *scene))
+        };
+        (0..take.parts.len()).find(keeps).unwrap_or_default()
+    }
+
+    /// Counts a repetition; true when there is no time for another.
+    fn round_done(&self) -> bool {
+        if !self.order.grows {
+            return false;
+        }
+        let done = self.rounds.done.get() + 1;
+        self.rounds.done.set(done);
+        let all = self.order.rounds.max(1) * self.order.copies.max(1);
+        let is_half = 2 * done >= all || 2 * self.begun.elapsed() >= GROWS_FOR;
+        if is_half && self.rounds.half.get().is_none() {
+            self.rounds.half.set(Some(done));
+            let play = self.order.play;
+            self.agent.post(FromAgent::PlayedHalf { play });
+        }
+        self.is_late()
+    }
+
+    fn is_late(&self) -> bool {
+        self.order.grows && self.begun.elapsed() >= GROWS_FOR
+    }
+
+    fn rounds_late(&self) -> u32 {
+        let half = self.rounds.half.get();
+        half.map_or(0, |half| self.rounds.done.get() - half)
     }
 
     fn keeps_any(&self, take: &Take, track: usize, scene: usize) -> bool {

@@ -300,6 +300,7 @@ mod tests {
             }),
             minimal: true,
             request: String::new(),
+            age_us: 0,
             remarks: Vec::new(),
         };
         let text = script(&case, &requests, "http://localhost:8080");

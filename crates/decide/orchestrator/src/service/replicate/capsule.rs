@@ -39,6 +39,18 @@ pub(super) enum What {
     Threads,
 }
 
+impl What {
+    /// As symptoms name it.
+    pub(super) fn of_class(class: &str) -> Option<What> {
+        match class {
+            "memory" => Some(What::Memory),
+            "descriptors" => Some(What::Descriptors),
+            "threads" => Some(What::Threads),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Asked,
@@ -61,6 +73,8 @@ pub(super) struct Capsule {
     pub(super) requests: Vec<CaseRequest>,
     /// An address (with its query) that the slow call went to.
     pub(super) request: String,
+    /// How long the server had run where it was seen, microseconds.
+    pub(super) age_us: u64,
     /// What is recorded in it.
     pub(super) threads: Vec<CaseThread>,
     /// A server came to its end.
@@ -109,6 +123,7 @@ impl Capsule {
             state: State::Asked,
             requests: Vec::new(),
             request: String::new(),
+            age_us: self.age_us,
             threads: threads.to_vec(),
             is_of_end: true,
             suspects: Vec::new(),
@@ -295,6 +310,8 @@ impl Cases {
 impl Conductor {
     /// Something odd was seen: its threads' recordings are asked for, unless they were before.
     pub(super) fn sight(&mut self, at: At, sight: Sight, step: &mut ServiceStep) {
+        let place = self.places.get(&sight.instance);
+        let age_us = place.map_or(0, |place| at.since(place.ready_since));
         let Some(cases) = &mut self.cases else {
             return;
         };
@@ -330,6 +347,7 @@ impl Conductor {
             state: State::Asked,
             requests: Vec::new(),
             request: sight.request,
+            age_us,
             threads: sight.threads.clone(),
             is_of_end: sight.is_of_end,
             suspects: sight.suspects,

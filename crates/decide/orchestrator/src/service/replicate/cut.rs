@@ -206,6 +206,7 @@ impl Cases {
             // Its suspects are none of its subjects.
             case.subject = Subject::Service(capsule.subject.clone());
         }
+        self.tell_age(&mut case);
         let cut = self.cuts.get(&case.case);
         if cut.is_some_and(|cut| !cut.is_done()) && case.stage == Stage::Closed {
             case.stage = Stage::Minimizing;

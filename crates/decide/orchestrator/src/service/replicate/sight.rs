@@ -264,7 +264,7 @@ impl Conductor {
     }
 
     /// Findings that are about more than one call.
-    pub(super) fn take_up_findings(&mut self, at: At, step: &mut ServiceStep) {
+    pub(in super::super) fn take_up_findings(&mut self, at: At, step: &mut ServiceStep) {
         let Some(cases) = &self.cases else {
             return;
         };
@@ -361,7 +361,8 @@ impl Conductor {
     fn callers(&self, endpoint: Option<EndpointId>, instance: InstanceId) -> Vec<ThreadId> {
         let mut found: Vec<(bool, ThreadId)> = Vec::new();
         let mut scenarios: BTreeMap<usize, u32> = BTreeMap::new();
-        for (&id, thread) in &self.threads {
+        let gone = self.gone.iter().map(|(id, thread)| (id, thread));
+        for (&id, thread) in self.threads.iter().chain(gone) {
             let calls = endpoint.is_none_or(|endpoint| thread.calls.of(endpoint) > 0.0);
             let of = scenarios.entry(thread.scenario).or_default();
             if calls && (endpoint.is_some() || *of == 0) {
