@@ -305,6 +305,18 @@ impl ConditionKind {
 }
 
 impl Condition {
+    /// Whether a program has to be started under it; others are applied to what runs.
+    #[must_use]
+    pub fn is_of_start(&self) -> bool {
+        !matches!(
+            self.kind(),
+            ConditionKind::CpuLimit
+                | ConditionKind::MemoryLimit
+                | ConditionKind::NetworkRate
+                | ConditionKind::Copies
+        )
+    }
+
     /// Which kind it is.
     #[must_use]
     pub fn kind(&self) -> ConditionKind {

@@ -20,8 +20,11 @@ use crate::protocol::{FromAgent, PlayOrder, Played, PlayedAnswers};
 
 /// Sleeps are cut to this where times do not matter.
 const SLEEP_MAX: Duration = Duration::from_millis(5);
-/// Where it is measured what grows, it is repeated for so long at most.
+/// Where it is measured what grows, it is repeated for so long when that is often enough ...
 const GROWS_FOR: Duration = Duration::from_millis(2_500);
+const GROWS_ROUNDS: u32 = 80;
+/// ... and for so long when it is not.
+const GROWS_FOR_MAX: Duration = Duration::from_secs(8);
 /// How long each answer took is kept for so many.
 const TOOK_MAX: usize = 1_000;
 
@@ -32,6 +35,19 @@ struct Stage {
     diary: RefCell<Diary>,
     begun: Instant,
     rounds: Rounds,
+    /// Connections stay open until what the instance uses was read: they are not what it is about.
+    open: RefCell<Vec<Rc<Connections>>>,
+}
+
+/// What a play held on to.
+#[must_use = "what the instance uses is read before it is let go of"]
+pub(super) struct Held(Rc<Stage>);
+
+impl Held {
+    /// Whether what the instance uses is read once the play is over.
+    pub(super) fn is_read(&self) -> bool {
+        self.0.order.grows
+    }
 }
 
 /// Repetitions of all threads together.
@@ -65,12 +81,13 @@ pub(super) async fn play(
     take: &Rc<Take>,
     order: PlayOrder,
     ended: Receiver<()>,
-) -> Played {
+) -> (Played, Held) {
     let stage = Rc::new(Stage {
         agent: Rc::clone(agent),
         diary: RefCell::new(Diary::default()),
         begun: Instant::now(),
         rounds: Rounds::default(),
+        open: RefCell::default(),
         order,
     });
     agent.routes.borrow_mut().add_instance(&stage.order.address);
@@ -90,10 +107,9 @@ pub(super) async fn play(
         Ok(()) = ended => true,
     };
     drop(threads);
-    let mut diary = stage.diary.borrow_mut();
-    let diary = std::mem::take(&mut *diary);
+    let diary = std::mem::take(&mut *stage.diary.borrow_mut());
     let checks = diary.failed_checks.into_iter();
-    Played {
+    let played = Played {
         play: stage.order.play,
         capsule: stage.order.capsule,
         ended: agent.clock.now(),
@@ -104,7 +120,8 @@ pub(super) async fn play(
         cut,
         rounds_late: stage.rounds_late(),
         ..diary.played
-    }
+    };
+    (played, Held(Rc::clone(&stage)))
 }
 
 impl Stage {
@@ -117,6 +134,7 @@ impl Stage {
             return;
         };
         let connections = Rc::new(Connections::default());
+        self.open.borrow_mut().push(Rc::clone(&connections));
         let mut ready = self.prepare(take, track, first);
         // All machines are made before any goes on.
         tokio::task::yield_now().await;
@@ -163,7 +181,10 @@ impl Stage {
         let done = self.rounds.done.get() + 1;
         self.rounds.done.set(done);
         let all = self.order.rounds.max(1) * self.order.copies.max(1);
-        let is_half = 2 * done >= all || 2 * self.begun.elapsed() >= GROWS_FOR;
+        let since = 2 * self.begun.elapsed();
+        let is_half = 2 * done >= all
+            || (since >= GROWS_FOR && 2 * done >= GROWS_ROUNDS)
+            || since >= GROWS_FOR_MAX;
         if is_half && self.rounds.half.get().is_none() {
             self.rounds.half.set(Some(done));
             let play = self.order.play;
@@ -173,7 +194,9 @@ impl Stage {
     }
 
     fn is_late(&self) -> bool {
-        self.order.grows && self.begun.elapsed() >= GROWS_FOR
+        let since = self.begun.elapsed();
+        let enough = self.rounds.done.get() >= GROWS_ROUNDS && since >= GROWS_FOR;
+        self.order.grows && (enough || since >= GROWS_FOR_MAX)
     }
 
     fn rounds_late(&self) -> u32 {

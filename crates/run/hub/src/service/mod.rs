@@ -15,6 +15,7 @@ mod deeds;
 mod event;
 mod hear;
 mod keep;
+mod masked;
 mod metrics;
 mod once;
 mod open;

@@ -17,11 +17,12 @@ use cohort_conditions::Order;
 use cohort_handoff::AgentId;
 use cohort_host::InstanceReader;
 use cohort_model::{
-    CaseId, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit, Grown,
-    InstanceId, InstanceSample, Played, Policy, Recipe, ServiceCommand, ServicePlan, ServiceSeen, Share, Symptom,
-    SymptomKind, ThreadId,
+    CaseId, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit,
+    Grown, InstanceId, InstanceSample, Played, Policy, Recipe, ServiceCommand, ServicePlan,
+    ServiceSeen, Share, Symptom, SymptomKind, ThreadId,
 };
 
+use super::masked::masked;
 use super::shell::Hub;
 use super::{Driver, ServiceSetup, begin, symptoms};
 
@@ -273,7 +274,12 @@ impl Hub {
 
     pub(crate) fn captured(&mut self, captured: agent::Captured) {
         let (requests, failed) = match captured.requests {
-            Ok(requests) => (requests, String::new()),
+            Ok(requests) => {
+                // What is played has them; what is told has not.
+                let requests = requests.into_iter();
+                let requests = requests.map(|one| masked(one, &mut BTreeSet::new()));
+                (requests.collect::<Vec<_>>(), String::new())
+            }
             Err(why) => (Vec::new(), why),
         };
         if failed.is_empty() {
@@ -449,10 +455,11 @@ impl Hub {
         let Some(one) = self.replicas.plays.get_mut(&play) else {
             return;
         };
-        one.used.0 = self.replicas
-                .meters
-                .get_mut(&one.instance)
-                .and_then(|meter| used(one.instance, meter));
+        one.used.0 = self
+            .replicas
+            .meters
+            .get_mut(&one.instance)
+            .and_then(|meter| used(one.instance, meter));
     }
 
     /// The player says that a play is over.
@@ -460,7 +467,8 @@ impl Hub {
         if let Some(one) = self.replicas.plays.get_mut(&played.play)
             && one.grows
         {
-            one.used.1 = self.replicas
+            one.used.1 = self
+                .replicas
                 .meters
                 .get_mut(&one.instance)
                 .and_then(|meter| used(one.instance, meter));
@@ -709,7 +717,7 @@ fn told(played: &agent::Played, one: &Try) -> Played {
 /// Conditions that a server has to be started under.
 fn conditions_of_start(recipe: &Recipe) -> Vec<Condition> {
     let conditions = recipe.conditions.iter();
-    let of_start = conditions.filter(|condition| !BY_SHARE.contains(&condition.kind()));
+    let of_start = conditions.filter(|condition| condition.is_of_start());
     of_start.cloned().collect()
 }
 

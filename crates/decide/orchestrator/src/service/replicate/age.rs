@@ -22,9 +22,14 @@ const TIMES: u64 = 3;
 /// Plays on young servers that pass one after the other until older ones are tried.
 const YOUNG_MIN: u32 = 2;
 /// The same where nothing has shown the case yet.
-const YOUNG_UNSEEN: u32 = 4;
+const YOUNG_UNSEEN: u32 = 6;
 /// Plays on old servers that pass until it is given up.
 const OLD_MAX: u32 = 4;
+/// A server has run for nearly as long as the original had, tenths; it is played on again, which makes it older, so often at most.
+const NEARLY: u64 = 6;
+const NEARLY_MAX: u32 = 4;
+/// When a server has begun is known so well, microseconds.
+const MARGIN_US: u64 = 1_000_000;
 /// Servers are not kept waiting for longer, microseconds.
 const NEEDED_US_MAX: u64 = 40_000_000;
 
@@ -43,6 +48,10 @@ pub(super) struct Age {
     again: u32,
     /// Servers are to have run for so long.
     needed_us: Option<u64>,
+    /// Plays that passed on servers that were nearly old enough, while nothing has shown the case.
+    nearly: u32,
+    /// One that was as old as the original did not show it.
+    unseen_on_old: bool,
     /// It is known not to matter.
     settled: bool,
 }
@@ -71,8 +80,17 @@ impl Age {
             }
             return is_old;
         }
+        if self.shown_us.is_none() && original_us >= OLD_US {
+            if age_us >= original_us {
+                self.unseen_on_old = true;
+            } else if age_us >= NEARLY * original_us / 10 {
+                self.nearly += 1;
+                return self.nearly > NEARLY_MAX;
+            }
+        }
         let seen_us = self.shown_us.unwrap_or(original_us);
-        if seen_us < OLD_US || seen_us < TIMES * age_us {
+        let unknown = self.shown_us.is_none() && self.unseen_on_old;
+        if seen_us < OLD_US || seen_us < TIMES * age_us || unknown {
             return true;
         }
         self.young += 1;
@@ -83,7 +101,7 @@ impl Age {
             YOUNG_UNSEEN
         };
         if self.young >= enough {
-            self.needed_us = Some(seen_us.min(NEEDED_US_MAX));
+            self.needed_us = Some((seen_us + MARGIN_US).min(NEEDED_US_MAX));
         }
         self.shown_us.is_none()
     }
@@ -101,6 +119,14 @@ impl Cases {
     pub(super) fn wants_old(&self, case: CaseId) -> bool {
         let age = self.ages.get(&case);
         age.is_some_and(|age| age.needed_us.is_some())
+    }
+
+    /// Whether it is played on a server that has run for a while, as the original had, before that begins anew.
+    pub(super) fn keeps_old(&self, at: At, case: CaseId, instance: InstanceId) -> bool {
+        let age = self.ages.get(&case).copied().unwrap_or_default();
+        let original_us = self.capsule_of(case).map_or(0, |capsule| capsule.age_us);
+        let is_open = age.shown_us.is_none() && !age.unseen_on_old && age.nearly <= NEARLY_MAX;
+        is_open && original_us >= OLD_US && self.age_us(at, instance) >= NEARLY * original_us / 10
     }
 
     /// Whether servers are to be kept running for a case that is not done.
@@ -155,7 +181,7 @@ mod tests {
         // What a young one does says nothing.
         assert!(!age.played(0, false, 20 * S));
         assert!(!age.played(0, false, 20 * S));
-        assert_eq!(age.needed_us, Some(20 * S));
+        assert_eq!(age.needed_us, Some(21 * S));
         assert!(age.played(21 * S, true, 20 * S));
         // An old one that passes says something.
         assert!(age.played(22 * S, false, 20 * S));
@@ -179,12 +205,16 @@ mod tests {
         for _ in 0..YOUNG_UNSEEN {
             assert!(age.played(0, false, 20 * S), "nothing has shown it yet");
         }
-        assert_eq!(age.needed_us, Some(20 * S));
+        assert_eq!(age.needed_us, Some(21 * S));
         for _ in 0..OLD_MAX {
             assert!(age.played(25 * S, false, 20 * S));
         }
         assert_eq!(age.needed_us, None);
         assert!(age.settled);
+        // One that is nearly as old is played on again.
+        let mut age = Age::default();
+        assert!(!age.played(19 * S, false, 20 * S));
+        assert!(age.played(20 * S, true, 20 * S));
         // On an ordinary server that has just begun it was seen itself.
         let mut age = Age::default();
         for _ in 0..9 {

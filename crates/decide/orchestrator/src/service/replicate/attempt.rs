@@ -73,7 +73,11 @@ impl Conductor {
             }
             let Some(next) = cases.replicator.next(at, room) else {
                 // What can be left out goes on when nothing else is to be tried.
-                let cut = if is_ours { cases.any_cut(at, instance) } else { None };
+                let cut = if is_ours {
+                    cases.any_cut(at, instance)
+                } else {
+                    None
+                };
                 let Some((case, recipe, cut)) = cut else {
                     return;
                 };
@@ -187,7 +191,9 @@ impl Conductor {
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
         cases.next_play += 1;
-        let wants_old = cases.wants_old(next.case);
+        let starts = next.recipe.conditions.iter().any(Condition::is_of_start);
+        let old = cases.wants_old(next.case) || cases.keeps_old(at, next.case, instance);
+        let wants_old = old && !starts;
         let replica = cases.replicas.get_mut(&instance);
         // Nothing is waited for before something is tried for the first time; what grows goes on growing.
         let fresh = replica.as_ref().is_some_and(|replica| {
@@ -338,7 +344,11 @@ struct Next {
 
 impl Cases {
     /// What to leave out next, when it is its turn: it has two of three.
-    fn next_cut(&mut self, at: At, instance: InstanceId) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+    fn next_cut(
+        &mut self,
+        at: At,
+        instance: InstanceId,
+    ) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
         let untried = self
             .replicator
             .cases()
@@ -352,7 +362,11 @@ impl Cases {
     }
 
     /// The same, whosever turn it is.
-    fn any_cut(&mut self, at: At, instance: InstanceId) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+    fn any_cut(
+        &mut self,
+        at: At,
+        instance: InstanceId,
+    ) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
         let mut cuts: Vec<(u32, CaseId)> = self
             .cuts
             .iter()

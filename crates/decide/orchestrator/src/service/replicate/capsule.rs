@@ -79,6 +79,10 @@ pub(super) struct Capsule {
     pub(super) threads: Vec<CaseThread>,
     /// A server came to its end.
     pub(super) is_of_end: bool,
+    /// How that looked, where an exception was told before it was known that the server ended with it.
+    pub(super) end: Option<Symptom>,
+    /// The call got no answer.
+    pub(super) is_unanswered: bool,
     /// Endpoints that it may be about; none: it is not known.
     pub(super) suspects: Vec<String>,
     /// What was taken for the same meanwhile.
@@ -108,7 +112,9 @@ impl Capsule {
             true => unknown || sight.suspects.iter().any(common),
             false => self.subject == sight.subject,
         };
-        (may_be || !sight.symptom.frames.is_empty()) && same(&self.symptom, &sight.symptom)
+        let alike = |symptom: &Symptom| same(symptom, &sight.symptom);
+        (may_be || !sight.symptom.frames.is_empty())
+            && (alike(&self.symptom) || self.end.as_ref().is_some_and(alike))
     }
 
     /// The same with more threads, instead of this one.
@@ -126,6 +132,8 @@ impl Capsule {
             age_us: self.age_us,
             threads: threads.to_vec(),
             is_of_end: true,
+            end: self.end.clone(),
+            is_unanswered: true,
             suspects: Vec::new(),
             joined: Vec::new(),
             finding: self.finding,
@@ -244,6 +252,8 @@ pub(super) struct Sight {
     pub(super) request: String,
     /// A server came to its end, and these endpoints may be why; none: it is not known.
     pub(super) is_of_end: bool,
+    /// The call got no answer.
+    pub(super) is_unanswered: bool,
     pub(super) suspects: Vec<String>,
     pub(super) finding: Option<u32>,
 }
@@ -350,6 +360,8 @@ impl Conductor {
             age_us,
             threads: sight.threads.clone(),
             is_of_end: sight.is_of_end,
+            end: None,
+            is_unanswered: sight.is_unanswered,
             suspects: sight.suspects,
             joined: Vec::new(),
             finding: sight.finding,

@@ -11,7 +11,7 @@ use super::capsule::{Gauge, What};
 /// What grows by at least so much with each repetition grows: bytes.
 const MEMORY_A_ROUND: f64 = 2_048.0;
 /// And in all: less may be the allocator's.
-const MEMORY_MIN: f64 = 400_000.0;
+const MEMORY_MIN: f64 = 200_000.0;
 /// Descriptors or threads.
 const COUNT_A_ROUND: f64 = 0.25;
 const COUNT_MIN: f64 = 4.0;
@@ -96,6 +96,13 @@ impl Cases {
                     | SymptomKind::OutOfMemory
             )
         };
+        // An exception with which the server ended is shown by such an end too.
+        let capsule = self.capsules.get(play.capsule as usize);
+        let end = capsule.and_then(|capsule| capsule.end.as_ref());
+        let is_end = |end: &Symptom| played.odd.iter().any(|(_, symptom)| same(end, symptom));
+        if end.is_some_and(is_end) {
+            return Some(known.clone());
+        }
         let found = played.odd.iter().find(is_it);
         let found = found.or_else(|| played.odd.iter().find(of_its_own));
         found.map(|(_, symptom)| symptom.clone())
@@ -146,6 +153,12 @@ fn level(what: What, grown: &Grown) -> (f64, f64, f64) {
 fn grew(what: What, grown: &Grown, usual: f64) -> bool {
     let (by, each, all) = level(what, grown);
     let rounds = f64::from(grown.rounds.max(1));
+    // What is known to grow is told from less by that alone.
+    let all = if usual > 0.0 {
+        all.min(usual * rounds / 2.0)
+    } else {
+        all
+    };
     by >= all && by / rounds >= each.max(usual / LESS)
 }
 

@@ -2,8 +2,7 @@
 
 use cohort_allocator::Resource;
 use cohort_model::{
-    At, CaseId, Exit, InstanceId, Purpose, ServiceCommand, ServiceReason,
-    ServiceSeen, Share,
+    At, CaseId, Exit, InstanceId, Purpose, ServiceCommand, ServiceReason, ServiceSeen, Share,
 };
 
 use super::super::{Conductor, ServiceStep};

@@ -99,6 +99,7 @@ impl Conductor {
             threads: vec![of_call(call)],
             request: String::new(),
             is_of_end: false,
+            is_unanswered: false,
             suspects: Vec::new(),
             finding: None,
         };
@@ -127,6 +128,11 @@ impl Conductor {
         cases
             .exceptions
             .retain(|(_, exception)| exception.instance != instance);
+        if cases.join_end(at, instance, symptom) {
+            // Its calls are told late, and taken in with those.
+            cases.unanswered.extend(of);
+            return;
+        }
         let mut threads: Vec<CaseThread> = of.iter().map(of_call).collect();
         threads.dedup();
         threads.truncate(THREADS_MAX);
@@ -148,6 +154,7 @@ impl Conductor {
             threads,
             request: String::new(),
             is_of_end: true,
+            is_unanswered: true,
             suspects: suspects::endpoints(&of, |id| self.endpoint_name(id)),
             finding: None,
         };
@@ -219,6 +226,7 @@ impl Conductor {
                     threads: vec![of_call(&call)],
                     request: String::new(),
                     is_of_end: false,
+                    is_unanswered: true,
                     suspects: Vec::new(),
                     finding: None,
                 };
@@ -251,6 +259,7 @@ impl Conductor {
                 threads: vec![of_call(&call)],
                 request: String::new(),
                 is_of_end: false,
+                is_unanswered: true,
                 suspects: Vec::new(),
                 finding: None,
             };
@@ -343,6 +352,7 @@ impl Conductor {
             threads,
             request: slowest.map_or_else(String::new, |(_, _, request)| request),
             is_of_end: false,
+            is_unanswered: false,
             suspects: Vec::new(),
             finding: Some(finding.number),
         })
