@@ -151,8 +151,10 @@ impl Stage {
                 playback.begin(scene);
                 self.scene(take, (track, scene), &mut playback, &connections)
                     .await;
-                // What iterations leave to later ones is only known of those that came before.
-                let again = matches!(playback.cue(), Cue::Over) && !part.recording.remembers();
+                // What iterations leave to later ones is only known of those that came before; where it is about what grows, any
+                // later one will do.
+                let is_known = !part.recording.remembers() || self.order.grows;
+                let again = matches!(playback.cue(), Cue::Over) && is_known;
                 ready = again.then_some(playback);
             }
             if track == self.counted(take) && self.round_done() {
