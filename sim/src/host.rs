@@ -207,6 +207,12 @@ impl<'a> Host<'a> {
                 self.outcome.tries += 1;
                 self.start(thread, test, instance, Some(recipe.clone()));
             }
+            Command::Instrument {
+                thread,
+                test,
+                instance,
+                ..
+            } => self.start(thread, test, instance, None),
             Command::KillThread { thread, .. } => {
                 self.threads.get_mut(&thread).expect("live thread").killed = true;
             }
@@ -371,6 +377,7 @@ impl<'a> Host<'a> {
             parts: None,
             symptom: None,
             unapplied: Vec::new(),
+            passed_before: 0,
             left_behind: 0,
             output_dropped: 0,
         }

@@ -64,6 +64,7 @@ pub fn case_plan(after_us: u64, able: &[ConditionKind]) -> CasePlan {
         seed: 1,
         able: able.iter().copied().collect::<BTreeSet<_>>(),
         coverage: 0,
+        instrument: false,
         first_case: 1,
         known: Vec::new(),
         only: None,

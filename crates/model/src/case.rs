@@ -341,6 +341,28 @@ impl Condition {
             Condition::Variable { .. } => ConditionKind::Variable,
         }
     }
+
+    /// What it draws from, when it draws.
+    #[must_use]
+    pub fn seed(&self) -> Option<u64> {
+        match self {
+            Condition::Seed { seed }
+            | Condition::DirectoryOrder { seed }
+            | Condition::Schedule { seed } => Some(*seed),
+            _ => None,
+        }
+    }
+
+    /// The same with another seed; itself when it has none.
+    #[must_use]
+    pub fn with_seed(&self, seed: u64) -> Condition {
+        match self {
+            Condition::Seed { .. } => Condition::Seed { seed },
+            Condition::DirectoryOrder { .. } => Condition::DirectoryOrder { seed },
+            Condition::Schedule { .. } => Condition::Schedule { seed },
+            other => other.clone(),
+        }
+    }
 }
 
 /// One thing that a case is made of and that could be left out.
@@ -507,6 +529,37 @@ pub struct Case {
     /// each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+}
+
+/// Where the mistake may be, the most suspicious first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Suspects {
+    /// Lines.
+    #[serde(default)]
+    pub lines: Vec<Suspect>,
+    /// Functions, each as suspicious as its most suspicious line.
+    #[serde(default)]
+    pub functions: Vec<SuspectFunction>,
+    /// Only the backtrace tells: which lines ran was not recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_backtrace: bool,
+}
+
+/// A function that failing runs execute and passing ones do not, or less.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SuspectFunction {
+    /// File, relative to the project.
+    pub file: String,
+    /// As its language names it.
+    pub name: String,
+    /// Its first line, from 1.
+    pub first: u32,
+    /// Its last line.
+    pub last: u32,
+    /// Its most suspicious line.
+    pub line: u32,
+    /// Higher is more suspicious; 0 to 1.
+    pub score: f64,
 }
 
 /// One line or function that failing runs execute and passing ones do not, or less.

@@ -21,6 +21,9 @@ pub struct CasePlan {
     /// Failing and passing runs of a case, of each so many, whose lines are recorded; 0: none.
     #[serde(default)]
     pub coverage: u32,
+    /// Programs have to be built anew before their lines can be recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub instrument: bool,
     /// The number of the first case that is opened.
     pub first_case: u32,
     /// What earlier campaigns closed.

@@ -3,9 +3,11 @@
 //! Every other crate speaks in these. What is here is also what the event log holds and what
 //! `--events` prints, so a change here is a change of a published format: bump [`FORMAT`].
 
+mod batch;
 mod case;
 mod case_plan;
 mod finding;
+mod helper;
 mod id;
 mod log;
 mod sample;
@@ -14,12 +16,14 @@ mod service_case;
 mod step;
 mod suite;
 
+pub use batch::Batch;
 pub use case::{
     Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
-    Stage, Subject, Suspect, Symptom, SymptomKind,
+    Stage, Subject, Suspect, SuspectFunction, Suspects, Symptom, SymptomKind,
 };
 pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};
+pub use helper::{HelperEnding, HelperOffer, HelperPlan, HelperTold, HelperWithdrawal};
 pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};
 pub use sample::{Collector, HostSample, InstanceSample, SampleBatch};

@@ -1,12 +1,14 @@
 //! Campaigns of a service: what its instances are seen doing, what is concluded, what is decided.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    At, CaseId, CasePlan, CaseRequest, EndpointId, Frame, InstanceId, Measured, OddCall, Played,
+    At, CaseId, CasePlan, CaseRequest, EndpointId, Frame, HelperEnding, HelperPlan,
+    HelperTold, HelperWithdrawal, InstanceId, Measured, OddCall, Played,
     Policy, Recipe, SampleBatch, Symptom, SymptomKind, ThreadId,
 };
 
@@ -425,6 +427,32 @@ pub enum ServiceSeen {
         /// What it showed.
         played: Played,
     },
+    /// A helper runs.
+    HelperStarted {
+        /// Number of its deployment.
+        deployment: u32,
+    },
+    /// What a helper used in the last second or so.
+    HelperUsed {
+        /// Number of its deployment.
+        deployment: u32,
+        /// CPU, cores.
+        cores: f64,
+    },
+    /// A helper ended by itself.
+    HelperEnded {
+        /// Number of its deployment.
+        deployment: u32,
+        /// How.
+        #[serde(flatten)]
+        ending: HelperEnding,
+        /// What it found.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        told: Vec<HelperTold>,
+        /// Files that it left, relative to the campaign's directory.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        artifacts: Vec<PathBuf>,
+    },
     /// Time passed.
     Tick,
 }
@@ -519,6 +547,12 @@ pub struct ServiceFinding {
     /// The exception, the request, the last lines of a log: what a person would want to see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excerpts: Vec<String>,
+    /// What helpers found of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<HelperTold>,
+    /// Files that helpers left about it, relative to the campaign's directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<PathBuf>,
 }
 
 impl ServiceFinding {
@@ -605,6 +639,20 @@ pub enum ServiceCommand {
     EndPlay {
         /// Which.
         play: u32,
+    },
+    /// Start a helper beside an instance.
+    Deploy {
+        /// Number of the deployment, never used before.
+        deployment: u32,
+        /// Name of the helper.
+        helper: String,
+        /// Beside which instance.
+        instance: InstanceId,
+    },
+    /// Take a helper away.
+    Withdraw {
+        /// Number of its deployment.
+        deployment: u32,
     },
     /// Begin a thread here.
     Place {
@@ -699,6 +747,8 @@ pub enum ServiceReason {
         #[serde(rename = "undoes")]
         change: u32,
     },
+    /// A helper is taken away.
+    Helper(HelperWithdrawal),
     /// The fixed rule of the static policy.
     Static,
     /// The user, or the end of the campaign.
@@ -793,6 +843,9 @@ pub struct ServicePlan {
     /// How edge cases are tried again; `None`: they are not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cases: Option<CasePlan>,
+    /// Which helpers are deployed on suspicion; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helpers: Option<HelperPlan>,
 }
 
 /// A check of the script, over the whole campaign.

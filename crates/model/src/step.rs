@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CaseId, FindingKind, InstanceId, Recipe, SampleBatch, Stage, TestId, TestResult, ThreadEnd,
-    ThreadId, Verdict,
+    Batch, CaseId, FindingKind, InstanceId, Recipe, SampleBatch, Stage, TestId, TestResult,
+    ThreadEnd, ThreadId, Verdict,
 };
 
 /// What an instance may use now.
@@ -192,6 +192,23 @@ pub enum Command {
         instance: InstanceId,
         /// How.
         recipe: Recipe,
+        /// Several times, one after the other; none: once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        batch: Option<Batch>,
+    },
+    /// Build the program of a test anew, so that it tells which lines it runs; in an instance for tries. Its end
+    /// is a [`Observation::ThreadEnded`], which says whether that came about.
+    Instrument {
+        /// The id of this execution, never used before.
+        thread: ThreadId,
+        /// The case that wants it first.
+        case: CaseId,
+        /// The test whose program it is.
+        test: TestId,
+        /// Where.
+        instance: InstanceId,
+        /// Compilers at the same time.
+        jobs: u32,
     },
     /// Kill a thread and all it started.
     KillThread {

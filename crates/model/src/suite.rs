@@ -166,6 +166,10 @@ pub struct ThreadEnd {
     /// Conditions that it was to be run under and that could not be had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unapplied: Vec<ConditionKind>,
+    /// Of a try that is a batch: runs that passed before the one that this tells of. The usage is that
+    /// of all of them together.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passed_before: u32,
     /// Processes it left running when it ended; they were killed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_behind: u32,

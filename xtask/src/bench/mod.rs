@@ -48,6 +48,8 @@ struct Options {
     budget: Duration,
     /// Parts of names of bugs; all when empty.
     bugs: Vec<String>,
+    /// Campaigns on each bug.
+    campaigns: usize,
 }
 
 impl Options {
@@ -62,6 +64,7 @@ impl Options {
             data: None,
             budget: Duration::from_mins(5),
             bugs: Vec::new(),
+            campaigns: 1,
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -96,6 +99,11 @@ impl Options {
                     let rows = rows.ok_or_else(|| wrong("names, with commas between"))?;
                     options.rows = rows.split(',').map(String::from).collect();
                 }
+                "--campaigns" => {
+                    let campaigns = positive(args.next());
+                    options.campaigns =
+                        campaigns.ok_or_else(|| wrong("a number of campaigns, at least 1"))?;
+                }
                 "--budget" => {
                     let budget = args.next().and_then(|text| duration(text));
                     options.budget = budget.ok_or_else(|| wrong("a time such as 30s or 5m"))?;
@@ -107,7 +115,7 @@ impl Options {
                 }
                 _ => {
                     return Err(wrong(
-                        "--json, --list, --runs N, --rows A,B, --cohort FILE, --minutes N, --data DIR, --budget TIME or --bugs A,B",
+                        "--json, --list, --runs N, --rows A,B, --cohort FILE, --minutes N, --data DIR, --budget TIME, --bugs A,B or --campaigns N",
                     ));
                 }
             }

@@ -24,6 +24,7 @@ use crate::output::Output;
 use crate::plan::Plan;
 use crate::remains;
 use crate::spawn::{Child, Program, Settings, Streams, null, pipe};
+use crate::times::Runs;
 use crate::trace::{Filter, Tracer};
 use crate::under::{End, awaited};
 
@@ -76,6 +77,8 @@ struct Run<'a> {
     report: Report,
     /// The program's processes.
     programs: Vec<i32>,
+    /// What is printed is read here first.
+    kept: bool,
 }
 
 /// Runs a program under an order; gives how it ended.
@@ -83,9 +86,25 @@ struct Run<'a> {
 /// # Errors
 /// When the program could not be started, or the system refused what is always needed.
 pub(crate) fn run(order: &Order, program: &[OsString], ambient: &Ambient) -> Result<End, Error> {
+    let mut runs = Runs::of(order)?;
+    loop {
+        if let Some(end) = run_once(&mut runs, program, ambient)? {
+            return Ok(end);
+        }
+    }
+}
+
+/// Runs a program once; gives how it ended, or none when there is another run.
+fn run_once(
+    runs: &mut Runs<'_>,
+    program: &[OsString],
+    ambient: &Ambient,
+) -> Result<Option<End>, Error> {
+    let order = &*runs.order();
     let mut plan = Plan::of(order);
     loop {
         let mut run = Run::new(order, &plan, ambient);
+        run.kept |= runs.are_several();
         let (outcome, outputs) = run.whole(program);
         if let Ok(Outcome::Told(_)) = &outcome {
             run.look_at_all();
@@ -100,17 +119,22 @@ pub(crate) fn run(order: &Order, program: &[OsString], ambient: &Ambient) -> Res
             let remark = format!("{left} processes of another user could not be killed");
             run.report.remarks.push(remark);
         }
-        let end = match outcome? {
-            Outcome::Ended(copy, end) => {
-                print(outputs, copy);
-                end
-            }
-            Outcome::Told(signal) => End::Killed(signal),
+        let (copy, end) = match outcome? {
+            Outcome::Ended(copy, end) => (copy, end),
+            Outcome::Told(signal) => (0, End::Killed(signal)),
             Outcome::Refused(_) => unreachable!("tried again above"),
         };
+        if end.is_success() && left == 0 && runs.another()? {
+            // Those who read are threads, and none may be there when the next run is forked.
+            for (output, errors) in outputs {
+                let _ = (output.kept(), errors.kept());
+            }
+            return Ok(None);
+        }
+        print(outputs, copy);
         run.write_evidence();
         run.write_report();
-        return Ok(end);
+        return Ok(Some(end));
     }
 }
 
@@ -131,6 +155,7 @@ impl<'a> Run<'a> {
             },
             report: Report::default(),
             programs: Vec::new(),
+            kept: plan.copies > 1,
         }
     }
 
@@ -190,7 +215,7 @@ impl<'a> Run<'a> {
             let mut streams = Streams::default();
             let mut kept = None;
             let mut pipes = None;
-            if self.plan.copies > 1 {
+            if self.kept {
                 let ((output, to_output), (errors, to_errors)) = (pipe()?, pipe()?);
                 // What can be read from the caller goes to one of them.
                 streams.input = (number > 0).then_some(nowhere.input).flatten();

@@ -17,7 +17,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The order is none.
-    #[error("understand the order {}: JSON of the fields conditions, fallback, before, beside, report and evidence is expected", path.display())]
+    #[error("understand the order {}: JSON of the fields conditions, fallback, before, beside, report, evidence and times is expected", path.display())]
     ParseOrder {
         /// Where it is.
         path: PathBuf,

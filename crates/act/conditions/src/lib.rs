@@ -27,10 +27,11 @@ mod plan;
 mod random;
 mod remains;
 mod spawn;
+mod times;
 mod trace;
 mod under;
 
 pub use able::able;
 pub use error::Error;
-pub use order::{Command, Done, Missing, Order, Report};
+pub use order::{Command, Done, Missing, Order, Report, Times};
 pub use under::main;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cohort_model::{Condition, ConditionKind};
+use cohort_model::{Batch, Condition, ConditionKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -37,6 +37,25 @@ pub struct Order {
     /// of a signal that it does not handle, or when this is told to end (SIGTERM) before it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<PathBuf>,
+    /// Run several times; none: once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Times>,
+}
+
+/// How often the program is run, one run after the other, until one fails. Each run is as if it were the
+/// only one: what runs before and beside it is started anew, and all that it started is ended. What is printed
+/// is that of the last run, which failed unless all passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// How many runs, and which seeds change with each.
+    pub batch: Batch,
+    /// A directory that is empty at first and is emptied before each further run. If it cannot be made as it
+    /// was, there is no further run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<PathBuf>,
+    /// A file in which the number of runs that passed before the one under way stands, as text.
+    pub progress: PathBuf,
 }
 
 /// Another program of an order.

@@ -21,6 +21,6 @@ mod recording;
 mod rust;
 
 pub use error::Error;
-pub use lines::{Function, Lines};
+pub use lines::{Function, Lines, is_test_place};
 pub use recording::{Built, Recording};
 pub use rust::rust_build;

@@ -67,13 +67,16 @@ impl Lines {
 
     /// The code of tests and of their helpers, as file, first and last line: files below a folder `tests`, `test`,
     /// `benches` or `examples`, `test_*.py`, `*_test.py`, `conftest.py`, `*_test.{c,cc,cpp}`, `tests.rs`, and
-    /// functions of a module named `test` or `tests`.
+    /// functions of a module named `test` or `tests`. And what only writes values down (`Debug` of Rust, `__repr__`
+    /// of Python): a failed assertion calls it, whatever the mistake is.
     #[must_use]
     pub fn tests(&self) -> Vec<(&str, u32, u32)> {
         let files = self.files.keys().filter(|file| is_test_file(file));
         let mut found: Vec<(&str, u32, u32)> = files.map(|f| (f.as_str(), 1, u32::MAX)).collect();
         for (file, functions) in &self.functions {
-            let tests = functions.iter().filter(|f| is_test_name(&f.name));
+            let tests = functions
+                .iter()
+                .filter(|f| is_test_name(&f.name) || only_shows(&f.name));
             found.extend(tests.map(|f| (file.as_str(), f.first, f.last)));
         }
         found
@@ -107,6 +110,12 @@ impl Lines {
     }
 }
 
+/// Whether a file, or else a function of any file, is code of tests, as [`Lines::tests`] has it.
+#[must_use]
+pub fn is_test_place(file: &str, function: &str) -> bool {
+    is_test_file(file) || is_test_name(function)
+}
+
 fn is_test_file(file: &str) -> bool {
     let (folders, name) = file.rsplit_once('/').unwrap_or(("", file));
     let of_tests = |folder: &str| matches!(folder, "tests" | "test" | "benches" | "examples");
@@ -116,6 +125,10 @@ fn is_test_file(file: &str) -> bool {
         || stem.ends_with("_test")
         || stem == "tests";
     by_name || folders.split('/').any(of_tests)
+}
+
+fn only_shows(name: &str) -> bool {
+    name.ends_with("core::fmt::Debug>::fmt") || name.ends_with("__repr__")
 }
 
 fn is_test_name(name: &str) -> bool {
@@ -164,6 +177,8 @@ mod tests {
             "contest/testing.rs",
         ];
         assert!(!code.iter().any(|file| is_test_file(file)));
+        assert!(only_shows("<a::Price as core::fmt::Debug>::fmt") && only_shows("Price.__repr__"));
+        assert!(!only_shows("<a::Price as core::fmt::Display>::fmt"));
         let mut lines = Lines::default();
         for line in 1..10 {
             lines.add("src/lib.rs", line, 2);

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::event::Event;
 use crate::ground::{self, Ground, make_private};
+use crate::helper::Helpers;
 use crate::instance::Instance;
 use crate::log::Logs;
 use crate::ports::Ports;
@@ -157,6 +158,12 @@ impl Instances {
     /// Takes one out, to be closed by itself.
     pub fn take(&mut self, id: InstanceId) -> Option<Instance> {
         self.instances.remove(&id)
+    }
+
+    /// What starts helpers beside these instances.
+    #[must_use]
+    pub fn helpers(&self) -> Helpers {
+        Helpers::new(self.ground.clone())
     }
 
     /// What could not be had on this host, one sentence each.

@@ -20,6 +20,7 @@ mod build;
 mod event;
 mod forward;
 mod ground;
+mod helper;
 mod init;
 mod instance;
 mod instances;
@@ -35,6 +36,7 @@ mod template;
 
 pub use cohort_symptom::exceptions;
 pub use event::{Event, What};
+pub use helper::{Errand, Helper, Helpers};
 pub use instance::{Instance, State, Status};
 pub use instances::{Instances, Settings};
 pub use spec::{Isolated, LogRules, Ready, Restart, Spec, Stop};

@@ -252,7 +252,7 @@ fn make_group_and_init(
     }
 }
 
-fn remove_group(group: Option<InstanceGroup>) -> Result<(), Error> {
+pub(crate) fn remove_group(group: Option<InstanceGroup>) -> Result<(), Error> {
     let Some(group) = group else {
         return Ok(());
     };
@@ -272,6 +272,7 @@ fn setup(ground: &Ground, id: InstanceId, scratch: &Path, group: Option<&Instanc
             net: ground.bridge.is_some(),
             ..Isolation::default()
         },
+        network_of: None,
         limits: ground.limits.clone(),
         output_bytes_max: OUTPUT_BYTES_MAX,
     }

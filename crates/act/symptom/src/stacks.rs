@@ -13,7 +13,7 @@
 use cohort_model::Frame;
 
 use crate::FRAMES_MAX;
-use crate::reports::{gdb_frame, python_frame};
+use crate::reports::{gdb_frame, is_own_native, python_frame};
 
 /// Own frames that are kept of each thread, of two at most and of more.
 const OF_EACH: usize = 3;
@@ -23,10 +23,14 @@ const EXCERPT_BYTES_MAX: usize = 64 << 10;
 
 /// What a thread was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum About {
+pub enum About {
+    /// It waits for a lock.
     Locks,
+    /// It runs.
     Runs,
+    /// It waits for something else.
     Waits,
+    /// It waits for another thread.
     Joins,
 }
 
@@ -38,10 +42,25 @@ impl About {
     }
 }
 
+/// Where one thread stood.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Stack {
-    about: About,
-    own: Vec<Frame>,
+pub struct Stood {
+    /// What it was about there.
+    pub about: About,
+    /// Frames of the code under test, innermost first; at least one.
+    pub own: Vec<Frame>,
+}
+
+/// Where threads stood in which the code under test is, as gdb wrote it, one of each after the other.
+#[must_use]
+pub fn threads(native: &str) -> Vec<Stood> {
+    of_native(native)
+}
+
+/// Whether a function of a compiled or interpreted program is the code under test, as far as its name and file tell.
+#[must_use]
+pub fn is_own(function: &str, file: &str) -> bool {
+    is_own_native(function, file) && crate::exceptions::python::is_own(file)
 }
 
 /// The frames that tell why a program that took too long did not come to its end: those of the code under
@@ -65,7 +84,7 @@ pub fn stood(native: &str, output: &str) -> Vec<Frame> {
     };
     stacks.retain(|stack| stack.about.is_like(first));
     let each = if stacks.len() > 2 { OF_MANY } else { OF_EACH };
-    let own = |stack: Stack| stack.own.into_iter().take(each);
+    let own = |stack: Stood| stack.own.into_iter().take(each);
     stacks.into_iter().flat_map(own).take(FRAMES_MAX).collect()
 }
 
@@ -87,7 +106,7 @@ pub fn excerpt(output: &str) -> Option<String> {
 }
 
 /// Only the first function of a program: it waits for what it has started.
-fn is_entry(stack: &Stack) -> bool {
+fn is_entry(stack: &Stood) -> bool {
     let is_main = |frame: &Frame| {
         let name = frame.function.as_str();
         matches!(name, "main" | "<module>") || name.ends_with("::main")
@@ -95,7 +114,7 @@ fn is_entry(stack: &Stack) -> bool {
     stack.own.iter().all(is_main) && stack.about > About::Runs
 }
 
-fn of_native(text: &str) -> Vec<Stack> {
+fn of_native(text: &str) -> Vec<Stood> {
     let mut stacks = Vec::new();
     let mut frames: Vec<Frame> = Vec::new();
     let mut interpreted = false;
@@ -140,7 +159,7 @@ fn thread_of(line: &str) -> Option<&str> {
     rest.contains("hread 0x").then_some(rest)
 }
 
-fn of_python(text: &str) -> Vec<Stack> {
+fn of_python(text: &str) -> Vec<Stood> {
     let mut stacks = Vec::new();
     let mut frames: Vec<Frame> = Vec::new();
     for line in text.lines() {
@@ -158,9 +177,9 @@ fn of_python(text: &str) -> Vec<Stack> {
 }
 
 /// A stack, when the code under test is in it.
-fn stack(frames: &[Frame], about: fn(&[Frame]) -> About) -> Option<Stack> {
+fn stack(frames: &[Frame], about: fn(&[Frame]) -> About) -> Option<Stood> {
     let innermost = frames.iter().position(|frame| frame.own)?;
-    Some(Stack {
+    Some(Stood {
         about: about(&frames[..innermost]),
         own: frames[innermost..]
             .iter()

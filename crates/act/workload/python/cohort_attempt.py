@@ -1,9 +1,13 @@
 """One test in a process of its own, after those that are to run before it in the same process.
 
 COHORT_ATTEMPT names a JSON file: {"names": [...], "report": path, "seed": text or null, "basetemp": path,
-"finish": whether the session is to end as pytest ends it}. The names are those of the plan; the last one
+"finish": whether the session is to end as pytest ends it, "batch": null or how often it is run}. The names are those of the plan; the last one
 is what it is about. What it came to is written to `report` with the process id behind it, in one piece:
 the outcome and the texts of `cohort_common.judge`, and {"begun": true} alone while the test runs.
+
+A batch is {"runs", "us", "progress", "scratch"}: up to so many runs, none of them begun after that time, each in
+a process that is forked once all is imported and collected, until one does not pass. This process then ends
+as the last of them did. How many passed before the one under way stands in the file `progress`.
 
 The user's own arguments hold, but for what they select, and for what would be written beside the suite:
 reports, caches and coverage are those of the campaign and not of a try. Loaded with `-p cohort_attempt`.
@@ -11,11 +15,16 @@ reports, caches and coverage are those of the campaign and not of a try. Loaded 
 
 import json
 import os
+import pathlib
+import shutil
+import signal
 import sys
+import time
+import warnings
 
 import pytest
 
-from cohort_common import OPTIONS_UNSET, clean, judge, named
+from cohort_common import OPTIONS_UNSET, clean, has_children, judge, named, own_scratch
 
 # What this process is not to write, or not to be told by earlier runs: option -> value.
 OPTIONS_APART = {
@@ -51,17 +60,27 @@ def _take_order():
 
 
 _order = _take_order()
-_exit = os._exit
+_exit, _fork, _wait, _now = os._exit, os.fork, os.waitpid, time.monotonic
+_present = set(os.listdir(os.environ["TMPDIR"]))
 _reports = []
 _target = False
 _given = []
 
 
+def _report(process):
+    return "%s.%d" % (_order["report"], process)
+
+
 def _write(result):
-    path = "%s.%d" % (_order["report"], os.getpid())
+    path = _report(os.getpid())
     with open(path + ".new", "w", encoding="utf-8") as file:
         json.dump(result, file)
     os.replace(path + ".new", path)
+
+
+def _basetemp():
+    """Several copies of a test may run at once, and each empties its own at first."""
+    return "%s-%d" % (_order["basetemp"], os.getpid())
 
 
 def _unset(option):
@@ -72,8 +91,7 @@ def _unset(option):
         if hasattr(option, name):
             setattr(option, name, value)
     if hasattr(option, "basetemp"):
-        # Several copies of a test may run at once, and each empties its own at first.
-        option.basetemp = "%s-%d" % (_order["basetemp"], os.getpid())
+        option.basetemp = _basetemp()
     if _order.get("seed") is not None and hasattr(option, "randomly_seed"):
         option.randomly_seed = int(_order["seed"])
 
@@ -143,6 +161,9 @@ def pytest_runtestloop(session):
         _end(session, 4)
         return True
     items = [found[name] for name in names if name in found]
+    batch = _order.get("batch")
+    if batch and _is_forkable(session.config):
+        _fork_runs(session.config, batch)
     for at, item in enumerate(items):
         following = items[at + 1] if at + 1 < len(items) else None
         if following is None:
@@ -161,6 +182,90 @@ def _go_on(session):
     for name in ("shouldstop", "shouldfail"):
         hidden = "_" + name
         setattr(session, hidden if hasattr(session, hidden) else name, False)
+
+
+# ---- several runs --------------------------------------------------------------------------------
+
+
+def _is_forkable(config):
+    """Whether each run can have a copy of this process. (The campaign's collector was found to be forkable.)"""
+    tasks = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 2
+    made = set(os.listdir(os.environ["TMPDIR"])) - _present
+    live = getattr(config.option, "capture", "fd") == "no"
+    return tasks == 1 and not made and not live and not has_children()
+
+
+def _fork_runs(config, batch):
+    """Returns in each process that is to make a run. This process ends here."""
+    since, passed = _now(), 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    while True:
+        _tell(batch["progress"], passed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            child = _fork()
+        if child == 0:
+            own_scratch()
+            _own_basetemp(config)
+            return
+        status = _wait(child, 0)[1]
+        if status != 0:
+            _end_as(status)
+        over = (_now() - since) * 1e6 >= batch["us"] or passed + 1 >= batch["runs"]
+        if over or has_children() or not _has_passed(child) or not _emptied(batch["scratch"]):
+            _exit(0)
+        os.unlink(_report(child))
+        passed += 1
+
+
+def _tell(path, passed):
+    with open(path + ".new", "w") as file:
+        file.write(str(passed))
+    os.replace(path + ".new", path)
+
+
+def _own_basetemp(config):
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is not None:
+        factory._basetemp = None
+        factory._given_basetemp = pathlib.Path(_basetemp())
+
+
+def _has_passed(child):
+    """What was skipped did not pass."""
+    with open(_report(child), encoding="utf-8") as file:
+        return json.load(file).get("outcome") in ("passed", "xpassed", "xfailed")
+
+
+def _emptied(scratch):
+    if scratch is None:
+        return True
+    try:
+        for entry in os.scandir(scratch):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    except OSError:
+        return False
+    return True
+
+
+def _end_as(status):
+    """Ends this process as its child ended."""
+    if os.WIFEXITED(status):
+        _exit(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(number, signal.SIG_DFL)
+    except (OSError, ValueError):
+        pass
+    os.kill(os.getpid(), number)
+    _exit(128 + number)
 
 
 def _end(session, code):

@@ -5,12 +5,17 @@ Needs Python 3.8 and pytest 6, and nothing else.
 """
 
 import io
+import os
+import stat
+import tempfile
 
 from _pytest._io import TerminalWriter as _Terminal
 
 # Most characters kept of a failure's text, and of each captured section.
 TEXT_CHARS_MAX = 256 * 1024
 SECTION_CHARS_MAX = 1024 * 1024
+# Largest file without a name that each forked process gets a copy of.
+SCRATCH_BYTES_MAX = 1024 * 1024
 
 # What stands in the way of running tests one by one in many processes: option -> (value, note).
 OPTIONS_UNSET = {
@@ -125,3 +130,56 @@ def reason_of(report):
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2]
     return None
+
+
+# ---- what forked processes share -----------------------------------------------------------------
+
+
+def is_scratch(descriptor):
+    """Whether this is a small file without a name, such as pytest keeps captured output in."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink or status.st_size > SCRATCH_BYTES_MAX:
+        return False
+    return not os.readlink("/proc/self/fd/%d" % descriptor).startswith("/memfd:")
+
+
+def has_children():
+    try:
+        with open("/proc/self/task/%d/children" % os.getpid()) as file:
+            return bool(file.read().strip())
+    except OSError:
+        return False
+
+
+def own_scratch():
+    """Gives this process its own copy of each file without a name.
+
+    Forked processes share position and content of what was open before. All objects that write to
+    such a file (logging handlers made while output was captured) stay valid.
+    """
+    copies = {}
+    for descriptor, value in descriptors().items():
+        try:
+            if not is_scratch(descriptor):
+                continue
+        except OSError:  # the listing itself was open when it was made
+            continue
+        if value not in copies:
+            copies[value] = tempfile.TemporaryFile(buffering=0)
+            copies[value].write(os.pread(descriptor, SCRATCH_BYTES_MAX, 0))
+            copies[value].seek(os.lseek(descriptor, 0, os.SEEK_CUR))
+        os.dup2(copies[value].fileno(), descriptor, inheritable=os.get_inheritable(descriptor))
+    for copy in copies.values():
+        copy.close()
+
+
+def descriptors():
+    """Open descriptors -> (kind, device, inode) of what they lead to."""
+    found = {}
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        try:
+            status = os.fstat(int(name))
+        except OSError:
+            continue
+        found[int(name)] = (stat.S_IFMT(status.st_mode), status.st_dev, status.st_ino)
+    return found

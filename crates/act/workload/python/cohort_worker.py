@@ -49,7 +49,19 @@ import weakref
 import pytest
 from _pytest.reports import TestReport
 
-from cohort_common import OPTIONS_UNSET, TEXT_CHARS_MAX, clean, cut, judge, named, reason_of
+from cohort_common import (
+    OPTIONS_UNSET,
+    TEXT_CHARS_MAX,
+    clean,
+    cut,
+    descriptors,
+    has_children,
+    is_scratch,
+    judge,
+    named,
+    own_scratch,
+    reason_of,
+)
 
 # Descriptors are moved up here, where a test that closes "all" of the usual ones rarely looks.
 DESCRIPTOR_MIN = 960
@@ -65,8 +77,6 @@ QUIET = ("_pytest.", "pytest_cov", "xdist", "_hypothesis_", "hypothesis")
 # What hears of each test while it runs, and of the end.
 REPORTING = {"pytest_runtest_logstart", "pytest_runtest_logreport", "pytest_runtest_logfinish"}
 ENDING = {"pytest_sessionfinish", "pytest_terminal_summary", "pytest_unconfigure"}
-# Largest file without a name that each forked worker gets a copy of.
-SCRATCH_BYTES_MAX = 1024 * 1024
 
 
 class _Kept:
@@ -149,7 +159,7 @@ class Start:
         self.tmpdir = take("COHORT_TMPDIR", None)
         self.reports_all = take("COHORT_REPORTS", None) == "all"
         self.present = set(os.listdir(self.tmpdir)) if self.tmpdir else set()
-        self.descriptors = _descriptors()
+        self.descriptors = descriptors()
         # Same in all processes of the campaign, other in each campaign.
         self.run = hashlib.sha256((self.socket or "").encode()).hexdigest()[:32]
         _path_remove(os.path.dirname(os.path.abspath(__file__)))
@@ -176,18 +186,6 @@ def _path_remove(here):
     elif paths.startswith(here + os.pathsep):
         os.environ["PYTHONPATH"] = paths[len(here + os.pathsep) :]
     sys.path[:] = [part for part in sys.path if part != here]
-
-
-def _descriptors():
-    """Open descriptors -> (kind, device, inode) of what they lead to."""
-    found = {}
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        try:
-            status = os.fstat(int(name))
-        except OSError:
-            continue
-        found[int(name)] = (stat.S_IFMT(status.st_mode), status.st_dev, status.st_ino)
-    return found
 
 
 def _high(descriptor):
@@ -405,7 +403,7 @@ def _unforkable(start, config):
     opened = _opened(start.descriptors, _reports_open(config))
     if opened:
         return "files or sockets were opened while collecting: " + ", ".join(opened[:3])
-    if _has_children():
+    if has_children():
         return "processes were started while collecting"
     if _has_native_threads():
         return "a native library runs threads that would not survive a fork"
@@ -429,31 +427,15 @@ def _opened(before, apart):
     """What is open now and was not at start, leaving out copies, devices, deleted files and `apart`."""
     known = set(before.values())
     opened = []
-    for descriptor, (kind, device, inode) in _descriptors().items():
+    for descriptor, (kind, device, inode) in descriptors().items():
         if (kind, device, inode) in known or kind in (stat.S_IFCHR, stat.S_IFDIR) or descriptor in apart:
             continue
         try:
-            if not _is_scratch(descriptor):
+            if not is_scratch(descriptor):
                 opened.append(os.readlink("/proc/self/fd/%d" % descriptor))
         except OSError:
             continue
     return opened
-
-
-def _is_scratch(descriptor):
-    """Whether this is a small file without a name, such as pytest keeps captured output in."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink or status.st_size > SCRATCH_BYTES_MAX:
-        return False
-    return not os.readlink("/proc/self/fd/%d" % descriptor).startswith("/memfd:")
-
-
-def _has_children():
-    try:
-        with open("/proc/self/task/%d/children" % os.getpid()) as file:
-            return bool(file.read().strip())
-    except OSError:
-        return False
 
 
 def _has_native_threads():
@@ -752,7 +734,7 @@ def _settle(start, order):
             os.environ[name] = value
     os.environ.update(start.xdist_environ(order["worker"], order.get("workers") or order["worker"] + 1))
     tempfile.tempdir = None
-    _own_scratch()
+    own_scratch()
     outputs = {1: order.get("stdout"), 2: order.get("stderr")}
     _redirect({number: path for number, path in outputs.items() if path})
     _own_exit()
@@ -762,35 +744,13 @@ def _redirect(outputs):
     """Points standard output and error, and every copy of them (pytest keeps some), to files."""
     for number in sorted(outputs, reverse=True):
         target = os.open(outputs[number], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        now = _descriptors()
+        now = descriptors()
         for descriptor, value in now.items():
             standard = descriptor in (0, 1, 2)
             is_copy = value == now[number] and value[0] != stat.S_IFCHR and not standard
             if is_copy or descriptor == number:
                 os.dup2(target, descriptor, inheritable=standard)
         os.close(target)
-
-
-def _own_scratch():
-    """Gives this process its own copy of each file without a name.
-
-    Forked processes share position and content of what was open before. All objects that write to
-    such a file (logging handlers made while output was captured) stay valid.
-    """
-    copies = {}
-    for descriptor, value in _descriptors().items():
-        try:
-            if not _is_scratch(descriptor):
-                continue
-        except OSError:  # the listing itself was open when it was made
-            continue
-        if value not in copies:
-            copies[value] = tempfile.TemporaryFile(buffering=0)
-            copies[value].write(os.pread(descriptor, SCRATCH_BYTES_MAX, 0))
-            copies[value].seek(os.lseek(descriptor, 0, os.SEEK_CUR))
-        os.dup2(copies[value].fileno(), descriptor, inheritable=os.get_inheritable(descriptor))
-    for copy in copies.values():
-        copy.close()
 
 
 def _own_exit():

@@ -149,6 +149,23 @@ impl Launches {
         }
     }
 
+    /// Those of a cargo suite, whose programs can be built anew.
+    #[must_use]
+    pub fn cargo(&self) -> Option<&cargo::Launches> {
+        match self {
+            Launches::Cargo(launches) => Some(launches),
+            Launches::Exec(_) => None,
+        }
+    }
+
+    /// The same, to be told what was built.
+    pub fn cargo_mut(&mut self) -> Option<&mut cargo::Launches> {
+        match self {
+            Launches::Cargo(launches) => Some(launches),
+            Launches::Exec(_) => None,
+        }
+    }
+
     /// What the end of an execution of `test` means.
     ///
     /// # Panics

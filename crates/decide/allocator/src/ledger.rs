@@ -169,6 +169,7 @@ mod tests {
             hands_over: true,
             leans: true,
             cases: None,
+            helpers: None,
         }
     }
 

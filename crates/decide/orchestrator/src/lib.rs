@@ -144,7 +144,7 @@ impl Orchestrator {
         let replication = plan
             .cases
             .as_ref()
-            .map(|cases| Replication::new(cases, plan.tests.len(), &budget));
+            .map(|cases| Replication::new(cases, &plan.tests, plan.sticky, &budget));
         Self {
             critical_us: critical_us(work_us, budget.cores),
             analyzer: Analyzer::new(Settings::new(budget.cores, plan.sticky)),

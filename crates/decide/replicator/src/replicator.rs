@@ -253,6 +253,7 @@ impl Replicator {
                 stage: entry.shown.stage,
                 cores: asked.cores.min(room.cores),
                 memory: asked.memory,
+                batch: asked.batch,
             });
         }
         None
@@ -294,6 +295,13 @@ impl Replicator {
         outcome: Outcome,
     ) -> Option<CaseId> {
         let entry = self.cases.get_mut(&case)?;
+        let passed_before = outcome.passed_before;
+        // What it ended with, of the runs of its batch.
+        let last = match &entry.experiment {
+            Some(experiment) if passed_before > 0 => experiment.last_run(recipe, passed_before),
+            _ => recipe.clone(),
+        };
+        let (first, recipe) = (recipe, &last);
         let ended = match (&outcome.symptom, &entry.shown.symptom) {
             (Some(new), Some(known)) if entry.is_of(known, new) => {
                 // The first that tells where threads stand tells more than the original did.
@@ -320,7 +328,8 @@ impl Replicator {
             (None, _) => Ended::Void,
         };
         if let Some(experiment) = &mut entry.experiment {
-            experiment.ended(recipe, ended, &outcome.usage, &outcome.missing);
+            let ended = (ended, passed_before);
+            experiment.ended(first, ended, &outcome.usage, &outcome.missing);
             if experiment.found().runs_to_first.is_some() {
                 entry.worth = entry.worth.max(1.5 * entry.worth.min(1.0));
             }
@@ -351,6 +360,17 @@ impl Replicator {
         };
         self.open(at, other, opening);
         Some(other)
+    }
+
+    /// Which lines the runs of a case execute cannot be told, for this reason (one sentence, for the user): no
+    /// more runs are asked for to record them, and those that were are as if they had never been.
+    pub fn without_lines(&mut self, case: CaseId, why: &str) {
+        if let Some(entry) = self.cases.get_mut(&case)
+            && let Some(experiment) = &mut entry.experiment
+        {
+            experiment.without_lines(why);
+            entry.refresh();
+        }
     }
 
     /// Cases of which more is known than at the last call: at once when one reaches another stage, else at

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    CaseId, CasePart, CaseVerdict, ConditionKind, Recipe, Stage, Subject, Symptom, ThreadId, Usage,
+    Batch, CaseId, CasePart, CaseVerdict, ConditionKind, Recipe, Stage, Subject, Symptom, ThreadId,
+    Usage,
 };
 
 /// How much may be spent on cases.
@@ -23,6 +24,13 @@ pub struct Limits {
     /// Failing runs of a crash or a hang in which it is told where its threads stand ([`Recipe::stacks`]);
     /// 0 where that cannot be had.
     pub stacks: u32,
+    /// Most runs of one try ([`Try::batch`]); 1: a try is one run.
+    pub batch: u32,
+    /// No further run of a try begins after this time, microseconds.
+    pub batch_us: u64,
+    /// Runs of one try share what was drawn when their runner was started (the hash seed of an interpreter),
+    /// unless a condition is about its start.
+    pub share_start: bool,
 }
 
 impl Default for Limits {
@@ -35,6 +43,9 @@ impl Default for Limits {
             cases: 200,
             coverage: 0,
             stacks: 0,
+            batch: 1,
+            batch_us: 300_000,
+            share_start: false,
         }
     }
 }
@@ -125,6 +136,8 @@ pub struct Try {
     pub cores: f64,
     /// Memory it is expected to need at most, bytes.
     pub memory: u64,
+    /// It is run several times, one after the other; none: once.
+    pub batch: Option<Batch>,
 }
 
 /// How a try ended. One that neither passed nor shows a symptom (it was killed because the campaign
@@ -135,7 +148,9 @@ pub struct Outcome {
     pub symptom: Option<Symptom>,
     /// It passed.
     pub passed: bool,
-    /// What it used.
+    /// Runs of its batch that passed before this one.
+    pub passed_before: u32,
+    /// What it used; in a batch, what one run used on the average.
     pub usage: Usage,
     /// Conditions of its recipe that could not be applied.
     pub missing: Vec<ConditionKind>,

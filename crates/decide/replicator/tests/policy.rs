@@ -29,7 +29,7 @@ fn passed(world: &World) -> Outcome {
         symptom: None,
         passed: true,
         usage: world.usage(1.0),
-        missing: Vec::new(),
+        passed_before: 0, missing: Vec::new(),
     }
 }
 

@@ -117,7 +117,7 @@ proptest! {
             let Some((_, world)) = worlds.iter_mut().find(|(case, _)| *case == next.case) else {
                 // A case that was opened on the way: it does not come again.
                 let outcome = cohort_replicator::Outcome {
-                    symptom: None, passed: true, usage: worlds[0].1.usage(1.0), missing: Vec::new(),
+                    symptom: None, passed: true, usage: worlds[0].1.usage(1.0), passed_before: 0, missing: Vec::new(),
                 };
                 replicator.ended(At(step), next.case, &next.recipe, outcome);
                 continue;

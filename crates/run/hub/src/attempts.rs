@@ -13,10 +13,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use cohort_conditions::Report;
-use cohort_coverage::Recording;
 use cohort_host::init::Ended;
 use cohort_model::{
-    CaseId, ConditionKind, InstanceId, Observation, Recipe, ThreadEnd, ThreadId, Verdict,
+    Batch, CaseId, ConditionKind, InstanceId, Observation, Recipe, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_store::Stream;
 use cohort_workload::pytest::{Output, SingleEnd};
@@ -26,7 +25,9 @@ use crate::discover::Runner;
 use crate::instance::{Instance, Squeeze};
 use crate::located::Run;
 use crate::python::Task;
-use crate::recipe_run::{LABEL, RecipeRun, UNDER_ORDER, UNDER_REPORT, squeeze_of};
+use crate::recipe_run::{
+    LABEL, PROGRESS, RecipeRun, Recorded, UNDER_ORDER, UNDER_REPORT, squeeze_of,
+};
 use crate::shell::Hub;
 use crate::stood;
 use crate::threads::{self, Thread, order_start, unjudged};
@@ -49,7 +50,7 @@ pub(crate) struct Attempt {
     /// Where its threads stand is told when it crashes or takes too long.
     pub(crate) stacks: bool,
     /// Which lines it runs is recorded.
-    recording: Option<Recording>,
+    recording: Option<Recorded>,
 }
 
 impl Attempt {
@@ -69,7 +70,7 @@ impl Hub {
         task: Task,
         case: CaseId,
         id: InstanceId,
-        recipe: &Recipe,
+        (recipe, batch): (&Recipe, Option<&Batch>),
     ) -> Result<(), Error> {
         let directory = self.ground.shared.join(format!("try-{}", task.thread));
         let Some(instance) = self.instances.get_mut(&id) else {
@@ -99,6 +100,7 @@ impl Hub {
             scratch: &instance.scratch,
             worker: id.0,
             plain: false,
+            batch,
             directory: &directory,
         }
         .launch(Some(&self.located));
@@ -140,6 +142,7 @@ impl Hub {
             // Not the test failed, but what was to bring its conditions about.
             end.verdict = Verdict::Aborted;
         }
+        end.passed_before = passed_before(&attempt);
         self.account(&thread, &mut end);
         let said = (output.stdout.as_bytes(), output.stderr.as_bytes());
         self.read_symptom(&thread, &mut end, said, &output.report);
@@ -165,8 +168,13 @@ impl Hub {
                     test: thread.test,
                     failed,
                 };
-                self.located
-                    .read(run, recording.clone(), (tells, attempt.directory.clone()));
+                let symptom = end.symptom.as_ref();
+                let frames = symptom.map_or_else(Vec::new, |symptom| symptom.frames.clone());
+                self.located.read(
+                    (run, frames),
+                    recording.clone(),
+                    (tells, attempt.directory.clone()),
+                );
             }
             None => {
                 // Files that cannot be removed now are removed with the campaign.
@@ -272,6 +280,12 @@ impl Hub {
             });
         }
     }
+}
+
+/// Runs of a batch that passed before the one that ended it.
+fn passed_before(attempt: &Attempt) -> u32 {
+    let text = fs::read_to_string(attempt.directory.join(PROGRESS)).unwrap_or_default();
+    text.trim().parse().unwrap_or_default()
 }
 
 /// Reads what `cohort under` said of itself; none when it was not asked, or did not come to say it.

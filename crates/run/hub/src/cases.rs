@@ -105,7 +105,8 @@ impl Cases {
             after_us: u64::try_from(self.after.as_micros()).unwrap_or(u64::MAX),
             seed: seed(setup),
             able: able(ground),
-            coverage: coverage(setup.suite.kind()),
+            coverage: COVERAGE_RUNS,
+            instrument: setup.suite.kind() == SuiteKind::Cargo,
             first_case: store.next_case()?,
             known: if only.is_some() {
                 Vec::new()
@@ -130,14 +131,6 @@ fn able(ground: &Ground) -> BTreeSet<ConditionKind> {
         .map(|(kind, _)| kind)
         .chain(grouped.map(|(_, kind)| kind))
         .collect()
-}
-
-/// Runs of a case whose lines are recorded. The programs of cargo would have to be built anew for it.
-fn coverage(suite: SuiteKind) -> u32 {
-    match suite {
-        SuiteKind::Pytest | SuiteKind::Exec => COVERAGE_RUNS,
-        SuiteKind::Cargo | SuiteKind::Service => 0,
-    }
 }
 
 /// Another one for each campaign, so that not the same few conditions are tried each day.

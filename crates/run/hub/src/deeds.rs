@@ -51,10 +51,19 @@ impl Hub {
                 test,
                 instance,
                 ref recipe,
+                ref batch,
             } => {
                 let task = Task { thread, test };
-                self.try_case(task, case, instance, recipe).await?;
+                let what = (recipe, batch.as_ref());
+                self.try_case(task, case, instance, what).await?;
             }
+            Command::Instrument {
+                thread,
+                test,
+                instance,
+                jobs,
+                ..
+            } => self.instrument(Task { thread, test }, instance, jobs).await?,
             Command::Conclude(_) | Command::Finish => {}
         }
         Ok(())

@@ -192,6 +192,7 @@ impl Ground {
             scratch: instance.scratch.clone(),
             visible: self.visible.clone(),
             isolation: self.isolation,
+            network_of: None,
             limits: self.limits.clone(),
             output_bytes_max: OUTPUT_BYTES_MAX,
         };

@@ -388,7 +388,10 @@ impl Instance {
         }
         for entry in fs::read_dir(&self.scratch).into_iter().flatten().flatten() {
             // What cannot be removed now is removed with the campaign.
-            let _ = remains::remove_directory(&entry.path());
+            let _ = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => remains::remove_directory(&entry.path()),
+                _ => fs::remove_file(entry.path()),
+            };
         }
     }
 

@@ -141,6 +141,10 @@ impl Hub {
         let names = Arc::clone(&self.names);
         for (case, suspects) in self.located.suspects(&names).await {
             let path = self.keeper.kept.directory(case).join(SUSPECTS);
+            if suspects.of_backtrace && path.exists() {
+                // What an earlier campaign recorded tells more.
+                continue;
+            }
             let written = serde_json::to_vec_pretty(&suspects)
                 .map_err(std::io::Error::from)
                 .and_then(|bytes| {

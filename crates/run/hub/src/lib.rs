@@ -21,6 +21,7 @@ mod instance;
 mod keeper;
 mod kept;
 mod ledger;
+mod instrument;
 mod located;
 mod past;
 mod python;

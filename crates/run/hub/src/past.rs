@@ -170,7 +170,9 @@ impl Past {
 fn id_after(command: &Command) -> u32 {
     match command {
         Command::OpenInstance { instance, .. } => instance.0 + 1,
-        Command::StartThread { thread, .. } | Command::TryCase { thread, .. } => thread.0 + 1,
+        Command::StartThread { thread, .. }
+        | Command::TryCase { thread, .. }
+        | Command::Instrument { thread, .. } => thread.0 + 1,
         _ => 0,
     }
 }

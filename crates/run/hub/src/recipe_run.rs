@@ -1,15 +1,15 @@
 //! How one run of a recipe is carried out: which program, under which order.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use cohort_conditions::{Command, Order};
-use cohort_coverage::Recording;
+use cohort_conditions::{Command, Order, Times};
+use cohort_coverage::{Built, Recording};
 use cohort_host::cgroup::Controller;
-use cohort_model::{CasePart, Condition, ConditionKind, Recipe, TestId};
+use cohort_model::{Batch, CasePart, Condition, ConditionKind, Recipe, TestId};
 use cohort_workload::Launch;
-use cohort_workload::pytest::Single;
+use cohort_workload::pytest::{Single, SingleBatch};
 
 use crate::discover::Runner;
 use crate::ground::Ground;
@@ -20,8 +20,13 @@ use crate::stood::STACKS;
 /// What `cohort under` is told, and what it tells, in the directory of a run.
 pub(crate) const UNDER_ORDER: &str = "under.json";
 pub(crate) const UNDER_REPORT: &str = "under.report.json";
+/// How many runs of a batch passed before the one under way, in the same directory.
+pub(crate) const PROGRESS: &str = "passed";
 /// Names the files of the test that a run is about.
 pub(crate) const LABEL: &str = "test";
+
+/// Lines that are recorded, and the programs that tell them.
+pub(crate) type Recorded = (Recording, Vec<PathBuf>);
 
 /// One run of a recipe.
 pub(crate) struct RecipeRun<'a> {
@@ -35,6 +40,8 @@ pub(crate) struct RecipeRun<'a> {
     pub(crate) worker: u32,
     /// For someone who looks on: its output is its runner's own, and nothing is reported to Cohort.
     pub(crate) plain: bool,
+    /// It is run several times, one after the other; none: once.
+    pub(crate) batch: Option<&'a Batch>,
     /// Its own, which is made: files by which it is told what to do and tells what came of it.
     pub(crate) directory: &'a Path,
 }
@@ -62,17 +69,32 @@ impl RecipeRun<'_> {
     pub(crate) fn launch(
         &self,
         located: Option<&Located>,
-    ) -> io::Result<(Launch, Option<Recording>)> {
+    ) -> io::Result<(Launch, Option<Recorded>)> {
         fs::create_dir(self.directory)?;
         let before: Vec<TestId> = self.recipe.parts.iter().filter_map(before).collect();
         let beside: Vec<TestId> = self.recipe.parts.iter().filter_map(beside).collect();
         let together = matches!(self.runner, Runner::Python(_));
         let inside: &[TestId] = if together { &before } else { &[] };
-        let mut launch = self.test_launch(LABEL, (inside, self.test))?;
+        let anew = if self.recipe.coverage {
+            self.launch_anew()
+        } else {
+            None
+        };
+        let built = match &anew {
+            Some(_) => Built::Here,
+            None => Built::Elsewhere,
+        };
+        let (mut launch, programs) = match anew {
+            Some(anew) => anew,
+            None => (self.test_launch(LABEL, (inside, self.test))?, Vec::new()),
+        };
         let recording = match located {
-            Some(located) if self.recipe.coverage => located.record(&mut launch, self.directory),
+            Some(located) if self.recipe.coverage => {
+                located.record(&mut launch, (built, self.directory))
+            }
             _ => None,
         };
+        let recording = recording.map(|recording| (recording, programs));
         let mut order = Order {
             conditions: self.recipe.conditions.clone(),
             report: Some(self.directory.join(UNDER_REPORT)),
@@ -81,6 +103,11 @@ impl RecipeRun<'_> {
         if self.recipe.stacks {
             order.evidence = Some(self.directory.join(STACKS));
         }
+        order.times = self.batch.filter(|_| !self.is_warm()).map(|batch| Times {
+            batch: batch.clone(),
+            scratch: self.own_scratch().map(Path::to_owned),
+            progress: self.directory.join(PROGRESS),
+        });
         let squeeze = squeeze_of(self.recipe, self.ground);
         let grouped = squeeze.kinds();
         order
@@ -106,11 +133,44 @@ impl RecipeRun<'_> {
             let other = self.test_launch(&label, (&[], test))?;
             order.beside.push(command(&other, &launch));
         }
-        let plain = order.conditions.is_empty() && order.evidence.is_none();
+        let plain =
+            order.conditions.is_empty() && order.evidence.is_none() && order.times.is_none();
         if plain && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }
         Ok((self.under(&order, launch)?, recording))
+    }
+
+    /// Whether the runs of a batch are forked from one pytest process that has collected: they find what was
+    /// set when it was started, and what is done while they run, but not what follows from a seed or a clock
+    /// at its start.
+    fn is_warm(&self) -> bool {
+        let Runner::Python(python) = self.runner else {
+            return false;
+        };
+        let Some(batch) = self.batch else {
+            return false;
+        };
+        let cold = |one: &Condition| match one.kind() {
+            ConditionKind::Seed | ConditionKind::Clock | ConditionKind::Copies => true,
+            ConditionKind::DirectoryOrder => batch.stepped.contains(&one.kind()),
+            _ => false,
+        };
+        python.forks && !self.recipe.coverage && !self.recipe.conditions.iter().any(cold)
+    }
+
+    /// The scratch directory, unless it is a private `/tmp`, in which mount points lie.
+    fn own_scratch(&self) -> Option<&Path> {
+        let isolation = self.ground.isolation;
+        (!isolation.mount && !isolation.pid).then_some(self.scratch)
+    }
+
+    /// The test in a program that tells which lines it runs, where one was built, and what it may start.
+    fn launch_anew(&self) -> Option<(Launch, Vec<PathBuf>)> {
+        match self.runner {
+            Runner::Processes(launches) => launches.cargo()?.launch_anew(self.test),
+            Runner::Python(_) => None,
+        }
     }
 
     /// The same program under an order.
@@ -157,6 +217,15 @@ impl RecipeRun<'_> {
             label,
             worker: self.worker,
             finish: false,
+            batch: self
+                .batch
+                .filter(|_| label == LABEL && self.is_warm())
+                .map(|batch| SingleBatch {
+                    runs: batch.runs,
+                    us: batch.us,
+                    progress: self.directory.join(PROGRESS),
+                    scratch: self.own_scratch().map(Path::to_owned),
+                }),
         })
     }
 }

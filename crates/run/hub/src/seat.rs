@@ -147,6 +147,7 @@ impl Place<'_> {
             scratch: self.scratch,
             worker: 0,
             plain: true,
+            batch: None,
             directory: &directory,
         };
         let (launch, _) = run.launch(None)?;

@@ -362,7 +362,7 @@ impl Hub {
                 if self
                     .threads
                     .get(&thread)
-                    .is_some_and(|started| started.late || started.attempt.is_some())
+                    .is_some_and(|started| started.late || started.is_aside())
                 {
                     self.seen.push(Observation::ThreadStarted { thread });
                 }
@@ -370,7 +370,7 @@ impl Hub {
             FromInit::StartFailed { thread, message } if thread != WORKER_THREAD => {
                 let mut end = unjudged(ThreadId(thread), Verdict::Failed, message);
                 if let Some(thread) = self.threads.remove(&end.thread) {
-                    if thread.attempt.is_some() {
+                    if thread.is_aside() {
                         end.verdict = Verdict::Aborted;
                     }
                     self.read_symptom(&thread, &mut end, (b"", b""), "");
@@ -396,6 +396,10 @@ impl Hub {
         };
         if thread.attempt.is_some() {
             return self.attempt_ended(thread, ended).await;
+        }
+        if thread.builds {
+            self.build_ended(&thread, ended);
+            return Ok(());
         }
         let Runner::Processes(launches) = &self.runner else {
             return Ok(());

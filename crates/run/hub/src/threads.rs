@@ -35,9 +35,16 @@ pub(crate) struct Thread {
     pub(crate) late: bool,
     /// It tries an edge case.
     pub(crate) attempt: Option<Box<Attempt>>,
+    /// It builds the program of its test.
+    pub(crate) builds: bool,
 }
 
 impl Thread {
+    /// It is no execution of its test for a result.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.attempt.is_some() || self.builds
+    }
+
     /// One that begins in an instance, which may still be opening.
     pub(crate) fn begun(test: TestId, place: InstanceId, instance: &mut Instance) -> Self {
         Self {
@@ -51,6 +58,7 @@ impl Thread {
             killed: None,
             late: instance.later().is_some(),
             attempt: None,
+            builds: false,
         }
     }
 }
@@ -112,6 +120,7 @@ pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> Thread
         parts,
         symptom: None,
         unapplied: Vec::new(),
+        passed_before: 0,
         left_behind: ended.left_behind,
         output_dropped: ended.dropped_bytes,
     }
@@ -129,6 +138,7 @@ pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> T
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        passed_before: 0,
         left_behind: 0,
         output_dropped: 0,
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use cohort_coverage::{Built, Recording, rust_build};
 use cohort_model::{SuiteKind, Verdict};
-use cohort_replicator::localize::{Evidence, Spectra, functions, lines};
+use cohort_replicator::localize::{Evidence, Spectra, functions, lines, with_guards};
 use cohort_symptom::Ended;
 
 /// A program and what each of its tests executed.
@@ -18,6 +18,7 @@ struct Case {
     spectra: Spectra,
     symptoms: Vec<cohort_model::Symptom>,
     mistake: u32,
+    text: Vec<String>,
 }
 
 fn sources(folder: &str, extension: &str) -> Vec<(String, String)> {
@@ -54,6 +55,7 @@ impl Case {
             spectra: Spectra::new(),
             symptoms: Vec::new(),
             mistake: mistake(source),
+            text: source.lines().map(String::from).collect(),
         }
     }
 
@@ -99,9 +101,11 @@ impl Case {
             .unwrap_or_default();
         let evidence = Evidence { frames, same_test };
         let shown = lines(&self.spectra, &evidence, usize::MAX);
-        let place = shown.iter().position(|r| r.suspect.line == self.mistake);
+        let shown = shown.into_iter().map(|one| one.suspect).collect();
+        let shown = with_guards(shown, |_| Some(self.text.as_slice()));
+        let place = shown.iter().position(|one| one.line == self.mistake);
         let place = place.unwrap_or_else(|| panic!("{} is not ranked", self.name));
-        let function = &shown[place].suspect.function;
+        let function = &shown[place].function;
         let named = functions(&self.spectra, &evidence, usize::MAX);
         let of_function = named.iter().position(|r| r.suspect.function == *function);
         (place + 1, of_function.map_or(usize::MAX, |place| place + 1))

@@ -105,6 +105,8 @@ pub(crate) enum Command {
     },
     /// Say what this host can do for Cohort, what each is needed for, and how to enable it
     Doctor,
+    /// List the helpers that are deployed on suspicion, and what they need that this host lacks
+    Helpers,
     /// Print completions for a shell
     Completions {
         /// Which shell

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cohort_hub::Replay;
-use cohort_model::{Record, SuiteKind, TestId, ThreadId};
+use cohort_model::{CaseWork, Record, SuiteKind, TestId, ThreadId};
 use cohort_report::case::{self, Dossier};
 use cohort_report::summary::Summary;
 use cohort_report::{Output, View};
@@ -30,7 +30,7 @@ pub(crate) fn show(
     color: bool,
 ) -> Result<Exit, Failure> {
     let place = Place::of_campaigns(directory)?;
-    let campaign = place.project.campaign(campaign.name.as_deref())?;
+    let campaign = shown(&place.project, campaign.name.as_deref())?;
     if is_of_a_service(&campaign)? {
         let view = service::view(&campaign)?;
         let running = view.end.is_none() && is_running(&place.project, &campaign);
@@ -80,6 +80,41 @@ pub(crate) fn replay(directory: &Path, campaign: &arguments::Campaign) -> Result
         }
     })?;
     Ok(difference.map_or(Exit::Passed, |_| Exit::Differs))
+}
+
+/// The campaign of that name, else the latest that was more than another look at one case (`cohort repro`).
+fn shown(project: &Project, name: Option<&str>) -> Result<Campaign, Failure> {
+    let latest = project.campaign(name)?;
+    if name.is_some() || !is_repeated(&latest) {
+        return Ok(latest);
+    }
+    // They are numbered, and the oldest are gone.
+    let mut number = latest.name().parse::<u64>().unwrap_or_default();
+    while number > 1 {
+        number -= 1;
+        match project.campaign(Some(&number.to_string())) {
+            Ok(earlier) if is_repeated(&earlier) => {}
+            Ok(earlier) => return Ok(earlier),
+            Err(_) => break,
+        }
+    }
+    Ok(latest)
+}
+
+/// Whether all that a campaign did was to run one recipe again.
+fn is_repeated(campaign: &Campaign) -> bool {
+    let Ok(log) = campaign.log_reader() else {
+        return false;
+    };
+    // Its plan is the second record.
+    let mut first = log.take(2).filter_map(Result::ok);
+    first.any(|record| match record {
+        Record::Planned(plan) => {
+            let only = plan.cases.and_then(|cases| cases.only);
+            matches!(only, Some(CaseWork::Repeat { .. }))
+        }
+        _ => false,
+    })
 }
 
 /// Whether a campaign is one of a service, by the first record of its log.

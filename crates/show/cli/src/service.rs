@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::report::{EventFile, JunitFile};
 use crate::run::Place;
 use crate::terminal::Frame;
-use crate::{faces, past, say};
+use crate::{faces, helpers, past, say};
 
 /// Lines of a live frame at most.
 const FRAME_LINES_MAX: usize = 16;
@@ -43,7 +43,7 @@ pub(crate) fn run(
         path: PathBuf::from("/proc/self/exe"),
         source,
     })?;
-    let setup = setup(place, service, resolved, executable);
+    let setup = setup(place, service, resolved, executable)?;
     if flags.dry_run {
         let preview = hub::preview(&setup)?;
         say::print(|out| write_preview(&setup, &preview, out))?;
@@ -96,8 +96,9 @@ pub(crate) fn again(
         path: PathBuf::from("/proc/self/exe"),
         source,
     })?;
-    let mut setup = setup(place, service, resolved, executable);
+    let mut setup = setup(place, service, resolved, executable)?;
     setup.instances = 1;
+    setup.helpers = None;
     Ok(hub::repeat(setup, repeat, |_, _| {})?)
 }
 
@@ -106,9 +107,11 @@ fn setup(
     service: &Service,
     resolved: &Resolved,
     executable: PathBuf,
-) -> hub::ServiceSetup {
+) -> Result<hub::ServiceSetup, Failure> {
     let service = service.clone();
-    hub::ServiceSetup {
+    let cores = resolved.budget.cores;
+    let helpers = resolved.helpers.map(|share| helpers::for_campaign(&place.root, share, cores));
+    Ok(hub::ServiceSetup {
         project: place.project.clone(),
         root: place.root.clone(),
         sut: hub::Sut {
@@ -138,6 +141,7 @@ fn setup(
             share: cases.share,
             after_us: cases.after_us,
         }),
+        helpers: helpers.transpose()?,
         scenario: hub::Scenario {
             driver: match service.driver {
                 Driver::Script(path) => hub::Driver::Script(path),
@@ -156,7 +160,7 @@ fn setup(
         policy: resolved.policy,
         hz: resolved.hz,
         executable,
-    }
+    })
 }
 
 fn write_preview(

@@ -125,6 +125,9 @@ fn a_case_is_run_again() {
         kept.stdout.contains("fails every time"),
         "what was found stands: {kept:?}"
     );
+    // The campaign is the one that found it, not the last look at it.
+    let shown = suite.cohort(&["show"]);
+    assert!(shown.stdout.contains("2 tests: "), "{shown:?}");
 }
 
 #[test]

@@ -266,6 +266,40 @@ fn who_stops_while_it_reproduces_has_the_results_of_the_suite() {
 }
 
 #[test]
+fn killed_while_it_reproduces_the_case_is_gone_on_with_when_it_is_resumed() {
+    // The suite waits for its last test, and the case has runs enough before it for that.
+    let script = "case $1 in\n\
+                  waits) while ! test -e go; do sleep 0.01; done;;\n\
+                  bad) echo run >> tried; sleep 0.02; echo 'assertion failed: it broke' >&2; exit 3;;\n\
+                  esac\n";
+    let suite = Suite::new(&["bad", "waits"], script);
+    let run = suite.start(&["run", "--events", "events", "--reproduce-for", "20s"]);
+    wait_until("a try", || {
+        suite.read("events").contains("\"command\":\"try_case\"")
+            && suite.read("tried").lines().count() > 1
+    });
+    run.signal(9);
+    let killed = run.end();
+    suite.write("go", "");
+    let before = suite.read("tried").lines().count();
+    let resumed = suite.cohort(&["resume"]);
+    assert_eq!(resumed.code, Some(1), "{resumed:?}");
+    let kept: Value = serde_json::from_str(&suite.read(".cohort/cases/EC-1/case.json")).unwrap();
+    let case = &kept["case"];
+    assert_eq!(case["stage"], "closed", "{case:#}");
+    let failed = |arm: &Value| arm["rate"]["failed"].as_u64().unwrap_or_default();
+    let arms = case["arms"].as_array().into_iter().flatten();
+    assert!(arms.map(failed).sum::<u64>() > 0, "{case:#}");
+    assert!(suite.read("tried").lines().count() > before, "{resumed:?}");
+    // The result stood, and it is the same case.
+    assert_eq!(suite.read(".cohort/cases/EC-2/case.json"), "");
+    assert!(resumed.stdout.contains("EC-1"), "{resumed:?}");
+    suite.assert_nothing_left(&killed);
+    suite.assert_nothing_left(&resumed);
+    suite.assert_replays();
+}
+
+#[test]
 fn a_flaky_test_of_cargo_is_tried_again_under_its_symptom() {
     let suite = Suite::empty();
     let manifest = "[package]\nname = 'flaky'\nversion = '0.1.0'\nedition = '2021'\n";

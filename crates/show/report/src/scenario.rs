@@ -114,6 +114,7 @@ impl Scenario {
             test,
             instance,
             recipe,
+            batch: None,
         };
         self.decide(vec![(command, Reason::Case { case, stage })]);
         thread
@@ -127,6 +128,7 @@ impl Scenario {
             seed: 1,
             able: std::collections::BTreeSet::new(),
             coverage: 0,
+            instrument: false,
             first_case: 1,
             known: Vec::new(),
             only,
@@ -330,6 +332,7 @@ pub(crate) fn end(thread: ThreadId, verdict: Verdict, wall_us: u64) -> ThreadEnd
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        passed_before: 0,
         left_behind: 0,
         output_dropped: 0,
     }

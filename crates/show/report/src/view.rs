@@ -424,7 +424,7 @@ impl View {
                 };
                 self.try_case(*thread, tried);
             }
-            Command::HandOverThread { .. } | Command::Finish => {}
+            Command::HandOverThread { .. } | Command::Instrument { .. } | Command::Finish => {}
         }
     }
 

@@ -61,7 +61,7 @@ mod tests {
             });
         }
         for _ in 0..2 {
-            let end = ends.recv_timeout(Duration::from_secs(3));
+            let end = ends.recv_timeout(Duration::from_secs(1));
             end.expect("the transfers end");
         }
         assert_eq!(ann.balance() + bob.balance(), 2000);

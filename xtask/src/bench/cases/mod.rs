@@ -1,22 +1,34 @@
 //! `cargo xtask bench cases`: edge cases that are tried again, on small bugs with known causes.
 //!
 //! `plain`, `stress-ng` and `cohort` are three ways to make a bug fail, given the same time, one after the
-//! other on each bug; what is compared is compared only when both were run. A run is one execution of the
-//! test: a try with four copies counts as four. Plain runs that never failed count as their budget, so the
-//! ratio is an upper bound for Cohort where it reproduced a bug. The rest measures parts: where the fault is,
-//! which failures are the same, how soon a case is tried, and what disturbance costs.
+//! other on each bug. A run is one execution of the test: a try with four copies counts as four.
+//!
+//! - **Reproduced** is what failed in a campaign and then failed again in a try, and was taken for the same by
+//!   its fingerprint.
+//! - **Runs** are those to the first failure that is the bug's own (`says` in `bugs.toml`). What plain rerunning
+//!   needs is reckoned from the rate that was measured beside it, at up to ten failures, so no luck is in it:
+//!   the geometric mean of runs at that rate ([`plain::runs_to_first`]), since that is what single campaigns are
+//!   averaged by. Where no plain run failed, the rate counts as if the next one had, and the output says how many
+//!   such bounds there are. Where Cohort saw no failure it counts as no better than plain.
+//! - **Right** is a case whose first cause is one of the label's; **wrong** one that names anything else at all.
+//!
+//! The rest measures parts: where the fault is, which failures are the same, how soon a case is tried, and what
+//! disturbance costs.
 
 mod bugs;
 mod campaign;
 mod compare;
 mod parts;
 mod plain;
+mod score;
+mod told;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::row::Row;
 use super::{Options, Told, cohort};
 use crate::error::Error;
 use crate::run;
@@ -66,13 +78,18 @@ pub(super) fn cases(options: &Options) -> Result<ExitCode, Error> {
     };
     let mut told = Told::new("cases", options.json);
     let has = |row| wanted.contains(&row);
-    let ways = Ways {
-        plain: has("plain"),
-        noise: has("stress-ng"),
-        cohort: has("cohort"),
-    };
-    if ways.plain || ways.noise || ways.cohort {
-        told.group("reproducing", bench.reproducing(ways))?;
+    if has("plain") || has("stress-ng") || has("cohort") {
+        let ways = Ways {
+            bugs: &bench.bugs,
+            cohort: &bench.cohort,
+            work: &bench.work,
+            budget: options.budget,
+            campaigns: options.campaigns,
+            plain: has("plain"),
+            noise: has("stress-ng"),
+            stressed: has("cohort"),
+        };
+        told.group("reproducing", Ok(reproducing(&ways)))?;
     }
     for (row, measure) in parts::PARTS {
         if has(row) {
@@ -83,28 +100,18 @@ pub(super) fn cases(options: &Options) -> Result<ExitCode, Error> {
     Ok(told.end())
 }
 
-impl Bench<'_> {
-    fn reproducing(&self, ways: Ways) -> Result<Vec<super::row::Row>, Error> {
-        let mut all = Vec::new();
-        for bug in self.bugs.flaky() {
-            let one = compare::compare(
-                &self.bugs,
-                bug,
-                ways,
-                self.options.budget,
-                &self.cohort,
-                &self.work,
-            );
-            match one {
-                Ok(one) => {
-                    eprintln!("  {}", one.line());
-                    all.push(one);
-                }
-                Err(error) => eprintln!("  {}: left out: {error}", bug.name),
+fn reproducing(ways: &Ways) -> Vec<Row> {
+    let mut all = Vec::new();
+    for bug in ways.bugs.flaky() {
+        match ways.compare(bug) {
+            Ok(one) => {
+                one.lines().iter().for_each(|line| eprintln!("  {line}"));
+                all.push(one);
             }
+            Err(error) => eprintln!("  {}: left out: {error}", bug.name),
         }
-        Ok(compare::rows(&all))
     }
+    score::rows(&all, ways.budget.as_secs_f64())
 }
 
 /// Lowers the soft limit, never raises it.

@@ -1,12 +1,12 @@
-//! Plain rerunning: the same test again and again, in as many lanes as there are cores, until it fails
-//! or the time is over.
+//! Plain rerunning: the same test again and again, in as many lanes as there are cores, until its rate is
+//! known or the time is over.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -21,15 +21,25 @@ pub(super) const HANGS: Duration = Duration::from_secs(10);
 /// How often a running test is looked at.
 const LOOK: Duration = Duration::from_micros(500);
 
-/// Until the first failure, or until the time was over.
-#[derive(Clone, Debug)]
+/// After so many failures the rate is known well enough.
+const ENOUGH: u32 = 10;
+
+/// Runs until [`ENOUGH`] failed, or until the time was over.
+///
+/// Where they were enough, the share that failed estimates the rate with a relative error of about a third
+/// (inverse sampling: Haldane 1945).
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rerun {
-    /// Runs, the failing one included.
+    /// Runs.
     pub runs: u32,
+    /// Of those, as the bug fails.
+    pub failures: u32,
+    /// Of those, otherwise.
+    pub others: u32,
     /// How long it took, seconds.
     pub took_s: f64,
-    /// What failed, if anything did: for [`Plain::Shuffled`] the order that failed.
-    pub failed: Option<Vec<String>>,
+    /// Runs and seconds until the first failure, that one included.
+    pub first: Option<(u32, f64)>,
 }
 
 /// What all lanes share.
@@ -37,10 +47,10 @@ struct Lanes<'a> {
     bugs: &'a Bugs,
     bug: &'a Bug,
     neighbours: Vec<String>,
-    end: Instant,
-    runs: AtomicU32,
+    start: Instant,
+    budget: Duration,
     over: AtomicBool,
-    failed: Mutex<Option<Vec<String>>>,
+    seen: Mutex<Rerun>,
 }
 
 /// Reruns `bug` for so long at most.
@@ -49,15 +59,14 @@ pub(super) fn rerun(bugs: &Bugs, bug: &Bug, budget: Duration) -> Result<Rerun, E
         Plain::Alone => vec![bug.test.clone()],
         Plain::Shuffled => bugs.neighbours(bug)?,
     };
-    let start = Instant::now();
     let lanes = Lanes {
         bugs,
         bug,
         neighbours,
-        end: start + budget,
-        runs: AtomicU32::new(0),
+        start: Instant::now(),
+        budget,
         over: AtomicBool::new(false),
-        failed: Mutex::new(None),
+        seen: Mutex::default(),
     };
     let wrong = std::thread::scope(|scope| {
         let lane = |number| {
@@ -71,11 +80,45 @@ pub(super) fn rerun(bugs: &Bugs, bug: &Bug, budget: Duration) -> Result<Rerun, E
     if let Some(error) = wrong {
         return Err(error);
     }
-    Ok(Rerun {
-        runs: lanes.runs.load(Ordering::SeqCst),
-        took_s: start.elapsed().as_secs_f64(),
-        failed: lanes.failed.into_inner().unwrap_or_default(),
-    })
+    let took_s = lanes.start.elapsed().as_secs_f64();
+    let seen = lanes.seen.into_inner().unwrap_or_default();
+    Ok(Rerun { took_s, ..seen })
+}
+
+impl Rerun {
+    /// Share that fails; where none did, what it would be if the next one had.
+    pub(super) fn rate(&self) -> f64 {
+        let none = u32::from(self.failures == 0);
+        f64::from(self.failures + none) / f64::from(self.runs + none)
+    }
+
+    /// The same as a person reads it, in percent.
+    pub(super) fn shown(&self) -> String {
+        let percent = self.rate() * 100.0;
+        match (self.failures, self.first) {
+            (1.., Some((runs, after_s))) => format!(
+                "{percent:.2} % ({} of {}; first {runs}, {after_s:.1} s)",
+                self.failures, self.runs
+            ),
+            _ => format!("< {percent:.2} % (0 of {})", self.runs),
+        }
+    }
+}
+
+/// Runs to the first failure where each one fails with probability `rate`: their geometric mean over many
+/// attempts, `exp(E ln K)` of the geometric distribution (about `0.56 / rate`, as `E ln` of an exponential is
+/// `ln mean - 0.577`). It is what the geometric mean of attempts of another kind is comparable with; the mean
+/// `1 / rate` is not.
+pub(super) fn runs_to_first(rate: f64) -> f64 {
+    let rate = rate.clamp(1e-6, 1.0);
+    let (mut left, mut sum) = (1.0, 0.0);
+    let mut runs = 1.0_f64;
+    while left > 1e-9 {
+        sum += left * rate * runs.ln();
+        left *= 1.0 - rate;
+        runs += 1.0;
+    }
+    sum.exp()
 }
 
 /// Lanes: as many as cores.
@@ -87,17 +130,24 @@ impl Lanes<'_> {
     fn run(&self, lane: u64) -> Result<(), Error> {
         let mut order = self.neighbours.clone();
         let mut random = Random(lane + 1);
-        while Instant::now() < self.end && !self.over.load(Ordering::SeqCst) {
+        while self.start.elapsed() < self.budget && !self.over.load(Ordering::SeqCst) {
             random.shuffle(&mut order);
-            let failed = once(self.bugs.plainly(self.bug, &order), &self.over)?;
-            let Some(said) = failed else { continue };
-            self.runs.fetch_add(1, Ordering::SeqCst);
-            if said.is_some_and(|said| self.bug.is_said(&said)) {
-                self.over.store(true, Ordering::SeqCst);
-                if let Ok(mut failed) = self.failed.lock() {
-                    failed.get_or_insert(order);
+            let said = once(self.bugs.plainly(self.bug, &order), &self.over)?;
+            let (Some(said), Ok(mut seen)) = (said, self.seen.lock()) else {
+                continue;
+            };
+            seen.runs += 1;
+            match said {
+                None => {}
+                Some(said) if self.bug.is_said(&said) => {
+                    seen.failures += 1;
+                    let first = (seen.runs, self.start.elapsed().as_secs_f64());
+                    seen.first.get_or_insert(first);
                 }
-                return Ok(());
+                Some(_) => seen.others += 1,
+            }
+            if seen.failures >= ENOUGH {
+                self.over.store(true, Ordering::SeqCst);
             }
         }
         Ok(())
@@ -197,6 +247,28 @@ mod tests {
         assert_ne!(order, (0..50).collect::<Vec<_>>());
         order.sort_unstable();
         assert_eq!(order, (0..50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_geometric_mean_of_runs_is_less_than_their_mean() {
+        assert!((runs_to_first(1.0) - 1.0).abs() < 1e-9);
+        // By hand: P(1) = 1/2, P(2) = 1/4, ...: exp(sum of ln(k) / 2^k) = 1.6617 (Somos' constant).
+        assert!((runs_to_first(0.5) - 1.661_687_95).abs() < 1e-6);
+        let typical = runs_to_first(0.001);
+        assert!((typical / 561.5 - 1.0).abs() < 0.01, "{typical}");
+    }
+
+    #[test]
+    fn what_never_failed_is_a_bound() {
+        let seen = |runs, failures| Rerun {
+            runs,
+            failures,
+            first: (failures > 0).then_some((1, 0.1)),
+            ..Rerun::default()
+        };
+        assert!((seen(99, 0).rate() - 0.01).abs() < 1e-9);
+        assert!((seen(200, 10).rate() - 0.05).abs() < 1e-9);
+        assert!(seen(99, 0).shown().starts_with("< 1.00 %"));
     }
 
     #[test]

@@ -41,13 +41,30 @@ impl InstanceMaker {
     /// # Errors
     /// When there is one of that name, or the campaign is gone.
     pub fn make(&self, id: InstanceId) -> Result<InstanceGroup, Error> {
-        InstanceGroup::create(&self.root, &self.campaign, id)
+        InstanceGroup::create(&self.root, &self.campaign, (id, &id.to_string()))
+    }
+
+    /// Makes the groups of a helper of an instance, beside those of instances.
+    ///
+    /// # Errors
+    /// As [`InstanceMaker::make`].
+    pub fn make_helper(
+        &self,
+        instance: InstanceId,
+        deployment: u32,
+    ) -> Result<InstanceGroup, Error> {
+        let name = format!("helper-{deployment}");
+        InstanceGroup::create(&self.root, &self.campaign, (instance, &name))
     }
 }
 
 impl InstanceGroup {
-    fn create(root: &Path, campaign: &Places, id: InstanceId) -> Result<Self, Error> {
-        let places = campaign.make_child(&id.to_string())?;
+    fn create(
+        root: &Path,
+        campaign: &Places,
+        (id, name): (InstanceId, &str),
+    ) -> Result<Self, Error> {
+        let places = campaign.make_child(name)?;
         let memory = places.serving(Controller::Memory);
         let holds = memory.filter(|place| memory::prepare(place));
         let hold = match holds.map(Hold::open) {

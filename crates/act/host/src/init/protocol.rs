@@ -101,6 +101,8 @@ pub struct Setup {
     pub visible: Vec<PathBuf>,
     /// Which namespaces are private.
     pub isolation: Isolation,
+    /// A process whose network it is to share.
+    pub network_of: Option<i32>,
     /// What holds for every process of the instance.
     pub limits: Limits,
     /// Most that is kept of each output stream, in bytes: half from its head, half from its tail.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use cohort_model::Isolation;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::{ForkResult, fork, getegid, geteuid};
@@ -37,6 +37,14 @@ pub(super) enum Error {
     Cgroup {
         instance: u32,
         procs_file: PathBuf,
+        source: io::Error,
+    },
+    #[error(
+        "enter the network of process {pid} for instance i{instance}: {source}; it must run, and this must be root"
+    )]
+    Network {
+        instance: u32,
+        pid: i32,
         source: io::Error,
     },
     #[error(
@@ -94,6 +102,13 @@ pub(super) fn enter(setup: &Setup) -> Result<Vec<String>, Error> {
             source,
         })?;
     }
+    if let Some(pid) = setup.network_of {
+        enter_network(pid).map_err(|source| Error::Network {
+            instance,
+            pid,
+            source,
+        })?;
+    }
     let wanted = Isolation {
         mount: setup.isolation.mount || setup.isolation.pid,
         ..setup.isolation
@@ -124,6 +139,11 @@ pub(super) fn enter(setup: &Setup) -> Result<Vec<String>, Error> {
 }
 
 /// With privileges if they are there, otherwise within a user namespace of its own.
+fn enter_network(pid: i32) -> io::Result<()> {
+    let network = File::open(format!("/proc/{pid}/ns/net"))?;
+    Ok(setns(network, CloneFlags::CLONE_NEWNET)?)
+}
+
 fn unshare_all(instance: u32, wanted: Isolation) -> Result<(), Error> {
     let parts = [
         (wanted.mount, CloneFlags::CLONE_NEWNS, "mounts"),

@@ -23,8 +23,8 @@ pub(super) type Targets = HashMap<PathBuf, Target>;
 /// A target of a package, as cargo's messages name it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Target {
-    name: String,
-    kind: Vec<String>,
+    pub(super) name: String,
+    pub(super) kind: Vec<String>,
 }
 
 /// The part of a manifest that says which targets bring a harness of their own (the Cargo Book,

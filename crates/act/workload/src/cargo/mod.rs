@@ -10,6 +10,7 @@
 //! Which programs there are, and each one's arguments, environment and working directory, are what
 //! cargo itself said. Doc tests run by rustdoc directly, so they take no lock of cargo's.
 
+mod anew;
 mod arguments;
 mod build;
 mod judge;
@@ -29,8 +30,9 @@ use std::sync::{Arc, mpsc};
 use cargo_platform::Cfg;
 use cohort_model::{GroupId, Plan, TestCase, TestId};
 
+use self::anew::{Anew, Made, Origin};
 use self::arguments::{Arguments, Harness, Ignored};
-use self::build::Targets;
+use self::build::{Target, Targets};
 use self::listing::{Asking, Entry, Listed};
 use self::recorder::{Call, Called, Recorder};
 use self::settings::Settings;
@@ -61,6 +63,8 @@ struct Program {
     given: Vec<OsString>,
     /// The test binary itself, behind whatever runs it.
     binary: PathBuf,
+    /// What it was built from, where cargo told.
+    target: Option<Target>,
     kind: Kind,
 }
 
@@ -134,7 +138,7 @@ impl Cargo {
             return Err(Error::Stopped);
         }
         let variable = programs.iter().filter_map(threads_of).min();
-        let mut found = plan(programs, &harnesses, listed);
+        let mut found = plan((programs, Anew::new(self)), &harnesses, listed);
         let own = Harness::parse(self.arguments.harness.iter().map(OsStr::new))?;
         found.plan.threads_max = own.threads_max.or(variable);
         found.show = own.show;
@@ -233,6 +237,7 @@ fn binary(triple: &str, mut called: Called, context: &Context<'_>) -> Program {
         label,
         start: called,
         given,
+        target: target.cloned(),
         binary,
         kind: if own_harness {
             Kind::OwnHarness
@@ -308,6 +313,7 @@ fn doc(mut called: Called, context: &Context<'_>) -> Program {
         start: called,
         given: Vec::new(),
         binary: PathBuf::new(),
+        target: None,
         kind: Kind::Doc,
     }
 }
@@ -387,7 +393,11 @@ fn list_all(
     listed
 }
 
-fn plan(programs: Vec<Program>, harnesses: &[Harness], listed: Vec<Listed>) -> Discovered {
+fn plan(
+    (programs, anew): (Vec<Program>, Anew),
+    harnesses: &[Harness],
+    listed: Vec<Listed>,
+) -> Discovered {
     let mut plan = Plan::default();
     let mut runs = Vec::new();
     let mut notes = Vec::new();
@@ -436,7 +446,11 @@ fn plan(programs: Vec<Program>, harnesses: &[Harness], listed: Vec<Listed>) -> D
         plan.groups.push(program.label.clone());
     }
     let programs = programs.into_iter().map(Started::from).collect();
-    let launches = crate::Launches::Cargo(Launches { programs, runs });
+    let launches = crate::Launches::Cargo(Launches {
+        programs,
+        runs,
+        anew,
+    });
     Discovered {
         plan,
         launches,
@@ -451,6 +465,8 @@ pub struct Launches {
     programs: Vec<Started>,
     /// By test.
     runs: Vec<Run>,
+    /// How they would be built anew.
+    anew: Anew,
 }
 
 #[derive(Debug)]
@@ -468,10 +484,14 @@ struct Started {
     given: Vec<OsString>,
     env: Arc<[(OsString, OsString)]>,
     cwd: PathBuf,
+    origin: Origin,
+    /// The same, built anew.
+    made: Option<Made>,
 }
 
 impl From<Program> for Started {
     fn from(program: Program) -> Self {
+        let origin = Origin::new(&program);
         let Called {
             program: path,
             args,
@@ -484,6 +504,8 @@ impl From<Program> for Started {
             given: program.given,
             env: env.into_iter().collect(),
             cwd,
+            origin,
+            made: None,
         }
     }
 }

@@ -28,7 +28,7 @@ use cohort_model::{GroupId, Plan, TestCase, ThreadEnd, Verdict};
 use crate::Launch;
 use crate::environment::Variables;
 use protocol::{Collected, Ended, Outcome};
-pub use single::{Single, SingleEnd};
+pub use single::{Single, SingleBatch, SingleEnd};
 pub(crate) use word::word;
 
 /// The Python side.
@@ -438,6 +438,7 @@ pub fn end(ended: Ended) -> (ThreadEnd, Output) {
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        passed_before: 0,
         left_behind: 0,
         output_dropped: ended.dropped,
     };

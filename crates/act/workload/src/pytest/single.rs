@@ -14,7 +14,7 @@ use super::{ATTEMPT_NAME, Output, Pytest, end};
 use crate::Launch;
 
 /// What is run, and where it says what came of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Single<'a> {
     /// Names of the plan in order; the last one is what it is about.
     pub names: &'a [String],
@@ -32,6 +32,21 @@ pub struct Single<'a> {
     pub worker: u32,
     /// It ends as pytest ends, for what is written then.
     pub finish: bool,
+    /// It is run several times, each time in a process that is forked once all is imported and collected.
+    pub batch: Option<SingleBatch>,
+}
+
+/// How often it is run. It ends with the first run that does not pass; where it cannot be forked, after one.
+#[derive(Clone, Debug, Serialize)]
+pub struct SingleBatch {
+    /// Most runs.
+    pub runs: u32,
+    /// No further run begins after this time, microseconds.
+    pub us: u64,
+    /// A file in which the number of runs that passed before the one under way stands, as text.
+    pub progress: PathBuf,
+    /// A directory that is emptied before each further run.
+    pub scratch: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +56,7 @@ struct Order<'a> {
     seed: Option<&'a str>,
     basetemp: PathBuf,
     finish: bool,
+    batch: Option<&'a SingleBatch>,
 }
 
 /// What is written while and after it runs.
@@ -95,6 +111,7 @@ impl Pytest {
             seed: single.seed,
             basetemp: single.tmpdir.join(format!("pytest-{}", single.label)),
             finish: single.finish,
+            batch: single.batch.as_ref(),
         };
         let path = single.directory.join(format!("{}.order", single.label));
         fs::write(&path, serde_json::to_vec(&order)?)?;

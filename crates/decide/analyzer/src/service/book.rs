@@ -337,6 +337,8 @@ fn begun(number: u32, drawn: &Conclusion, endpoint: Option<EndpointId>, at: At) 
         sentence: drawn.sentence.clone(),
         evidence: drawn.evidence.clone(),
         excerpts,
+        told: Vec::new(),
+        artifacts: Vec::new(),
     }
 }
 

@@ -7,6 +7,11 @@ use super::repeat::Repeat;
 
 /// Failing runs of a crash or a hang in which it is told where its threads stand.
 const STACKS_RUNS: u32 = 2;
+/// Most runs of one try.
+const BATCH_RUNS: u32 = 64;
+/// No further run of a try begins after this time, microseconds; the same where a runner has to start first.
+const BATCH_US: u64 = 300_000;
+const BATCH_US_STICKY: u64 = 1_000_000;
 
 /// What says which try is next.
 #[derive(Debug)]
@@ -15,11 +20,14 @@ pub(super) enum Driver {
     Repeat(Box<Repeat>),
 }
 
-fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
+fn replicator(plan: &CasePlan, sticky: bool, budget: &Budget) -> Replicator {
     let seconds = plan.after_us as f64 / 1e6 * budget.cores.max(1.0);
     let usual = Limits {
         coverage: plan.coverage,
         stacks: STACKS_RUNS,
+        batch: BATCH_RUNS,
+        share_start: sticky,
+        batch_us: if sticky { BATCH_US_STICKY } else { BATCH_US },
         ..Limits::default()
     };
     let limits = if plan.only.is_some() {
@@ -58,7 +66,7 @@ fn replicator(plan: &CasePlan, budget: &Budget) -> Replicator {
 }
 
 impl Driver {
-    pub(super) fn new(plan: &CasePlan, budget: &Budget) -> Self {
+    pub(super) fn new(plan: &CasePlan, sticky: bool, budget: &Budget) -> Self {
         match &plan.only {
             Some(CaseWork::Repeat {
                 case,
@@ -70,9 +78,9 @@ impl Driver {
                 (*case, *test),
                 symptom.as_deref().cloned(),
                 recipe.clone(),
-                *runs,
+                (*runs, sticky),
             ))),
-            _ => Driver::Replicator(Box::new(replicator(plan, budget))),
+            _ => Driver::Replicator(Box::new(replicator(plan, sticky, budget))),
         }
     }
 
@@ -103,6 +111,22 @@ impl Driver {
         }
     }
 
+    /// Which lines the runs of a case execute cannot be told.
+    pub(super) fn without_lines(&mut self, case: CaseId, why: &str) {
+        if let Driver::Replicator(replicator) = self {
+            replicator.without_lines(case, why);
+        }
+    }
+
+    /// All cases that are tried.
+    pub(super) fn cases(&self) -> impl Iterator<Item = &Case> {
+        let replicator = match self {
+            Driver::Replicator(replicator) => Some(replicator.cases()),
+            Driver::Repeat(_) => None,
+        };
+        replicator.into_iter().flatten()
+    }
+
     pub(super) fn finish(&mut self, at: At, why: &str) {
         match self {
             Driver::Replicator(replicator) => replicator.finish(at, why),
@@ -117,12 +141,19 @@ impl Driver {
         }
     }
 
-    pub(super) fn ended(&mut self, at: At, case: CaseId, recipe: &Recipe, outcome: Outcome) {
+    /// A try of at most `runs` runs ended.
+    pub(super) fn ended(
+        &mut self,
+        at: At,
+        (case, runs): (CaseId, u32),
+        recipe: &Recipe,
+        outcome: Outcome,
+    ) {
         match self {
             Driver::Replicator(replicator) => {
                 replicator.ended(at, case, recipe, outcome);
             }
-            Driver::Repeat(repeat) => repeat.ended(&outcome),
+            Driver::Repeat(repeat) => repeat.ended(runs, &outcome),
         }
     }
 }

@@ -9,11 +9,6 @@ use super::sight::plain_symptom;
 use super::{Attempt, Replication};
 use crate::{Orchestrator, Step};
 
-/// So many of the first runs without company ...
-const APART_RUNS: u32 = 4;
-/// ... have to fail for company not to matter.
-const APART_FAILED: u32 = 2;
-
 impl Orchestrator {
     /// Whether `end` is that of a try.
     pub(crate) fn attempt_ended(&mut self, at: At, end: &ThreadEnd, step: &mut Step) -> bool {
@@ -33,26 +28,34 @@ impl Orchestrator {
         } else if let Some(place) = replication.places.get_mut(&attempt.place) {
             place.thread = None;
         }
+        if attempt.builds {
+            self.build_ended(&attempt, end);
+            return true;
+        }
         let outcome = outcome(&attempt, end);
         if is_starved(&attempt) {
             replication.hungry.insert(attempt.test);
         }
         replication.note_company(&attempt, &outcome);
         if outcome.passed {
-            let wall_us = end.usage.wall_us as f64;
+            let wall_us = outcome.usage.wall_us as f64;
             let usual = replication.walls_us.entry(attempt.test).or_insert(wall_us);
             if attempt.recipe.conditions.is_empty() {
                 *usual = usual.max(wall_us);
             }
         }
-        let ran = outcome.passed || outcome.symptom.is_some() || attempt.killed.is_some();
+        let ran = outcome.passed
+            || outcome.passed_before > 0
+            || outcome.symptom.is_some()
+            || attempt.killed.is_some();
         replication.fruitless = if ran { 0 } else { replication.fruitless + 1 };
         if attempt.compares {
             return true;
         }
+        let runs = attempt.batch.as_ref().map_or(1, |batch| batch.runs);
         let (case, recipe, test) = (attempt.case, attempt.recipe, attempt.test);
         let compare = recipe.coverage && outcome.symptom.is_some();
-        replication.driver.ended(at, case, &recipe, outcome);
+        replication.driver.ended(at, (case, runs), &recipe, outcome);
         if compare {
             self.compare(case, test);
         }
@@ -61,23 +64,19 @@ impl Orchestrator {
 }
 
 impl Replication {
-    /// Learns whether tries of a test may run at the same time. A test that fails in half of its runs
-    /// without company as well may.
+    /// Learns whether tries of a test may run at the same time.
     fn note_company(&mut self, attempt: &Attempt, outcome: &Outcome) {
         let failed = outcome.symptom.is_some();
         if is_of(&attempt.recipe, ConditionKind::Copies) {
             return;
         }
-        if attempt.overlapped {
-            if failed {
-                self.apart.entry(attempt.test).or_default();
-            }
-        } else if let Some(apart) = self.apart.get_mut(&attempt.test) {
-            apart.runs += u32::from(failed || outcome.passed);
-            apart.failed += u32::from(failed);
-            let first = apart.runs <= APART_RUNS;
-            apart.over |= first && apart.failed >= APART_FAILED;
-        }
+        let company = self.company.entry(attempt.test).or_default();
+        let seen = match attempt.overlapped {
+            true => &mut company.beside,
+            false => &mut company.alone,
+        };
+        seen.0 += outcome.passed_before + u32::from(failed || outcome.passed);
+        seen.1 += u32::from(failed);
     }
 }
 
@@ -109,7 +108,27 @@ fn outcome(attempt: &Attempt, end: &ThreadEnd) -> Outcome {
     Outcome {
         passed: tells && symptom.is_none(),
         symptom,
-        usage: if tells { end.usage } else { Usage::default() },
+        passed_before: end.passed_before,
+        usage: match tells || end.passed_before > 0 {
+            true => each(&end.usage, end.passed_before + 1),
+            false => Usage::default(),
+        },
         missing: end.unapplied.clone(),
+    }
+}
+
+/// What one of so many runs used on the average.
+fn each(usage: &Usage, runs: u32) -> Usage {
+    let part = |all: u64| all / u64::from(runs.max(1));
+    Usage {
+        wall_us: part(usage.wall_us),
+        user_us: part(usage.user_us),
+        system_us: part(usage.system_us),
+        memory_peak: usage.memory_peak,
+        io_read: part(usage.io_read),
+        io_written: part(usage.io_written),
+        waits: part(usage.waits),
+        preemptions: part(usage.preemptions),
+        cpu_waited_us: part(usage.cpu_waited_us),
     }
 }

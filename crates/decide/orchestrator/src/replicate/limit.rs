@@ -57,6 +57,7 @@ impl Orchestrator {
         for thread in all {
             self.kill_attempt(thread, KillReason::Interrupted, Reason::Stopping, step);
         }
+        self.end_builds();
         self.give_back_held(at);
         if let Some(replication) = &mut self.replication
             && replication.attempts.is_empty()

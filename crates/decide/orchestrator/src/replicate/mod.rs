@@ -12,6 +12,7 @@
 //!
 //! Promise: no verdict, no cost that is remembered and no order of the ordinary work rests on a try.
 
+mod build;
 mod driver;
 mod end;
 mod limit;
@@ -22,24 +23,33 @@ mod start;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
-    At, Budget, CaseId, CasePart, CasePlan, CaseWork, InstanceId, KillReason, Policy, Reason,
-    Recipe, Subject, TestCase, TestId, ThreadId,
+    At, Batch, Budget, CaseId, CasePart, CasePlan, CaseWork, InstanceId, KillReason, Policy,
+    Reason, Recipe, Subject, TestCase, TestId, ThreadId,
 };
 use cohort_replicator::{Hunt, Try};
 
 use crate::{Orchestrator, Step};
+use build::Builds;
 use driver::Driver;
 
 /// Most other tests that one which is tried on request may depend on.
 const NEIGHBOURS_MAX: usize = 40;
+
+/// A test that fails alone at least at this part of its rate in company does not fail for its company.
+const AS_OFTEN: f64 = 0.4;
+
+/// What fails too seldom to be told by so many runs alone is not taken to fail for its company ...
+const ALONE_RUNS: u32 = 200;
+/// ... unless about so many failures should have been seen by then.
+const MISSED: f64 = 3.0;
 
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     opened: bool,
     thread: Option<ThreadId>,
-    /// Its memory limit, bytes.
-    memory: u64,
+    /// Its memory limit, bytes, and its share of a CPU under contention.
+    given: (u64, u32),
 }
 
 /// A try under way.
@@ -48,6 +58,7 @@ struct Attempt {
     case: CaseId,
     test: TestId,
     recipe: Recipe,
+    batch: Option<Batch>,
     place: InstanceId,
     started: At,
     limit_us: u64,
@@ -62,16 +73,31 @@ struct Attempt {
     overlapped: bool,
     /// It is of another test, to compare with.
     compares: bool,
+    /// It builds the program of its test.
+    builds: bool,
 }
 
-/// How tries of a test went since they run one at a time. That begins when one failed while another one
-/// ran: what they share outside their instances (the project's directory, ports) may be why.
-#[derive(Clone, Copy, Debug, Default)]
-struct Apart {
-    runs: u32,
-    failed: u32,
-    /// It fails without company as well, so company is not why.
-    over: bool,
+/// How tries of a test went beside another one of the same test, and alone. Once one failed beside another
+/// they run one at a time: what they share outside their instances (the project's directory, ports) may be
+/// why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Company {
+    /// Runs in company, and how many of them failed.
+    beside: (u32, u32),
+    /// The same alone.
+    alone: (u32, u32),
+}
+
+impl Company {
+    /// Whether company may be why it fails: it failed so, and alone not at all, or far more seldom.
+    fn matters(self) -> bool {
+        let share = |(runs, failed): (u32, u32)| f64::from(failed) / f64::from(runs.max(1));
+        let fails_alone = self.alone.1 > 0 && share(self.alone) >= AS_OFTEN * share(self.beside);
+        // So many failures would have been seen alone if company made no difference.
+        let missed = share(self.beside) * f64::from(self.alone.0);
+        let is_open = self.alone.0 < ALONE_RUNS || missed >= MISSED;
+        self.beside.1 > 0 && !fails_alone && is_open
+    }
 }
 
 /// All that is known of edge cases and of the tries under way.
@@ -99,14 +125,16 @@ pub(crate) struct Replication {
     open_failures: u32,
     /// Tries one after the other that could not be run, though nobody ended them.
     fruitless: u32,
-    /// Tests whose tries might disturb each other: one at a time.
-    apart: BTreeMap<TestId, Apart>,
+    /// Whether tries of a test disturb each other.
+    company: BTreeMap<TestId, Company>,
     /// Tries that wait for another one of the same test to end.
     held: VecDeque<Try>,
     /// Other tests whose lines are recorded for a case, which says nothing about that case.
     beside_case: VecDeque<(CaseId, TestId)>,
     /// Cases for which that was asked.
     compared: BTreeSet<CaseId>,
+    /// Programs that tell which lines they run.
+    builds: Builds,
     /// Tests that are tried alone, each with all memory there is.
     hungry: BTreeSet<TestId>,
     /// Cases that were opened in this step.
@@ -119,8 +147,8 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
-    pub(crate) fn new(plan: &CasePlan, tests: usize, budget: &Budget) -> Self {
-        let driver = Driver::new(plan, budget);
+    pub(crate) fn new(plan: &CasePlan, tests: &[TestCase], sticky: bool, budget: &Budget) -> Self {
+        let driver = Driver::new(plan, sticky, budget);
         Self {
             plan: plan.clone(),
             cores: budget.cores,
@@ -129,17 +157,18 @@ impl Replication {
             attempts: BTreeMap::new(),
             before: BTreeMap::new(),
             beside: BTreeMap::new(),
-            passes: vec![0; tests],
+            passes: vec![0; tests.len()],
             walls_us: BTreeMap::new(),
             since: None,
             spent_us: 0.0,
             done: None,
             open_failures: 0,
             fruitless: 0,
-            apart: BTreeMap::new(),
+            company: BTreeMap::new(),
             held: VecDeque::new(),
             beside_case: VecDeque::new(),
             compared: BTreeSet::new(),
+            builds: Builds::default(),
             hungry: BTreeSet::new(),
             fresh: 0,
             has_failed: false,
@@ -237,6 +266,7 @@ impl Orchestrator {
             self.end_replication(at, &why, step);
         } else {
             self.limit_attempts(at, step);
+            self.end_useless_build(step);
             self.start_attempts(at, step);
         }
         if let Some(replication) = &mut self.replication {
@@ -297,11 +327,11 @@ impl Orchestrator {
         let Some(thread) = place.thread else {
             return;
         };
-        let had = place.memory;
+        let had = place.given.0;
         if let Some(raised) = self.promises.raise(instance) {
-            place.memory = self.promises.promise(instance, raised);
+            place.given.0 = self.promises.promise(instance, raised);
             let reason = Reason::MemoryHeld { had };
-            let command = start::specialize(instance, place.memory);
+            let command = start::specialize(instance, place.given);
             step.decide(command, reason);
             return;
         }

@@ -1,7 +1,8 @@
 //! One recipe, run so many times: how often does it fail?
 
 use cohort_model::{
-    Arm, At, Case, CaseId, CaseVerdict, Rate, Recipe, Stage, Subject, Symptom, TestId, ThreadId,
+    Arm, At, Batch, Case, CaseId, CaseVerdict, Condition, ConditionKind, Rate, Recipe, Stage,
+    Subject, Symptom, TestId, ThreadId,
 };
 use cohort_replicator::sameness::same;
 use cohort_replicator::{Outcome, Try};
@@ -11,6 +12,11 @@ const DEVIATIONS: f64 = 1.96;
 /// Between two reports of how far it is, microseconds.
 const NEWS_US: u64 = 500_000;
 
+/// Most runs of one try.
+const BATCH_RUNS_MAX: u32 = 32;
+/// None of them begins after this time, microseconds.
+const BATCH_US: u64 = 300_000;
+
 /// The runs of one recipe.
 #[derive(Debug)]
 pub(super) struct Repeat {
@@ -19,6 +25,8 @@ pub(super) struct Repeat {
     symptom: Option<Symptom>,
     recipe: Recipe,
     runs: u32,
+    /// Several runs of one try would share what their runner drew at its start.
+    share_start: bool,
     under_way: u32,
     passed: u32,
     failed: u32,
@@ -33,9 +41,10 @@ impl Repeat {
         (case, test): (CaseId, TestId),
         symptom: Option<Symptom>,
         recipe: Recipe,
-        runs: u32,
+        (runs, share_start): (u32, bool),
     ) -> Self {
         Self {
+            share_start,
             case,
             test,
             symptom,
@@ -60,10 +69,12 @@ impl Repeat {
     }
 
     pub(super) fn next(&mut self) -> Option<Try> {
-        if self.counted() + self.under_way >= self.runs {
+        let left = self.runs.saturating_sub(self.counted() + self.under_way);
+        if left == 0 {
             return None;
         }
-        self.under_way += 1;
+        let runs = self.batch_runs().min(left);
+        self.under_way += runs;
         Some(Try {
             case: self.case,
             subject: Subject::Test(self.test),
@@ -71,11 +82,33 @@ impl Repeat {
             stage: Stage::Reproducing,
             cores: 1.0,
             memory: 0,
+            batch: (runs > 1).then(|| Batch {
+                runs,
+                us: BATCH_US,
+                stepped: Vec::new(),
+            }),
         })
     }
 
-    pub(super) fn ended(&mut self, outcome: &Outcome) {
-        self.under_way = self.under_way.saturating_sub(1);
+    /// Runs of the next try: the more the surer it passes, since a try ends with its first failure.
+    fn batch_runs(&self) -> u32 {
+        let once = |one: &Condition| {
+            matches!(
+                one.kind(),
+                ConditionKind::MemoryLimit | ConditionKind::Clock
+            )
+        };
+        if self.share_start || self.recipe.stacks || self.recipe.conditions.iter().any(once) {
+            return 1;
+        }
+        let failed = self.failed + self.otherwise;
+        (self.counted() / (2 * failed + 1)).clamp(1, BATCH_RUNS_MAX)
+    }
+
+    /// A try of `runs` runs ended.
+    pub(super) fn ended(&mut self, runs: u32, outcome: &Outcome) {
+        self.under_way = self.under_way.saturating_sub(runs);
+        self.passed += outcome.passed_before;
         for kind in &outcome.missing {
             let remark = format!("{kind:?} could not be set here, so it was run without it");
             if !self.remarks.contains(&remark) {

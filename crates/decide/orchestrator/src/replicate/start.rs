@@ -24,19 +24,33 @@ const LIMIT_US_UNKNOWN: u64 = 10_000_000;
 const STILL_TIMES: f64 = 2.0;
 /// Other tests whose lines are compared with those of one that fails.
 const COMPARED_MAX: usize = 4;
+/// The same where each has a program that was built for it: it is short, and more of them leave fewer lines alike.
+const COMPARED_MAX_BUILT: usize = 12;
 /// Share of a CPU that instances for tries get under contention, as others do.
 const WEIGHT: u32 = 100;
 
-/// Changes the memory of an instance for tries.
-pub(super) fn specialize(instance: InstanceId, memory: u64) -> Command {
+/// Changes the memory of an instance for tries, and its weight.
+pub(super) fn specialize(instance: InstanceId, given: (u64, u32)) -> Command {
     Command::Specialize {
         instance,
         specialty: Specialty::Reproducing,
-        allotment: Allotment {
-            cpu_weight: WEIGHT,
-            memory,
-        },
+        allotment: allotment(given),
     }
+}
+
+/// Instances that are kept at hand once something failed.
+const SPARE_AFTER: usize = 2;
+
+fn allotment((memory, cpu_weight): (u64, u32)) -> Allotment {
+    Allotment { cpu_weight, memory }
+}
+
+/// Modules, or classes and files, that two tests of a group are both in.
+fn modules_in_common(one: &str, other: &str) -> usize {
+    let modules = |name: &'_ str| name.matches("::").count();
+    let alike = one.split("::").zip(other.split("::"));
+    let alike = alike.take_while(|(one, other)| one == other).count();
+    alike.min(modules(one)).min(modules(other))
 }
 
 /// Memory that a debugger takes to read the stacks of a try.
@@ -47,7 +61,11 @@ impl Replication {
     fn cores_free(&self, at: At, tail: Option<f64>) -> f64 {
         let under_way = self.attempts.len() as f64;
         let all = self.most() as f64;
-        if self.done.is_some() || self.driver.has_untried() {
+        if self.driver.has_untried() {
+            // What was not tried yet does not wait for those that are tried again and again.
+            return 2.0 * all - under_way;
+        }
+        if self.done.is_some() {
             return all - under_way;
         }
         if let Some(idle) = tail {
@@ -71,7 +89,7 @@ impl Replication {
         let Subject::Test(test) = wanted.subject else {
             return false;
         };
-        let apart = self.apart.get(&test).is_some_and(|apart| !apart.over);
+        let apart = self.company.get(&test).is_some_and(|one| one.matters());
         apart && self.attempts.values().any(|attempt| attempt.test == test)
     }
 
@@ -90,11 +108,16 @@ impl Replication {
 
 impl Orchestrator {
     pub(super) fn start_attempts(&mut self, at: At, step: &mut Step) {
+        self.want_builds();
         while let Some(room) = self.attempt_room(at) {
+            if self.builds_first() && self.start_build(at, step) {
+                continue;
+            }
             if let Some(wanted) = self.next_attempt(at, room) {
                 if !self.start_attempt(at, wanted, false, step) {
                     break;
                 }
+            } else if self.start_build(at, step) {
             } else if let Some(wanted) = self.next_to_compare() {
                 if !self.start_attempt(at, wanted, true, step) {
                     break;
@@ -108,6 +131,19 @@ impl Orchestrator {
 
     /// The next try that can be begun beside those under way.
     fn next_attempt(&mut self, at: At, room: Room) -> Option<Try> {
+        if let Some(wanted) = self.covered() {
+            return Some(wanted);
+        }
+        loop {
+            let wanted = self.next_wanted(at, room)?;
+            if let Some(wanted) = self.unless_unbuilt(wanted) {
+                return Some(wanted);
+            }
+        }
+    }
+
+    /// The same, whether its program is there or not.
+    fn next_wanted(&mut self, at: At, room: Room) -> Option<Try> {
         let progress = &self.progress;
         let replication = self.replication.as_mut()?;
         let decided = replication.done.is_some();
@@ -147,6 +183,7 @@ impl Orchestrator {
             stage: Stage::Minimizing,
             cores: 1.0,
             memory: 0,
+            batch: None,
         })
     }
 
@@ -165,19 +202,29 @@ impl Orchestrator {
         let mut others: Vec<u32> = (0..self.plan.tests.len() as u32)
             .filter(|other| *other != test.0 && same_group(other) && passed(other))
             .collect();
-        others.sort_by_key(|other| other.abs_diff(test.0));
-        others.truncate(COMPARED_MAX);
+        let name = |test: u32| self.plan.tests[test as usize].name.as_str();
+        let near = |other: &u32| {
+            let apart = usize::MAX - modules_in_common(name(test.0), name(*other));
+            (apart, other.abs_diff(test.0))
+        };
+        others.sort_by_key(near);
+        others.truncate(if replication.plan.instrument {
+            COMPARED_MAX_BUILT
+        } else {
+            COMPARED_MAX
+        });
         let others = others.into_iter().map(|other| (case, TestId(other)));
         replication.beside_case.extend(others);
     }
 
     /// Tries that were not begun are as if they had never been.
     pub(super) fn give_back_held(&mut self, at: At) {
-        let held = self
-            .replication
-            .as_mut()
-            .map(|one| std::mem::take(&mut one.held));
-        for wanted in held.into_iter().flatten() {
+        let Some(replication) = &mut self.replication else {
+            return;
+        };
+        let mut held = std::mem::take(&mut replication.held);
+        held.extend(replication.builds.give_back());
+        for wanted in held {
             self.give_back(at, &wanted);
         }
     }
@@ -229,11 +276,13 @@ impl Orchestrator {
             return false;
         };
         let (limit_us, still_us) = self.attempt_limits_us(test, &wanted.recipe);
+        // The last run of a batch may begin when its time is nearly over.
+        let limit_us = limit_us + wanted.batch.as_ref().map_or(0, |batch| batch.us);
         let reason = Reason::Case {
             case: wanted.case,
             stage: wanted.stage,
         };
-        let Some(instance) = self.attempt_place(memory, &reason, step) else {
+        let Some(instance) = self.attempt_place((memory, WEIGHT), &reason, step) else {
             self.refuse(at, &wanted, compares);
             return false;
         };
@@ -259,6 +308,7 @@ impl Orchestrator {
             recipe: wanted.recipe.clone(),
             place: instance,
             started: at,
+            batch: wanted.batch.clone(),
             limit_us,
             still_us,
             moved: (at, 0),
@@ -266,6 +316,7 @@ impl Orchestrator {
             has_all,
             overlapped,
             compares,
+            builds: false,
         };
         replication.attempts.insert(thread, attempt);
         let command = Command::TryCase {
@@ -274,6 +325,7 @@ impl Orchestrator {
             test,
             instance,
             recipe: wanted.recipe,
+            batch: wanted.batch,
         };
         step.decide(command, reason);
         true
@@ -296,12 +348,13 @@ impl Orchestrator {
             let nothing = Outcome {
                 symptom: None,
                 passed: false,
+                passed_before: 0,
                 usage: cohort_model::Usage::default(),
                 missing: Vec::new(),
             };
-            replication
-                .driver
-                .ended(at, wanted.case, &wanted.recipe, nothing);
+            let runs = wanted.batch.as_ref().map_or(1, |batch| batch.runs);
+            let about = (wanted.case, runs);
+            replication.driver.ended(at, about, &wanted.recipe, nothing);
         }
     }
 
@@ -362,7 +415,7 @@ impl Orchestrator {
             .product();
         let limit = (usual * slower * LIMIT_TIMES) as u64;
         let most = self.budget.timeout_us.max(least);
-        let still = least + (usual * STILL_TIMES) as u64;
+        let still = LIMIT_US_MIN + (usual * STILL_TIMES) as u64;
         (
             limit.clamp(least, most),
             still.min(self.budget.stall_us.max(least)),
@@ -379,39 +432,35 @@ impl Orchestrator {
         replication.walls_us.get(&test).copied()
     }
 
-    /// An instance for a try that is promised `memory` bytes.
-    fn attempt_place(
+    /// An instance for a try that is promised so many bytes, with this share of a CPU under contention.
+    pub(super) fn attempt_place(
         &mut self,
-        memory: u64,
+        (memory, weight): (u64, u32),
         reason: &Reason,
         step: &mut Step,
     ) -> Option<InstanceId> {
         let free = self.replication.as_ref()?.free_place();
         if let Some(instance) = free {
-            let granted = self.promises.promise(instance, memory);
+            let given = (self.promises.promise(instance, memory), weight);
             let place = self.replication.as_mut()?.places.get_mut(&instance)?;
-            if place.memory != granted {
-                place.memory = granted;
-                step.decide(specialize(instance, granted), reason.clone());
+            if place.given != given {
+                place.given = given;
+                step.decide(specialize(instance, given), reason.clone());
             }
             return Some(instance);
         }
         let granted_to = InstanceId(self.next_instance);
         let granted = self.promises.promise(granted_to, memory);
-        Some(self.open_place(granted, reason, step))
+        Some(self.open_place((granted, weight), reason, step))
     }
 
-    fn open_place(&mut self, memory: u64, reason: &Reason, step: &mut Step) -> InstanceId {
+    fn open_place(&mut self, given: (u64, u32), reason: &Reason, step: &mut Step) -> InstanceId {
         let instance = InstanceId(self.next_instance);
         self.next_instance += 1;
-        let allotment = Allotment {
-            cpu_weight: WEIGHT,
-            memory,
-        };
         let place = Place {
             opened: false,
             thread: None,
-            memory,
+            given,
         };
         if let Some(replication) = &mut self.replication {
             replication.places.insert(instance, place);
@@ -419,7 +468,7 @@ impl Orchestrator {
         let command = Command::OpenInstance {
             instance,
             specialty: Specialty::Reproducing,
-            allotment,
+            allotment: allotment(given),
         };
         step.decide(command, reason.clone());
         instance
@@ -435,8 +484,15 @@ impl Orchestrator {
         let free = replication
             .places
             .values()
-            .any(|place| place.thread.is_none());
-        let most = replication.most() + 1;
+            .filter(|place| place.thread.is_none())
+            .count();
+        // Failures come in bursts.
+        let spare = if replication.has_failed {
+            SPARE_AFTER
+        } else {
+            1
+        };
+        let most = 2 * replication.most() + 1;
         let wanted = if settled {
             has_standby && replication.done.is_none() && self.unconcluded > 0
         } else {
@@ -444,9 +500,9 @@ impl Orchestrator {
         };
         let used = self.lanes.len() + replication.places.len();
         let full = replication.places.len() >= most || used >= self.instances_max as usize;
-        if free || full || !wanted {
+        if free >= spare || full || !wanted {
             return;
         }
-        self.open_place(MEMORY_FLOOR, &Reason::Idle, step);
+        self.open_place((MEMORY_FLOOR, WEIGHT), &Reason::Idle, step);
     }
 }

@@ -13,6 +13,9 @@ impl Conductor {
     /// Hears the analyzer.
     pub(super) fn conclude(&mut self, at: At, step: &mut ServiceStep) {
         for mut finding in self.analyzer.conclude(at) {
+            if let Some(helpers) = &mut self.helpers {
+                helpers.hear(&mut finding);
+            }
             self.hear(at, finding.clone());
             self.heard.insert(finding.number, finding.clone());
             self.explain(&mut finding);

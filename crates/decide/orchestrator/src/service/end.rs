@@ -48,6 +48,7 @@ impl Conductor {
                 self.analyzer.end();
                 self.conclude(at, step);
                 self.take_up_findings(at, step);
+                self.withdraw_all(step);
                 self.close_ordinary(step);
             }
             self.end_lingering(at);
@@ -64,6 +65,7 @@ impl Conductor {
                 self.conclude(at, step);
             }
             self.end_cases(at, "The campaign ended before more was tried.");
+            self.withdraw_all(step);
             self.close_replicas(step);
         }
         let Some(stop) = &mut self.stopping else {

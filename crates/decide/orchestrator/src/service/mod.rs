@@ -24,6 +24,7 @@ mod allot;
 mod areas;
 mod end;
 mod gather;
+mod helpers;
 mod lead;
 mod lean;
 mod load;
@@ -47,6 +48,7 @@ use cohort_model::{
 };
 
 use gather::Gather;
+use helpers::Helpers;
 use lean::Lean;
 use load::Profile;
 use moves::Moves;
@@ -148,6 +150,8 @@ pub struct Conductor {
     next_beat: At,
     /// Edge cases, where they are tried again.
     cases: Option<Cases>,
+    /// Helpers, where they are deployed.
+    helpers: Option<Helpers>,
     /// All findings, each as last heard.
     heard: BTreeMap<u32, ServiceFinding>,
     /// What cases tell of findings, by their numbers: the request that provokes it.
@@ -195,6 +199,7 @@ impl Conductor {
             began: false,
             next_beat: At(0),
             cases: cases(&plan),
+            helpers: plan.helpers.as_ref().map(Helpers::new),
             heard: BTreeMap::new(),
             explained: BTreeMap::new(),
             concluded: false,
@@ -223,6 +228,7 @@ impl Conductor {
                 self.see(at, &ordinary);
             }
             self.see_for_cases(at, seen, &mut step);
+            self.see_for_helpers(at, seen, &mut step);
         }
         if self.stopping.is_none() && !self.lingers() {
             if at >= self.next_beat {
@@ -232,6 +238,7 @@ impl Conductor {
             self.evacuate(at, &mut step);
             self.place_wanted(at, &mut step);
             self.close_failed(&mut step);
+            self.deploy(at, &mut step);
         }
         self.replicate(at, &mut step);
         self.settle(at, &mut step);

@@ -73,6 +73,9 @@ impl Conductor {
             | ServiceSeen::CrashRead { .. }
             | ServiceSeen::CaseCaptured { .. }
             | ServiceSeen::CaseTried { .. }
+            | ServiceSeen::HelperStarted { .. }
+            | ServiceSeen::HelperUsed { .. }
+            | ServiceSeen::HelperEnded { .. }
             | ServiceSeen::Tick => {}
         }
     }

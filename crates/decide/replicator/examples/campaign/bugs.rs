@@ -124,7 +124,7 @@ fn either(one: f64, other: f64) -> f64 {
 }
 
 /// Whether what follows from this seed is in the unlucky share.
-fn unlucky(seed: u64, share: f64) -> bool {
+pub(crate) fn unlucky(seed: u64, share: f64) -> bool {
     let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z ^= z >> 29;

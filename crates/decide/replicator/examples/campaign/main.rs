@@ -5,6 +5,9 @@
 //! against those of plain rerunning (geometric mean); how often what is right was named, something else that acts
 //! too, something that does nothing; by which factor thresholds are off; runs of a case in all. At the end,
 //! what a step costs while 200 different failures are open. With a name, each case of that kind.
+//!
+//! `... --example campaign real [SECONDS [TIMES [NAME]]]`: bugs as they are in real suites, with what tries cost there,
+//! on request and after a sighting.
 
 #![expect(
     clippy::disallowed_methods,
@@ -13,6 +16,7 @@
 )]
 
 mod bugs;
+mod real;
 #[allow(dead_code, reason = "shared with the tests")]
 mod world;
 
@@ -23,7 +27,10 @@ use cohort_replicator::{Replicator, Sighting};
 use world::{ROOM, Total, World, settings};
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("real").is_some() {
+        return real_bugs(arguments);
+    }
     let mut number = |otherwise| {
         let next = arguments.next();
         next.and_then(|one| one.parse().ok()).unwrap_or(otherwise)
@@ -46,6 +53,62 @@ fn main() {
     } else {
         println!("a step with 200 cases: {:.1} us", step_us());
     }
+}
+
+/// Bugs as they are in real suites.
+fn real_bugs(mut arguments: impl Iterator<Item = String>) {
+    let mut number = |otherwise: f64| {
+        let next = arguments.next();
+        next.and_then(|one| one.parse().ok()).unwrap_or(otherwise)
+    };
+    let (seconds, times) = (number(20.0), number(10.0) as u64);
+    let name = arguments.next();
+    println!("{seconds} s, {times} times: on request | after a sighting");
+    println!("bug                      reproduced  right  wrong  named after s | always");
+    let mut all = [real::Row::default(); 2];
+    let mut flakes = [real::Row::default(); 2];
+    for bug in real::all() {
+        if name.as_ref().is_some_and(|name| !bug.name.contains(name.as_str())) {
+            continue;
+        }
+        print!("{:24}", bug.name);
+        for (place, stress) in [true, false].into_iter().enumerate() {
+            let one = real::measure(&bug, 1, times, seconds, stress);
+            told(&one);
+            let sum = if bug.right.is_empty() { &mut flakes } else { &mut all };
+            add(&mut sum[place], one);
+        }
+        println!();
+        if name.is_some() {
+            (0..times).for_each(|time| real::show(&bug, 1 + 7_919 * time, seconds, true));
+        }
+    }
+    for (name, sum) in [("with a cause", all), ("without", flakes)] {
+        print!("{name:24}");
+        sum.iter().for_each(told);
+        println!();
+    }
+}
+
+fn add(sum: &mut real::Row, one: real::Row) {
+    sum.campaigns += one.campaigns;
+    sum.reproduced += one.reproduced;
+    sum.right += one.right;
+    sum.wrong += one.wrong;
+    sum.named_s += one.named_s;
+    sum.always += one.always;
+}
+
+fn told(row: &real::Row) {
+    let share = |part: u32| 100.0 * f64::from(part) / f64::from(row.campaigns.max(1));
+    print!(
+        " {:9.0}% {:5.0}% {:5.0}% {:7.1} {:5.0}% |",
+        share(row.reproduced),
+        share(row.right),
+        share(row.wrong),
+        row.named_s / f64::from(row.campaigns.max(1)),
+        share(row.always),
+    );
 }
 
 fn row(name: &str, total: &Total) {

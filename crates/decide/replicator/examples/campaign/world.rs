@@ -131,6 +131,7 @@ impl World {
             symptom,
             usage,
             missing: Vec::new(),
+            passed_before: 0,
         }
     }
 

@@ -2,14 +2,15 @@
 
 use cohort_model::Condition;
 
-use super::evidence::{Tally, contrast};
+use super::contrast::contrast;
+use super::evidence::Tally;
 use super::recipes::{copies, is_stable, repeats, under};
 use super::runs::Flight;
 use super::step::{Step, Trial};
 use super::{Experiment, Origin};
 
 /// Evidence from mixed runs that is worth a proof, while hunting and at its end.
-pub(super) const SUSPICIOUS: f64 = 15.0;
+pub(super) const SUSPICIOUS: f64 = 10.0;
 const SUSPICIOUS_AT_LAST: f64 = 2.0;
 
 impl Experiment {
@@ -152,12 +153,16 @@ impl Experiment {
             || tally.failed >= 3 && tally.share() >= enough
             || tally.failed >= 5 && tally.share() >= 0.6 * enough && usual < 0.05;
         if good {
+            self.counts_for_proof(&Trial {
+                tally,
+                ..Trial::new(plan.clone())
+            });
             return Some(self.narrow(plan, tally));
         }
         let none = if is_stable(&plan) { 2 } else { 5 };
         let dud = tally.runs >= none && tally.failed == 0
             || tally.runs >= 6 && tally.share() < usual
-            || tally.runs >= 10 && tally.failed <= 1
+            || tally.runs >= 6 && tally.failed <= 1
             || tally.runs >= 20;
         if !dud {
             return None;
@@ -169,7 +174,12 @@ impl Experiment {
                 .map(|condition| self.beliefs.planned(condition))
                 .collect::<Vec<_>>(),
         );
-        self.beliefs.doubt(&places, tally.runs - tally.failed);
+        if places.len() > 1 {
+            // Which of them got the credit is not known.
+            self.beliefs.doubt(&places, tally.runs - tally.failed);
+        }
+        let seeded = |one: &Condition| matches!(one, Condition::Seed { .. });
+        self.seeds_not += u32::from(plan.conditions.iter().any(seeded) && is_stable(&plan));
         Some(self.suspicion(SUSPICIOUS).unwrap_or(Step::Hunt))
     }
 }

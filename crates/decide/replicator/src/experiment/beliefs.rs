@@ -13,14 +13,15 @@ use super::evidence::Tally;
 use super::menu::{Family, family, is_heavy, slowdown, slows};
 use super::recipes::{NEW_EACH_RUN, seed_of, with_seed};
 
-/// Weight of a prior, in runs.
+/// Weight of a prior, in runs; of what mostly decides with the first run.
 const PRIOR_RUNS: f64 = 7.0;
+const PRIOR_RUNS_DECIDED: f64 = 1.5;
 /// Probability that one more condition in a cocktail hides what the others do.
 const HIDES: f64 = 0.06;
 /// Cocktails that compete for one run.
 const COCKTAILS: usize = 12;
 /// Most conditions of one cocktail that act on its timing.
-const TIMING_MAX: usize = 3;
+const TIMING_MAX: usize = 2;
 /// What it costs to begin a run and to take its end, beside its run time, seconds.
 const START_S: f64 = 0.03;
 /// Most times that a run is taken to last longer than a plain one.
@@ -28,11 +29,18 @@ const SLOWER_MAX: f64 = 2_000.0;
 /// Above this share of runs that failed in another way because of it, a condition is not mixed with others.
 const STRANGE_MAX: f64 = 0.45;
 
+/// Share of runs that do not go by what they tell, once it failed again.
+const UNTOLD: f64 = 0.1;
+
 /// What a run shall be like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
-    /// What fails under it fails again.
+    /// It has failed again: now what tells why is worth most.
     pub(super) repeatable: bool,
+    /// Failure rate of a plain run, above 0.
+    pub(super) usual: f64,
+    /// Probability that a failure follows from a seed, 0 to 1.
+    pub(super) seeded: f64,
     /// Copies may be mixed with others.
     pub(super) copied: bool,
     /// No condition in it makes it last more times as long as a plain one.
@@ -51,7 +59,7 @@ pub(super) struct Belief {
     /// Runs under it that failed in another way.
     strange: f64,
     /// Expected rate before the first run.
-    weight: f64,
+    pub(super) weight: f64,
     /// How many times longer a run takes.
     slowdown: f64,
     /// All its runs while hunting, alone and with others.
@@ -69,6 +77,16 @@ impl Belief {
     /// Expected rate.
     pub(super) fn mean(&self) -> f64 {
         self.a / (self.a + self.b)
+    }
+}
+
+/// The same world is the same again, unless it follows from a seed that is new each time.
+fn prior_runs(condition: &Condition) -> f64 {
+    let anew = seed_of(condition) == Some(NEW_EACH_RUN);
+    if family(condition.kind()) == Family::World && !anew {
+        PRIOR_RUNS_DECIDED
+    } else {
+        PRIOR_RUNS
     }
 }
 
@@ -105,8 +123,8 @@ impl Beliefs {
                 continue;
             }
             self.all.push(Belief {
-                a: PRIOR_RUNS * weight,
-                b: PRIOR_RUNS * (1.0 - weight),
+                a: prior_runs(&condition) * weight,
+                b: prior_runs(&condition) * (1.0 - weight),
                 strange: 0.0,
                 weight,
                 slowdown: slowdown(&condition, usage, host_cores),
@@ -122,7 +140,7 @@ impl Beliefs {
         for belief in &mut self.all {
             let found = menu.iter().find(|(one, _)| *one == belief.condition);
             if let Some((_, weight)) = found {
-                let more = PRIOR_RUNS * (weight - belief.weight);
+                let more = prior_runs(&belief.condition) * (weight - belief.weight);
                 belief.a = (belief.a + more).max(0.02);
                 belief.b = (belief.b - more).max(0.2);
                 belief.weight = *weight;
@@ -204,6 +222,20 @@ impl Beliefs {
         }
     }
 
+    /// So many runs under these passed.
+    pub(super) fn learn_passes(&mut self, places: &[usize], runs: u32) {
+        let hidden = (1.0 - HIDES).powi(places.len().saturating_sub(1) as i32) * f64::from(runs);
+        for place in places {
+            let belief = &mut self.all[*place];
+            belief.seen.add_passes(runs);
+            if places.len() == 1 {
+                belief.alone.add_passes(runs);
+            }
+            belief.b += hidden;
+        }
+        self.plain.1 += hidden;
+    }
+
     /// A run under these failed in another way: one of them may hide what is looked for, most likely one
     /// that was there when that happened before. It says little against any of them.
     pub(super) fn strange(&mut self, places: &[usize]) {
@@ -226,9 +258,24 @@ impl Beliefs {
         }
     }
 
-    /// What to run next: places of conditions, none for a plain run. Once it failed again, a run that can be repeated
-    /// is worth more than several chances at once.
+    /// What to run next: places of conditions, none for a plain run. Until it failed again, what fails most in a second
+    /// of run time by the numbers drawn; from then on mostly what tells most in a second.
     pub(super) fn pick(&self, chance: &mut Chance, plain_s: f64, wish: Wish) -> Vec<usize> {
+        let telling = wish.repeatable && !chance.happens(UNTOLD);
+        let mut chosen = match telling {
+            true => self.most_telling(chance, plain_s, wish),
+            false => self.most_failing(chance, plain_s, wish),
+        };
+        // What costs nothing beside it makes what fails repeatable.
+        let world = |at: &usize| family(self.all[*at].condition.kind()) == Family::World;
+        if chosen.len() == 1 && chosen.iter().all(world) {
+            self.with_seed(&mut chosen);
+        }
+        chosen
+    }
+
+    /// What fails most in a second of run time, by rates drawn from what is believed (Thompson 1933).
+    fn most_failing(&self, chance: &mut Chance, plain_s: f64, wish: Wish) -> Vec<usize> {
         let drawn: Vec<f64> = self
             .all
             .iter()
@@ -252,6 +299,19 @@ impl Beliefs {
             let worth = promise / self.cost(&rival, plain_s);
             if worth > best.0 {
                 best = (worth, rival);
+            }
+        }
+        best.1
+    }
+
+    /// The condition that tells most in a second of run time, give or take a half.
+    fn most_telling(&self, chance: &mut Chance, plain_s: f64, wish: Wish) -> Vec<usize> {
+        let mut best: (f64, Vec<usize>) = (0.0, Vec::new());
+        for (place, belief) in self.all.iter().enumerate() {
+            let about = 0.5 + chance.share();
+            let told = about * belief.tells(wish) / self.cost(&[place], plain_s);
+            if told > best.0 && belief.slowdown <= wish.slower_max {
+                best = (told, vec![place]);
             }
         }
         best.1

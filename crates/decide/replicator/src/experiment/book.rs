@@ -46,21 +46,34 @@ pub(super) struct Book {
 impl Book {
     /// A run has ended.
     pub(super) fn add(&mut self, plan: &Recipe, run: &Recipe, failed: bool) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.plan == *plan) {
-            entry.add(run, failed);
-            return;
-        }
-        let mut entry = Entry {
-            plan: plan.clone(),
-            run: plain(run),
-            tally: Tally::default(),
-            rate: Rate::default(),
-        };
-        entry.add(run, failed);
-        self.entries.push(entry);
+        self.entry(plan, run).add(run, failed);
         if self.entries.len() > ENTRIES_MAX {
             self.drop_one();
         }
+    }
+
+    /// So many runs have passed, beginning with this one.
+    pub(super) fn add_passes(&mut self, plan: &Recipe, run: &Recipe, passes: u32) {
+        let entry = self.entry(plan, run);
+        entry.tally.add_passes(passes);
+        entry.rate = entry.tally.rate();
+        if self.entries.len() > ENTRIES_MAX {
+            self.drop_one();
+        }
+    }
+
+    fn entry(&mut self, plan: &Recipe, run: &Recipe) -> &mut Entry {
+        let known = self.entries.iter().position(|entry| entry.plan == *plan);
+        let place = known.unwrap_or(self.entries.len());
+        if known.is_none() {
+            self.entries.push(Entry {
+                plan: plan.clone(),
+                run: plain(run),
+                tally: Tally::default(),
+                rate: Rate::default(),
+            });
+        }
+        &mut self.entries[place]
     }
 
     /// The one that tells least goes: never the control, which comes first; a mixture that did not fail

@@ -1,6 +1,6 @@
 //! What so many failures in so many runs say, however often they were looked at meanwhile.
 //!
-//! Everything here rests on one martingale. For a coin that fails with probability `p`, the
+//! Intervals rest on one martingale. For a coin that fails with probability `p`, the
 //! probability of what was seen, averaged over a Jeffreys prior (Krichevsky and Trofimov 1981),
 //! divided by its probability under `p`, is a non-negative martingale of mean 1. By Ville's inequality
 //! it ever exceeds `1 / alpha` with probability at most `alpha`, so it may be looked at after every
@@ -9,9 +9,6 @@
 //! - [`interval`]: all `p` that it does not contradict (Robbins 1970, method of mixtures; for
 //!   the Bernoulli case see Howard, Ramdas, McAuliffe and Sekhon, *Time-uniform, nonparametric,
 //!   nonasymptotic confidence sequences*, Annals of Statistics 2021).
-//! - [`contrast`]: the product of the martingales of two recipes, least over all common `p` (as in
-//!   Wasserman, Ramdas and Balakrishnan, *Universal inference*, PNAS 2020). It stays valid whichever
-//!   of the two is run next, and for whatever reason.
 //! - [`Scale`]: Wald's sequential probability ratio test (1945), for questions where a wrong
 //!   answer costs runs but names nothing.
 
@@ -31,6 +28,19 @@ impl Tally {
     pub(crate) fn add(&mut self, failed: bool) {
         self.runs += 1;
         self.failed += u32::from(failed);
+    }
+
+    /// So many more runs that passed.
+    pub(crate) fn add_passes(&mut self, runs: u32) {
+        self.runs += runs;
+    }
+
+    /// As if each run had been so many.
+    pub(crate) fn times(self, times: u32) -> Tally {
+        Tally {
+            runs: self.runs.saturating_mul(times),
+            failed: self.failed.saturating_mul(times),
+        }
     }
 
     /// Both together.
@@ -53,16 +63,19 @@ impl Tally {
 
     /// Log of the probability of this order of results, averaged over the Jeffreys prior.
     fn mixture_ln(self) -> f64 {
-        let half = 0.5_f64;
+        self.averaged_ln(0.5, 0.5)
+    }
+
+    /// Log of the probability of this order of results, averaged over rates of a beta distribution.
+    pub(super) fn averaged_ln(self, a: f64, b: f64) -> f64 {
         let failed = f64::from(self.failed);
         let passed = f64::from(self.runs - self.failed);
-        gamma_ln(failed + half) + gamma_ln(passed + half)
-            - gamma_ln(failed + passed + 1.0)
-            - std::f64::consts::PI.ln()
+        let beta_ln = |a: f64, b: f64| gamma_ln(a) + gamma_ln(b) - gamma_ln(a + b);
+        beta_ln(failed + a, passed + b) - beta_ln(a, b)
     }
 
     /// Log of the probability of this order of results when each run fails with probability `p`.
-    fn under_ln(self, p: f64) -> f64 {
+    pub(super) fn under_ln(self, p: f64) -> f64 {
         let part = |count: u32, probability: f64| {
             if count == 0 {
                 0.0
@@ -124,43 +137,6 @@ pub(crate) fn interval(tally: Tally, alpha: f64) -> (f64, f64) {
         search(1.0, best)
     };
     (low, high)
-}
-
-/// Evidence that `with` fails more often than `without`, as an e-value: when it does not, the
-/// probability that this ever exceeds `1 / alpha` is at most `alpha`. Below 1 it speaks against it.
-///
-/// `copies` is how many independent chances to fail one run of `with` has for each of `without`: more
-/// copies fail more often without being a cause, so they are compared with `1 - (1 - p)^copies`.
-pub(crate) fn contrast(with: Tally, without: Tally, copies: f64) -> f64 {
-    let seen = with.mixture_ln() + without.mixture_ln();
-    let null = |logit: f64| {
-        let p = 1.0 / (1.0 + (-logit).exp());
-        with.under_ln(1.0 - (1.0 - p).powf(copies)) + without.under_ln(p)
-    };
-    // Under "not more often", the likelihood is highest where both are equal, or, when `with` failed
-    // less often than that, at their own shares.
-    let equal = highest(null);
-    let expected = 1.0 - (1.0 - without.share()).powf(copies);
-    let own = if with.share() <= expected {
-        with.under_ln(with.share()) + without.under_ln(without.share())
-    } else {
-        f64::NEG_INFINITY
-    };
-    (seen - equal.max(own)).exp()
-}
-
-/// The highest value of a function of the log-odds with one peak: ternary search from -16 to 16.
-fn highest(of: impl Fn(f64) -> f64) -> f64 {
-    let (mut low, mut high) = (-16.0, 16.0);
-    for _ in 0..80 {
-        let third = (high - low) / 3.0;
-        if of(low + third) < of(high - third) {
-            low += third;
-        } else {
-            high -= third;
-        }
-    }
-    of(f64::midpoint(low, high))
 }
 
 /// Weighs whether a recipe fails at least at rate `high` or at most at rate `low`.
@@ -233,7 +209,7 @@ impl Scale {
 
 #[cfg(test)]
 mod tests {
-    use super::{Scale, Tally, contrast, gamma_ln, interval};
+    use super::{Scale, Tally, gamma_ln, interval};
     use crate::experiment::chance::Chance;
 
     fn tally(failed: u32, runs: u32) -> Tally {
@@ -278,37 +254,6 @@ mod tests {
         assert_eq!(interval(Tally::default(), 0.05), (0.0, 1.0));
         let (low, high) = interval(tally(10, 10), 0.05);
         assert!(low > 0.5 && (high - 1.0).abs() < 1e-9, "{low} {high}");
-    }
-
-    #[test]
-    fn equal_recipes_are_told_apart_at_most_as_often_as_is_allowed() {
-        let mut chance = Chance::new(9, 0);
-        for (p, copies) in [(0.02, 1.0), (0.5, 1.0), (0.02, 8.0)] {
-            let wrong = (0..160)
-                .filter(|_| {
-                    let (mut with, mut without) = (Tally::default(), Tally::default());
-                    let each = 1.0 - (1.0_f64 - p).powf(copies);
-                    (0..60).any(|_| {
-                        // Adaptive on purpose: the one that failed last runs again.
-                        if with.failed % 2 == 0 {
-                            with.add(chance.happens(each));
-                        } else {
-                            without.add(chance.happens(p));
-                            with.add(chance.happens(each));
-                        }
-                        contrast(with, without, copies) > 20.0
-                    })
-                })
-                .count();
-            assert!(wrong <= 8, "{wrong} of 160 at {p} with {copies}");
-        }
-    }
-
-    #[test]
-    fn a_clear_contrast_needs_few_runs() {
-        assert!(contrast(tally(6, 6), tally(0, 6), 1.0) > 100.0);
-        assert!(contrast(tally(0, 6), tally(6, 6), 1.0) < 1.0);
-        assert!(contrast(tally(4, 40), tally(0, 40), 8.0) < 2.0);
     }
 
     #[test]

@@ -55,8 +55,10 @@ impl Experiment {
         };
         plan.conditions
             .sort_by(|one, other| weight(other).total_cmp(&weight(one)));
-        if plan.conditions.is_empty() {
-            return self.fewer_parts(plan, tally);
+        match plan.conditions.len() {
+            0 => return self.fewer_parts(plan, tally),
+            1 => return self.prove(plan, true, None),
+            _ => {}
         }
         let single = self.single(plan, tally, Vec::new());
         self.world_first(single)
@@ -115,6 +117,7 @@ impl Experiment {
         };
         let enough = single.scale.reading(single.trial.tally)?;
         let single = single.clone();
+        self.counts_for_proof(&single.trial);
         if single.is_world {
             let Single { plan, known, .. } = single;
             return Some(if enough {

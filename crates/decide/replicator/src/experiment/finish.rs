@@ -21,6 +21,11 @@ impl Experiment {
         let tally = if seen.runs > tally.runs { seen } else { tally };
         self.keep_smallest(plan, tally);
         self.found.minimal = minimal && tally.failed > 0;
+        self.cover(plan, tally)
+    }
+
+    /// Which lines run is recorded, where that can be had, of a recipe that ended so.
+    fn cover(&mut self, plan: &Recipe, tally: Tally) -> Step {
         if self.limits.coverage == 0 || tally.failed == 0 {
             return self.closing();
         }
@@ -84,6 +89,19 @@ impl Experiment {
     pub(crate) fn give_up(&mut self, why: &str) {
         if !matches!(self.step, Step::Closed) {
             self.found.remarks.push(why.to_owned());
+            self.close();
+        }
+    }
+
+    /// Lines cannot be recorded.
+    pub(crate) fn without_lines(&mut self, why: &str) {
+        if self.limits.coverage == 0 {
+            return;
+        }
+        self.limits.coverage = 0;
+        self.flights.retain(|flight| !flight.plan.coverage);
+        self.found.remarks.push(why.to_owned());
+        if matches!(self.step, Step::Cover(_)) {
             self.close();
         }
     }
@@ -199,7 +217,7 @@ impl Experiment {
                 "It is back: its smallest recipe failed {} of {} runs.",
                 tally.failed, tally.runs
             ));
-            return self.closing();
+            return self.cover(plan, tally);
         };
         if tally.failed > 0 {
             self.found.returned = true;
@@ -216,7 +234,7 @@ impl Experiment {
                 tally.runs, tally.runs
             ));
         }
-        self.closing()
+        self.cover(plan, tally)
     }
 
     /// A case that this host cannot hold is closed before its first run.
@@ -242,7 +260,7 @@ impl Experiment {
             let Claimed::Condition(condition) = &claim.what else {
                 return None;
             };
-            let without = claim.without.tally;
+            let without = claim.without.tally();
             (with.share() > without.share()).then(|| {
                 format!(
                     "It may be {}: with it {} of {} runs failed, without it {} of {}; that is not enough to be sure.",

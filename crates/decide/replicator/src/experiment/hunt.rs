@@ -1,25 +1,29 @@
 //! Looking for a recipe under which it fails.
 
-use cohort_model::{CasePart, Condition, Recipe};
+use cohort_model::{CasePart, Recipe};
 
 use super::beliefs::Wish;
-use super::recipes::{Company, NEW_EACH_RUN, under};
+use super::recipes::Company;
+use super::runs::Flight;
 use super::{Experiment, Origin};
 use crate::Hunt;
 
 /// Share of a case's limits that goes into looking for a recipe once it failed again.
-const HUNT_SHARE: f64 = 0.8;
+const HUNT_SHARE: f64 = 0.95;
 /// Most runs of a hunt where nothing failed again, whatever the limits are; a fifth of it otherwise.
-const HUNT_MAX: u32 = 5_000;
-/// While hunting, one run in so many is a plain one.
-const PLAIN_EVERY: u32 = 8;
-/// Seeds that are tried for each one that is expected to fail, and at most.
-const SEEDS: f64 = 4.0;
-const SEEDS_MAX: f64 = 150.0;
+const HUNT_MAX: u32 = 100_000;
+/// Share of a hunt's run time that is for plain runs; and once it is counted how often they pass.
+const PLAIN_SHARE: f64 = 0.125;
+const PLAIN_SHARE_COUNTED: f64 = 0.5;
+/// Once it failed again, plain runs are what all others are compared with.
+const PLAIN_SHARE_TELLING: f64 = 0.2;
+/// Probability that a failure follows from a seed; and once one did not come again with its seed.
+const SEEDED: f64 = 0.5;
+const SEEDED_NOT: f64 = 0.15;
 /// A run is dear that takes so many times as long as a plain one, and so many seconds more.
 const DEAR: f64 = 4.0;
 const DEAR_S: f64 = 0.2;
-/// Runs of a hunt on request in which it is more looked for a failure than counted how often it passes.
+/// Tries of a hunt on request in which it is more looked for a failure than counted how often it passes.
 const SOON: u32 = 64;
 /// On request, one run in so many is in other company.
 const MINGLED_EVERY: u32 = 5;
@@ -34,25 +38,18 @@ impl Experiment {
             // What conditions cost is reckoned from what it uses.
             return Some(self.plain.clone());
         }
-        // On request, every other run is the plain one: its rate is what was asked for. Otherwise some are,
-        // so that something can be said about it in the end.
-        let plain_every = match self.origin {
-            Origin::Hunted { .. } if self.hunted >= SOON => 2,
-            _ => PLAIN_EVERY,
-        };
-        if self.hunted % plain_every == plain_every - 1 {
+        if self.is_plain_due() {
             return Some(self.plain.clone());
         }
         if let Some(plan) = self.mingle().or_else(|| self.cheap()) {
-            return Some(plan);
-        }
-        if let Some(plan) = self.seeded() {
             return Some(plan);
         }
         let company = self.company();
         let plain_s = self.pace.seconds(company);
         let wish = Wish {
             repeatable: self.all.failed > 0,
+            usual: self.usual(),
+            seeded: SEEDED * SEEDED_NOT.powi(self.seeds_not.min(20) as i32),
             // As it fails by itself, copies fail more often without doing more.
             copied: self.book.of(&self.plain).failed == 0,
             slower_max: if self.is_dear_under_way(plain_s) {
@@ -73,16 +70,23 @@ impl Experiment {
         })
     }
 
-    /// What fails by itself now and then may follow from a seed: then a seed that fails does so again, and among
-    /// some seeds there is one that does.
-    fn seeded(&self) -> Option<Recipe> {
+    /// How often a plain run is expected to fail, above 0.
+    fn usual(&self) -> f64 {
         let plain = self.book.of(&self.plain);
-        let seed = Condition::Seed { seed: NEW_EACH_RUN };
-        let mut all = self.beliefs.all.iter();
-        let belief = all.find(|belief| belief.condition == seed)?;
-        let enough = SEEDS * f64::from(plain.runs) / f64::from(plain.failed.max(1));
-        let wanted = plain.failed > 0 && f64::from(belief.alone.runs) < enough.min(SEEDS_MAX);
-        (wanted && self.hunted.is_multiple_of(2)).then(|| under(&self.plain, vec![seed]))
+        (f64::from(plain.failed) + 0.3) / (f64::from(plain.runs) + 3.0)
+    }
+
+    /// On request, half of the time is for plain runs: their rate is what was asked for. Otherwise some is, so that
+    /// something can be said about it in the end.
+    fn is_plain_due(&self) -> bool {
+        let counted = matches!(self.origin, Origin::Hunted { .. }) && self.hunts >= SOON;
+        let share = match counted {
+            true => PLAIN_SHARE_COUNTED,
+            false if self.all.failed > 0 => PLAIN_SHARE_TELLING,
+            false => PLAIN_SHARE,
+        };
+        let (plain_s, all_s) = self.hunted_s;
+        plain_s + 0.5 * self.pace.seconds(Company::All) < share * all_s
     }
 
     /// One run that takes far longer than a plain one is enough at a time: beside it there is room for many that do
@@ -98,7 +102,7 @@ impl Experiment {
         let Origin::Hunted { company, .. } = &self.origin else {
             return None;
         };
-        if company.is_empty() || self.hunted % MINGLED_EVERY != 1 {
+        if company.is_empty() || self.hunts % MINGLED_EVERY != 1 {
             return None;
         }
         let before = |part: &&CasePart| matches!(part, CasePart::Before(_));
@@ -196,8 +200,9 @@ impl Experiment {
             .flights
             .iter()
             .filter(|flight| flight.plan == self.plain)
-            .count();
-        self.book.of(&self.plain).runs + flying as u32
+            .map(Flight::runs)
+            .sum::<u32>();
+        self.book.of(&self.plain).runs + flying
     }
 
     /// A limit that is reached, in words.

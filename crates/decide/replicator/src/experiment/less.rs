@@ -5,7 +5,7 @@ use cohort_model::{CasePart, Recipe};
 use super::Experiment;
 use super::degree::Degree;
 use super::evidence::Tally;
-use super::prove::{Claim, Claimed, Prove, Proved};
+use super::prove::{Claimed, Proved};
 use super::step::Step;
 use crate::minimize::{Candidate, Count, Minimizer};
 
@@ -115,16 +115,7 @@ impl Experiment {
         let mut without = plan.clone();
         let needed = company(&plan);
         without.parts.retain(|part| !needed.contains(part));
-        Step::Prove(Prove {
-            with: self.continued(plan),
-            claims: vec![Claim {
-                what: Claimed::Parts,
-                without: self.continued(without),
-            }],
-            rivals: false,
-            instead: None,
-            single: None,
-        })
+        Step::Prove(self.comparison(plan, vec![(Claimed::Parts, without)]))
     }
 }
 

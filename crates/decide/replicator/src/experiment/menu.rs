@@ -275,6 +275,8 @@ pub(super) fn cheap(place: &Place<'_>) -> Vec<Vec<Condition>> {
 const NOISE_START_S: f64 = 0.1;
 const TRACE_START_S: f64 = 0.02;
 const START_S_MIN: f64 = 0.003;
+/// Calls on files that a program is taken to make for each second of CPU, while it starts.
+const DISK_CALLS_S: f64 = 400.0;
 
 /// How many times longer a run is expected to take under a condition.
 pub(super) fn slowdown(condition: &Condition, usage: &Usage, host_cores: f64) -> f64 {
@@ -285,8 +287,8 @@ pub(super) fn slowdown(condition: &Condition, usage: &Usage, host_cores: f64) ->
     match condition {
         Condition::CpuLimit { cores } => (1.0 + (cpu / cores - cpu).max(0.0) / wall).min(40.0),
         Condition::Cpus { count } => (usage.cores() / f64::from(*count)).max(1.0),
-        // How many calls there are is not known before the first run.
-        Condition::DiskDelay { us } => delayed(*us, 8.0),
+        // How many calls there are is not known before the first run: what computes longer loads and reads more.
+        Condition::DiskDelay { us } => delayed(*us, 8.0 + DISK_CALLS_S * cpu.min(1.0)),
         Condition::NetworkDelay { us } => delayed(*us, 4.0),
         Condition::Copies { count } => {
             (f64::from(*count) * usage.cores() / host_cores.max(0.5)).max(1.0)

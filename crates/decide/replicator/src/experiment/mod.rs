@@ -8,10 +8,13 @@
 //! before only decides what to suspect.
 
 mod advance;
+mod batch;
 mod beliefs;
 mod book;
 pub(crate) mod chance;
 mod cheap;
+mod claim;
+mod contrast;
 mod cover;
 mod degree;
 pub(crate) mod evidence;
@@ -28,9 +31,10 @@ mod rivals;
 mod runs;
 mod stand;
 mod step;
+mod telling;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use cohort_model::{
     Arm, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Recipe, Stage, Symptom, Usage,
@@ -53,6 +57,9 @@ use step::{Step, Trial};
 
 /// Runs of an old recipe after which it is taken to be gone, at most.
 const AGAIN_RUNS_MAX: u32 = 10;
+
+/// Run time for the question whether it always fails, seconds.
+const ALWAYS_S: f64 = 1.0;
 
 /// What a case begins with.
 #[derive(Clone, Debug)]
@@ -129,13 +136,21 @@ pub(crate) struct Experiment {
     /// The same, by [`Company`].
     company_seen: [Tally; 4],
     hunted: u32,
+    /// How often something was asked for while hunting.
+    hunts: u32,
+    /// Run time of that, of plain runs and of all, seconds.
+    hunted_s: (f64, f64),
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Failures under a seed that did not come again with it.
+    seeds_not: u32,
     strange: u32,
     spent_s: f64,
     restarts: u32,
     suspected: Vec<Condition>,
+    /// Plain runs, the latest last: it failed.
+    plain_log: VecDeque<bool>,
     /// What was run for proofs, by recipe.
     proofs: Vec<(Recipe, Tally)>,
     /// It was tried which parts can be left out, of this recipe.
@@ -209,12 +224,16 @@ impl Experiment {
             mixed: Tally::default(),
             company_seen: [Tally::default(); 4],
             hunted: 0,
+            hunts: 0,
+            hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            seeds_not: 0,
             strange: 0,
             spent_s: 0.0,
             restarts: 0,
             suspected: Vec::new(),
+            plain_log: VecDeque::new(),
             proofs: Vec::new(),
             parts_tried: None,
             found: Found::default(),
@@ -270,9 +289,17 @@ impl Experiment {
                 let needed = (0.05_f64.ln() / (1.0 - rate.clamp(0.05, 0.9)).ln()).ceil();
                 (needed as u32).clamp(3, AGAIN_RUNS_MAX)
             }
-            (_, Origin::Seen { passes: 0, .. }) => 3,
-            _ => 5,
+            // A test that fails half of the time fails five times in a row once in 32; one that is known to pass
+            // is asked more.
+            (_, Origin::Seen { passes: 0, .. }) => self.affordable(ALWAYS_S, (5, 12)),
+            _ => self.affordable(3.0 * ALWAYS_S, (7, 24)),
         }
+    }
+
+    /// So many plain runs as fit into `seconds`, at least and at most.
+    fn affordable(&self, seconds: f64, (least, most): (u32, u32)) -> u32 {
+        let runs = seconds / self.pace.seconds(Company::All).max(1e-3);
+        (runs as u32).clamp(least, most)
     }
 
     fn enter(&mut self, step: Step) {

@@ -3,9 +3,11 @@
 use cohort_model::{Cause, Condition, ConditionKind, Recipe};
 
 use super::Experiment;
-use super::evidence::{Scale, contrast};
+use super::claim::{BEGUN_MIN, With, Without};
+use super::contrast::contrast;
+use super::evidence::Scale;
 use super::less::company;
-use super::recipes::{NEW_EACH_RUN, copies, seed_of, under};
+use super::recipes::{NEW_EACH_RUN, copies, lifted, seed_of, under};
 use super::rivals::{RIVAL_RUNS, Rivals};
 use super::step::{Step, Trial};
 
@@ -14,15 +16,20 @@ const SELDOM: f64 = 0.25;
 const AMPLIFIED: u32 = 4;
 /// Most recipes whose runs for a proof are remembered.
 const PROOFS_MAX: usize = 32;
-/// Evidence at which a condition is named: the probability that one that does not matter reaches it, at any
-/// time, is at most its inverse.
-pub(super) const PROOF: f64 = 40.0;
-
-/// Runs of each side from which on a comparison with less evidence than that is given up.
-const GIVE_UP: [(u32, f64); 5] = [(8, 0.02), (30, 0.12), (60, 0.6), (100, 3.0), (160, PROOF)];
-
+/// Evidence that looking at system calls alone makes it fail.
+const LOOKED: f64 = 4.0;
 /// Runs of one comparison that may be under way at once.
 pub(super) const AHEAD: u32 = 4;
+
+/// Most runs of one try of either side.
+const BATCH_MAX: u32 = 16;
+/// Most runs without what is claimed for each with it, by what they cost; and by how many copies run at once, too.
+const RATIO_COST_MAX: f64 = 6.0;
+const RATIO_MAX: f64 = 16.0;
+/// Runs before a claim is given up: so many that this many failures are to be expected; at least, and at most.
+const PATIENCE_FAILED: f64 = 2.5;
+const PATIENCE_MIN: f64 = 6.0;
+const PATIENCE_MAX: f64 = 150.0;
 
 /// What is said to matter.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,13 +49,28 @@ pub(super) struct Claim {
     pub(super) without: Trial,
 }
 
-/// Whether what is claimed matters: with and without it, all else held, by fresh runs only.
+/// One that is not decided yet.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    /// What.
+    pub(super) what: Claimed,
+    /// The recipe without it.
+    pub(super) without: Without,
+}
+
+/// Whether what is claimed matters: with and without it, all else held.
 #[derive(Clone, Debug)]
 pub(super) struct Prove {
     /// With everything.
     pub(super) with: Trial,
+    /// What counted of that before.
+    before: u32,
+    /// Runs of it before it is given up.
+    patience: u32,
+    /// So many runs without what is claimed are made for each one with it.
+    ratio: f64,
     /// Each claim.
-    pub(super) claims: Vec<Claim>,
+    pub(super) claims: Vec<Open>,
     /// Other conditions that may do the same are looked at afterwards.
     pub(super) rivals: bool,
     /// What is named when this one cannot be proved after all.
@@ -67,28 +89,25 @@ pub(super) struct Proved {
 }
 
 impl Prove {
-    /// Evidence for one claim.
-    pub(super) fn evidence(&self, claim: &Claim) -> f64 {
-        let chances = copies(&self.with.plan) / copies(&claim.without.plan);
-        contrast(self.with.tally, claim.without.tally, chances.max(1.0))
-    }
-
     /// Whether it is proved; none: not decided yet.
-    pub(super) fn reading(&self, claim: &Claim) -> Option<bool> {
-        let evidence = self.evidence(claim);
-        let runs = self.with.tally.runs.min(claim.without.tally.runs);
-        let give_up = GIVE_UP
-            .iter()
-            .any(|(from, least)| runs >= *from && evidence < *least);
-        if evidence >= PROOF {
-            Some(true)
-        } else if give_up {
-            Some(false)
-        } else {
-            None
-        }
+    pub(super) fn reading(&self, claim: &Open) -> Option<bool> {
+        let chances = copies(&self.with.plan) / copies(&claim.without.trial.plan);
+        claim.without.reading(With {
+            tally: self.with.tally,
+            since: self.with.tally.runs - self.before,
+            patience: self.patience,
+            copies: chances.max(1.0),
+        })
     }
 
+    /// Runs that one try of either side makes: as many on both sides.
+    pub(super) fn batch_runs(&self) -> u32 {
+        let seen = |one: &Open| one.without.tally().runs.min(self.with.tally.runs);
+        let least = self.claims.iter().map(seen).min().unwrap_or_default();
+        (least / 4).clamp(1, BATCH_MAX)
+    }
+
+    /// The sides take turns; the one that costs less has more runs.
     pub(super) fn want(&self) -> Option<usize> {
         let (place, open) = self
             .claims
@@ -96,14 +115,29 @@ impl Prove {
             .enumerate()
             .filter(|(_, claim)| self.reading(claim).is_none())
             .min_by_key(|(_, claim)| claim.without.begun())?;
-        let flying = self.with.flying + self.claims.iter().map(|c| c.without.flying).sum::<u32>();
-        if flying >= AHEAD {
+        let others = self.claims.iter().map(|claim| claim.without.trial.flying);
+        let flying = self.with.flying + others.sum::<u32>();
+        if flying >= AHEAD.max(2 * self.batch_runs()) {
             return None;
         }
-        if self.with.begun() <= open.without.begun() {
-            Some(0)
-        } else {
-            Some(place + 1)
+        let since = self.with.begun() - self.before;
+        let owed = f64::from(self.with.begun()) * self.ratio <= f64::from(open.without.begun());
+        let first = since < BEGUN_MIN && since <= open.without.trial.begun();
+        Some(if owed || first { 0 } else { place + 1 })
+    }
+
+    /// What was proved, with all runs that count.
+    fn proved(self) -> Proved {
+        let claims = self.claims.into_iter().map(|open| Claim {
+            what: open.what,
+            without: Trial {
+                tally: open.without.tally(),
+                ..open.without.trial
+            },
+        });
+        Proved {
+            with: self.with,
+            claims: claims.collect(),
         }
     }
 }
@@ -143,6 +177,50 @@ impl Experiment {
         }
     }
 
+    /// The recipe without what is claimed. All plain runs there were count.
+    fn without(&self, plan: Recipe) -> Without {
+        if plan != self.plain {
+            return Without::new(self.continued(plan));
+        }
+        let earlier = self.plain_log.iter().rev().copied().collect();
+        Without::with_earlier(Trial::new(plan), earlier)
+    }
+
+    /// A comparison of `plan` with what differs from it in one claim each.
+    pub(super) fn comparison(&self, plan: Recipe, claims: Vec<(Claimed, Recipe)>) -> Prove {
+        let seen = self.book.of(&plan);
+        let patience = PATIENCE_FAILED / seen.estimate();
+        let cost = self.expected_s(&plan).max(1e-4);
+        let costs = claims.iter().map(|(_, without)| self.expected_s(without));
+        let least = costs.fold(cost, f64::min).max(1e-4);
+        let fewer = |(_, without): &(Claimed, Recipe)| copies(&plan) / copies(without);
+        let chances = claims.iter().map(fewer).fold(1.0, f64::max);
+        let ratio = (cost / least).sqrt().clamp(1.0, RATIO_COST_MAX) * chances.sqrt();
+        let claims = claims.into_iter().map(|(what, without)| Open {
+            what,
+            without: self.without(without),
+        });
+        let claims = claims.collect();
+        let with = self.continued(plan);
+        Prove {
+            before: with.tally.runs,
+            with,
+            patience: patience.clamp(PATIENCE_MIN, PATIENCE_MAX) as u32,
+            ratio: ratio.min(RATIO_MAX),
+            claims,
+            rivals: false,
+            instead: None,
+            single: None,
+        }
+    }
+
+    /// What was run of a plan since it was suspected counts for its proof.
+    pub(super) fn counts_for_proof(&mut self, trial: &Trial) {
+        let mut known = self.continued(trial.plan.clone());
+        known.tally = known.tally.plus(trial.tally);
+        self.keep_proof(&known);
+    }
+
     /// Remembers what was run for a proof.
     pub(super) fn keep_proof(&mut self, trial: &Trial) {
         self.proofs.retain(|(plan, _)| *plan != trial.plan);
@@ -168,7 +246,9 @@ impl Experiment {
             Some(seed) => seed != NEW_EACH_RUN,
             None => false,
         };
-        if able.is_empty() || slowed || !fits || seeded {
+        // Where a try makes many runs, that is quicker.
+        let batched = self.limits.batch > 1;
+        if batched || able.is_empty() || slowed || !fits || seeded {
             return None;
         }
         Some(under(plan, vec![condition.clone(), copies]))
@@ -183,28 +263,14 @@ impl Experiment {
         for condition in &plan.conditions {
             self.suspected.push(self.beliefs.planned(condition));
         }
-        let claims = plan
-            .conditions
-            .iter()
-            .map(|condition| {
-                let rest = plan
-                    .conditions
-                    .iter()
-                    .filter(|other| *other != condition)
-                    .cloned()
-                    .collect();
-                Claim {
-                    what: Claimed::Condition(condition.clone()),
-                    without: self.continued(under(&plan, rest)),
-                }
-            })
-            .collect();
+        let claims = plan.conditions.iter().map(|condition| {
+            (Claimed::Condition(condition.clone()), lifted(&plan, condition))
+        });
+        let claims = claims.collect();
         Step::Prove(Prove {
-            with: self.continued(plan),
-            claims,
             rivals,
             instead,
-            single: None,
+            ..self.comparison(plan, claims)
         })
     }
 
@@ -220,21 +286,22 @@ impl Experiment {
         if readings.iter().any(Option::is_none) {
             return None;
         }
-        let prove = prove.clone();
+        let mut prove = prove.clone();
         self.keep_proof(&prove.with);
         for claim in &prove.claims {
-            self.keep_proof(&claim.without);
+            if claim.without.trial.plan != self.plain {
+                self.keep_proof(&claim.without.trial);
+            }
         }
         let wrong = readings.iter().position(|reading| *reading == Some(false));
-        let proved = Proved {
-            with: prove.with,
-            claims: prove.claims,
-        };
+        let (rivals, instead) = (prove.rivals, prove.instead.take());
+        let single = prove.single.take();
+        let proved = prove.proved();
         let Some(wrong) = wrong else {
-            if let Some(single) = prove.single {
+            if let Some(single) = single {
                 return Some(self.proved_by_copies(&proved, single));
             }
-            return Some(self.proved(proved, prove.rivals));
+            return Some(self.proved(proved, rivals));
         };
         if proved.claims[wrong].what == Claimed::Parts {
             if let Some(whole) = self.parts_tried.take()
@@ -248,18 +315,37 @@ impl Experiment {
             // They may matter, but it was not shown; what was shown is kept.
             return Some(self.finish(&proved.with.plan, proved.with.tally, false));
         }
-        if let Some(single) = prove.single {
+        if let Some(single) = single {
             // What does little may do nothing under so many copies: once more without them.
-            return Some(self.prove_as_is(single, prove.rivals, prove.instead));
+            return Some(self.prove_as_is(single, rivals, instead));
         }
-        if let Some(instead) = prove.instead {
+        self.looking_did_it(&proved, wrong);
+        if let Some(instead) = instead {
             return Some(self.proved(*instead, false));
         }
         if proved.claims.len() > 1 {
             let plan = proved.claims[wrong].without.plan.clone();
-            return Some(self.prove(plan, prove.rivals, None));
+            return Some(self.prove(plan, rivals, None));
         }
         Some(self.astray())
+    }
+
+    /// Where what was lifted still looks at the system calls of the network, and that fails as often, nothing that is
+    /// done to the network matters.
+    fn looking_did_it(&mut self, proved: &Proved, wrong: usize) {
+        let Claimed::Condition(condition) = &proved.claims[wrong].what else {
+            return;
+        };
+        let network = |kind| {
+            use ConditionKind::{NetworkDelay, NetworkLoss, NetworkRate};
+            matches!(kind, NetworkDelay | NetworkRate | NetworkLoss)
+        };
+        let (own, usual) = (proved.claims[wrong].without.tally, self.book.of(&self.plain));
+        if network(condition.kind()) && own.failed > 1 && contrast(own, usual, 1.0) > LOOKED {
+            let all = self.beliefs.all.iter().map(|belief| &belief.condition);
+            let all: Vec<Condition> = all.filter(|one| network(one.kind())).cloned().collect();
+            self.beliefs.forget(&all);
+        }
     }
 
     /// It was shown with copies on both sides: the cause is named with these rates, and what is kept is the

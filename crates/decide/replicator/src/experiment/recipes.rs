@@ -12,22 +12,12 @@ pub(super) const TELLING_SEEDS: u64 = 4;
 
 /// The seed of a condition that has one.
 pub(super) fn seed_of(condition: &Condition) -> Option<u64> {
-    match condition {
-        Condition::Seed { seed }
-        | Condition::DirectoryOrder { seed }
-        | Condition::Schedule { seed } => Some(*seed),
-        _ => None,
-    }
+    condition.seed()
 }
 
 /// The same condition with another seed; itself when it has none.
 pub(super) fn with_seed(condition: &Condition, seed: u64) -> Condition {
-    match condition {
-        Condition::Seed { .. } => Condition::Seed { seed },
-        Condition::DirectoryOrder { .. } => Condition::DirectoryOrder { seed },
-        Condition::Schedule { .. } => Condition::Schedule { seed },
-        other => other.clone(),
-    }
+    condition.with_seed(seed)
 }
 
 /// What is run: the plan with its open seeds drawn.
@@ -67,6 +57,24 @@ pub(super) fn under(plan: &Recipe, conditions: Vec<Condition>) -> Recipe {
         conditions,
         ..Recipe::default()
     }
+}
+
+/// The recipe without one of its conditions, all else held: what a condition does by looking at system calls
+/// alone is not what it is about, so that is held, too.
+pub(super) fn lifted(plan: &Recipe, condition: &Condition) -> Recipe {
+    let others = plan.conditions.iter().filter(|other| *other != condition);
+    let mut rest: Vec<Condition> = others.cloned().collect();
+    let nothing = match condition.kind() {
+        ConditionKind::DiskDelay => Some(Condition::DiskDelay { us: 1 }),
+        ConditionKind::NetworkDelay | ConditionKind::NetworkRate | ConditionKind::NetworkLoss => {
+            Some(Condition::NetworkDelay { us: 1 })
+        }
+        _ => None,
+    };
+    // At most one of a kind.
+    let is_there = |one: &Condition| plan.conditions.iter().any(|own| own.kind() == one.kind());
+    rest.extend(nothing.filter(|one| one.kind() == condition.kind() || !is_there(one)));
+    under(plan, rest)
 }
 
 /// How many independent chances to fail one run has.

@@ -4,7 +4,8 @@
 use cohort_model::{Condition, ConditionKind, Noise, Recipe};
 
 use super::Experiment;
-use super::evidence::{Scale, Tally, contrast};
+use super::contrast::contrast;
+use super::evidence::{Scale, Tally};
 use super::menu::{Family, family};
 use super::prove::Proved;
 use super::recipes::{copies, under};

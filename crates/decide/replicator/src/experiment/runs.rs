@@ -1,12 +1,15 @@
 //! Runs: what is asked for, and what becomes known when one ends.
 
-use cohort_model::{CasePart, Condition, ConditionKind, Recipe, Usage};
+use cohort_model::{Batch, CasePart, Condition, ConditionKind, Recipe, Usage};
 
 use super::Experiment;
 use super::menu::{Place, menu};
 use super::recipes::{copies, drawn};
 use super::step::Step;
 use crate::Room;
+
+/// Plain runs whose results are kept one by one.
+const PLAIN_LOG: usize = 512;
 
 /// A run under way.
 #[derive(Clone, Debug)]
@@ -18,6 +21,23 @@ pub(super) struct Flight {
     pub(super) place: usize,
     /// Expected run time, seconds.
     pub(super) expected_s: f64,
+    /// Runs of it, one after the other, until one fails.
+    pub(super) batch: Option<Batch>,
+}
+
+impl Flight {
+    /// Runs that it may make.
+    pub(super) fn runs(&self) -> u32 {
+        self.batch.as_ref().map_or(1, |batch| batch.runs)
+    }
+
+    /// What its run number `by` is a run of.
+    pub(super) fn run(&self, by: u32) -> Recipe {
+        match &self.batch {
+            Some(batch) => batch.recipe(&self.run, by),
+            None => self.run.clone(),
+        }
+    }
 }
 
 /// How a run ended, for the case it was for.
@@ -39,6 +59,7 @@ pub(crate) struct Asked {
     pub(crate) recipe: Recipe,
     pub(crate) cores: f64,
     pub(crate) memory: u64,
+    pub(crate) batch: Option<Batch>,
 }
 
 impl Experiment {
@@ -69,22 +90,32 @@ impl Experiment {
         let is_limited = |one: &Condition| one.kind() == ConditionKind::MemoryLimit;
         run.stacks = !run.conditions.iter().any(is_limited)
             && self.stand.wants(self.found.runs_to_first.is_some());
-        let expected_s = self.expected_s(&plan);
-        self.step.began(place);
-        self.begun += 1;
-        self.hunted += u32::from(hunting);
+        let batch = self.batch(&plan, &run);
+        let runs = batch.as_ref().map_or(1, |batch| batch.runs);
+        let expected_s = self.batch_s(self.expected_s(&plan), batch.as_ref());
+        self.step.began(place, runs);
+        self.begun += runs;
+        if hunting {
+            self.hunted += runs;
+            self.hunts += 1;
+            let plain_s = if plan == self.plain { expected_s } else { 0.0 };
+            self.hunted_s.0 += plain_s;
+            self.hunted_s.1 += expected_s;
+        }
         self.flights.push(Flight {
             plan,
             run: run.clone(),
             step: self.steps,
             place,
             expected_s,
+            batch: batch.clone(),
         });
         let wanted = self.usage.cores().max(0.1) * copies(&run);
         Some(Asked {
             cores: wanted.min(self.host.0).min(limit_of(&run)),
             recipe: run,
             memory,
+            batch,
         })
     }
 
@@ -93,11 +124,17 @@ impl Experiment {
         self.pace.seconds(self.company_of(plan)) * self.beliefs.slowdown(&places)
     }
 
-    /// A run has ended.
+    /// The recipe of the run that a try of `recipe` ended with, when so many runs of its batch passed before.
+    pub(crate) fn last_run(&self, recipe: &Recipe, passed_before: u32) -> Recipe {
+        let flight = self.flights.iter().find(|one| one.run == *recipe);
+        flight.map_or_else(|| recipe.clone(), |flight| flight.run(passed_before))
+    }
+
+    /// A run has ended, after `passed_before` others of its batch that passed.
     pub(crate) fn ended(
         &mut self,
         recipe: &Recipe,
-        ended: Ended,
+        (ended, passed_before): (Ended, u32),
         usage: &Usage,
         missing: &[ConditionKind],
     ) {
@@ -109,7 +146,9 @@ impl Experiment {
             self.stand.ended(ended);
         }
         let seconds = usage.wall_us as f64 / 1e6;
-        self.spent_s += seconds;
+        self.spent_s += seconds * f64::from(passed_before + 1);
+        let unmade = flight.runs().saturating_sub(passed_before + 1);
+        self.begun = self.begun.saturating_sub(unmade);
         let says = match ended {
             Ended::Failed => Some(true),
             // What fails otherwise did not fail as looked for. Left out, a condition under which most runs
@@ -130,21 +169,48 @@ impl Experiment {
         };
         let lacking = lacking && !hunting;
         if hunting {
+            self.hunted = self.hunted.saturating_sub(unmade);
             // It was a run of what is left of its plan.
             let left = |one: &Condition| !missing.contains(&one.kind());
             flight.plan.conditions.retain(left);
             flight.run.conditions.retain(left);
         }
+        self.count_passes(&flight, passed_before, lacking);
+        flight.run = flight.run(passed_before);
         self.count(&flight, ended, usage, lacking);
         if flight.step == self.steps {
             // A run without one of its conditions is no run of this plan.
-            self.step.ended(flight.place, says.filter(|_| !lacking));
+            let passes = if lacking { 0 } else { passed_before };
+            let says = says.filter(|_| !lacking);
+            self.step.ended(flight.place, (flight.runs(), passes, says));
         }
         self.lacks(&lacks);
         if says == Some(true) && flight.step == self.steps && !lacking {
             self.caught(&flight);
         }
         self.advance();
+    }
+
+    /// Counts the runs of a batch that passed before its last one, wherever all runs count.
+    fn count_passes(&mut self, flight: &Flight, passes: u32, lacking: bool) {
+        if passes == 0 {
+            return;
+        }
+        self.all.add_passes(passes);
+        if lacking {
+            return;
+        }
+        self.book.add_passes(&flight.plan, &flight.run, passes);
+        self.log_plain(&flight.plan, false, passes);
+        if !self.is_own_company(&flight.plan) {
+            return;
+        }
+        let places = self.beliefs.places(&flight.plan.conditions);
+        if flight.plan.conditions.len() == places.len() {
+            self.beliefs.learn_passes(&places, passes);
+            self.mixed.add_passes(passes);
+            self.company_seen[self.company_of(&flight.plan) as usize].add_passes(passes);
+        }
     }
 
     /// Counts a run wherever all runs count.
@@ -180,6 +246,7 @@ impl Experiment {
             return;
         }
         self.book.add(&flight.plan, &flight.run, failed);
+        self.log_plain(&flight.plan, failed, 1);
         if !self.is_own_company(&flight.plan) {
             // It says nothing of conditions.
             return;
@@ -190,6 +257,15 @@ impl Experiment {
             }
             self.mixed.add(failed);
             self.company_seen[company as usize].add(failed);
+        }
+    }
+
+    /// Keeps how plain runs ended.
+    fn log_plain(&mut self, plan: &Recipe, failed: bool, runs: u32) {
+        if *plan == self.plain {
+            self.plain_log.extend((0..runs).map(|_| failed));
+            let more = self.plain_log.len().saturating_sub(PLAIN_LOG);
+            self.plain_log.drain(..more);
         }
     }
 

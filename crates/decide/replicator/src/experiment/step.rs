@@ -98,7 +98,7 @@ impl Step {
             Step::Prove(prove) => prove.want().map(|place| {
                 let trial = match place {
                     0 => &prove.with,
-                    _ => &prove.claims[place - 1].without,
+                    _ => &prove.claims[place - 1].without.trial,
                 };
                 (place, trial.plan.clone())
             }),
@@ -140,12 +140,12 @@ impl Step {
     }
 
     /// The trial at a place, where the step has trials.
-    fn trial(&mut self, place: usize) -> Option<&mut Trial> {
+    pub(super) fn trial(&mut self, place: usize) -> Option<&mut Trial> {
         match self {
             Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => Some(trial),
             Step::Prove(prove) => match place.checked_sub(1) {
                 None => Some(&mut prove.with),
-                Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without),
+                Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without.trial),
             },
             Step::Rivals(rivals) => rivals.others.get_mut(place).map(|(_, trial)| trial),
             Step::Single(single) => Some(&mut single.trial),
@@ -173,25 +173,26 @@ impl Step {
     /// What was wanted does not fit now: it is asked for again later.
     pub(super) fn ended_unbegun(&mut self, place: usize) {
         if matches!(self, Step::Narrow(_) | Step::Parts(_)) {
-            self.ended(place, None);
+            self.ended(place, (1, 0, None));
         }
     }
 
-    /// A run of the plan at this place has begun.
-    pub(super) fn began(&mut self, place: usize) {
+    /// So many runs of the plan at this place have begun, one after the other.
+    pub(super) fn began(&mut self, place: usize, runs: u32) {
         if let Some(trial) = self.trial(place) {
-            trial.flying += 1;
+            trial.flying += runs;
         }
     }
 
-    /// It ended; none: it says nothing.
-    pub(super) fn ended(&mut self, place: usize, failed: Option<bool>) {
+    /// Of so many runs that were begun some passed, and the last one ended; none: it says nothing.
+    pub(super) fn ended(&mut self, place: usize, (runs, passes, failed): (u32, u32, Option<bool>)) {
         match self {
             Step::Narrow(less) => less.ended(place, failed),
             Step::Parts(less) => less.ended(place, failed),
             _ => {
                 if let Some(trial) = self.trial(place) {
-                    trial.flying = trial.flying.saturating_sub(1);
+                    trial.flying = trial.flying.saturating_sub(runs);
+                    trial.tally.add_passes(passes);
                     if let Some(failed) = failed {
                         trial.tally.add(failed);
                     }

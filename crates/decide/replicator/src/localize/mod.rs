@@ -10,11 +10,16 @@
 //! reaches (predicates over counts, as in statistical debugging: Liblit et al., PLDI 2005), a tenth lower, since
 //! it was chosen among many.
 //!
+//! Where no runs can be recorded the functions of the backtrace are all there is, without those of tests: an
+//! assertion tells where a mistake showed, and the functions that it came through where it may be.
+//!
 //! Promise: nothing is ranked that no failing run has executed, and equal scores have equal ranks.
 
 pub mod formula;
+mod guards;
 mod rank;
 mod spectra;
 
-pub use rank::{Evidence, Ranked, functions, lines};
+pub use guards::with_guards;
+pub use rank::{Evidence, Ranked, from_backtrace, functions, lines};
 pub use spectra::Spectra;

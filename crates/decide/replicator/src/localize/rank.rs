@@ -36,7 +36,8 @@ pub struct Ranked {
 }
 
 /// The most suspicious lines, at most `most` of them, the most suspicious first. Lines with equal scores stand
-/// later ones first: what runs right before the runs part is nearer to the failure.
+/// later ones first: what runs right before the runs part is nearer to the failure; but the line on which a
+/// function begins, which mostly only names it, stands behind them.
 #[must_use]
 pub fn lines(spectra: &Spectra, evidence: &Evidence<'_>, most: usize) -> Vec<Ranked> {
     let mut all = scored(spectra, evidence);
@@ -62,9 +63,42 @@ pub fn functions(spectra: &Spectra, evidence: &Evidence<'_>, most: usize) -> Vec
     ranked(&all, most)
 }
 
-/// A line, and whether it is code of tests.
+/// What the backtrace alone tells, where no runs were recorded: the lines that its own functions were at, the
+/// innermost first, as [`lines`] would weigh them. `is_test` says whether a file, or a function, is code of tests:
+/// what stands there is where the failure showed, and it is left out.
+#[must_use]
+pub fn from_backtrace(
+    frames: &[Frame],
+    is_test: impl Fn(&str, &str) -> bool,
+    most: usize,
+) -> Vec<Suspect> {
+    let own = |frame: &&Frame| frame.own && frame.line > 0 && !frame.file.is_empty();
+    let own = frames.iter().filter(own);
+    let code = own.filter(|frame| !is_test(&frame.file, &frame.function));
+    let mut found: Vec<Suspect> = Vec::new();
+    let mut depth = 0;
+    for frame in code {
+        // A function that calls itself is at several lines.
+        if found.iter().any(|one| one.file == frame.file && one.line == frame.line) {
+            continue;
+        }
+        depth += 1;
+        found.push(Suspect {
+            file: frame.file.clone(),
+            line: frame.line,
+            function: frame.function.clone(),
+            score: (BACKTRACE / f64::from(depth) + NAMED) / (1.0 + BACKTRACE + NAMED),
+            source: String::new(),
+        });
+    }
+    found.truncate(most);
+    found
+}
+
+/// A line, whether it is code of tests, and whether its function begins there.
 struct Scored {
     of_tests: bool,
+    begins: bool,
     suspect: Suspect,
 }
 
@@ -86,6 +120,7 @@ fn scored(spectra: &Spectra, evidence: &Evidence<'_>) -> Vec<Scored> {
             };
             all.push(Scored {
                 of_tests: spectra.is_of_tests(file, *number),
+                begins: function.is_some_and(|f| f.first == *number && f.last > f.first),
                 suspect: Suspect {
                     file: file.clone(),
                     line: *number,
@@ -203,9 +238,11 @@ fn by_count(spectra: &Spectra, line: &Line) -> f64 {
 fn sort(lines: &mut [Scored]) {
     lines.sort_by(|a, b| {
         let code_first = a.of_tests.cmp(&b.of_tests);
+        let names_last = a.begins.cmp(&b.begins);
         let (a, b) = (&a.suspect, &b.suspect);
         code_first
             .then_with(|| b.score.total_cmp(&a.score))
+            .then_with(|| names_last)
             .then_with(|| a.file.cmp(&b.file))
             .then_with(|| b.line.cmp(&a.line))
     });

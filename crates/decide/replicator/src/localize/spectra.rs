@@ -139,6 +139,13 @@ impl Spectra {
         around.min_by_key(|e| (e.last - e.first, std::cmp::Reverse(e.first)))
     }
 
+    /// First and last line of the innermost function that has this line.
+    #[must_use]
+    pub fn extent(&self, file: &str, line: u32) -> Option<(u32, u32)> {
+        let extent = self.function_at(file, line)?;
+        Some((extent.first, extent.last))
+    }
+
     fn line(&mut self, file: &str, line: u32) -> Option<&mut Line> {
         if !self.files.contains_key(file) {
             self.files.insert(file.to_string(), BTreeMap::new());

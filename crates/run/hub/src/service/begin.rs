@@ -227,6 +227,7 @@ pub(crate) fn plan(
         hands_over: matches!(setup.scenario.driver, Driver::Script(_)),
         leans: !prepared.remembers && matches!(setup.scenario.driver, Driver::Script(_)),
         cases,
+        helpers: setup.helpers.as_ref().map(super::ServiceHelpers::plan),
     }
 }
 

@@ -39,6 +39,12 @@ impl Hub {
                 }
             }
             ServiceCommand::Close { instance } => self.close(instance),
+            ServiceCommand::Deploy {
+                deployment,
+                helper,
+                instance,
+            } => self.deploy(deployment, &helper, instance),
+            ServiceCommand::Withdraw { deployment } => self.withdraw(deployment),
             ServiceCommand::Specialize { .. } | ServiceCommand::Finish => {}
             // Carried out before.
             ServiceCommand::OpenReplica { .. }

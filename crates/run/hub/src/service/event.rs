@@ -1,7 +1,7 @@
 //! Everything that can happen to the hub of a service, as one stream.
 
 use cohort_agent::protocol::FromAgent;
-use cohort_model::{InstanceId, SampleBatch, Share};
+use cohort_model::{InstanceId, SampleBatch, ServiceSeen, Share};
 use tokio::sync::mpsc;
 
 use super::agents::AgentId;
@@ -22,6 +22,8 @@ pub(crate) enum Event {
     ShareSet(InstanceId, Share),
     /// New telemetry.
     Samples(Box<SampleBatch>),
+    /// Something of a helper.
+    Helper(ServiceSeen),
     /// The user wants it to end.
     Stop,
 }

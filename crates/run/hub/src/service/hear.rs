@@ -32,6 +32,7 @@ impl Hub {
             Event::Closed(instance, left) => self.closed(instance, left),
             Event::ShareSet(instance, share) => self.share_set(instance, share),
             Event::Samples(batch) => self.seen.push(ServiceSeen::Sampled(*batch)),
+            Event::Helper(seen) => self.tell(seen),
             Event::Stop => self.stop(),
         }
     }

@@ -14,6 +14,7 @@ mod begin;
 mod deeds;
 mod event;
 mod hear;
+mod helpers;
 mod keep;
 mod masked;
 mod metrics;
@@ -33,6 +34,7 @@ mod threads;
 mod typed;
 
 pub use begin::preview;
+pub use helpers::ServiceHelpers;
 pub use open::run;
 pub use repeat::{ServiceRepeat, ServiceRepeated, repeat};
 
@@ -161,6 +163,8 @@ pub struct ServiceSetup {
     pub policy: Policy,
     /// How edge cases are tried again; none: they are not.
     pub cases: Option<ServiceCases>,
+    /// Which helpers are deployed on suspicion; none: none are.
+    pub helpers: Option<ServiceHelpers>,
     /// Readings of an instance in a second.
     pub hz: f64,
     /// This very program.

@@ -144,6 +144,7 @@ impl Hub {
             seed: self.setup.scenario.seed,
             able: self.able(),
             coverage: 0,
+            instrument: false,
             first_case: self.first_case(),
             known: Vec::new(),
             only: None,

@@ -29,6 +29,7 @@ use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
 use super::keep::Keeping;
+use super::helpers::Out;
 use super::metrics::Measured;
 use super::once::Once;
 use super::place::Place;
@@ -127,6 +128,8 @@ pub(crate) struct Hub {
     /// Edge cases that are tried again.
     pub(crate) replicas: Replicas,
     pub(crate) keeping: Keeping,
+    /// Helpers that are out.
+    pub(crate) out: Out,
     /// Instances whose server was just started: they are read anew.
     pub(crate) to_watch: Vec<InstanceId>,
 }
@@ -504,7 +507,8 @@ impl Hub {
         // A log that cannot be written has been reported as the reason of the end.
         let _ = self.ledger.flush();
         self.agents.end().await;
-        let mut left = self.left;
+        let mut left = self.withdraw_all().await;
+        left.extend(self.left);
         left.extend(self.ground.close().await);
         Outcome {
             campaign: self.campaign,

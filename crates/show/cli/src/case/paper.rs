@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Component, Path};
 
-use cohort_model::{Suspect, ThreadId};
-use cohort_report::case::{Dossier, Excerpt};
+use cohort_model::{Suspect, SuspectFunction, Suspects, ThreadId};
+use cohort_report::case::{Dossier, Excerpt, Listing};
 
 use super::{Found, by_hand};
 use crate::past;
@@ -18,6 +18,7 @@ const REQUESTS: &str = "requests.sh";
 const STACKS: &str = "stacks.txt";
 /// Suspects that are shown.
 const SUSPECTS_MAX: usize = 10;
+const FUNCTIONS_MAX: usize = 5;
 /// Lines of output that are shown, the last ones.
 const OUTPUT_LINES_MAX: usize = 12;
 /// A source file that is larger is not opened for three lines of it.
@@ -26,7 +27,7 @@ const SOURCE_BYTES_MAX: u64 = 8 << 20;
 /// The page of a case of this project.
 pub(crate) fn dossier(place: &Place, found: &Found) -> Dossier {
     let mut dossier = dossier_from_elsewhere(found);
-    dossier.suspects = suspects(place, found);
+    take_suspects(place, found, &mut dossier);
     dossier.places = places(place, found);
     dossier
 }
@@ -41,15 +42,51 @@ pub(crate) fn dossier_from_elsewhere(found: &Found) -> Dossier {
     dossier
 }
 
-/// What is kept of suspicious lines, with their source as it is now.
-fn suspects(place: &Place, found: &Found) -> Vec<Excerpt> {
+/// What is kept of suspicious lines and functions, with their source as it is now.
+fn take_suspects(place: &Place, found: &Found, dossier: &mut Dossier) {
     let directory = place.project.cases().directory(found.case.case);
     let text = fs::read(directory.join(SUSPECTS)).unwrap_or_default();
-    let kept: Vec<Suspect> = serde_json::from_slice(&text).unwrap_or_default();
+    let kept = kept(&text);
     let root = place.project.root();
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let shown = kept.into_iter().take(SUSPECTS_MAX);
-    shown.map(|suspect| excerpt(&root, suspect)).collect()
+    let lines = kept.lines.iter();
+    let listings = kept.functions.into_iter().take(FUNCTIONS_MAX);
+    let listings = listings.map(|function| listing(&root, function, lines.clone()));
+    dossier.functions = listings.collect();
+    let shown = kept.lines.iter().take(SUSPECTS_MAX).cloned();
+    dossier.suspects = shown.map(|suspect| excerpt(&root, suspect)).collect();
+    dossier.of_backtrace = kept.of_backtrace;
+}
+
+/// What the file says; an earlier version wrote a plain list of lines.
+fn kept(text: &[u8]) -> Suspects {
+    serde_json::from_slice(text).unwrap_or_else(|_| Suspects {
+        lines: serde_json::from_slice(text).unwrap_or_default(),
+        ..Suspects::default()
+    })
+}
+
+/// A function with its source, unless another line stands where its most suspicious one was.
+fn listing<'a>(
+    root: &Path,
+    function: SuspectFunction,
+    lines: impl Iterator<Item = &'a Suspect>,
+) -> Listing {
+    let of_file: Vec<&Suspect> = lines.filter(|line| line.file == function.file).collect();
+    let text = source(root, &function.file).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    let stands = |one: &&Suspect| {
+        let line = all.get((one.line as usize).saturating_sub(1));
+        line.map(|line| line.trim()) == Some(one.source.trim())
+    };
+    let own = of_file.iter().find(|one| one.line == function.line);
+    let is_as_it_was = own.is_none_or(stands);
+    let suspicious = of_file.iter().map(|one| one.line).collect();
+    Listing::new(
+        function,
+        if is_as_it_was { &text } else { "" },
+        &suspicious,
+    )
 }
 
 /// The end of what a failing run wrote: of a try, else of where it was seen.

@@ -7,6 +7,7 @@
 //! ```
 
 mod command;
+pub(crate) mod helper;
 mod place;
 mod raw;
 mod resolved;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cohort_model::Policy;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::service::{RawScenario, RawSut};
@@ -54,6 +54,7 @@ pub(crate) struct Raw {
     pub(crate) isolation: RawIsolation,
     pub(crate) report: RawReport,
     pub(crate) edge_cases: RawEdgeCases,
+    pub(crate) helpers: RawHelpers,
 }
 
 /// `[suite]`: what to run when no command is given.
@@ -116,6 +117,14 @@ pub(crate) struct RawEdgeCases {
     pub(crate) enabled: Option<bool>,
     pub(crate) share: Option<Spanned<f64>>,
     pub(crate) after: Option<Spanned<Time>>,
+}
+
+/// `[helpers]`: what is deployed on suspicion.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(crate) struct RawHelpers {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) share: Option<Spanned<f64>>,
 }
 
 /// Bytes, written with their unit.
@@ -212,14 +221,20 @@ pub(crate) fn find(directory: &Path, project: Option<&Path>) -> Option<PathBuf> 
 /// # Errors
 /// With the place, when it is not TOML, or has keys or values that make no sense.
 pub(crate) fn parse(path: PathBuf, text: String) -> Result<File, Error> {
-    match toml::from_str(&text) {
-        Ok(raw) => Ok(File { path, text, raw }),
-        Err(error) => {
-            let offset = error.span().map_or(0, |span| span.start);
-            let place = Place::in_file(&path, &text, offset);
-            Err(explain(place, error.message()))
-        }
-    }
+    let raw = read_toml(&path, &text)?;
+    Ok(File { path, text, raw })
+}
+
+/// Reads `text`, the content of `path`, into what it is to be.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn read_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Error> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let place = Place::in_file(path, text, offset);
+        explain(place, error.message())
+    })
 }
 
 /// Serde names the types of this program: what they hold is what helps.

@@ -25,6 +25,8 @@ const STALL_DEFAULT_US: u64 = 600_000_000;
 const HZ_DEFAULT: f64 = 10.0;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 const SHARE_DEFAULT: f64 = 0.25;
+/// Of the CPU, for helpers.
+const HELPERS_SHARE_DEFAULT: f64 = 0.1;
 const AFTER_US: RangeInclusive<u64> = 0..=30 * 86_400_000_000;
 const AFTER_DEFAULT_US: u64 = 60_000_000;
 const STRESS_DEFAULT_US: u64 = 300_000_000;
@@ -92,6 +94,8 @@ pub(crate) struct Resolved {
     pub(crate) isolation: Isolation,
     /// How edge cases are tried again; none: they are not.
     pub(crate) cases: Option<EdgeCases>,
+    /// Share of the CPU that helpers may use together, 0 to 1; none: they are not deployed.
+    pub(crate) helpers: Option<f64>,
     /// A load-sensitive test fails the campaign.
     pub(crate) strict: bool,
     /// Samples a second.
@@ -136,6 +140,7 @@ pub(crate) fn resolve(
         policy: flags.policy.or(raw.policy.kind).unwrap_or_default(),
         isolation: isolation(raw, flags),
         cases: cases(&sources)?,
+        helpers: helpers(&sources)?,
         strict: flags.strict || raw.policy.strict.unwrap_or(false),
         hz: hz.unwrap_or(HZ_DEFAULT),
         junit: flags
@@ -303,6 +308,21 @@ fn stress(flags: &RunFlags) -> Option<(Stress, u64)> {
         doubt: 1.0 - confidence,
     };
     Some((stress, flags.stress_for.unwrap_or(STRESS_DEFAULT_US)))
+}
+
+/// The fixed policy is the plain baseline: it deploys none unless it is asked to.
+fn helpers(sources: &Sources<'_>) -> Result<Option<f64>, Error> {
+    let written = &sources.raw.helpers;
+    let share = sources.setting("helpers.share", "", None).take(
+        written.share.as_ref(),
+        |share| *share,
+        &SHARE,
+        ToString::to_string,
+    )?;
+    let policy = sources.flags.policy.or(sources.raw.policy.kind);
+    let usual = policy.unwrap_or_default() == Policy::Adaptive;
+    let enabled = written.enabled.unwrap_or(usual);
+    Ok(enabled.then_some(share.unwrap_or(HELPERS_SHARE_DEFAULT)))
 }
 
 /// The fixed policy is the plain baseline: it tries nothing again unless it is asked to.

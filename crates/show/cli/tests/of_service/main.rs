@@ -10,6 +10,7 @@ mod cases;
 mod ending;
 mod faults;
 mod healthy;
+mod helpers;
 mod secure;
 mod set_up;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cohort_model::{Arm, Case, CaseId, CaseVerdict, Frame, Subject, Suspect, TestId};
 
+use super::listing::Listing;
 use super::numbers::interval;
 use super::table::{self, Table};
 use super::text::threshold;
@@ -73,8 +74,12 @@ pub struct Dossier {
     pub by_hand: Option<String>,
     /// Requests of the smallest reproduction, each as a line to type.
     pub requests: Vec<String>,
-    /// Most suspicious first.
+    /// Lines, most suspicious first.
     pub suspects: Vec<Excerpt>,
+    /// Functions, most suspicious first.
+    pub functions: Vec<Listing>,
+    /// Only the backtrace tells of suspects: which lines ran was not recorded.
+    pub of_backtrace: bool,
     /// What the failing run printed last.
     pub output: Vec<String>,
     /// Where more is kept: what it is, and the path.
@@ -99,6 +104,8 @@ impl Dossier {
             by_hand: None,
             requests: Vec::new(),
             suspects: Vec::new(),
+            functions: Vec::new(),
+            of_backtrace: false,
             output: Vec::new(),
             places: Vec::new(),
             kin: kin(case, others),
@@ -258,6 +265,12 @@ impl Dossier {
             .take(FRAMES_MAX)
             .map(|(_, frame)| format!("at {}", place_of(frame)))
             .collect()
+    }
+
+    /// What suspects rest on, where it is less than usual.
+    pub(crate) fn of_backtrace(&self) -> Option<&'static str> {
+        self.of_backtrace
+            .then_some("Only the backtrace tells: which lines ran was not recorded.")
     }
 
     /// What else the user should know.

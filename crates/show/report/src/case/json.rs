@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::dossier::{Dossier, Excerpt};
+use super::listing::Listing;
 
 /// Rows of the table: all that were run.
 const ROWS_MAX: usize = usize::MAX;
@@ -42,6 +43,8 @@ impl Dossier {
                 "requests": self.requests,
             },
             "suspects": self.suspects.iter().map(suspect).collect::<Vec<_>>(),
+            "suspects_of": if self.of_backtrace { "backtrace" } else { "runs" },
+            "functions": self.functions.iter().map(Listing::json).collect::<Vec<_>>(),
             "evidence": {
                 "message": self.message(),
                 "frames": self.frames(),

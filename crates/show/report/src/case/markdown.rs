@@ -23,6 +23,7 @@ impl Dossier {
         list(&mut out, "Where it begins", &self.thresholds());
         self.again_in(&mut out);
         self.suspects_in(&mut out);
+        self.functions_in(&mut out);
         self.evidence_in(&mut out);
         list(&mut out, "Remarks", &self.remarks());
         out
@@ -79,6 +80,7 @@ impl Dossier {
             return;
         }
         out.push_str("\n## Suspects\n");
+        out.extend(self.of_backtrace().map(|it| format!("\n{it}\n")));
         for (place, excerpt) in self.suspects.iter().enumerate() {
             let _ = writeln!(
                 out,
@@ -92,6 +94,26 @@ impl Dossier {
                 format!("{mark}{number:>5} | {}", tame(text))
             });
             let lines: Vec<String> = lines.collect();
+            if !lines.is_empty() {
+                fenced(out, "", &lines.join("\n"));
+            }
+        }
+    }
+
+    fn functions_in(&self, out: &mut String) {
+        if self.functions.is_empty() {
+            return;
+        }
+        out.push_str("\n## Suspicious functions\n");
+        for (place, listing) in self.functions.iter().enumerate() {
+            let _ = writeln!(
+                out,
+                "\n{}. {} (score {:.2})\n",
+                place + 1,
+                code(&listing.place()),
+                listing.function.score
+            );
+            let lines: Vec<String> = listing.numbered().map(|(line, _)| line).collect();
             if !lines.is_empty() {
                 fenced(out, "", &lines.join("\n"));
             }

@@ -16,6 +16,7 @@ mod chart;
 mod curl;
 mod dossier;
 mod json;
+mod listing;
 mod markdown;
 mod news;
 mod numbers;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use curl::curl;
 pub use dossier::{Dossier, Excerpt, kin};
+pub use listing::Listing;
 pub use news::closings;
 pub(crate) use news::{News, Scene};
 pub use numbers::{degree, interval, moment, once_in, percent};

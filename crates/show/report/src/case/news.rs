@@ -73,6 +73,18 @@ impl News {
             at: *at,
         };
         let new = self.tell(&scene, cases, &tries).into_iter();
+        let builds = decisions
+            .iter()
+            .filter_map(|decision| match decision.command {
+                Command::Instrument { case, instance, .. } => {
+                    let text = format!(
+                        "its program is built anew on {instance}, to tell which lines it runs"
+                    );
+                    Some((case, Tone::Faint, text))
+                }
+                _ => None,
+            });
+        let new = new.chain(builds);
         let line = |(id, tone, text): New| labelled(tone, &id.to_string()).plain(text);
         new.map(|new| line(new).render(usize::MAX, color)).collect()
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::chart::chart;
 use super::dossier::{Dossier, Excerpt};
+use super::listing::Listing;
 use crate::service::{STYLE, escape};
 use crate::view::View;
 use crate::words;
@@ -68,7 +69,12 @@ pub fn article(dossier: &Dossier) -> String {
     }
     if !dossier.suspects.is_empty() {
         out.push_str("<h4>Suspects</h4>\n");
+        out.extend(dossier.of_backtrace().map(|it| format!("<p>{it}</p>\n")));
         out.extend(dossier.suspects.iter().map(suspect));
+    }
+    if !dossier.functions.is_empty() {
+        out.push_str("<h4>Suspicious functions</h4>\n");
+        out.extend(dossier.functions.iter().map(function));
     }
     out.push_str(&evidence(dossier));
     out.push_str(&list("Remarks", &dossier.remarks()));
@@ -94,6 +100,23 @@ fn suspect(excerpt: &Excerpt) -> String {
         "<p><code>{}</code> <span class=\"faint\">{:.2}</span></p>\n",
         escape(&excerpt.place()),
         excerpt.suspect.score
+    );
+    if !lines.is_empty() {
+        let _ = writeln!(out, "<pre>{}</pre>", lines.join("\n"));
+    }
+    out
+}
+
+fn function(listing: &Listing) -> String {
+    let lines = listing.numbered().map(|(line, own)| {
+        let line = escape(&line);
+        if own { format!("<b>{line}</b>") } else { line }
+    });
+    let lines: Vec<String> = lines.collect();
+    let mut out = format!(
+        "<p><code>{}</code> <span class=\"faint\">{:.2}</span></p>\n",
+        escape(&listing.place()),
+        listing.function.score
     );
     if !lines.is_empty() {
         let _ = writeln!(out, "<pre>{}</pre>", lines.join("\n"));

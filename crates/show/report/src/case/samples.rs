@@ -1,13 +1,13 @@
 //! Hand-made cases for the tests of the faces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     Arm, At, Case, CaseId, CasePart, CaseVerdict, Cause, Condition, Frame, Rate, Recipe, Stage,
-    Subject, Suspect, Symptom, SymptomKind, TestId, ThreadId,
+    Subject, Suspect, SuspectFunction, Symptom, SymptomKind, TestId, ThreadId,
 };
 
-use super::{Dossier, Excerpt};
+use super::{Dossier, Excerpt, Listing};
 
 /// Names of the tests that the cases speak of.
 pub(crate) const NAMES: [&str; 3] = [
@@ -189,6 +189,22 @@ pub(crate) fn dossier(case: Case) -> Dossier {
             before: Some("    refresh(key);".to_owned()),
             after: Some("    sum + fee".to_owned()),
         }],
+        functions: vec![Listing::new(
+            SuspectFunction {
+                file: "src/checkout.rs".to_owned(),
+                name: "shop::total".to_owned(),
+                first: 39,
+                last: 43,
+                line: 41,
+                score: 0.94,
+            },
+            &format!(
+                "{}fn total(key: &str) -> u32 {{\n    refresh(key);\n    let sum = cache.get(key);\n    sum + fee\n}}\n",
+                "\n".repeat(38)
+            ),
+            &BTreeSet::from([41]),
+        )],
+        of_backtrace: false,
         output: vec!["thread 'main' panicked".to_owned()],
         places: vec![("capsule", ".cohort/cases/EC-3/capsule".to_owned())],
         kin: vec![CaseId(2)],

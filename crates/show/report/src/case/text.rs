@@ -19,6 +19,8 @@ const WHAT_COLUMNS_MAX: usize = 38;
 const WHAT_COLUMNS_MIN: usize = 12;
 /// Suspects at most, and the least score they have, as a share of the highest.
 const SUSPECTS_MAX: usize = 5;
+/// Functions at most.
+const FUNCTIONS_MAX: usize = 3;
 const SUSPECT_SHARE: f64 = 0.7;
 /// Columns of `41 of 50`.
 const RUNS_COLUMNS: usize = 12;
@@ -61,6 +63,7 @@ impl Page<'_> {
         lines.extend(self.section("begins", Tone::Faint, told(dossier.thresholds())));
         lines.extend(self.repro());
         lines.extend(self.suspects());
+        lines.extend(self.functions());
         lines.extend(self.evidence());
         lines.extend(self.section("remarks", Tone::Faint, told(dossier.remarks())));
         lines
@@ -179,6 +182,34 @@ impl Page<'_> {
                 .say(Tone::Faint, format!("  {:.2}", excerpt.suspect.score));
             lines.push(head);
             lines.extend(source(excerpt));
+        }
+        if let Some(why) = self.dossier.of_backtrace() {
+            let indent = " ".repeat(LABEL_COLUMNS);
+            lines.push(Line::new().say(Tone::Faint, format!("{indent}{why}")));
+        }
+        lines
+    }
+
+    /// The most suspicious function with its source, and which come after it.
+    fn functions(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let all = self.dossier.functions.iter();
+        let first = self.dossier.functions.first();
+        let least = first.map_or(0.0, |first| first.function.score * SUSPECT_SHARE);
+        let shown = all.filter(|listing| listing.function.score >= least);
+        let indent = " ".repeat(LABEL_COLUMNS);
+        for (place, listing) in shown.take(FUNCTIONS_MAX).enumerate() {
+            let label = if place == 0 { "functions" } else { "" };
+            let head = labelled(Tone::Faint, label)
+                .plain(format!("{:>2}. ", place + 1))
+                .say(Tone::Strong, listing.place())
+                .say(Tone::Faint, format!("  {:.2}", listing.function.score));
+            lines.push(head);
+            let source = listing.numbered().filter(|_| place == 0);
+            lines.extend(source.map(|(line, own)| {
+                let tone = if own { Tone::Plain } else { Tone::Faint };
+                Line::new().say(tone, format!("{indent}{line}"))
+            }));
         }
         lines
     }

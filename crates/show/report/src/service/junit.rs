@@ -102,6 +102,7 @@ fn fault(view: &ServiceView, finding: &ServiceFinding) -> Case {
         own::instances(finding),
         finding.since.seconds()
     )];
+    told.extend(super::helpers::told(finding));
     told.extend(finding.excerpts.iter().cloned());
     status.set_description(text(&told.join("\n")));
     Case::new(name(&format!("{kind}: {place}")), status)

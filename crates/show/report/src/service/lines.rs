@@ -7,6 +7,7 @@ use cohort_model::{
     ServiceSeen,
 };
 
+use super::helpers;
 use super::view::ServiceView;
 use super::words::{self as own, labelled};
 use crate::case::{News, Scene};
@@ -22,6 +23,8 @@ pub struct Lines {
     color: bool,
     said_at: At,
     said: BTreeMap<u32, (bool, String)>,
+    /// Sentences of helpers that were said, by finding.
+    told: BTreeMap<u32, usize>,
     news: News,
 }
 
@@ -49,6 +52,7 @@ impl Lines {
             Record::ServiceSeen { at, seen } => {
                 let told = seen.iter().filter(|seen| !view.is_of_replica(seen));
                 let mut lines: Vec<Line> = told.flat_map(event).collect();
+                lines.extend(seen.iter().filter_map(|it| helpers::event(view, it)));
                 lines.extend(self.sign_of_life(view, *at, lines.is_empty()));
                 lines
             }
@@ -83,6 +87,7 @@ impl Lines {
         let mut lines = Vec::new();
         for finding in findings {
             lines.extend(self.finding(view, finding));
+            lines.extend(self.told(finding));
         }
         lines.extend(decisions.iter().filter_map(|it| decision(view, it)));
         lines
@@ -135,6 +140,18 @@ impl Lines {
         Some(line.plain(format!("  {over}{}", words::printable(&finding.sentence))))
     }
 
+    /// What helpers found, each once.
+    fn told(&mut self, finding: &ServiceFinding) -> Vec<Line> {
+        let before = self.told.entry(finding.number).or_default();
+        let new = finding.told.iter().skip(*before);
+        let lines = new.map(|told| {
+            labelled(Tone::Good, "found why").plain(words::printable(&told.sentence))
+        });
+        let lines = lines.collect();
+        *before = finding.told.len();
+        lines
+    }
+
     fn sign_of_life(&self, view: &ServiceView, at: At, silent: bool) -> Option<Line> {
         if !silent || at.since(self.said_at) < SILENCE_US_MAX {
             return None;
@@ -181,7 +198,7 @@ fn decision(view: &ServiceView, decision: &ServiceDecision) -> Option<Line> {
             let line = labelled(Tone::Odd, "restarted").say(Tone::Name, instance.to_string());
             Some(line.plain(why))
         }
-        _ => None,
+        _ => helpers::decision(view, decision),
     }
 }
 

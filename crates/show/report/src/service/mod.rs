@@ -10,6 +10,7 @@
 
 mod chart;
 mod frame;
+mod helpers;
 mod junit;
 mod lines;
 mod page;

@@ -107,6 +107,9 @@ fn article(view: &ServiceView, finding: &ServiceFinding) -> String {
         "<br><span class=\"faint\">{}</span>",
         evidence.join(" · ")
     );
+    for told in super::helpers::told(finding) {
+        let _ = write!(out, "<br><b>{}</b>", escape(&told));
+    }
     if !finding.excerpts.is_empty() {
         let _ = write!(out, "<pre>{}</pre>", escape(&finding.excerpts.join("\n")));
     }

@@ -69,6 +69,8 @@ fn finding() -> ServiceFinding {
             .to_owned(),
         evidence: Vec::new(),
         excerpts: vec!["anon 20 MiB -> 90 MiB".to_owned()],
+        told: Vec::new(),
+        artifacts: Vec::new(),
     }
 }
 
@@ -108,6 +110,7 @@ fn beginning() -> Vec<Record> {
         hands_over: true,
         leans: true,
         cases: None,
+        helpers: None,
     };
     vec![
         Record::ServicePlanned(plan),

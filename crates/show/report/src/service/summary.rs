@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use cohort_model::{ChangeVerdict, Ending, ServiceFinding, ThresholdTotal};
 
+use super::helpers;
 use super::script;
 use super::view::ServiceView;
 use super::words::{self as own, LABEL_COLUMNS, labelled};
@@ -89,6 +90,10 @@ impl ServiceSummary<'_> {
         let indent = " ".repeat(LABEL_COLUMNS);
         let mut lines = vec![head];
         lines.push(Line::new().plain(format!("{indent}{}", words::printable(&finding.sentence))));
+        for told in helpers::told(finding) {
+            let text = format!("{indent}{}", words::printable(&told));
+            lines.push(Line::new().say(Tone::Strong, text));
+        }
         for excerpt in finding.excerpts.iter().take(EXCERPTS_MAX) {
             let text = format!("{indent}| {}", words::printable(excerpt));
             lines.push(Line::new().say(Tone::Faint, text));

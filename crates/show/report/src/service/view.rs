@@ -87,6 +87,8 @@ pub struct ServiceView {
     pub iterations: u64,
     /// Of those, with an error of the script.
     pub failed_iterations: u64,
+    /// Helpers that were deployed, and beside which instance, by their number.
+    pub helpers: BTreeMap<u32, (String, InstanceId)>,
     at: At,
     /// The scenario is over.
     scenario_over: bool,
@@ -385,6 +387,9 @@ impl ServiceView {
             | ServiceSeen::Interrupted
             | ServiceSeen::OddCalls { .. }
             | ServiceSeen::CrashRead { .. }
+            | ServiceSeen::HelperStarted { .. }
+            | ServiceSeen::HelperUsed { .. }
+            | ServiceSeen::HelperEnded { .. }
             | ServiceSeen::Tick => {
                 self.at = at;
             }
@@ -459,6 +464,14 @@ impl ServiceView {
                 let instance = self.instance(*instance);
                 instance.closed = true;
                 instance.ready = false;
+            }
+            ServiceCommand::Deploy {
+                deployment,
+                helper,
+                instance,
+            } => {
+                let it = (helper.clone(), *instance);
+                self.helpers.insert(*deployment, it);
             }
             _ => {}
         }

@@ -33,6 +33,7 @@ impl Cases {
             symptom,
             usage,
             missing: played.missing.clone(),
+            passed_before: 0,
         }
     }
 
@@ -135,6 +136,7 @@ impl Cases {
             passed: false,
             usage: Usage::default(),
             missing: Vec::new(),
+            passed_before: 0,
         };
         self.replicator.ended(at, case, recipe, outcome);
     }

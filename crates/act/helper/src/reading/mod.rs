@@ -1,0 +1,70 @@
+//! From what a helper printed to what it tells.
+
+mod lines;
+mod profile;
+mod stacks;
+
+use cohort_model::HelperTold;
+
+use crate::Reads;
+
+pub use profile::Profile;
+
+/// What was printed is not what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A debugger that could not look.
+    #[error("it shows no stacks")]
+    NoStacks,
+    /// A line that makes no sense.
+    #[error("line {line} of its output is {found:?}; expected {expected}")]
+    Line {
+        /// Its number, from 1.
+        line: usize,
+        /// What it says, cut.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// Things told at most.
+const TOLD_MAX: usize = 20;
+
+/// Reads the output of a helper. `program` is the file name of what it looked at.
+///
+/// # Errors
+/// When it is not in the form that its manifest names.
+pub fn read(reads: Reads, output: &str, program: &str) -> Result<Found, Error> {
+    let mut found = match reads {
+        Reads::Gdb => Found::told(stacks::read(output)?),
+        Reads::Perf => profiled(&Profile::of_perf(output), program),
+        Reads::Folded => profiled(&Profile::of_folded(output)?, program),
+        Reads::Json => Found::told(lines::json(output)?),
+        Reads::Lines => Found::told(lines::plain(output)),
+    };
+    found.told.truncate(TOLD_MAX);
+    Ok(found)
+}
+
+/// What a helper found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Sentences, the most telling first.
+    pub told: Vec<HelperTold>,
+    /// Folded stacks, of which flame graphs are made.
+    pub folded: Option<String>,
+}
+
+impl Found {
+    fn told(told: Vec<HelperTold>) -> Self {
+        Self { told, folded: None }
+    }
+}
+
+fn profiled(profile: &Profile, program: &str) -> Found {
+    Found {
+        told: profile.told(program),
+        folded: Some(profile.folded()),
+    }
+}

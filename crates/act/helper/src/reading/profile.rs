@@ -1,0 +1,221 @@
+//! Sampled stacks: where the time goes.
+
+use std::collections::BTreeMap;
+
+use cohort_model::HelperTold;
+use cohort_symptom::stacks::is_own;
+
+use super::Error;
+
+/// Fewer samples say nothing.
+const SAMPLES_MIN: u64 = 20;
+/// A function with a smaller share is not worth telling, 0 to 1.
+const SHARE_MIN: f64 = 0.1;
+/// Functions told.
+const FUNCTIONS_MAX: usize = 3;
+
+/// Stacks, outermost function first, and how often each was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    stacks: BTreeMap<Vec<String>, u64>,
+}
+
+impl Profile {
+    /// As `perf script -F comm,tid,ip,sym,dso` writes them: a line for the thread, one for each frame, innermost first, and an
+    /// empty one.
+    #[must_use]
+    pub fn of_perf(output: &str) -> Self {
+        let mut profile = Self::default();
+        let mut frames: Vec<String> = Vec::new();
+        for line in output.lines().chain([""]) {
+            if line.trim().is_empty() {
+                frames.reverse();
+                profile.add(std::mem::take(&mut frames), 1);
+            } else if line.starts_with(char::is_whitespace) {
+                frames.extend(perf_frame(line.trim()));
+            }
+        }
+        profile
+    }
+
+    /// As folded stacks: `outermost;...;innermost 12`.
+    ///
+    /// # Errors
+    /// A line that is none.
+    pub fn of_folded(output: &str) -> Result<Self, Error> {
+        let mut profile = Self::default();
+        for (at, line) in output.lines().enumerate() {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let read = line.trim_end().rsplit_once(' ');
+            let read = read.and_then(|(stack, count)| Some((stack, count.parse().ok()?)));
+            let Some((stack, count)) = read else {
+                return Err(Error::Line {
+                    line: at + 1,
+                    found: line.chars().take(80).collect(),
+                    expected: "a stack such as `main;find;match 12`",
+                });
+            };
+            let frames = stack.split(';').map(str::to_owned).collect();
+            profile.add(frames, count);
+        }
+        Ok(profile)
+    }
+
+    fn add(&mut self, frames: Vec<String>, count: u64) {
+        if !frames.is_empty() {
+            *self.stacks.entry(frames).or_default() += count;
+        }
+    }
+
+    /// As folded stacks, which flame graphs are made of.
+    #[must_use]
+    pub fn folded(&self) -> String {
+        let lines = self.stacks.iter();
+        let lines = lines.map(|(frames, count)| format!("{} {count}\n", frames.join(";")));
+        lines.collect()
+    }
+
+    /// The functions of the program's own in which most of the time goes, each with who calls it.
+    #[must_use]
+    pub fn told(&self, program: &str) -> Vec<HelperTold> {
+        let samples: u64 = self.stacks.values().sum();
+        if samples < SAMPLES_MIN {
+            return Vec::new();
+        }
+        let mut by: BTreeMap<&str, (u64, BTreeMap<&str, u64>)> = BTreeMap::new();
+        for (frames, &count) in &self.stacks {
+            let mut own = self.own(frames, program);
+            let Some(innermost) = own.next() else {
+                continue;
+            };
+            let caller = own.find(|it| *it != innermost);
+            let (seen, callers) = by.entry(innermost).or_default();
+            *seen += count;
+            *callers.entry(caller.unwrap_or_default()).or_default() += count;
+        }
+        let mut by: Vec<_> = by.into_iter().collect();
+        by.sort_by(|(a_name, (a, _)), (b_name, (b, _))| b.cmp(a).then(a_name.cmp(b_name)));
+        by.into_iter()
+            .take(FUNCTIONS_MAX)
+            .filter(|(_, (seen, _))| *seen as f64 >= SHARE_MIN * samples as f64)
+            .map(|(name, (seen, callers))| {
+                let share = 100.0 * seen as f64 / samples as f64;
+                let most = callers.iter().max_by_key(|(_, count)| **count);
+                let called = most.map_or("", |(caller, _)| *caller);
+                let called = match called {
+                    "" => String::new(),
+                    caller => format!(", called by `{}`", function(caller)),
+                };
+                HelperTold {
+                    sentence: format!(
+                        "{share:.0} % of the CPU time goes to `{name}`{called} ({seen} of {samples} samples)."
+                    ),
+                    function: Some(function(name).to_owned()),
+                    place: place(name),
+                }
+            })
+            .collect()
+    }
+
+    /// Own functions of a stack, innermost first. In a program of Rust its own crate's count, where they are in it at all: names tell
+    /// what is a library's in no other way.
+    fn own<'a>(
+        &self,
+        frames: &'a [String],
+        program: &str,
+    ) -> Box<dyn Iterator<Item = &'a str> + 'a> {
+        let of_crate = format!("{}::", program.replace('-', "_"));
+        let is_of_crate = move |name: &str| {
+            let name = name.trim_start_matches(['<', '&']);
+            name.starts_with(&of_crate)
+        };
+        let all = frames.iter().rev().map(String::as_str);
+        let has = |frames: &[String]| frames.iter().any(|it| is_of_crate(it));
+        if self.stacks.keys().any(|it| has(it)) {
+            Box::new(all.filter(move |name| is_of_crate(name)))
+        } else {
+            Box::new(all.filter(|name| is_own(function(name), &place(name).unwrap_or_default())))
+        }
+    }
+}
+
+/// `310d40 shop::search::find (/app/shop)`; none of the kernel's.
+fn perf_frame(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(' ')?;
+    let (name, object) = rest.rsplit_once(" (")?;
+    let kernel = object.starts_with("[kernel") || object.starts_with("[guest");
+    let known = name != "[unknown]" && !kernel;
+    known.then(|| name.trim_end_matches(" (inlined)").to_owned())
+}
+
+/// `find (app/search.py:12)` without its place.
+fn function(name: &str) -> &str {
+    match name.rsplit_once(" (") {
+        Some((function, place)) if place.contains(':') || place.contains('.') => function,
+        _ => name,
+    }
+}
+
+fn place(name: &str) -> Option<String> {
+    let place = name.rsplit_once(" (")?.1.strip_suffix(')')?;
+    place.contains('.').then(|| place.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(frames: &[&str]) -> String {
+        let frames = frames
+            .iter()
+            .map(|name| format!("\t          310d29 {name} (/app/shop)\n"));
+        format!("tokio-rt-worker 30800 \n{}\n", frames.collect::<String>())
+    }
+
+    #[test]
+    fn the_own_function_that_burns_is_named_with_its_caller() {
+        let hot = sample(&[
+            "shop::search::tries",
+            "shop::search::tries",
+            "<core::iter::Map<I,F> as Iterator>::next",
+            "shop::search::find",
+            "tokio::runtime::task::poll",
+            "start_thread",
+        ]);
+        let other = sample(&["tokio::park", "start_thread"]);
+        let output = hot.repeat(30) + &other.repeat(10);
+        let profile = Profile::of_perf(&output);
+        let told = profile.told("shop");
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].function.as_deref(), Some("shop::search::tries"));
+        assert_eq!(
+            told[0].sentence,
+            "75 % of the CPU time goes to `shop::search::tries`, called by `shop::search::find` (30 of 40 samples)."
+        );
+        assert_eq!(Profile::of_folded(&profile.folded()), Ok(profile));
+    }
+
+    #[test]
+    fn python_is_named_by_its_line() {
+        let folded = "<module> (app.py:30);handle (app.py:20);burn (app.py:7) 90\n\
+                      <module> (app.py:30);wait (/usr/lib/python3.11/threading.py:9) 10\n";
+        let told = Profile::of_folded(folded)
+            .expect("folded")
+            .told("python3.11");
+        assert_eq!(told[0].function.as_deref(), Some("burn"));
+        assert_eq!(told[0].place.as_deref(), Some("app.py:7"));
+    }
+
+    #[test]
+    fn a_few_samples_say_nothing_and_nonsense_is_named() {
+        assert_eq!(
+            Profile::of_folded("main;f 3\n").expect("folded").told("x"),
+            []
+        );
+        let error = Profile::of_folded("main;f 3\nno count\n").expect_err("nonsense");
+        assert!(error.to_string().starts_with("line 2 "), "{error}");
+        assert_eq!(Profile::of_perf("\u{0}garbage\n\n\n").folded(), "");
+    }
+}

@@ -1,0 +1,191 @@
+//! Stacks of all threads, several times over: who waits for whom.
+
+use std::collections::BTreeMap;
+
+use cohort_model::{Frame, HelperTold};
+use cohort_symptom::stacks::{About, Stood, threads};
+
+use super::Error;
+
+/// What begins the stacks of one look.
+const FIRST_THREAD: &str = "Thread 1 ";
+
+/// Reads them.
+/// # Errors
+/// When there are none.
+pub(super) fn read(output: &str) -> Result<Vec<HelperTold>, Error> {
+    let looks = looks(output);
+    if looks.is_empty() {
+        return Err(Error::NoStacks);
+    }
+    Ok(told(&looks))
+}
+
+fn told(looks: &[String]) -> Vec<HelperTold> {
+    let looks: Vec<Vec<Stood>> = looks.iter().map(|text| threads(text)).collect();
+    let locked: Vec<&Vec<Stood>> = looks
+        .iter()
+        .filter(|look| look.iter().any(waits_for_lock))
+        .collect();
+    if locked.is_empty() {
+        return most(&looks, |it| it.about != About::Joins)
+            .map(|(frame, seen)| {
+                let sentence = format!(
+                    "In {seen} of {} looks a thread stands in `{}`.",
+                    looks.len(),
+                    frame.shown()
+                );
+                about(frame, sentence)
+            })
+            .into_iter()
+            .collect();
+    }
+    let waiting = most(&looks, waits_for_lock);
+    let other = most(&looks, |it| !waits_for_lock(it) && it.about != About::Joins);
+    let of = locked.len();
+    let all = looks.len();
+    match (waiting, other) {
+        (Some((waiting, _)), Some((holder, seen))) => vec![about(
+            holder,
+            format!(
+                "In {of} of {all} looks threads wait for a lock in `{}`; in {seen} of them another is in `{}` meanwhile.",
+                waiting.shown(),
+                holder.shown()
+            ),
+        )],
+        (Some(_), None) => deadlock(&locked, all),
+        _ => Vec::new(),
+    }
+}
+
+/// All that stand wait for locks.
+fn deadlock(locked: &[&Vec<Stood>], all: usize) -> Vec<HelperTold> {
+    let mut places: Vec<&Frame> = Vec::new();
+    for stood in locked.iter().flat_map(|look| look.iter()) {
+        if let Some(frame) = stood.own.first()
+            && waits_for_lock(stood)
+            && !places.contains(&frame)
+        {
+            places.push(frame);
+        }
+    }
+    places.sort();
+    let shown: Vec<String> = places
+        .iter()
+        .map(|it| format!("`{}`", it.shown()))
+        .collect();
+    let sentence = format!(
+        "In {} of {all} looks threads wait for locks in {}, and nobody goes on.",
+        locked.len(),
+        shown.join(" and ")
+    );
+    places
+        .first()
+        .map(|first| about(first, sentence))
+        .into_iter()
+        .collect()
+}
+
+fn about(frame: &Frame, sentence: String) -> HelperTold {
+    let place = (!frame.file.is_empty()).then(|| format!("{}:{}", frame.file, frame.line));
+    HelperTold {
+        sentence,
+        function: (!frame.function.is_empty()).then(|| frame.function.clone()),
+        place,
+    }
+}
+
+fn waits_for_lock(stood: &Stood) -> bool {
+    stood.about == About::Locks
+}
+
+/// The innermost own frame in which such threads are in most looks, and in how many.
+fn most(looks: &[Vec<Stood>], such: impl Fn(&Stood) -> bool) -> Option<(&Frame, usize)> {
+    let mut seen: BTreeMap<&Frame, usize> = BTreeMap::new();
+    for look in looks {
+        let mut here: Vec<&Frame> = look
+            .iter()
+            .filter(|it| such(it))
+            .filter_map(|it| it.own.first())
+            .collect();
+        here.sort();
+        here.dedup();
+        for frame in here {
+            *seen.entry(frame).or_default() += 1;
+        }
+    }
+    seen.into_iter().max_by_key(|(_, count)| *count)
+}
+
+fn looks(output: &str) -> Vec<String> {
+    let mut looks: Vec<String> = Vec::new();
+    for line in output.lines() {
+        if line.starts_with(FIRST_THREAD) {
+            looks.push(String::new());
+        }
+        if let Some(look) = looks.last_mut() {
+            look.push_str(line);
+            look.push('\n');
+        }
+    }
+    looks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn thread(number: u32, frames: &[&str]) -> String {
+        let frames = frames.iter().enumerate();
+        let frames = frames.map(|(at, frame)| format!("#{at}  0x1 in {frame}\n"));
+        format!(
+            "Thread {number} (LWP {number}):\n{}\n",
+            frames.collect::<String>()
+        )
+    }
+
+    const LOCK: &str = "std::sys::sync::mutex::futex::Mutex::lock_contended (self=0x1) at /rustc/5/library/std/src/sys/sync/mutex/futex.rs:118";
+
+    #[test]
+    fn who_waits_and_who_is_busy_meanwhile() {
+        let look = thread(1, &["epoll_wait () from /lib/x86_64-linux-gnu/libc.so.6"])
+            + &thread(2, &[LOCK, "bank::balance (it=0x1) at src/bank.rs:9"])
+            + &thread(
+                3,
+                &[
+                    "nanosleep () at ../sysdeps/unix/a.c:3",
+                    "bank::pay (it=0x1) at src/bank.rs:20",
+                ],
+            );
+        let told = read(&look.repeat(3)).expect("stacks");
+        assert_eq!(
+            told[0].sentence,
+            "In 3 of 3 looks threads wait for a lock in `bank::balance (src/bank.rs:9)`; in 3 of them another is in `bank::pay (src/bank.rs:20)` meanwhile."
+        );
+        assert_eq!(told[0].place.as_deref(), Some("src/bank.rs:20"));
+    }
+
+    #[test]
+    fn a_deadlock_names_both() {
+        let look = thread(1, &[LOCK, "bank::give (it=0x1) at src/bank.rs:9"])
+            + &thread(2, &[LOCK, "bank::take (it=0x1) at src/bank.rs:19"]);
+        let told = read(&look.repeat(2)).expect("stacks");
+        assert_eq!(
+            told[0].sentence,
+            "In 2 of 2 looks threads wait for locks in `bank::give (src/bank.rs:9)` and `bank::take (src/bank.rs:19)`, and nobody goes on."
+        );
+    }
+
+    #[test]
+    fn without_own_code_it_says_nothing() {
+        let refused = read("ptrace: Operation not permitted.\n");
+        assert_eq!(refused, Err(Error::NoStacks));
+        assert_eq!(
+            read(&thread(
+                1,
+                &["epoll_wait () from /lib/x86_64-linux-gnu/libc.so.6"]
+            )),
+            Ok(Vec::new())
+        );
+    }
+}

@@ -1,0 +1,307 @@
+//! Helpers, as the hub sends them out: one task each, from its start until nothing of it is left.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use cohort_helper::{Manifest, Runtime, Values, fill, reading};
+use cohort_host::chain;
+use cohort_host::init::Ended;
+use cohort_host::process::{descendants, stat};
+use cohort_model::{HelperEnding, HelperPlan, HelperTold, InstanceId, ServiceSeen};
+use cohort_service::{Errand, Helper, Helpers};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::event::{Event, Events};
+use super::shell::Hub;
+
+/// Between two looks at what a helper uses.
+const LOOK: Duration = Duration::from_secs(1);
+/// It may use so much more CPU than it is expected to before the kernel holds it back.
+const CORES_FACTOR: f64 = 4.0;
+/// And so much in any case: a helper that is held back holds what it traces.
+const CORES_LEAST: f64 = 0.5;
+/// Lines of its complaints that are told.
+const LINES_MAX: usize = 3;
+/// Directory of all helpers in the campaign's.
+const HELPERS: &str = "helpers";
+/// What a helper printed.
+const OUTPUT: &str = "output.txt";
+/// What a profiler printed, as flame graphs are made of it.
+const FOLDED: &str = "profile.folded";
+
+/// Helpers that a campaign may deploy.
+#[derive(Clone, Debug)]
+pub struct ServiceHelpers {
+    /// Those that can be had on this host, in the order in which they are asked.
+    pub manifests: Vec<Manifest>,
+    /// CPU that all together may use, cores.
+    pub cores: f64,
+    /// Rest between two deployments of one to one instance, microseconds.
+    pub rest_us: u64,
+}
+
+impl ServiceHelpers {
+    pub(crate) fn plan(&self) -> HelperPlan {
+        HelperPlan {
+            offers: self.manifests.iter().map(Manifest::offer).collect(),
+            cores: self.cores,
+            rest_us: self.rest_us,
+        }
+    }
+}
+
+/// Helpers that are out.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    stops: BTreeMap<u32, oneshot::Sender<()>>,
+    tasks: JoinSet<Vec<String>>,
+}
+
+impl Hub {
+    pub(crate) fn deploy(&mut self, deployment: u32, name: &str, instance: InstanceId) {
+        let server = self.ground.get(instance).map(|it| it.status());
+        let manifest = self.setup.helpers.iter().flat_map(|it| &it.manifests);
+        let manifest = manifest.into_iter().find(|it| it.name == name).cloned();
+        let target = server.and_then(|it| Some((busiest(it.pid?), it.address?)));
+        let (Some(manifest), Some((pid, address))) = (manifest, target) else {
+            let why = "its instance does not run any more".to_owned();
+            return self.tell(failed(deployment, why));
+        };
+        let out = format!("{deployment}-{name}");
+        let visit = Visit {
+            deployment,
+            instance,
+            pid,
+            address: (address.ip().to_string(), address.port()),
+            directory: self.campaign.path().join(HELPERS).join(&out),
+            shown: Path::new(HELPERS).join(out),
+            manifest,
+            events: self.events.clone(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.out.stops.insert(deployment, stop);
+        self.out
+            .tasks
+            .spawn(visit.run(self.ground.helpers(), stopped));
+    }
+
+    pub(crate) fn withdraw(&mut self, deployment: u32) {
+        // Dropped, it is told to end.
+        self.out.stops.remove(&deployment);
+    }
+
+    /// Ends all helpers; gives what could not be removed of them, in words.
+    pub(crate) async fn withdraw_all(&mut self) -> Vec<String> {
+        self.out.stops.clear();
+        let mut left = Vec::new();
+        while let Some(ended) = self.out.tasks.join_next().await {
+            left.extend(ended.unwrap_or_default());
+        }
+        left
+    }
+}
+
+/// Of a server's processes the one that has used most CPU: it may be started by a shell.
+fn busiest(pid: i32) -> i32 {
+    let root = Path::new("/");
+    let all = [pid].into_iter().chain(descendants(root, pid));
+    let used = |pid: &i32| stat(root, *pid).map_or(0, |it| it.cpu_ticks);
+    all.max_by_key(used).unwrap_or(pid)
+}
+
+fn failed(deployment: u32, why: String) -> ServiceSeen {
+    ServiceSeen::HelperEnded {
+        deployment,
+        ending: HelperEnding::Failed { why },
+        told: Vec::new(),
+        artifacts: Vec::new(),
+    }
+}
+
+/// One deployment.
+struct Visit {
+    deployment: u32,
+    instance: InstanceId,
+    pid: i32,
+    address: (String, u16),
+    /// Of its own, in the campaign's.
+    directory: PathBuf,
+    /// The same, relative to the campaign's.
+    shown: PathBuf,
+    manifest: Manifest,
+    events: Events,
+}
+
+impl Visit {
+    async fn run(self, helpers: Helpers, stopped: oneshot::Receiver<()>) -> Vec<String> {
+        if let Err(ending) = self.fits() {
+            self.tell(self.ended(ending, Vec::new())).await;
+            return Vec::new();
+        }
+        let begun = match self.errand() {
+            Ok(errand) => helpers.start(errand).await.map_err(|error| chain(&error)),
+            Err(error) => Err(error),
+        };
+        let mut helper = match begun {
+            Ok(helper) => helper,
+            Err(why) => {
+                self.tell(failed(self.deployment, why)).await;
+                return Vec::new();
+            }
+        };
+        let deployment = self.deployment;
+        self.tell(ServiceSeen::HelperStarted { deployment }).await;
+        let ended = self.watch(&mut helper, stopped).await;
+        let left = helper.end().await;
+        if let Some(ended) = ended {
+            let (ending, told) = self.read(&ended);
+            self.tell(self.ended(ending, told)).await;
+        }
+        left
+    }
+
+    fn fits(&self) -> Result<(), HelperEnding> {
+        let runs = Runtime::of(self.pid);
+        let wanted = &self.manifest.runtimes;
+        match runs {
+            Some(runs) if wanted.is_empty() || wanted.contains(&runs) => Ok(()),
+            Some(_) => Err(HelperEnding::Unfit),
+            None => Err(HelperEnding::Failed {
+                why: format!("process {} is gone", self.pid),
+            }),
+        }
+    }
+
+    fn errand(&self) -> Result<Errand, String> {
+        let made = std::fs::create_dir_all(&self.directory);
+        made.map_err(|error| format!("create {}: {error}", self.directory.display()))?;
+        let manifest = &self.manifest;
+        let values = Values {
+            pid: self.pid,
+            host: self.address.0.clone(),
+            port: self.address.1,
+            out: self.directory.display().to_string(),
+            seconds: manifest.looks_us.div_ceil(1_000_000),
+        };
+        let command = manifest.command.iter();
+        Ok(Errand {
+            deployment: self.deployment,
+            instance: self.instance,
+            command: command.map(|word| fill(word, &values)).collect(),
+            directory: self.directory.clone(),
+            network_of: Some(self.pid),
+            cores: (manifest.cores * CORES_FACTOR).max(CORES_LEAST),
+            memory: manifest.memory,
+            output: manifest.output,
+        })
+    }
+
+    /// Until its end, which is told; or until it is to end.
+    async fn watch(
+        &self,
+        helper: &mut Helper,
+        mut stopped: oneshot::Receiver<()>,
+    ) -> Option<Result<Ended, String>> {
+        let mut used = (Instant::now(), helper.cpu_us());
+        loop {
+            tokio::select! {
+                ended = helper.ended() => return Some(ended.map_err(|error| chain(&error))),
+                _ = &mut stopped => return None,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let now = (Instant::now(), helper.cpu_us());
+            if let (Some(before), Some(after)) = (used.1, now.1) {
+                let span_us = now.0.duration_since(used.0).as_micros() as f64;
+                let cores = after.saturating_sub(before) as f64 / span_us;
+                let deployment = self.deployment;
+                self.tell(ServiceSeen::HelperUsed { deployment, cores })
+                    .await;
+            }
+            used = now;
+        }
+    }
+
+    fn read(&self, ended: &Result<Ended, String>) -> (HelperEnding, Vec<HelperTold>) {
+        let failed = |why: String| (HelperEnding::Failed { why }, Vec::new());
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(why) => return failed(why.clone()),
+        };
+        // Kept even when it is not understood: a person may.
+        let kept = std::fs::write(self.directory.join(OUTPUT), &ended.stdout);
+        if let Err(error) = kept {
+            return failed(format!("keep its output: {error}"));
+        }
+        if ended.dropped_bytes > 0 {
+            return failed(format!(
+                "it printed {} bytes more than the {} that are kept; raise limits.output in its manifest",
+                ended.dropped_bytes, self.manifest.output
+            ));
+        }
+        if ended.exit_code != Some(0) {
+            return failed(how(ended));
+        }
+        let output = String::from_utf8_lossy(&ended.stdout);
+        let program = std::fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
+        let program = program.file_name().unwrap_or_default().to_string_lossy();
+        match reading::read(self.manifest.reads, &output, &program) {
+            Ok(found) => {
+                if let Some(folded) = found.folded {
+                    // The output itself is there in any case.
+                    let _ = std::fs::write(self.directory.join(FOLDED), folded);
+                }
+                (HelperEnding::Done, found.told)
+            }
+            Err(error) => {
+                let said = last_lines(&ended.stderr);
+                failed(if said.is_empty() {
+                    error.to_string()
+                } else {
+                    format!("{error}: {said}")
+                })
+            }
+        }
+    }
+
+    fn ended(&self, ending: HelperEnding, told: Vec<HelperTold>) -> ServiceSeen {
+        let files = std::fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut artifacts: Vec<PathBuf> = files
+            .map(|file| self.shown.join(file.file_name()))
+            .collect();
+        artifacts.sort();
+        ServiceSeen::HelperEnded {
+            deployment: self.deployment,
+            ending,
+            told,
+            artifacts,
+        }
+    }
+
+    async fn tell(&self, seen: ServiceSeen) {
+        // A hub that is gone needs to hear nothing.
+        let _ = self.events.send(Event::Helper(seen)).await;
+    }
+}
+
+fn how(ended: &Ended) -> String {
+    let how = match (ended.exit_code, ended.signal) {
+        (Some(code), _) => format!("it exited with code {code}"),
+        (None, signal) => format!("it was ended by signal {}", signal.unwrap_or(0)),
+    };
+    match last_lines(&ended.stderr) {
+        said if said.is_empty() => how,
+        said => format!("{how}: {said}"),
+    }
+}
+
+fn last_lines(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.collect();
+    lines[lines.len().saturating_sub(LINES_MAX)..].join(" | ")
+}

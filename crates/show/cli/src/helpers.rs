@@ -1,0 +1,70 @@
+//! `cohort helpers`, and which of them a campaign may deploy.
+
+use std::path::Path;
+
+use cohort_helper::missing;
+use cohort_hub::service::ServiceHelpers;
+use console::style;
+
+use crate::config::helper::{Known, load};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::say;
+
+/// Rest between two deployments of one to one instance, microseconds.
+const REST_US: u64 = 60_000_000;
+
+/// Lists them, with what is missing here.
+pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
+    console::set_colors_enabled(color);
+    let all = load(root)?;
+    say::print(|out| {
+        for known in &all {
+            let lacks = lacks(known);
+            let state = if lacks.is_empty() {
+                style("can be had").green()
+            } else {
+                style("missing   ").red()
+            };
+            let it = &known.manifest;
+            writeln!(out, "{state}  {:<16} {}", it.name, it.about)?;
+            let detects: Vec<String> = it.detects.iter().map(|kind| snake(*kind)).collect();
+            writeln!(out, "            deployed on {}", detects.join(", "))?;
+            if !it.runtimes.is_empty() {
+                let runtimes: Vec<String> = it.runtimes.iter().map(|it| it.to_string()).collect();
+                writeln!(out, "            looks at {}", runtimes.join(", "))?;
+            }
+            for lack in lacks {
+                writeln!(out, "            {lack}")?;
+            }
+            if let Some(path) = &known.path {
+                writeln!(out, "            from {}", path.display())?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Exit::Passed)
+}
+
+/// Those that a campaign may deploy; `share` of `cores` is theirs.
+pub(crate) fn for_campaign(root: &Path, share: f64, cores: f64) -> Result<ServiceHelpers, Failure> {
+    let all = load(root)?.into_iter();
+    Ok(ServiceHelpers {
+        manifests: all
+            .filter(|known| lacks(known).is_empty())
+            .map(|known| known.manifest)
+            .collect(),
+        cores: share * cores,
+        rest_us: REST_US,
+    })
+}
+
+fn lacks(known: &Known) -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    missing(&known.manifest, &path)
+}
+
+fn snake(kind: cohort_model::ServiceFindingKind) -> String {
+    let written = serde_json::to_value(kind).unwrap_or_default();
+    written.as_str().unwrap_or_default().to_owned()
+}
