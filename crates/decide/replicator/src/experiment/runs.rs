@@ -148,6 +148,9 @@ impl Experiment {
         }
         let seconds = usage.wall_us as f64 / 1e6;
         self.spent_s += seconds * f64::from(passed_before + 1);
+        if flight.step == self.steps {
+            self.step_s += seconds * f64::from(passed_before + 1);
+        }
         let unmade = flight.runs().saturating_sub(passed_before + 1);
         self.begun = self.begun.saturating_sub(unmade);
         let says = match ended {
@@ -265,9 +268,21 @@ impl Experiment {
         if flight.plan.conditions.len() == places.len() {
             if ended != Ended::Otherwise {
                 self.beliefs.learn(&places, failed);
+                if let [place] = places[..] {
+                    self.note_first_failure(place);
+                }
             }
             self.mixed.add(failed);
             self.company_seen[company as usize].add(failed);
+        }
+    }
+
+    /// From its first failure on a condition is suspected.
+    fn note_first_failure(&mut self, place: usize) {
+        let plain = self.book.of(&self.plain);
+        let belief = &mut self.beliefs.all[place];
+        if belief.alone.failed == 1 && belief.suspected.is_none() {
+            belief.suspected = Some((belief.alone, plain));
         }
     }
 
