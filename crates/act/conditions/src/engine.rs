@@ -209,9 +209,10 @@ impl<'a> Run<'a> {
             .map_or((OsStr::new(""), [].as_slice()), |(name, rest)| {
                 (name.as_os_str(), rest)
             });
-        let program = Program::new(name, arguments, None, &self.plan.variables)?;
         let mut copies = Vec::new();
         for number in 0..self.plan.copies {
+            let variables = self.plan.variables_of(number);
+            let program = Program::new(name, arguments, None, &variables)?;
             let mut streams = Streams::default();
             let mut kept = None;
             let mut pipes = None;
