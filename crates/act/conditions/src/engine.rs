@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Copies share everything that the one program would have had: directory, environment, `TMPDIR`; but each
-//! has a seed of its own, where there is one. That is what they are for: to show what goes wrong when the same work is done several times at once.
+//! has a seed of its own, where there is one. That is what they are for: to show what goes wrong when the
+//! same work is done several times at once.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
