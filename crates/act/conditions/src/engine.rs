@@ -6,8 +6,9 @@
 //!         -> one loop: what ended, what stopped for its tracer, what is due -> the end
 //! ```
 //!
-//! Copies share everything that the one program would have had: directory, environment, `TMPDIR`. That
-//! is what they are for: to show what goes wrong when the same work is done several times at once.
+//! Copies share everything that the one program would have had: directory, environment, `TMPDIR`; but each
+//! has a seed of its own, where there is one. That is what they are for: to show what goes wrong when the
+//! same work is done several times at once.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -209,9 +210,10 @@ impl<'a> Run<'a> {
             .map_or((OsStr::new(""), [].as_slice()), |(name, rest)| {
                 (name.as_os_str(), rest)
             });
-        let program = Program::new(name, arguments, None, &self.plan.variables)?;
         let mut copies = Vec::new();
         for number in 0..self.plan.copies {
+            let variables = self.plan.variables_of(number);
+            let program = Program::new(name, arguments, None, &variables)?;
             let mut streams = Streams::default();
             let mut kept = None;
             let mut pipes = None;

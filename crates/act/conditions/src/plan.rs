@@ -115,6 +115,22 @@ impl Plan {
         }
     }
 
+    /// Variables that differ for one of the copies. Where there is a seed each has its own: the first the one that
+    /// was asked for, and the others the next ones.
+    pub(crate) fn variables_of(&self, copy: u32) -> Vec<(String, Option<String>)> {
+        let mut variables = self.variables.clone();
+        if let (Some(seed), true) = (self.traced.seed, copy > 0) {
+            let own = seed_variables(seed.wrapping_add(u64::from(copy)));
+            for (first, own) in seed_variables(seed).iter().zip(own) {
+                // Unless it was set to something else.
+                for variable in variables.iter_mut().filter(|variable| *variable == first) {
+                    variable.clone_from(&own);
+                }
+            }
+        }
+        variables
+    }
+
     fn take(&mut self, condition: &Condition) {
         let traced = &mut self.traced;
         match condition {

@@ -380,3 +380,75 @@ fn a_race_shows_that_hardly_ever_does() {
     let fails = fails.count();
     assert!(fails >= 4, "{fails} of 30");
 }
+
+#[test]
+fn a_window_of_a_few_instructions_is_reached() {
+    if !can("schedule") {
+        return;
+    }
+    // References are counted in two steps: of two that are given up at the same time one is not counted.
+    let source = r#"
+        #include <pthread.h>
+        #include <stdio.h>
+        static volatile int references = 3, freed;
+        static void *give_up(void *unused) {
+            char text[32];
+            int left = references - 1;
+            snprintf(text, sizeof text, "%d are left", left);
+            references = left;
+            if (left == 0) freed++;
+            return unused;
+        }
+        int main(void) {
+            pthread_t threads[3];
+            for (int i = 0; i < 3; i++) pthread_create(&threads[i], 0, give_up, 0);
+            for (int i = 0; i < 3; i++) pthread_join(threads[i], 0);
+            return freed != 1;
+        }"#;
+    let built = Under::new("{}");
+    let program = compiled(&built, source);
+    let mut fails = 0;
+    for seed in 0..30 {
+        let under = conditions(&format!(r#"{{"condition": "schedule", "seed": {seed}}}"#));
+        fails += u32::from(under.run(&[&program]).status.code() == Some(1));
+    }
+    assert!(fails >= 4, "{fails} of 30");
+}
+
+#[test]
+fn threads_that_do_everything_rightly_do_under_disturbance_too() {
+    if !can("schedule") {
+        return;
+    }
+    let source = include_str!("programs/correct.c");
+    let built = Under::new("{}");
+    let program = compiled(&built, source);
+    let mut turns = 0;
+    for seed in 0..8 {
+        let under = conditions(&format!(r#"{{"condition": "schedule", "seed": {seed}}}"#));
+        let output = under.run(&[&program]);
+        assert_eq!(output.status.code(), Some(0), "seed {seed}: {output:?}");
+        turns += under.report().done.turns;
+    }
+    assert!(turns > 100, "{turns}");
+}
+
+#[test]
+fn each_copy_has_a_seed_of_its_own() {
+    if !can("seed") {
+        return;
+    }
+    // The first copy is as the program alone would be, and each writes what it was given.
+    let script = "echo $PYTHONHASHSEED >> seeds";
+    let order = |copies: u32| {
+        let under = Under::new(&format!(
+            r#"{{"conditions": [{{"condition": "seed", "seed": 7}}, {{"condition": "copies", "count": {copies}}}]}}"#
+        ));
+        assert_eq!(under.shell(script).status.code(), Some(0));
+        let mut seeds = lines(&std::fs::read(under.path("seeds")).expect("written"));
+        seeds.sort();
+        seeds
+    };
+    assert_eq!(order(1), ["8"]);
+    assert_eq!(order(3), ["10", "8", "9"]);
+}

@@ -1,6 +1,7 @@
 //! Scheduling disturbance: which thread is paused when, for how long, and which runs in slow motion.
 //!
-//! What is done to a thread:
+//! In most runs threads run one at a time, as `serial` has it; in the others, and where that does not reach, this is
+//! done to a thread:
 //!
 //! - *held at its birth*, so that those that usually follow each other overlap;
 //! - made to *meet* others: held after the so many-th system call of its life, where others that come

@@ -8,6 +8,7 @@
 //!                |-- became a program ---> what it is told of its surroundings is changed
 //!                `-- signal -------------> passed on
 //!   tick() ------- due ------------------> those whose hold is over go on, others are interrupted
+//!          `------ one at a time ---------> whoever is next has its turn (`rounds`)
 //! ```
 //!
 //! Promise: a thread that is stopped always goes on, at the latest when its hold is over; signals, and

@@ -51,7 +51,7 @@ impl Tracer {
         };
         let takes_turns = self.takes_turns(tid);
         let counted = self.threads.process_mut(process);
-        if !counted.is_some_and(|process| process.threads > 1) {
+        if counted.is_none_or(|process| process.threads < 2) {
             return;
         }
         let (Some(serial), Some(disturbance)) = (&mut self.serial, &mut self.disturbance) else {
