@@ -202,7 +202,7 @@ impl Tracer {
         for tid in self.threads.of(process) {
             let _ = sched_setaffinity(Pid::from_raw(tid), &pinned.one);
             if pinned.yields {
-                reschedule(tid, libc::SCHED_IDLE);
+                reschedule(tid, libc::SCHED_OTHER, libc::SCHED_IDLE);
             }
         }
         self.pinned = Some(pinned);
@@ -214,22 +214,29 @@ impl Tracer {
         };
         ordinary();
         let _ = sched_setaffinity(Pid::from_raw(0), &pinned.tracer);
-        if pinned.yields {
-            // Processes that it began meanwhile have it from it.
-            let processes = self.threads.processes().map(|(pid, _)| pid);
-            processes
-                .flat_map(|pid| self.threads.of(pid))
-                .for_each(|tid| reschedule(tid, libc::SCHED_OTHER));
+        let all = process.map(|process| self.threads.of(process));
+        for tid in all.unwrap_or_default() {
+            pinned.release(tid);
         }
-        for tid in process
-            .map(|process| self.threads.of(process))
-            .unwrap_or_default()
-        {
-            let tid = Pid::from_raw(tid);
-            // Unless it has chosen others meanwhile.
-            if sched_getaffinity(tid) == Ok(pinned.one) {
-                let _ = sched_setaffinity(tid, &pinned.program);
-            }
+    }
+
+    /// A process that was started by a thread that shares a CPU with others does not.
+    pub(super) fn release(&mut self, pid: i32) {
+        if let Some(pinned) = &self.pinned {
+            pinned.release(pid);
+        }
+    }
+}
+
+impl Pinned {
+    /// A thread no longer shares a CPU, unless it has chosen others meanwhile.
+    fn release(&self, tid: i32) {
+        if self.yields {
+            reschedule(tid, libc::SCHED_IDLE, libc::SCHED_OTHER);
+        }
+        let tid = Pid::from_raw(tid);
+        if sched_getaffinity(tid) == Ok(self.one) {
+            let _ = sched_setaffinity(tid, &self.program);
         }
     }
 }
@@ -268,11 +275,14 @@ fn ordinary() {
     set_scheduler(0, libc::SCHED_OTHER, 0);
 }
 
-/// Has a thread yield to whoever else could run on its CPU, and at once, or no longer. Left alone where that could
-/// not be undone: only with privilege is it ever an ordinary thread again.
-fn reschedule(tid: i32, policy: i32) {
-    if nix::unistd::geteuid().is_root() {
-        set_scheduler(tid, policy, 0);
+/// Has a thread yield to whoever else could run on its CPU, and at once, or no longer, if it is scheduled as is
+/// expected. Left alone where that could not be undone: only with privilege is it ever an ordinary thread again.
+#[expect(unsafe_code, reason = "sched_getscheduler(2) has no wrapper")]
+fn reschedule(tid: i32, from: i32, to: i32) {
+    // SAFETY: takes a number.
+    let now = unsafe { libc::sched_getscheduler(tid) };
+    if now == from && nix::unistd::geteuid().is_root() {
+        set_scheduler(tid, to, 0);
     }
 }
 

@@ -19,6 +19,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::habits::{Profile, Steps};
 use crate::random::{Random, joined};
 
 /// In so large a share of runs threads run one at a time.
@@ -65,17 +66,6 @@ const ON_FILES: [i64; 16] = [
     libc::SYS_fsync,
 ];
 
-/// Where instructions run one by one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Steps {
-    /// Where a thread begins its work.
-    Work,
-    /// Those of the first thread that begins its work, up to so many; then it falls behind.
-    Alone(f64),
-    /// So many after each call.
-    Anywhere(u32),
-}
-
 /// Where threads begin their work: after so many system calls of a number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Work(pub(crate) u32, pub(crate) i64);
@@ -101,32 +91,6 @@ pub(crate) enum Lasts {
 pub(crate) struct Turn {
     pub(crate) tid: i32,
     pub(crate) lasts: Lasts,
-}
-
-/// What this run does.
-#[derive(Clone, Copy, Debug)]
-struct Profile {
-    /// Threads are kept level.
-    level: bool,
-    /// Those that were there before the others run until they wait, before others do.
-    old_first: bool,
-    /// Share of turns' ends at which another one of those that could be next is.
-    switches: f64,
-    /// Share of turns' ends in a thread's work at which it falls behind.
-    falls: f64,
-    /// Share of calls on files and sockets at which it does.
-    falls_at_calls: f64,
-    /// Share of threads that do when they are born.
-    falls_at_birth: f64,
-    /// Share of those that do when they have started another one.
-    falls_as_parent: f64,
-    /// Share of those that fall behind which wait longer than others run.
-    waits: f64,
-    /// Longest turn of a young thread, microseconds.
-    longest_us: f64,
-    /// Where instructions run one by one, and how many of them in a turn, about.
-    steps: Option<Steps>,
-    steps_a_turn: f64,
 }
 
 /// One thread.
@@ -173,53 +137,6 @@ pub(crate) struct Serial {
     /// Turns so far.
     pub(crate) turns: u64,
     steps: u32,
-}
-
-impl Profile {
-    fn drawn(random: &mut Random) -> Profile {
-        let steps = match random.below(16) {
-            0..4 => None,
-            4..8 => Some(Steps::Work),
-            8..14 => random.pick(&[400.0, 4_000.0]).map(Steps::Alone),
-            _ => random.pick(&[60, 150, 400]).map(Steps::Anywhere),
-        };
-        let mut of = |values: &[f64]| random.pick(values).unwrap_or_default();
-        let common = Profile {
-            level: true,
-            old_first: true,
-            switches: of(&[0.5, 0.9]),
-            falls: of(&[0.0, 0.0, 0.04]),
-            falls_at_calls: of(&[0.0, 0.1, 0.4]),
-            falls_at_birth: 0.0,
-            falls_as_parent: 0.0,
-            waits: 0.0,
-            longest_us: of(&[0.5, 2.0, 8.0]),
-            steps,
-            steps_a_turn: of(&[3.0, 10.0, 30.0]),
-        };
-        match of(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 2.0, 2.0]) {
-            // Who starts others comes when they are in the midst of their work.
-            1.0 => Profile {
-                old_first: false,
-                falls: of(&[0.04, 0.2]),
-                falls_as_parent: of(&[0.5, 1.0]),
-                steps: None,
-                ..common
-            },
-            // Somebody is late.
-            2.0 => Profile {
-                level: of(&[0.0, 1.0]) > 0.5,
-                old_first: of(&[0.0, 1.0]) > 0.5,
-                falls: of(&[0.0, 0.04]),
-                falls_at_birth: of(&[0.3, 0.6]),
-                falls_as_parent: of(&[0.0, 0.3]),
-                waits: of(&[0.5, 0.9]),
-                ..common
-            },
-            // All do the same at the same time.
-            _ => common,
-        }
-    }
 }
 
 impl Serial {
@@ -493,5 +410,118 @@ impl Turn {
 impl Runner {
     fn waits_at(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run whose seed draws such a one.
+    fn serial(with: impl Fn(&Profile) -> bool) -> Serial {
+        let mut all = (0..10_000).filter_map(Serial::drawn);
+        all.find(|serial| with(&serial.profile))
+            .expect("one of many seeds")
+    }
+
+    fn begun(mut serial: Serial, old: &[i32]) -> (Serial, Instant) {
+        let now = Instant::now();
+        let work = Some(Work(1, libc::SYS_rt_sigprocmask));
+        serial.begin(1, now + Duration::from_secs(1), old, work);
+        (serial, now)
+    }
+
+    #[test]
+    fn most_runs_have_threads_run_one_at_a_time_and_each_in_its_own_way() {
+        let all: Vec<String> = (0..1_000)
+            .filter_map(|seed| Serial::drawn(seed).map(|serial| format!("{:?}", serial.profile)))
+            .collect();
+        assert!((800..900).contains(&all.len()), "{}", all.len());
+        let different: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert!(different.len() > 100, "{}", different.len());
+    }
+
+    #[test]
+    fn everybody_gets_a_turn_and_whoever_waits_gets_none() {
+        for seed in 0..60 {
+            let Some(serial) = Serial::drawn(seed) else {
+                continue;
+            };
+            let (mut serial, now) = begun(serial, &[1]);
+            let mut left = vec![1, 2, 3, 4];
+            let mut now = now;
+            for tid in &left {
+                serial.add(*tid);
+            }
+            for _ in 0..100_000 {
+                now += Duration::from_micros(100);
+                let Some(turn) = serial.next(now) else {
+                    continue;
+                };
+                assert!(left.contains(&turn.tid), "{seed}");
+                serial.was_stopped(turn.tid, true);
+                // Each has 500 turns to do.
+                if serial
+                    .runners
+                    .get(&turn.tid)
+                    .is_some_and(|runner| runner.turns >= 500)
+                {
+                    left.retain(|tid| *tid != turn.tid);
+                    serial.remove(turn.tid);
+                } else {
+                    serial.add(turn.tid);
+                }
+                if left.is_empty() {
+                    break;
+                }
+            }
+            assert!(left.is_empty(), "{seed}: {left:?} {:?}", serial.profile);
+        }
+    }
+
+    #[test]
+    fn who_is_less_far_goes_first() {
+        let (mut serial, now) = begun(serial(|profile| profile.level && profile.waits == 0.0), &[]);
+        for tid in [1, 2, 3] {
+            serial.add(tid);
+        }
+        for tid in [1, 3] {
+            serial.calls(tid, None);
+        }
+        for _ in 0..20 {
+            let turn = serial.next(now).expect("somebody could run");
+            assert_eq!(turn.tid, 2);
+            serial.add(2);
+        }
+    }
+
+    #[test]
+    fn who_fell_behind_runs_when_nobody_else_could() {
+        let (mut serial, now) = begun(serial(|profile| profile.waits == 0.0), &[]);
+        for tid in [1, 2] {
+            serial.add(tid);
+        }
+        serial.fall(1, true);
+        let turn = serial.next(now).expect("somebody could run");
+        assert_eq!(turn.tid, 2);
+        assert_eq!(turn.lasts, Lasts::For(WHILE_HELD));
+        // It waits.
+        let turn = serial.next(now).expect("somebody could run");
+        assert_eq!(turn.tid, 1);
+    }
+
+    #[test]
+    fn the_timer_is_learnt_from_whether_threads_got_on() {
+        let (mut serial, _) = begun(serial(|_| true), &[]);
+        for _ in 0..500 {
+            serial.was_stopped(1, false);
+        }
+        let [_, slow] = serial.latency_us;
+        assert_eq!(slow, LATENCY_MAX_US);
+        for _ in 0..500 {
+            serial.was_stopped(1, true);
+        }
+        let [_, fast] = serial.latency_us;
+        assert!(fast < 1.0, "{fast}");
     }
 }

@@ -50,7 +50,12 @@ impl Tracer {
         if let Some(new) = new {
             self.threads.insert_new(new);
             // Until it is looked what they do.
-            self.many_work |= (self.threads.get(new)).is_some_and(|thread| thread.process == new);
+            if (self.threads.get(new)).is_some_and(|thread| thread.process == new) {
+                self.many_work = true;
+                if self.is_in_turns(tid) {
+                    self.release(new);
+                }
+            }
         }
         let now = Instant::now();
         self.begin_turns(tid, new, now);

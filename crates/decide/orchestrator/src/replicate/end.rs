@@ -70,7 +70,8 @@ impl Replication {
         if outcome.symptom.is_none() {
             return;
         }
-        let wall_us = at.since(attempt.started);
+        let before_us = u64::from(outcome.passed_before) * outcome.usage.wall_us;
+        let wall_us = at.since(attempt.started).saturating_sub(before_us);
         let ended = match attempt.killed {
             None => None,
             Some(KillReason::Timeout | KillReason::Stalled) => Some(at.since(attempt.moved.0)),
@@ -114,6 +115,8 @@ fn outcome(attempt: &Attempt, end: &ThreadEnd) -> Outcome {
         .map_or(end.verdict, |killed| killed.verdict(end.verdict));
     let starved = is_starved(attempt);
     let tells = match attempt.killed {
+        // Its time was over before it began.
+        Some(KillReason::Timeout | KillReason::Stalled) if end.verdict == Verdict::Aborted => false,
         Some(KillReason::Interrupted | KillReason::Disk) => verdict.is_success(),
         _ => verdict != Verdict::Aborted && verdict != Verdict::Skipped && !starved,
     };

@@ -62,7 +62,9 @@ fn is_late(recipe: &Recipe) -> bool {
         NetworkLoss,
     ];
     let conditions = recipe.conditions.iter();
-    conditions.map(|one| one.kind()).any(|kind| late.contains(&kind))
+    conditions
+        .map(|one| one.kind())
+        .any(|kind| late.contains(&kind))
 }
 
 #[cfg(test)]
@@ -87,7 +89,10 @@ mod tests {
         let plain = Recipe::default();
         let usual = (2_000_000, 2_000_000);
         assert_eq!(long.limits_us(usual, 5_000.0, (&plain, false)).1, 500_000);
-        assert_eq!(long.limits_us(usual, 300_000.0, (&plain, true)).1, 1_500_000);
+        assert_eq!(
+            long.limits_us(usual, 300_000.0, (&plain, true)).1,
+            1_500_000
+        );
         let late = Recipe {
             conditions: vec![Condition::DiskDelay { us: 10_000 }],
             ..Recipe::default()

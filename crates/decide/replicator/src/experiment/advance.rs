@@ -13,6 +13,10 @@ use super::{Experiment, Origin};
 pub(super) const SUSPICIOUS: f64 = 10.0;
 const SUSPICIOUS_AT_LAST: f64 = 2.0;
 
+/// Run time after which a recipe that failed at most once again is left, seconds; and in plain runs, in addition.
+const REPEAT_S: f64 = 3.0;
+const REPEAT_TIMES: f64 = 6.0;
+
 impl Experiment {
     /// Takes every step for which the runs so far suffice.
     pub(super) fn advance(&mut self) {
@@ -75,6 +79,8 @@ impl Experiment {
                 Some(self.follow_degree(&degree))
             }
             Step::Parts(_) => self.follow_parts(),
+            Step::Environment(_) => self.follow_environment(),
+            Step::Input(_) => self.follow_input(),
             Step::Cover(cover) => cover.is_done().then(|| self.closing()),
             Step::Closed => None,
         }
@@ -168,7 +174,9 @@ impl Experiment {
             return Some(self.narrow(plan, tally));
         }
         let none = if is_stable(&plan) { 2 } else { 5 };
-        let dud = tally.runs >= none && tally.failed == 0
+        let too_dear = self.step_s > REPEAT_S + REPEAT_TIMES * self.plain_s();
+        let dud = tally.runs >= 2 && tally.failed <= 1 && too_dear
+            || tally.runs >= none && tally.failed == 0
             || tally.runs >= 6 && tally.share() < usual
             || tally.runs >= 6 && tally.failed <= 1
             || tally.runs >= 20;

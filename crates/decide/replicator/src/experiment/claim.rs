@@ -9,8 +9,11 @@ use super::evidence::Tally;
 use super::step::Trial;
 
 /// Evidence at which a condition is named: the probability that one that does not matter reaches it, at any
-/// time, is at most its inverse.
+/// time, is at most its inverse ...
 const PROOF: f64 = 40.0;
+/// ... and so much more with each comparison of the case that led nowhere, as a part of that: who asks long enough is
+/// told something.
+const PROOF_MORE: f64 = 0.2;
 /// Below this it is given up.
 const NONE: f64 = 0.02;
 /// If all went on as it went so far, so many times as many runs as there were have to be enough.
@@ -42,6 +45,8 @@ pub(super) struct With {
     pub(super) patience: u32,
     /// What it sets decides: it fails nearly always, or it is not why.
     pub(super) decides: bool,
+    /// Comparisons that led nowhere before.
+    pub(super) refuted: u32,
     /// Chances to fail that one run has for each of a run without it.
     pub(super) copies: f64,
 }
@@ -100,7 +105,12 @@ impl Without {
 
     /// Evidence as a multiple of what is needed, if all that was seen were seen so many times.
     fn strength(&self, with: With, times: u32) -> f64 {
-        contrast(with.tally.times(times), self.tally().times(times), with.copies) / PROOF
+        let needed = PROOF * (1.0 + PROOF_MORE * f64::from(with.refuted));
+        contrast(
+            with.tally.times(times),
+            self.tally().times(times),
+            with.copies,
+        ) / needed
     }
 }
 
@@ -121,6 +131,7 @@ mod tests {
             since,
             patience: 10,
             decides: false,
+            refuted: 0,
             copies: 1.0,
         }
     }

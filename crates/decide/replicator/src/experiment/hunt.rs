@@ -26,7 +26,7 @@ const DEAR_S: f64 = 0.2;
 /// Tries of a hunt on request in which it is more looked for a failure than counted how often it passes.
 const SOON: u32 = 64;
 /// On request, one run in so many is in other company.
-const MINGLED_EVERY: u32 = 5;
+const MINGLED_EVERY: u32 = 8;
 
 impl Experiment {
     /// One plan of the hunt.

@@ -1,11 +1,11 @@
 //! Whether what is suspected matters: with it and without it, all else held, by runs begun for that.
 
-use cohort_model::{Cause, Condition, ConditionKind, Recipe};
+use cohort_model::{CasePart, Cause, Condition, ConditionKind, Recipe};
 
 use super::Experiment;
 use super::claim::{BEGUN_MIN, With, Without};
 use super::contrast::contrast;
-use super::evidence::Scale;
+use super::evidence::{Scale, Tally};
 use super::less::company;
 use super::recipes::{NEW_EACH_RUN, copies, is_seeded, lifted, seed_of, under};
 use super::rivals::{RIVAL_RUNS, Rivals};
@@ -16,6 +16,8 @@ const SELDOM: f64 = 0.25;
 const AMPLIFIED: u32 = 4;
 /// Most recipes whose runs for a proof are remembered.
 const PROOFS_MAX: usize = 32;
+/// Plain runs since a condition failed first for all of both to count.
+const SINCE_MIN: u32 = 8;
 /// Evidence that looking at system calls alone makes it fail.
 const LOOKED: f64 = 4.0;
 /// Runs of one comparison that may be under way at once.
@@ -38,6 +40,8 @@ pub(super) enum Claimed {
     Condition(Condition),
     /// What ran before or beside it.
     Parts,
+    /// These variables of the environment.
+    Variables(Vec<String>),
 }
 
 /// One thing that is said to matter, and the recipe that differs in nothing else.
@@ -69,6 +73,8 @@ pub(super) struct Prove {
     patience: u32,
     /// So many runs without what is claimed are made for each one with it.
     ratio: f64,
+    /// Comparisons of this case that led nowhere before.
+    refuted: u32,
     /// Each claim.
     pub(super) claims: Vec<Open>,
     /// Other conditions that may do the same are looked at afterwards.
@@ -103,6 +109,7 @@ impl Prove {
             since: self.with.tally.runs - self.before,
             patience: self.patience,
             decides: is_seeded(&self.with.plan),
+            refuted: self.refuted,
             copies: chances.max(1.0),
         })
     }
@@ -167,7 +174,7 @@ impl Experiment {
         // The copies are no cause, but the same on both sides.
         prove.claims.retain(|claim| match &claim.what {
             Claimed::Condition(condition) => condition.kind() != ConditionKind::Copies,
-            Claimed::Parts => true,
+            Claimed::Parts | Claimed::Variables(_) => true,
         });
         prove.single = Some(plan);
         Step::Prove(prove)
@@ -203,23 +210,63 @@ impl Experiment {
         let fewer = |(_, without): &(Claimed, Recipe)| copies(&plan) / copies(without);
         let chances = claims.iter().map(fewer).fold(1.0, f64::max);
         let ratio = (cost / least).sqrt().clamp(1.0, RATIO_COST_MAX) * chances.sqrt();
+        let long = self.since_suspected(&plan).filter(|_| {
+            let [(_, without)] = &claims[..] else {
+                return false;
+            };
+            *without == self.plain
+        });
         let claims = claims.into_iter().map(|(what, without)| Open {
             what,
-            without: self.without(without),
+            without: match long {
+                Some((_, tally)) => Without::new(Trial {
+                    tally,
+                    ..Trial::new(without)
+                }),
+                None => self.without(without),
+            },
         });
         let claims = claims.collect();
-        let with = self.continued(plan);
+        let mut with = self.continued(plan);
+        let mut refuted = self.refuted;
+        if let Some((tally, _)) = long {
+            with.tally = tally;
+            // All that failed once were suspected as well.
+            let suspected = self
+                .beliefs
+                .all
+                .iter()
+                .filter(|one| one.suspected.is_some());
+            refuted += suspected.count() as u32;
+        }
         Prove {
             before: with.tally.runs,
             with,
             patience: patience.clamp(PATIENCE_MIN, PATIENCE_MAX) as u32,
             ratio: ratio.min(RATIO_MAX),
+            refuted,
             claims,
             rivals: false,
             instead: None,
             single: None,
             company_first: false,
         }
+    }
+
+    /// Runs of a plan with one condition, and plain ones, since that one failed first, where there are enough of the
+    /// latter: both were run in the same time.
+    fn since_suspected(&self, plan: &Recipe) -> Option<(Tally, Tally)> {
+        let [condition] = &plan.conditions[..] else {
+            return None;
+        };
+        let place = *self
+            .beliefs
+            .places(std::slice::from_ref(condition))
+            .first()?;
+        let belief = &self.beliefs.all[place];
+        let (own, plain) = belief.suspected?;
+        let plain = self.book.of(&self.plain).minus(plain);
+        (plain.runs >= SINCE_MIN).then(|| (belief.alone.minus(own), plain))
     }
 
     /// What was run of a plan since it was suspected counts for its proof.
@@ -272,7 +319,10 @@ impl Experiment {
             self.suspected.push(self.beliefs.planned(condition));
         }
         let claims = plan.conditions.iter().map(|condition| {
-            (Claimed::Condition(condition.clone()), lifted(&plan, condition))
+            (
+                Claimed::Condition(condition.clone()),
+                lifted(&plan, condition),
+            )
         });
         let claims = claims.collect();
         Step::Prove(Prove {
@@ -315,6 +365,10 @@ impl Experiment {
             }
             return Some(self.proved(proved, rivals));
         };
+        if let Claimed::Variables(_) = &proved.claims[wrong].what {
+            let minimal = self.found.minimal;
+            return Some(self.finish(&proved.with.plan, proved.with.tally, minimal));
+        }
         if proved.claims[wrong].what == Claimed::Parts {
             if let Some(whole) = self.parts_tried.take()
                 && whole.parts.len() > proved.with.plan.parts.len()
@@ -331,6 +385,7 @@ impl Experiment {
             // What does little may do nothing under so many copies: once more without them.
             return Some(self.prove_as_is(single, rivals, instead));
         }
+        self.refuted += 1;
         self.looking_did_it(&proved, wrong);
         if let Some(instead) = instead {
             return Some(self.proved(*instead, false));
@@ -382,7 +437,10 @@ impl Experiment {
             use ConditionKind::{NetworkDelay, NetworkLoss, NetworkRate};
             matches!(kind, NetworkDelay | NetworkRate | NetworkLoss)
         };
-        let (own, usual) = (proved.claims[wrong].without.tally, self.book.of(&self.plain));
+        let (own, usual) = (
+            proved.claims[wrong].without.tally,
+            self.book.of(&self.plain),
+        );
         if network(condition.kind()) && own.failed > 1 && contrast(own, usual, 1.0) > LOOKED {
             let all = self.beliefs.all.iter().map(|belief| &belief.condition);
             let all: Vec<Condition> = all.filter(|one| network(one.kind())).cloned().collect();
@@ -408,8 +466,14 @@ impl Experiment {
 
     pub(super) fn proved(&mut self, proved: Proved, rivals: bool) -> Step {
         self.keep_smallest(&proved.with.plan, proved.with.tally);
-        if proved.claims.iter().any(|c| c.what == Claimed::Parts) {
+        let is_condition = |claim: &Claim| matches!(claim.what, Claimed::Condition(_));
+        if !proved.claims.iter().all(is_condition) {
             self.name(&proved, None);
+            for claim in &proved.claims {
+                if let Claimed::Variables(names) = &claim.what {
+                    self.needs(names);
+                }
+            }
             let minimal = self.found.minimal;
             return self.finish(&proved.with.plan, proved.with.tally, minimal);
         }
@@ -449,6 +513,10 @@ impl Experiment {
                     (Some(self.as_run(&proved.with.plan, condition)), Vec::new())
                 }
                 Claimed::Parts => (None, company(&proved.with.plan)),
+                Claimed::Variables(names) => {
+                    let parts = names.iter().cloned().map(CasePart::Variable);
+                    (None, parts.collect())
+                }
             };
             Cause {
                 condition,

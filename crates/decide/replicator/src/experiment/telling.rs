@@ -96,7 +96,10 @@ mod tests {
         let at_first = told(schedule(), 0.2, tally(0, 0));
         let later = told(schedule(), 0.2, tally(15, 0));
         let late = told(schedule(), 0.2, tally(300, 3));
-        assert!(at_first > later && later > 20.0 * late, "{at_first} {later} {late}");
+        assert!(
+            at_first > later && later > 20.0 * late,
+            "{at_first} {later} {late}"
+        );
         let raised = told(schedule(), 0.2, tally(100, 8));
         assert!(raised > 0.05, "{raised}");
         let zone = Condition::TimeZone { name: "UTC".into() };

@@ -21,7 +21,10 @@ impl Experiment {
         let named: Vec<String> = best.conditions.iter().map(words).collect();
         let (named, doubt) = match &named[..] {
             [one] => (one.clone(), "that it matters is not shown yet"),
-            several => (several.join(", "), "which of these matter is not told apart yet"),
+            several => (
+                several.join(", "),
+                "which of these matter is not told apart yet",
+            ),
         };
         self.found.remarks.push(format!(
             "It fails most often under {named}: {} of {} runs; {doubt}.",

@@ -14,6 +14,8 @@ use crate::words;
 
 /// Lines of a message that are shown.
 const MESSAGE_LINES_MAX: usize = 8;
+/// Characters of an input that are shown.
+const INPUT_CHARS_MAX: usize = 300;
 /// Frames of a backtrace that are shown.
 const FRAMES_MAX: usize = 6;
 
@@ -218,6 +220,7 @@ impl Dossier {
             share(rate),
             interval(rate)
         )];
+        texts.extend(recipe.input.as_deref().map(of_input));
         let original = self.case.arms.iter().find(|arm| arm.control);
         let had = original.map_or(0, |arm| arm.recipe.parts.len());
         let is_cut = !recipe.parts.is_empty() || !recipe.conditions.is_empty();
@@ -308,6 +311,22 @@ pub(crate) fn what(case: &Case) -> &'static str {
         Subject::Service(endpoint) if endpoint.is_empty() => "server",
         Subject::Service(_) => "endpoint",
     }
+}
+
+/// What a test reads, as it stands in a sentence.
+fn of_input(input: &str) -> String {
+    let size = words::counted(input.len() as u64, "byte");
+    let json = serde_json::from_str::<serde_json::Value>(input);
+    let shown = json.map_or_else(|_| input.to_owned(), |value| value.to_string());
+    let input = shown.as_str();
+    let shown: String = input.trim_end().chars().take(INPUT_CHARS_MAX).collect();
+    let more = if shown.len() < input.trim_end().len() {
+        "…"
+    } else {
+        ""
+    };
+    let shown = words::printable(&shown.replace('`', "'"));
+    format!("Of its input this is enough, {size}: `{shown}{more}`")
 }
 
 fn full_stop(text: String) -> String {
