@@ -162,6 +162,14 @@ const TABLE: &[(&str, Expected)] = &[
         )],
     ),
     (
+        "node-assert.txt",
+        &[(
+            "node AssertionError",
+            "both files are written in time",
+            "Timeout._onTimeout (/srv/shop/written.js:6)",
+        )],
+    ),
+    (
         "node-multi-line.txt",
         &[(
             "node TypeError",

@@ -31,7 +31,7 @@ pub use fingerprint::{fingerprint, normalized};
 pub use known::{Known, Summary};
 
 /// Lines before the first frame in which the head of a trace is looked for.
-const BEFORE_MAX: usize = 6;
+const BEFORE_MAX: usize = 30;
 /// Lines of others within a block.
 const FOREIGN_MAX: u32 = 8;
 /// Lines between one with a level and the first that is known to be of a trace: the head of a Java one.

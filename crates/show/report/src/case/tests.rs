@@ -485,6 +485,12 @@ fn a_page_in_a_terminal() {
             "                   40 |     refresh(key);",
             "               >   41 |     let sum = cache.get(key);",
             "                   42 |     sum + fee",
+            "functions       1. shop::total  in src/checkout.rs:39-43  0.94",
+            "                   39 | fn total(key: &str) -> u32 {",
+            "                   40 |     refresh(key);",
+            "               >   41 |     let sum = cache.get(key);",
+            "                   42 |     sum + fee",
+            "                   43 | }",
             "evidence       rust panic: assertion `left == right` failed",
             "                 left: 3",
             "                right: 4",
@@ -542,6 +548,18 @@ $ cargo test --lib tests::checkout_totals
     40 |     refresh(key);
 >   41 |     let sum = cache.get(key);
     42 |     sum + fee
+```
+
+## Suspicious functions
+
+1. `shop::total  in src/checkout.rs:39-43` (score 0.94)
+
+```
+    39 | fn total(key: &str) -> u32 {
+    40 |     refresh(key);
+>   41 |     let sum = cache.get(key);
+    42 |     sum + fee
+    43 | }
 ```
 
 ## Evidence

@@ -274,7 +274,13 @@ pub fn parts_clause(parts: &[CasePart], always: bool, names: Names<'_>) -> Strin
     let requests = requests.count() as u64;
     let when = if always { "whenever" } else { "when" };
     let mut clauses = Vec::new();
-    if !before.is_empty() {
+    // What ran last is the likeliest to matter.
+    if let [.., last] = before.as_slice()
+        && before.len() > SERIES_NAMED
+    {
+        let others = words::number(before.len() as u64);
+        clauses.push(format!("{when} {others} others run before it, {last} last"));
+    } else if !before.is_empty() {
         let verb = if before.len() == 1 { "runs" } else { "run" };
         clauses.push(format!("{when} {} {verb} before it", series(&before)));
     }
@@ -357,10 +363,13 @@ pub fn share(rate: &Rate) -> String {
     format!("{} of {}", words::number(failed), words::number(runs))
 }
 
+/// So many names are a list that is read.
+const SERIES_NAMED: usize = 4;
+
 /// `a`, `a and b`, `a, b and c`, `a, b, c and 4 more`.
 #[must_use]
 pub fn series(items: &[String]) -> String {
-    const NAMED: usize = 4;
+    const NAMED: usize = SERIES_NAMED;
     match items {
         [] => String::new(),
         [one] => one.clone(),
