@@ -285,6 +285,7 @@ mod from_elsewhere {
             }),
             minimal: true,
             request: String::new(),
+            age_us: 0,
             remarks: Vec::new(),
         }
     }

@@ -13,13 +13,17 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::Tracer;
-use super::ptrace::{self, Go};
+use super::ptrace::{self, Go, Stepped};
+use super::serial::{Lasts, Work};
 use super::threads::Asked;
+use super::witness::handles;
 use crate::remains;
 use crate::under::End;
 
 /// Who has begun a call and is not at its end by then waits in it.
 const CALL_MAX: Duration = Duration::from_micros(60);
+/// Threads run one at a time for at most so long, waits included.
+const PHASE_MAX: Duration = Duration::from_millis(400);
 /// Who was asked to stop does so within this, unless it waits for a disk.
 const STOP_MAX: Duration = Duration::from_millis(2);
 
@@ -41,35 +45,35 @@ impl Tracer {
     }
 
     /// A process's threads run one at a time from now on, if it may still be disturbed.
-    pub(super) fn begin_turns(&mut self, tid: i32, now: Instant) {
+    pub(super) fn begin_turns(&mut self, tid: i32, young: Option<i32>, now: Instant) {
         let Some(process) = self.threads.get(tid).map(|thread| thread.process) else {
             return;
         };
+        let takes_turns = self.takes_turns(tid);
         let counted = self.threads.process_mut(process);
-        if !counted.is_some_and(|process| process.threads > 1 && !process.takes_turns) {
+        if !counted.is_some_and(|process| process.threads > 1) {
             return;
         }
         let (Some(serial), Some(disturbance)) = (&mut self.serial, &mut self.disturbance) else {
             return;
         };
-        let Some(lasts) = disturbance.phase(now) else {
-            return;
-        };
-        let is_new = serial.process().is_none();
-        let old = self.threads.of(process);
-        serial.begin(process, now + lasts, &old);
-        if !is_new {
+        if serial.process().is_some() || !disturbance.may_begin(now) {
             return;
         }
-        disturbance.begins(now);
+        let all = self.threads.of(process);
+        let old: Vec<i32> = (all.iter().copied())
+            .filter(|tid| Some(*tid) != young)
+            .collect();
+        let work = (!takes_turns).then(|| work(process));
+        serial.begin(process, now + PHASE_MAX, &old, work);
         self.pin(process);
-        for tid in self.threads.of(process) {
+        for tid in all {
             self.interrupt(tid, Asked::Turn);
         }
     }
 
     /// All of a process's threads go on as they do.
-    pub(super) fn end_turns(&mut self, now: Instant) {
+    pub(super) fn end_turns(&mut self) {
         let Some(serial) = &mut self.serial else {
             return;
         };
@@ -79,46 +83,34 @@ impl Tracer {
         for tid in ready {
             self.go_on(tid);
         }
-        self.calm(now);
     }
 
     /// Gives one thread its turn, if any could run.
     pub(super) fn give_turn(&mut self, now: Instant) {
-        let Some(serial) = &mut self.serial else {
+        let (Some(serial), Some(disturbance)) = (&mut self.serial, &mut self.disturbance) else {
             return;
         };
         let (Some(process), Some(until)) = (serial.process(), serial.until()) else {
             return;
         };
         let threads = self.threads.process_mut(process);
-        if now >= until || threads.is_none_or(|process| process.threads < 2) {
-            self.end_turns(now);
+        let alone = threads.is_none_or(|process| process.threads < 2);
+        if now >= until || alone || !disturbance.may(now) {
+            self.end_turns();
             return;
         }
-        let Some(turn) = serial.next() else {
+        let Some(turn) = serial.next(now) else {
             return;
         };
-        let Some(thread) = self.threads.get_mut(turn.tid) else {
-            return;
+        let in_call = (self.threads.get(turn.tid)).is_some_and(|thread| thread.in_call);
+        let status = match turn.lasts {
+            Lasts::Steps(steps) if !in_call => self.step(turn.tid, steps),
+            Lasts::For(time) if !in_call => self.run_for(turn.tid, time),
+            _ if self.resume(turn.tid, Go::ToCall) => stopped_within(turn.tid, CALL_MAX),
+            _ => None,
         };
-        let in_call = thread.in_call;
-        let before = ptrace::call_info(turn.tid).map(|info| info.place());
-        if !self.resume(turn.tid, Go::ToCall) {
-            return;
-        }
-        let limit = if in_call { CALL_MAX } else { turn.lasts };
-        let mut status = stopped_within(turn.tid, limit);
-        if status.is_none() && !in_call && ptrace::interrupt(turn.tid).is_ok() {
-            if let Some(thread) = self.threads.get_mut(turn.tid) {
-                thread.asked = Some(Asked::Turn);
-            }
-            status = stopped_within(turn.tid, STOP_MAX);
-            let is_stopped = status.is_some_and(|status| libc::WIFSTOPPED(status));
-            if let (true, Ok(before), Ok(after)) = (is_stopped, before, ptrace::call_info(turn.tid))
-                && let Some(serial) = &mut self.serial
-            {
-                serial.got_on(turn.tid, before != after.place());
-            }
+        if let Some(disturbance) = &mut self.disturbance {
+            disturbance.used(now.elapsed(), turn.costs());
         }
         let Some(status) = status else {
             return;
@@ -130,6 +122,54 @@ impl Tracer {
             }
             None => self.stopped(turn.tid, status),
         }
+    }
+
+    /// Lets a thread run for a while. Gives how it has stopped or ended, if it has.
+    fn run_for(&mut self, tid: i32, time: Duration) -> Option<i32> {
+        let before = ptrace::call_info(tid).map(|info| info.place());
+        if !self.resume(tid, Go::ToCall) {
+            return None;
+        }
+        let status = stopped_within(tid, time);
+        if status.is_some() || ptrace::interrupt(tid).is_err() {
+            return status;
+        }
+        if let Some(thread) = self.threads.get_mut(tid) {
+            thread.asked = Some(Asked::Turn);
+        }
+        let status = stopped_within(tid, STOP_MAX)?;
+        if libc::WIFSTOPPED(status)
+            && let (Ok(before), Ok(after)) = (before, ptrace::call_info(tid))
+            && let Some(serial) = &mut self.serial
+        {
+            serial.was_stopped(tid, before != after.place());
+        }
+        Some(status)
+    }
+
+    /// Lets a thread run for so many instructions. Gives how it has stopped or ended the last time, if it has.
+    fn step(&mut self, tid: i32, steps: u32) -> Option<i32> {
+        for left in (0..steps).rev() {
+            if !self.resume(tid, Go::Step) {
+                return None;
+            }
+            self.done.steps += 1;
+            let status = stopped_within(tid, CALL_MAX)?;
+            let is_plain = libc::WIFSTOPPED(status)
+                && libc::WSTOPSIG(status) == libc::SIGTRAP
+                && status >> 16 == 0
+                && ptrace::has_stepped(tid) == Some(Stepped::Plain);
+            if !is_plain || left == 0 {
+                if let (true, Some(serial)) = (is_plain, &mut self.serial) {
+                    serial.got_on(tid);
+                }
+                return Some(status);
+            }
+            if let Some(thread) = self.threads.get_mut(tid) {
+                thread.stopped = Some(0);
+            }
+        }
+        None
     }
 
     /// Has a process's threads and this one share a CPU.
@@ -162,7 +202,7 @@ impl Tracer {
         for tid in self.threads.of(process) {
             let _ = sched_setaffinity(Pid::from_raw(tid), &pinned.one);
             if pinned.yields {
-                reschedule(tid, libc::SCHED_IDLE);
+                reschedule(tid, libc::SCHED_OTHER, libc::SCHED_IDLE);
             }
         }
         self.pinned = Some(pinned);
@@ -174,18 +214,29 @@ impl Tracer {
         };
         ordinary();
         let _ = sched_setaffinity(Pid::from_raw(0), &pinned.tracer);
-        for tid in process
-            .map(|process| self.threads.of(process))
-            .unwrap_or_default()
-        {
-            if pinned.yields {
-                reschedule(tid, libc::SCHED_OTHER);
-            }
-            let tid = Pid::from_raw(tid);
-            // Unless it has chosen others meanwhile.
-            if sched_getaffinity(tid) == Ok(pinned.one) {
-                let _ = sched_setaffinity(tid, &pinned.program);
-            }
+        let all = process.map(|process| self.threads.of(process));
+        for tid in all.unwrap_or_default() {
+            pinned.release(tid);
+        }
+    }
+
+    /// A process that was started by a thread that shares a CPU with others does not.
+    pub(super) fn release(&mut self, pid: i32) {
+        if let Some(pinned) = &self.pinned {
+            pinned.release(pid);
+        }
+    }
+}
+
+impl Pinned {
+    /// A thread no longer shares a CPU, unless it has chosen others meanwhile.
+    fn release(&self, tid: i32) {
+        if self.yields {
+            reschedule(tid, libc::SCHED_IDLE, libc::SCHED_OTHER);
+        }
+        let tid = Pid::from_raw(tid);
+        if sched_getaffinity(tid) == Ok(self.one) {
+            let _ = sched_setaffinity(tid, &self.program);
         }
     }
 }
@@ -211,15 +262,27 @@ fn short_slices() -> bool {
     false
 }
 
+/// Where threads of a process begin their work. With glibc one of C does after it has set its signal mask; where
+/// SIGSEGV is handled, as Rust's library does to tell of full stacks, after it has a second stack for that.
+fn work(process: i32) -> Work {
+    match handles(process, libc::SIGSEGV) {
+        true => Work(2, libc::SYS_sigaltstack),
+        false => Work(1, libc::SYS_rt_sigprocmask),
+    }
+}
+
 fn ordinary() {
     set_scheduler(0, libc::SCHED_OTHER, 0);
 }
 
-/// Has a thread yield to whoever else could run on its CPU, and at once, or no longer. Left alone where that could
-/// not be undone: only with privilege is it ever an ordinary thread again.
-fn reschedule(tid: i32, policy: i32) {
-    if nix::unistd::geteuid().is_root() {
-        set_scheduler(tid, policy, 0);
+/// Has a thread yield to whoever else could run on its CPU, and at once, or no longer, if it is scheduled as is
+/// expected. Left alone where that could not be undone: only with privilege is it ever an ordinary thread again.
+#[expect(unsafe_code, reason = "sched_getscheduler(2) has no wrapper")]
+fn reschedule(tid: i32, from: i32, to: i32) {
+    // SAFETY: takes a number.
+    let now = unsafe { libc::sched_getscheduler(tid) };
+    if now == from && nix::unistd::geteuid().is_root() {
+        set_scheduler(tid, to, 0);
     }
 }
 

@@ -55,7 +55,8 @@ fn replicator(plan: &CasePlan, sticky: bool, budget: &Budget) -> Replicator {
         able: plan.able.clone(),
         first_case: plan.first_case,
         limits,
-    });
+    })
+    .with_environment(plan.variables.clone());
     for known in &plan.known {
         replicator.remember(Known {
             case: known.case,

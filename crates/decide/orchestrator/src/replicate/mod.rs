@@ -79,6 +79,13 @@ struct Attempt {
     builds: bool,
 }
 
+impl Attempt {
+    /// Whether it runs this test; to build its program is no company for it.
+    fn runs(&self, test: TestId) -> bool {
+        self.test == test && !self.builds
+    }
+}
+
 /// How tries of a test went beside another one of the same test, and alone. Once one failed beside another
 /// they run one at a time: what they share outside their instances (the project's directory, ports) may be
 /// why.

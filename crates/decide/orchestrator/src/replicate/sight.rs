@@ -126,7 +126,10 @@ impl Orchestrator {
             };
             if let Driver::Replicator(replicator) = &mut replication.driver {
                 let known = replicator.cases().count();
-                replicator.sighted(at, &sighting);
+                let case = replicator.sighted(at, &sighting);
+                if let Some(input) = &end.input {
+                    replicator.reads(case, input);
+                }
                 replication.fresh += u32::from(replicator.cases().count() > known);
                 replication.since.get_or_insert(at);
                 replication.has_failed = true;

@@ -90,7 +90,7 @@ impl Replication {
             return false;
         };
         let apart = self.company.get(&test).is_some_and(|one| one.matters());
-        apart && self.attempts.values().any(|attempt| attempt.test == test)
+        apart && self.attempts.values().any(|attempt| attempt.runs(test))
     }
 
     fn free_place(&self) -> Option<InstanceId> {
@@ -297,7 +297,7 @@ impl Orchestrator {
         }
         let mut overlapped = false;
         for other in replication.attempts.values_mut() {
-            if other.test == test {
+            if other.runs(test) {
                 other.overlapped = true;
                 overlapped = true;
             }

@@ -79,6 +79,8 @@ impl Experiment {
                 Some(self.follow_degree(&degree))
             }
             Step::Parts(_) => self.follow_parts(),
+            Step::Environment(_) => self.follow_environment(),
+            Step::Input(_) => self.follow_input(),
             Step::Cover(cover) => cover.is_done().then(|| self.closing()),
             Step::Closed => None,
         }

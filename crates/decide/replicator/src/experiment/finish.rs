@@ -27,6 +27,12 @@ impl Experiment {
         let tally = if seen.runs > tally.runs { seen } else { tally };
         self.keep_smallest(plan, tally);
         self.found.minimal = minimal && tally.failed > 0;
+        if let Some(step) = self.environment(plan, tally) {
+            return step;
+        }
+        if let Some(step) = self.smaller_input(plan, tally) {
+            return step;
+        }
         self.cover(plan, tally)
     }
 
@@ -78,8 +84,15 @@ impl Experiment {
             Some(run) => run.clone(),
             None => drawn(plan, &mut self.chance),
         };
+        let control = recipe == self.plain;
+        let mut recipe = recipe;
+        for part in &self.needed {
+            if !recipe.parts.contains(part) {
+                recipe.parts.push(part.clone());
+            }
+        }
         self.found.smallest = Some(Arm {
-            control: recipe == self.plain,
+            control,
             recipe,
             rate: tally.rate(),
         });

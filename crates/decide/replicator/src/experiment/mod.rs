@@ -22,6 +22,7 @@ pub(crate) mod evidence;
 mod explain;
 mod finish;
 mod hunt;
+mod input;
 mod less;
 mod menu;
 mod pace;
@@ -32,6 +33,7 @@ mod rivals;
 mod runs;
 mod stand;
 mod step;
+mod surroundings;
 mod telling;
 mod untold;
 mod words;
@@ -107,6 +109,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) parts: Vec<CasePart>,
     pub(crate) usage: Usage,
     pub(crate) origin: Origin,
+    /// Variables of the environment that it may need.
+    pub(crate) variables: Vec<String>,
 }
 
 /// One case, and all that was tried of it.
@@ -161,6 +165,12 @@ pub(crate) struct Experiment {
     plain_log: VecDeque<bool>,
     /// What was run for proofs, by recipe.
     proofs: Vec<(Recipe, Tally)>,
+    /// Variables of the environment that it may need, until that was tried.
+    variables: Vec<String>,
+    /// Those that it needs.
+    needed: Vec<CasePart>,
+    /// What it reads, until it was tried how much of that it needs.
+    input: Option<String>,
     /// It was tried which parts can be left out, of this recipe.
     parts_tried: Option<Recipe>,
     found: Found,
@@ -247,6 +257,9 @@ impl Experiment {
             plain_log: VecDeque::new(),
             proofs: Vec::new(),
             parts_tried: None,
+            variables: setup.variables,
+            needed: Vec::new(),
+            input: None,
             found: Found::default(),
         };
         experiment.refuse_the_impossible();

@@ -1,6 +1,6 @@
 //! Whether what is suspected matters: with it and without it, all else held, by runs begun for that.
 
-use cohort_model::{Cause, Condition, ConditionKind, Recipe};
+use cohort_model::{CasePart, Cause, Condition, ConditionKind, Recipe};
 
 use super::Experiment;
 use super::claim::{BEGUN_MIN, With, Without};
@@ -29,6 +29,8 @@ pub(super) enum Claimed {
     Condition(Condition),
     /// What ran before or beside it.
     Parts,
+    /// These variables of the environment.
+    Variables(Vec<String>),
 }
 
 /// One thing that is said to matter, and the recipe that differs in nothing else.
@@ -161,7 +163,7 @@ impl Experiment {
         // The copies are no cause, but the same on both sides.
         prove.claims.retain(|claim| match &claim.what {
             Claimed::Condition(condition) => condition.kind() != ConditionKind::Copies,
-            Claimed::Parts => true,
+            Claimed::Parts | Claimed::Variables(_) => true,
         });
         prove.single = Some(plan);
         Step::Prove(prove)
@@ -247,6 +249,10 @@ impl Experiment {
             }
             return Some(self.proved(proved, rivals));
         };
+        if let Claimed::Variables(_) = &proved.claims[wrong].what {
+            let minimal = self.found.minimal;
+            return Some(self.finish(&proved.with.plan, proved.with.tally, minimal));
+        }
         if proved.claims[wrong].what == Claimed::Parts {
             if let Some(whole) = self.parts_tried.take()
                 && whole.parts.len() > proved.with.plan.parts.len()
@@ -344,8 +350,14 @@ impl Experiment {
 
     pub(super) fn proved(&mut self, proved: Proved, rivals: bool) -> Step {
         self.keep_smallest(&proved.with.plan, proved.with.tally);
-        if proved.claims.iter().any(|c| c.what == Claimed::Parts) {
+        let is_condition = |claim: &Claim| matches!(claim.what, Claimed::Condition(_));
+        if !proved.claims.iter().all(is_condition) {
             self.name(&proved, None);
+            for claim in &proved.claims {
+                if let Claimed::Variables(names) = &claim.what {
+                    self.needs(names);
+                }
+            }
             let minimal = self.found.minimal;
             return self.finish(&proved.with.plan, proved.with.tally, minimal);
         }
@@ -385,6 +397,10 @@ impl Experiment {
                     (Some(self.as_run(&proved.with.plan, condition)), Vec::new())
                 }
                 Claimed::Parts => (None, company(&proved.with.plan)),
+                Claimed::Variables(names) => {
+                    let parts = names.iter().cloned().map(CasePart::Variable);
+                    (None, parts.collect())
+                }
             };
             Cause {
                 condition,
