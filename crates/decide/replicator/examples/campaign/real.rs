@@ -16,12 +16,15 @@ use cohort_replicator::{Hunt, Limits, Outcome, Replicator, Room, Settings, Sight
 use crate::bugs::{copies, unlucky};
 use crate::world::Dice;
 
+/// A run of a short test in Rust and one of pytest: seconds, and how often it works on files.
+const RUST: (f64, f64) = (0.002, 12.0);
+const PYTHON: (f64, f64) = (0.2, 900.0);
 /// What it takes to begin a try, and to begin a run that is traced or limited, seconds.
 const TRY_S: f64 = 0.006;
 const UNDER_S: f64 = 0.004;
 /// What a hang costs, seconds.
 const HANG_S: f64 = 1.0;
-/// What else fails under a condition by tracing alone.
+/// Tries at once.
 const LANES: usize = 2;
 
 /// What is right to name.
@@ -234,11 +237,10 @@ const fn real(
 
 /// All of them.
 pub(crate) fn all() -> Vec<Real> {
-    let python = (0.2, 900.0);
-    let rust = (0.002, 12.0);
+    let (rust, python) = (RUST, PYTHON);
     let mut hangs = real("a race that hangs", "", rust, race_of_a_tenth, BUSY);
     hangs.kind = SymptomKind::Hang;
-    vec![
+    let mut bugs = vec![
         real("a race, 1 to 4 %", "left: 1999", rust, weak_race, BUSY),
         real("a race, 0.8 to 12 %", "loads", rust, race_of_a_tenth, BUSY),
         real("a race, 0.3 to 60 %", "left: 1999", rust, strong_race, BUSY),
@@ -272,6 +274,16 @@ pub(crate) fn all() -> Vec<Real> {
             traced_is_late,
             LATE,
         ),
+    ];
+    bugs.extend(worlds());
+    bugs.extend(flakes());
+    bugs
+}
+
+/// Those that follow from what the world looks like, or from others that run.
+fn worlds() -> Vec<Real> {
+    let (rust, python) = (RUST, PYTHON);
+    vec![
         real(
             "a seed of 0.8 %",
             "left == right",
@@ -316,6 +328,13 @@ pub(crate) fn all() -> Vec<Real> {
             &[Kind::Copies],
         ),
         real("a port", "a port to listen on", rust, port, &[Kind::Copies]),
+    ]
+}
+
+/// Those without a cause.
+fn flakes() -> Vec<Real> {
+    let (rust, python) = (RUST, PYTHON);
+    vec![
         real("a flake of a half", "flaky", rust, half, &[]),
         real("a flake of a half, slow", "flaky", python, half, &[]),
         real("a flake of 5 %", "flaky", rust, one_in_twenty, &[]),

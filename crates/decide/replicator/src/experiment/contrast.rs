@@ -19,9 +19,12 @@ const RATES: [f64; 7] = [0.02, 0.1, 0.25, 0.5, 0.75, 0.93, 0.995];
 /// So many times as often as the other.
 const TIMES: [f64; 4] = [2.0, 4.0, 10.0, 40.0];
 
+/// The two parameters of a beta distribution.
+type Beta = (f64, f64);
+
 /// Beta distributions of the rates of both, and their weights: nothing is known; a control that fails seldom; one
 /// that fails hardly ever against what fails nearly always; both fail seldom.
-const AVERAGED: [((f64, f64), (f64, f64), f64); 4] = [
+const AVERAGED: [(Beta, Beta, f64); 4] = [
     ((0.5, 0.5), (0.5, 0.5), 0.2),
     ((0.5, 0.5), (0.12, 2.0), 0.3),
     ((2.0, 0.15), (0.1, 3.0), 0.25),

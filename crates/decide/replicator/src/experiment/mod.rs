@@ -14,6 +14,7 @@ mod book;
 pub(crate) mod chance;
 mod cheap;
 mod claim;
+mod compare;
 mod contrast;
 mod cover;
 mod degree;
