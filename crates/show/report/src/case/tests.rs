@@ -485,6 +485,12 @@ fn a_page_in_a_terminal() {
             "                   40 |     refresh(key);",
             "               >   41 |     let sum = cache.get(key);",
             "                   42 |     sum + fee",
+            "functions       1. shop::total  in src/checkout.rs:39-43  0.94",
+            "                   39 | fn total(key: &str) -> u32 {",
+            "                   40 |     refresh(key);",
+            "               >   41 |     let sum = cache.get(key);",
+            "                   42 |     sum + fee",
+            "                   43 | }",
             "evidence       rust panic: assertion `left == right` failed",
             "                 left: 3",
             "                right: 4",
@@ -544,6 +550,18 @@ $ cargo test --lib tests::checkout_totals
     42 |     sum + fee
 ```
 
+## Suspicious functions
+
+1. `shop::total  in src/checkout.rs:39-43` (score 0.94)
+
+```
+    39 | fn total(key: &str) -> u32 {
+    40 |     refresh(key);
+>   41 |     let sum = cache.get(key);
+    42 |     sum + fee
+    43 | }
+```
+
 ## Evidence
 
 ```
@@ -574,6 +592,8 @@ fn json() {
     assert_eq!(json["rates"][1]["failed"], 41);
     assert_eq!(json["again"]["command"], "cohort repro EC-3");
     assert_eq!(json["suspects"][0]["before"], "    refresh(key);");
+    assert_eq!(json["functions"][0]["source"][2]["suspicious"], true);
+    assert_eq!(json["suspects_of"], "runs");
     assert_eq!(json["tests"]["0"], "tests::checkout_totals");
     assert_eq!(json["kin"][0], "EC-2");
     let case: Case = serde_json::from_value(json["case"].clone()).unwrap();
