@@ -66,6 +66,14 @@ fn is_zero(value: &u32) -> bool {
     *value == 0
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_none_us(us: &u64) -> bool {
+    *us == 0
+}
+
 impl Frame {
     /// What [`Frame::shown`] gives, read back; `own` is taken for granted.
     #[must_use]
@@ -297,6 +305,18 @@ impl ConditionKind {
 }
 
 impl Condition {
+    /// Whether a program has to be started under it; others are applied to what runs.
+    #[must_use]
+    pub fn is_of_start(&self) -> bool {
+        !matches!(
+            self.kind(),
+            ConditionKind::CpuLimit
+                | ConditionKind::MemoryLimit
+                | ConditionKind::NetworkRate
+                | ConditionKind::Copies
+        )
+    }
+
     /// Which kind it is.
     #[must_use]
     pub fn kind(&self) -> ConditionKind {
@@ -474,6 +494,9 @@ pub struct Case {
     /// The request of a service that provokes it, as it was sent (`GET /items/13?why=rare`), once it was seen that one does.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request: String,
+    /// It shows on a server that has run for so long, microseconds; 0: on any.
+    #[serde(default, skip_serializing_if = "is_none_us")]
+    pub age_us: u64,
     /// How it looked at first; none when it was tried on request and has not failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symptom: Option<Symptom>,

@@ -33,7 +33,7 @@ pub use service::{
     ServiceFinding, ServiceFindingKind, ServicePlan, ServiceReason, ServiceSeen, ServiceTotals,
     Share, SpanWindow, ThresholdTotal,
 };
-pub use service_case::{CaseRequest, CaseValue, OddCall, Oddity, Played};
+pub use service_case::{CaseRequest, CaseValue, Grown, OddCall, Oddity, Played};
 pub use step::{
     Allotment, Command, Decision, Isolation, KillReason, Observation, Policy, Reason, Specialty,
 };

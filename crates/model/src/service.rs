@@ -627,6 +627,9 @@ pub enum ServiceCommand {
         copies: u32,
         /// So often one after the other.
         rounds: u32,
+        /// It is measured how the instance grows meanwhile.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        grows: bool,
         /// Sleeps, and when threads begin, are as they were; else as short as possible.
         in_time: bool,
         /// How long an answer is waited for, microseconds.

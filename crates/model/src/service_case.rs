@@ -85,6 +85,19 @@ pub struct CaseValue {
     pub place: String,
 }
 
+/// How an instance grew over the second half of a play.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Grown {
+    /// Repetitions in that time.
+    pub rounds: u32,
+    /// Anonymous memory, bytes.
+    pub memory: i64,
+    /// Open descriptors.
+    pub descriptors: i64,
+    /// Threads.
+    pub threads: i64,
+}
+
 /// What a play of a case showed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Played {
@@ -104,6 +117,9 @@ pub struct Played {
     /// How the latency of each request grew from the first third of the rounds to the last, by its number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub slower: Vec<(u32, f64)>,
+    /// What its instance grew by while it was repeated, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grown: Option<Grown>,
     /// Conditions that could not be applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<ConditionKind>,

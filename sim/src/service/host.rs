@@ -285,7 +285,10 @@ impl<'a> ServiceHost<'a> {
                 }
             }
             ServiceCommand::Finish => {}
-            // Made-up services have no recordings: their plans try no case again.
+            // Made-up services have no recordings and no processes: their plans try no case again and deploy no helper.
+            ServiceCommand::Deploy { .. } | ServiceCommand::Withdraw { .. } => {
+                panic!("{command:?} without a plan for helpers")
+            }
             ServiceCommand::OpenReplica { .. }
             | ServiceCommand::Capture { .. }
             | ServiceCommand::TryCase { .. }

@@ -119,5 +119,6 @@ pub fn service_plan(instances: u32, policy: Policy, needs: &ServiceNeeds) -> Ser
         hands_over: true,
         leans: true,
         cases: None,
+        helpers: None,
     }
 }

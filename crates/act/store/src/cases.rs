@@ -285,6 +285,7 @@ mod tests {
             smallest: None,
             minimal: false,
             request: String::new(),
+            age_us: 0,
             remarks: Vec::new(),
         };
         KeptCase {

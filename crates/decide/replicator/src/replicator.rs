@@ -200,6 +200,7 @@ impl Replicator {
             smallest: None,
             minimal: false,
             request: String::new(),
+            age_us: 0,
             remarks: Vec::new(),
         };
         let old = matches!(opening.origin, Origin::Known { .. });

@@ -170,6 +170,7 @@ impl Repeat {
         Case {
             case: self.case,
             request: String::new(),
+            age_us: 0,
             subject: Subject::Test(self.test),
             symptom: self.symptom.clone(),
             sightings: Vec::<ThreadId>::new(),

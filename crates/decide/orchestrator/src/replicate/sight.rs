@@ -102,6 +102,8 @@ impl Orchestrator {
             if matches!(verdict, Verdict::Failed | Verdict::Crashed) {
                 let wall_us = end.usage.wall_us as f64;
                 replication.walls_us.entry(test).or_insert(wall_us);
+                let long = replication.long.entry(test).or_default();
+                long.failed(end.usage.wall_us, None);
             }
             if verdict == Verdict::OutOfMemory {
                 replication.hungry.insert(test);

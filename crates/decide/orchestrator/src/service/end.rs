@@ -47,6 +47,7 @@ impl Conductor {
                 self.concluded = true;
                 self.analyzer.end();
                 self.conclude(at, step);
+                self.take_up_findings(at, step);
                 self.withdraw_all(step);
                 self.close_ordinary(step);
             }

@@ -52,6 +52,8 @@ use helpers::Helpers;
 use lean::Lean;
 use load::Profile;
 use moves::Moves;
+pub use replicate::{ROUNDS_GROWS, TOGETHER, leaks};
+
 use replicate::Cases;
 use state::{Calls, Place, Thread};
 use trial::Trial;
@@ -118,6 +120,8 @@ pub struct Conductor {
     analyzer: ServiceAnalyzer,
     places: BTreeMap<InstanceId, Place>,
     threads: BTreeMap<ThreadId, Thread>,
+    /// Threads that ended of late.
+    gone: VecDeque<(ThreadId, Thread)>,
     /// Threads that wait for an instance, with their scenario.
     wanted: VecDeque<(ThreadId, usize)>,
     scenarios: Vec<Scenario>,
@@ -174,6 +178,7 @@ impl Conductor {
             analyzer: ServiceAnalyzer::new(ServiceSettings::of(&plan)),
             places: BTreeMap::new(),
             threads: BTreeMap::new(),
+            gone: VecDeque::new(),
             wanted: VecDeque::new(),
             scenarios: Vec::new(),
             endpoints: BTreeMap::new(),

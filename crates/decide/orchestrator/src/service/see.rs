@@ -15,6 +15,9 @@ const HAND_OVER_PAUSE_US: u64 = 5_000_000;
 /// Iterations are remembered so long, microseconds.
 const ITERATED_KEPT_US: u64 = 30_000_000;
 
+/// Threads that ended are remembered so far: findings at the end of a scenario are about what they did.
+const GONE_MAX: usize = 256;
+
 impl Conductor {
     pub(super) fn see(&mut self, at: At, seen: &ServiceSeen) {
         match seen {
@@ -222,6 +225,10 @@ impl Conductor {
                 if let Some(place) = self.places.get_mut(&thread.on) {
                     place.threads.remove(id);
                 }
+                if self.gone.len() >= GONE_MAX {
+                    self.gone.pop_front();
+                }
+                self.gone.push_back((*id, thread));
             } else {
                 self.wanted.retain(|(wanted, _)| wanted != id);
             }

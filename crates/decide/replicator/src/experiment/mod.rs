@@ -34,6 +34,7 @@ mod stand;
 mod step;
 mod surroundings;
 mod telling;
+mod untold;
 mod words;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -43,6 +44,7 @@ use cohort_model::{
 };
 
 use crate::{Hunt, Limits, Sighting};
+use batch::Starts;
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
@@ -147,8 +149,13 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Run time of the present step, seconds.
+    step_s: f64,
+    /// Comparisons that led nowhere.
+    refuted: u32,
     /// Failures under a seed that did not come again with it.
     seeds_not: u32,
+    starts: Starts,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -238,7 +245,10 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            step_s: 0.0,
+            refuted: 0,
             seeds_not: 0,
+            starts: Starts::default(),
             strange: 0,
             spent_s: 0.0,
             restarts: 0,
@@ -317,6 +327,7 @@ impl Experiment {
 
     fn enter(&mut self, step: Step) {
         self.steps += 1;
+        self.step_s = 0.0;
         self.step = step;
     }
 

@@ -27,6 +27,9 @@ pub(crate) use take::Take;
 use crate::agent::Agent;
 use crate::protocol::{CaptureOrder, Captured, FromAgent, PlayOrder, Played};
 
+/// What an instance uses is read so soon after a play.
+const READ_WITHIN: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Capsules, and plays under way.
 #[derive(Debug, Default)]
 pub(crate) struct Plays {
@@ -92,9 +95,12 @@ pub(crate) fn begin(agent: &Rc<Agent>, order: PlayOrder) {
     let agent = Rc::clone(agent);
     tokio::task::spawn_local(async move {
         let play = order.play;
-        let played = stage::play(&agent, &take, order, ended).await;
+        let (played, held) = stage::play(&agent, &take, order, ended).await;
         agent.plays.borrow_mut().running.remove(&play);
         agent.post(FromAgent::Played(Box::new(played)));
+        if held.is_read() {
+            tokio::time::sleep(READ_WITHIN).await;
+        }
     });
 }
 

@@ -1,6 +1,6 @@
 //! Where a capsule is played: a machine for each thread and copy, all at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,10 +16,15 @@ use crate::agent::Agent;
 use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Going, Target};
 use crate::odd::beginning;
-use crate::protocol::{PlayOrder, Played, PlayedAnswers};
+use crate::protocol::{FromAgent, PlayOrder, Played, PlayedAnswers};
 
 /// Sleeps are cut to this where times do not matter.
 const SLEEP_MAX: Duration = Duration::from_millis(5);
+/// Where it is measured what grows, it is repeated for so long when that is often enough ...
+const GROWS_FOR: Duration = Duration::from_millis(2_500);
+const GROWS_ROUNDS: u32 = 80;
+/// ... and for so long when it is not.
+const GROWS_FOR_MAX: Duration = Duration::from_secs(8);
 /// How long each answer took is kept for so many.
 const TOOK_MAX: usize = 1_000;
 
@@ -29,6 +34,28 @@ struct Stage {
     order: PlayOrder,
     diary: RefCell<Diary>,
     begun: Instant,
+    rounds: Rounds,
+    /// Connections stay open until what the instance uses was read: they are not what it is about.
+    open: RefCell<Vec<Rc<Connections>>>,
+}
+
+/// What a play held on to.
+#[must_use = "what the instance uses is read before it is let go of"]
+pub(super) struct Held(Rc<Stage>);
+
+impl Held {
+    /// Whether what the instance uses is read once the play is over.
+    pub(super) fn is_read(&self) -> bool {
+        self.0.order.grows
+    }
+}
+
+/// Repetitions of all threads together.
+#[derive(Default)]
+struct Rounds {
+    done: Cell<u32>,
+    /// How many were done when half was told.
+    half: Cell<Option<u32>>,
 }
 
 /// What happened.
@@ -54,11 +81,13 @@ pub(super) async fn play(
     take: &Rc<Take>,
     order: PlayOrder,
     ended: Receiver<()>,
-) -> Played {
+) -> (Played, Held) {
     let stage = Rc::new(Stage {
         agent: Rc::clone(agent),
         diary: RefCell::new(Diary::default()),
         begun: Instant::now(),
+        rounds: Rounds::default(),
+        open: RefCell::default(),
         order,
     });
     agent.routes.borrow_mut().add_instance(&stage.order.address);
@@ -78,10 +107,9 @@ pub(super) async fn play(
         Ok(()) = ended => true,
     };
     drop(threads);
-    let mut diary = stage.diary.borrow_mut();
-    let diary = std::mem::take(&mut *diary);
+    let diary = std::mem::take(&mut *stage.diary.borrow_mut());
     let checks = diary.failed_checks.into_iter();
-    Played {
+    let played = Played {
         play: stage.order.play,
         capsule: stage.order.capsule,
         ended: agent.clock.now(),
@@ -90,8 +118,10 @@ pub(super) async fn play(
             .map(|((name, of), count)| (name, of, count))
             .collect(),
         cut,
+        rounds_late: stage.rounds_late(),
         ..diary.played
-    }
+    };
+    (played, Held(Rc::clone(&stage)))
 }
 
 impl Stage {
@@ -104,6 +134,7 @@ impl Stage {
             return;
         };
         let connections = Rc::new(Connections::default());
+        self.open.borrow_mut().push(Rc::clone(&connections));
         let mut ready = self.prepare(take, track, first);
         // All machines are made before any goes on.
         tokio::task::yield_now().await;
@@ -120,11 +151,59 @@ impl Stage {
                 playback.begin(scene);
                 self.scene(take, (track, scene), &mut playback, &connections)
                     .await;
-                // What iterations leave to later ones is only known of those that came before.
-                let again = matches!(playback.cue(), Cue::Over) && !part.recording.remembers();
+                // What iterations leave to later ones is only known of those that came before; where it is about what grows, any
+                // later one will do.
+                let is_known = !part.recording.remembers() || self.order.grows;
+                let again = matches!(playback.cue(), Cue::Over) && is_known;
                 ready = again.then_some(playback);
             }
+            if track == self.counted(take) && self.round_done() {
+                return;
+            }
+            if self.is_late() {
+                return;
+            }
         }
+    }
+
+    /// The thread whose repetitions are counted: the first of which anything is kept.
+    fn counted(&self, take: &Take) -> usize {
+        let keeps = |track: &usize| {
+            let mut scenes = take.parts[*track].scenes.iter();
+            scenes.any(|scene| self.keeps_any(take, *track, *scene))
+        };
+        (0..take.parts.len()).find(keeps).unwrap_or_default()
+    }
+
+    /// Counts a repetition; true when there is no time for another.
+    fn round_done(&self) -> bool {
+        if !self.order.grows {
+            return false;
+        }
+        let done = self.rounds.done.get() + 1;
+        self.rounds.done.set(done);
+        let all = self.order.rounds.max(1) * self.order.copies.max(1);
+        let since = 2 * self.begun.elapsed();
+        let is_half = 2 * done >= all
+            || (since >= GROWS_FOR && 2 * done >= GROWS_ROUNDS)
+            || since >= GROWS_FOR_MAX;
+        if is_half && self.rounds.half.get().is_none() {
+            self.rounds.half.set(Some(done));
+            let play = self.order.play;
+            self.agent.post(FromAgent::PlayedHalf { play });
+        }
+        self.is_late()
+    }
+
+    fn is_late(&self) -> bool {
+        let since = self.begun.elapsed();
+        let enough = self.rounds.done.get() >= GROWS_ROUNDS && since >= GROWS_FOR;
+        self.order.grows && (enough || since >= GROWS_FOR_MAX)
+    }
+
+    fn rounds_late(&self) -> u32 {
+        let half = self.rounds.half.get();
+        half.map_or(0, |half| self.rounds.done.get() - half)
     }
 
     fn keeps_any(&self, take: &Take, track: usize, scene: usize) -> bool {

@@ -93,6 +93,11 @@ pub enum FromAgent {
     Captured(Box<Captured>),
     /// A play is over.
     Played(Box<Played>),
+    /// Half of the repetitions of a play are done.
+    PlayedHalf {
+        /// Which.
+        play: u32,
+    },
     /// The slowest request of each endpoint and window.
     Slow(Vec<SlowCall>),
     /// A function that runs once has ended.

@@ -67,6 +67,8 @@ pub struct PlayOrder {
     pub copies: u32,
     /// One after the other so often.
     pub rounds: u32,
+    /// What grows meanwhile is measured: half of them is told, and they are fewer when they take long.
+    pub grows: bool,
     /// Sleeps, and the times at which threads began, are as they were; else as short as possible.
     pub in_time: bool,
     /// Longest time an answer is waited for, microseconds.
@@ -94,6 +96,8 @@ pub struct Played {
     pub strayed: Option<String>,
     /// Its time was over before it was.
     pub cut: bool,
+    /// Repetitions after half of them was told.
+    pub rounds_late: u32,
 }
 
 /// How one request was answered, over all copies and rounds.

@@ -99,6 +99,7 @@ impl Hub {
             FromAgent::Odd(call) => self.odd(*call),
             FromAgent::Captured(captured) => self.captured(*captured),
             FromAgent::Played(played) => self.played(*played),
+            FromAgent::PlayedHalf { play } => self.played_half(play),
             FromAgent::Windows(windows) => self.tally.add(agent.0, &windows),
             FromAgent::ThreadCalls(calls) => self.threads_called(&calls),
             FromAgent::Metrics(deltas) => self.timetable.measure(&deltas),

@@ -16,6 +16,7 @@ mod event;
 mod hear;
 mod helpers;
 mod keep;
+mod masked;
 mod metrics;
 mod once;
 mod open;

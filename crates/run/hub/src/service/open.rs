@@ -292,6 +292,11 @@ impl Hub {
         let Some(instance) = self.ground.get(id).cloned() else {
             return;
         };
+        if self.replicas.is_one(id)
+            && let Ok((reader, _)) = instance.reader().await
+        {
+            self.replicas.read_by(id, reader);
+        }
         if let (Some(collector), Ok((reader, groups))) = (&self.collector, instance.reader().await)
         {
             collector.watch(id, reader, instance.scratch().to_owned());

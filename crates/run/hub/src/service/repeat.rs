@@ -9,6 +9,7 @@ use cohort_model::{
     CaseId, CasePart, CaseRequest, Condition, InstanceId, Played, Recipe, ServiceCommand,
     ServiceSeen, Share, Symptom, SymptomKind,
 };
+use cohort_orchestrator::service::{ROUNDS_GROWS, TOGETHER, leaks};
 use cohort_replicator::sameness::same;
 use tokio::sync::mpsc::Receiver;
 
@@ -37,8 +38,16 @@ pub struct ServiceRepeat {
     pub symptom: Option<Symptom>,
     /// How it is played; no parts: all of its requests are sent.
     pub recipe: Recipe,
+    /// The server is to have run for so long before, microseconds.
+    pub age_us: u64,
     /// How many times.
     pub runs: u32,
+}
+
+impl ServiceRepeat {
+    fn kind(&self) -> Option<SymptomKind> {
+        self.symptom.as_ref().map(|symptom| symptom.kind)
+    }
 }
 
 /// How often it showed.
@@ -88,12 +97,10 @@ impl Hub {
         mut told: impl FnMut(u32, u32),
     ) -> Result<ServiceRepeated, Error> {
         let mut done = ServiceRepeated::default();
-        if matches!(
-            repeat.symptom.as_ref().map(|symptom| symptom.kind),
-            Some(SymptomKind::Slow | SymptomKind::Leak)
-        ) {
+        if repeat.kind() == Some(SymptomKind::Slow) {
             done.notes.push(
-                "it is about time or growth, which only a campaign measures: what is odd otherwise is counted".to_owned(),
+                "it is about time, which only a campaign compares: what is odd otherwise is counted"
+                    .to_owned(),
             );
         }
         let player = self.agents.start(&self.load)?;
@@ -120,6 +127,10 @@ impl Hub {
             return Ok(done);
         };
         for play in 0..repeat.runs {
+            if repeat.age_us > 0 && !self.until_old(repeat, play, happened).await? {
+                done.stopped = true;
+                break;
+            }
             self.carry_out(command(repeat, play, &requests)).await;
             let Some(played) = self.until_tried(play, happened).await? else {
                 done.stopped = true;
@@ -167,6 +178,47 @@ impl Hub {
         }
     }
 
+    /// Until the server has run for as long as it takes; false when the user ends it.
+    async fn until_old(
+        &mut self,
+        repeat: &ServiceRepeat,
+        play: u32,
+        happened: &mut Receiver<Event>,
+    ) -> Result<bool, Error> {
+        if play > 0 {
+            self.begin_replica_anew(INSTANCE);
+            if self.until_ready(happened).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        let since = std::time::Instant::now();
+        while since.elapsed() < Duration::from_micros(repeat.age_us) {
+            self.pump(happened).await;
+            let seen = std::mem::take(&mut self.seen);
+            if seen.contains(&ServiceSeen::Interrupted) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Until the server answers; `None` when the user ends it.
+    async fn until_ready(&mut self, happened: &mut Receiver<Event>) -> Result<Option<()>, Error> {
+        loop {
+            for seen in std::mem::take(&mut self.seen) {
+                match seen {
+                    ServiceSeen::InstanceReady { .. } => return Ok(Some(())),
+                    ServiceSeen::InstanceFailed { reason, .. } => {
+                        return Err(Error::Scenario(format!("no instance got ready: {reason}")));
+                    }
+                    ServiceSeen::Interrupted => return Ok(None),
+                    _ => {}
+                }
+            }
+            self.pump(happened).await;
+        }
+    }
+
     /// Until a play is over; `None` when the user ends it.
     async fn until_tried(
         &mut self,
@@ -192,7 +244,9 @@ impl Hub {
             event = happened.recv() => self.happen(event.unwrap_or(Event::Stop)),
             () = tokio::time::sleep(BEAT) => self.follow_plays(std::time::Instant::now()),
         }
-        self.to_watch.clear();
+        for id in std::mem::take(&mut self.to_watch) {
+            self.watch(id).await;
+        }
     }
 
     /// Ends all there is; gives what could not be removed, in words.
@@ -221,6 +275,11 @@ fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> Servi
             Condition::Copies { count } => Some(*count),
             _ => None,
         });
+    let grows = repeat.kind() == Some(SymptomKind::Leak);
+    let (together, rounds) = match grows {
+        true => (TOGETHER, ROUNDS_GROWS / TOGETHER),
+        false => (1, 1),
+    };
     ServiceCommand::TryCase {
         case: repeat.case,
         capsule: 0,
@@ -229,9 +288,10 @@ fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> Servi
         recipe: repeat.recipe.clone(),
         without: without(parts, &keep, requests),
         keep,
-        fresh: play > 0,
-        copies: copies.unwrap_or(1),
-        rounds: 1,
+        fresh: play > 0 && repeat.age_us == 0,
+        copies: copies.unwrap_or(1) * together,
+        rounds,
+        grows,
         in_time: false,
         patience_us: PATIENCE_US,
     }
@@ -258,12 +318,17 @@ fn without(parts: &[CasePart], keep: &[u32], requests: &[CaseRequest]) -> Vec<(u
 
 /// Whether a play shows the case.
 fn shows(repeat: &ServiceRepeat, played: &Played) -> bool {
+    let grows = repeat.kind() == Some(SymptomKind::Leak);
     let answered = |symptom: &Symptom| {
         matches!(
             symptom.kind,
             SymptomKind::ErrorAnswer | SymptomKind::WrongAnswer | SymptomKind::Hang
         )
     };
+    if let Some(known) = repeat.symptom.as_ref().filter(|_| grows) {
+        let grown = played.grown.as_ref();
+        return grown.is_some_and(|grown| leaks(&known.class, grown));
+    }
     played.odd.iter().any(|(endpoint, symptom)| {
         let about = repeat.subject.is_empty() || *endpoint == repeat.subject || !answered(symptom);
         about

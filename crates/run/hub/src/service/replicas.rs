@@ -15,12 +15,14 @@ use std::time::{Duration, Instant};
 use cohort_agent::protocol::{self as agent, CaptureOrder, PlayOrder, ThreadTaken, ToAgent};
 use cohort_conditions::Order;
 use cohort_handoff::AgentId;
+use cohort_host::InstanceReader;
 use cohort_model::{
     CaseId, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit,
-    InstanceId, Played, Policy, Recipe, ServiceCommand, ServicePlan, ServiceSeen, Share, Symptom,
-    SymptomKind, ThreadId,
+    Grown, InstanceId, InstanceSample, Played, Policy, Recipe, ServiceCommand, ServicePlan,
+    ServiceSeen, Share, Symptom, SymptomKind, ThreadId,
 };
 
+use super::masked::masked;
 use super::shell::Hub;
 use super::{Driver, ServiceSetup, begin, symptoms};
 
@@ -61,6 +63,8 @@ pub(crate) struct Replicas {
     capsules: BTreeMap<u32, Vec<CaseRequest>>,
     /// The capsule of a case.
     of_case: BTreeMap<CaseId, u32>,
+    /// What instances use, read when a play is half done and when it is over.
+    meters: BTreeMap<InstanceId, InstanceReader>,
     /// Ordinary servers that ended unasked, until that is read.
     crashes: Vec<(Instant, InstanceId, Symptom)>,
 }
@@ -75,6 +79,9 @@ struct Try {
     without: Vec<(u32, String)>,
     copies: u32,
     rounds: u32,
+    grows: bool,
+    /// What its instance used when half of it was done, and at its end.
+    used: (Option<InstanceSample>, Option<InstanceSample>),
     in_time: bool,
     patience_us: u64,
     begun: Instant,
@@ -93,6 +100,11 @@ enum State {
 }
 
 impl Replicas {
+    /// What an instance uses is read by this from now on.
+    pub(crate) fn read_by(&mut self, instance: InstanceId, meter: InstanceReader) {
+        self.meters.insert(instance, meter);
+    }
+
     pub(crate) fn is_one(&self, instance: InstanceId) -> bool {
         self.shares.contains_key(&instance)
     }
@@ -189,6 +201,7 @@ impl Hub {
                 fresh,
                 copies,
                 rounds,
+                grows,
                 in_time,
                 patience_us,
             } => {
@@ -202,6 +215,8 @@ impl Hub {
                     without,
                     copies,
                     rounds,
+                    grows,
+                    used: (None, None),
                     in_time,
                     patience_us,
                     begun: Instant::now(),
@@ -261,7 +276,12 @@ impl Hub {
 
     pub(crate) fn captured(&mut self, captured: agent::Captured) {
         let (requests, failed) = match captured.requests {
-            Ok(requests) => (requests, String::new()),
+            Ok(requests) => {
+                // What is played has them; what is told has not.
+                let requests = requests.into_iter();
+                let requests = requests.map(|one| masked(one, &mut BTreeSet::new()));
+                (requests.collect::<Vec<_>>(), String::new())
+            }
             Err(why) => (Vec::new(), why),
         };
         if failed.is_empty() {
@@ -331,6 +351,21 @@ impl Hub {
         });
     }
 
+    /// The server of a replica is started anew, as it was.
+    pub(crate) fn begin_replica_anew(&mut self, id: InstanceId) {
+        self.set_down(id);
+        let Some(instance) = self.ground.get(id).cloned() else {
+            return;
+        };
+        let scratch = instance.scratch().to_owned();
+        tokio::spawn(async move {
+            // What fails here shows as an instance that does not get ready.
+            let _ = instance.stop().await;
+            let _ = tokio::task::spawn_blocking(move || empty(&scratch)).await;
+            let _ = instance.start().await;
+        });
+    }
+
     /// What the server's command is put after.
     fn prefix(&self, id: InstanceId, conditions: &[Condition]) -> std::io::Result<Vec<String>> {
         if conditions.is_empty() {
@@ -394,6 +429,7 @@ impl Hub {
             without: one.without.clone(),
             copies: one.copies,
             rounds: one.rounds,
+            grows: one.grows,
             in_time: one.in_time,
             patience_us: one.patience_us,
             timeout_us: PLAY_US_MAX,
@@ -416,8 +452,29 @@ impl Hub {
         }
     }
 
+    /// The player says that half of the repetitions are done.
+    pub(crate) fn played_half(&mut self, play: u32) {
+        let Some(one) = self.replicas.plays.get_mut(&play) else {
+            return;
+        };
+        one.used.0 = self
+            .replicas
+            .meters
+            .get_mut(&one.instance)
+            .and_then(|meter| used(one.instance, meter));
+    }
+
     /// The player says that a play is over.
     pub(crate) fn played(&mut self, played: agent::Played) {
+        if let Some(one) = self.replicas.plays.get_mut(&played.play)
+            && one.grows
+        {
+            one.used.1 = self
+                .replicas
+                .meters
+                .get_mut(&one.instance)
+                .and_then(|meter| used(one.instance, meter));
+        }
         if let Some(one) = self.replicas.plays.get_mut(&played.play) {
             one.state = State::Over(Instant::now(), Box::new(played));
         }
@@ -565,6 +622,24 @@ fn patience(one: &Try, played: &agent::Played) -> Duration {
     if waits { ODD_WAIT } else { CALM_WAIT }
 }
 
+/// What an instance uses now.
+fn used(instance: InstanceId, meter: &mut InstanceReader) -> Option<InstanceSample> {
+    let mut sample = InstanceSample::empty(instance);
+    meter.read(&mut sample).then_some(sample)
+}
+
+/// How it grew from half of a play to its end.
+fn grown(one: &Try, rounds: u32) -> Option<Grown> {
+    let (half, end) = (one.used.0.as_ref()?, one.used.1.as_ref()?);
+    let count = |now: u32, then: u32| i64::from(now) - i64::from(then);
+    Some(Grown {
+        rounds,
+        memory: end.memory_anon as i64 - half.memory_anon as i64,
+        descriptors: count(end.open_files, half.open_files),
+        threads: count(end.tasks, half.tasks),
+    })
+}
+
 /// What came of a play, with what was seen of its instance.
 fn told(played: &agent::Played, one: &Try) -> Played {
     let mut odd: Vec<(String, Symptom)> = Vec::new();
@@ -635,6 +710,7 @@ fn told(played: &agent::Played, one: &Try) -> Played {
         odd,
         took,
         slower,
+        grown: grown(one, played.rounds_late).filter(|_| played.rounds_late > 0),
         missing: Vec::new(),
         void,
     }
@@ -643,7 +719,7 @@ fn told(played: &agent::Played, one: &Try) -> Played {
 /// Conditions that a server has to be started under.
 fn conditions_of_start(recipe: &Recipe) -> Vec<Condition> {
     let conditions = recipe.conditions.iter();
-    let of_start = conditions.filter(|condition| !BY_SHARE.contains(&condition.kind()));
+    let of_start = conditions.filter(|condition| condition.is_of_start());
     of_start.cloned().collect()
 }
 

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cohort_agent::play::{body_without, url_without};
-use cohort_model::{Case, CasePart, CaseRequest, CaseValue, Condition, ThreadId};
+use cohort_model::{Case, CasePart, CaseRequest, CaseValue, Condition, SymptomKind, ThreadId};
+
+use super::masked::masked;
 
 /// Headers that curl sends by itself or that are told otherwise.
 const OWN: [&str; 4] = ["cookie", "user-agent", "content-length", "host"];
@@ -27,12 +29,35 @@ pub(crate) fn script(case: &Case, requests: &[CaseRequest], base_url: &str) -> S
             );
         }
     }
+    if case.age_us > 0 {
+        let seconds = case.age_us as f64 / 1e6;
+        let _ = writeln!(
+            text,
+            "# The server is to have run for {seconds:.0} s before."
+        );
+    }
+    if matches!(&case.symptom, Some(symptom) if symptom.kind == SymptomKind::Leak) {
+        text.push_str("# What leaks shows when this is repeated some hundred times.\n");
+    }
     text.push_str(
         "# Answers are written to files here; values of earlier ones are read with jq.\n",
     );
     let _ = writeln!(text, "BASE=${{BASE:-{base_url}}}\n");
-    let of = |number: &u32| Some((*number, cut(case, *number, requests.get(*number as usize)?)));
-    let kept: Vec<(u32, CaseRequest)> = kept.iter().filter_map(of).collect();
+    let mut secrets = BTreeSet::new();
+    let mut of = |number: &u32| {
+        let cut = cut(case, *number, requests.get(*number as usize)?);
+        Some((*number, masked(cut, &mut secrets)))
+    };
+    let kept: Vec<(u32, CaseRequest)> = kept.iter().filter_map(&mut of).collect();
+    if !secrets.is_empty() {
+        let names: Vec<String> = secrets.into_iter().collect();
+        let _ = writeln!(
+            text,
+            "# Secrets are left out, put them in: {}. `cohort repro {}` sends them as they were.\n",
+            names.join(", "),
+            case.case
+        );
+    }
     let kept: Vec<(u32, &CaseRequest)> = kept.iter().map(|(number, one)| (*number, one)).collect();
     let threads: BTreeSet<ThreadId> = kept.iter().map(|(_, request)| request.thread).collect();
     let used = used(&kept);
@@ -300,6 +325,7 @@ mod tests {
             }),
             minimal: true,
             request: String::new(),
+            age_us: 0,
             remarks: Vec::new(),
         };
         let text = script(&case, &requests, "http://localhost:8080");

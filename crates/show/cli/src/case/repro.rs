@@ -116,6 +116,7 @@ fn of_service(
         subject: endpoint.to_owned(),
         symptom: found.case.symptom.clone(),
         recipe,
+        age_us: found.case.age_us,
         runs: flags.runs.unwrap_or(RUNS),
     };
     let now = run::again_for_service(place, &repeat)?;

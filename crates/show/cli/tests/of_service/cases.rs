@@ -140,6 +140,36 @@ fn a_crash_while_others_wait_for_answers_is_cut_to_the_request_that_provokes_it(
     suite.assert_all_gone(&ended);
 }
 
+#[test]
+fn what_only_a_server_that_has_run_for_a_while_shows_is_played_on_such_ones() {
+    let iteration = "get('/items/1'); get(`/old/${__ITER % 20 === 19 ? 13 : 1}`); get('/items/3')";
+    let suite = Campaign::of(iteration).write();
+    let ended = suite.run_and_reproduce(&["--vus", "1", "--duration", "7s"]);
+    let case = only_case(&suite, &ended);
+    assert_eq!(case["stage"], "closed", "{case:#}\n{}", shown(&ended));
+    assert_eq!(suite.smallest(&case), ["GET /old/{}"], "{case:#}\n{}", shown(&ended));
+    assert!(case["age_us"].as_u64() > Some(3_000_000), "{case:#}");
+    let said = "`GET /old/13` crashes the server every time: ";
+    assert_said(&ended, 1, &[said, ", on a server that has run for "]);
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+}
+
+#[test]
+fn a_leak_is_cut_to_the_request_that_leaks() {
+    let iteration = "get('/items/1'); get('/items/2'); get('/keep/1'); get('/items/3')";
+    let suite = Campaign::of(iteration).write();
+    let ended = suite.run_and_reproduce(&["--vus", "2", "--duration", "30s"]);
+    let case = only_case(&suite, &ended);
+    assert_eq!(case["symptom"]["class"], "memory", "{case:#}");
+    assert_eq!(suite.smallest(&case), ["GET /keep/{}"], "{case:#}\n{}", shown(&ended));
+    suite.assert_played_elsewhere();
+    let again = suite.cohort(&["repro", "EC-1", "--runs", "2"]);
+    assert_said(&again, 0, &["EC-1 failed again in 2 of 2 runs"]);
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+}
+
 /// What a visitor of the shop with baskets does.
 const VISIT: &str = "
   const token = http.post(U + '/login', '{}').json('token');

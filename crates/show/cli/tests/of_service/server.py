@@ -22,6 +22,10 @@ STARTED = time.monotonic()
 TOKEN = f"{os.getpid()}-{STARTED}"
 # From then on /burst fails.
 BURST_S = 3
+# From then on /old/13 ends it.
+OLD_S = 5
+# What /keep never lets go of.
+KEPT = []
 
 
 def price(number):
@@ -67,6 +71,12 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "crash" and number == 13:
             os.kill(os.getpid(), signal.SIGSEGV)
             time.sleep(9)
+        elif kind == "old" and number == 13 and time.monotonic() - STARTED > OLD_S:
+            os.kill(os.getpid(), signal.SIGSEGV)
+            time.sleep(9)
+        elif kind == "keep":
+            KEPT.append(os.urandom(40_000))
+            self.answer(200, {})
         elif kind == "price":
             self.answer(200, {"price": price(number)})
         elif kind == "total":

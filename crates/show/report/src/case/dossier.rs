@@ -148,7 +148,7 @@ impl Dossier {
             0 if case.symptom.is_none() => {
                 format!("tried on request in {place}")
             }
-            0 => format!("in {place} {since} after its start"),
+            0 => format!("in tries only, in {place}"),
             1 => format!("once in {place}, {since} after its start"),
             many => format!(
                 "{} times in {place}, first {since} after its start",
@@ -160,7 +160,12 @@ impl Dossier {
                 1 => "at the first try".to_owned(),
                 runs => format!("at try {}", words::number(u64::from(runs))),
             };
-            text.push_str(&format!("; failed again {tries}"));
+            let again = if case.sightings.is_empty() {
+                ""
+            } else {
+                " again"
+            };
+            text.push_str(&format!("; failed{again} {tries}"));
         }
         let mut texts = vec![text];
         if case.returned {
@@ -218,7 +223,8 @@ impl Dossier {
         texts.extend(recipe.input.as_deref().map(of_input));
         let original = self.case.arms.iter().find(|arm| arm.control);
         let had = original.map_or(0, |arm| arm.recipe.parts.len());
-        if self.case.minimal {
+        let is_cut = !recipe.parts.is_empty() || !recipe.conditions.is_empty();
+        if self.case.minimal && is_cut {
             texts.push("Nothing more can be left out: each part was seen to matter.".to_owned());
         } else if had > 0 && !recipe.parts.is_empty() {
             texts.push(format!(
@@ -259,8 +265,10 @@ impl Dossier {
     #[must_use]
     pub fn frames(&self) -> Vec<String> {
         let frames = self.case.symptom.iter().flat_map(|it| &it.frames);
-        let frames: Vec<&Frame> = frames.collect();
-        let own = frames.iter().any(|frame| frame.own);
+        let own = frames.clone().any(|frame| frame.own);
+        // How a panic is begun is the same for all of them.
+        let of_rust = |frame: &&Frame| own && !frame.own && frame.file.starts_with("/rustc/");
+        let frames: Vec<&Frame> = frames.skip_while(of_rust).collect();
         let shown = frames.iter().enumerate().filter(|(place, frame)| {
             frames.len() <= FRAMES_MAX || *place == 0 || !own || frame.own
         });

@@ -126,6 +126,9 @@ fn kept(
         same if same == of => None,
         [] => Some("alone".to_owned()),
         [one] => Some(format!("only {}", named(one))),
+        some if some.len() > of.len() => {
+            Some(format!("among {} others", words::number(some.len() as u64)))
+        }
         some => Some(format!("{} of {} parts", some.len(), of.len())),
     }
 }

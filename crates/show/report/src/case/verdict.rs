@@ -39,7 +39,11 @@ pub fn sentence(case: &Case, names: Names<'_>) -> String {
         Some(CaseVerdict::Unsuspicious) => told.unsuspicious(),
         None => told.under_way(),
     };
-    format!("{back}{} {known}", subject(case, names))
+    let old = match case.age_us {
+        0 => String::new(),
+        us => format!(", on a server that has run for {}", words::duration(us)),
+    };
+    format!("{back}{} {known}{old}", subject(case, names))
 }
 
 /// How far a case is, without its name.

@@ -166,7 +166,11 @@ impl Lines {
                 words::counted(calls, "call")
             ),
         };
-        Some(labelled(Tone::Faint, "running").plain(format!(
+        let label = match view.is_reproducing() {
+            true => "reproducing",
+            false => "running",
+        };
+        Some(labelled(Tone::Faint, label).plain(format!(
             "{since}: {}, {done}, {}",
             view.doing(),
             words::counted(view.faults().count() as u64, "fault"),

@@ -10,6 +10,7 @@ use cohort_model::{
 };
 
 use super::series::{Point, Series};
+use crate::case::words::series;
 use crate::case::{curl, most_telling_first};
 use crate::words;
 
@@ -89,6 +90,10 @@ pub struct ServiceView {
     /// Helpers that were deployed, and beside which instance, by their number.
     pub helpers: BTreeMap<u32, (String, InstanceId)>,
     at: At,
+    /// The scenario is over.
+    scenario_over: bool,
+    /// Plays of edge cases that ended since.
+    plays: u64,
     /// Instances on which edge cases are tried again: nobody is served by them.
     replicas: BTreeSet<InstanceId>,
     /// Requests by the number of their capsule.
@@ -162,9 +167,32 @@ impl ServiceView {
         })
     }
 
-    /// What goes on, in few words: threads run, or instances are started or closed.
+    /// Whether the scenario is over, and what was odd is tried again.
+    #[must_use]
+    pub(crate) fn is_reproducing(&self) -> bool {
+        self.scenario_over && self.cases.values().any(|case| case.stage != Stage::Closed)
+    }
+
+    /// Which cases are tried again after the scenario, in few words.
+    fn reproducing(&self) -> String {
+        let open = self.cases.values().filter(|case| case.stage != Stage::Closed);
+        let names: Vec<String> = open.map(|case| case.case.to_string()).collect();
+        format!(
+            "the scenario is over, {} tried again: {}",
+            match names.as_slice() {
+                [one] => format!("{one} is"),
+                all => format!("{} are", series(all)),
+            },
+            words::counted(self.plays, "play")
+        )
+    }
+
+    /// What goes on, in few words: threads run, edge cases are tried again, or instances are started or closed.
     #[must_use]
     pub fn doing(&self) -> String {
+        if self.is_reproducing() {
+            return self.reproducing();
+        }
         let count = |is: fn(&ServiceInstance) -> bool| {
             self.instances.values().filter(|it| is(it)).count() as u64
         };
@@ -339,6 +367,8 @@ impl ServiceView {
                 self.handed_over += 1;
             }
             ServiceSeen::HandOverFailed { .. } => self.stayed += 1,
+            ServiceSeen::ScheduleDone => self.scenario_over = true,
+            ServiceSeen::CaseTried { .. } => self.plays += u64::from(self.scenario_over),
             ServiceSeen::ThreadsEnded { threads } => {
                 for thread in threads {
                     if let Some(instance) = self.threads.remove(thread) {
@@ -354,11 +384,9 @@ impl ServiceView {
             ServiceSeen::Excepted { .. }
             | ServiceSeen::ThreadsCalled { .. }
             | ServiceSeen::ThreadsWanted { .. }
-            | ServiceSeen::ScheduleDone
             | ServiceSeen::Interrupted
             | ServiceSeen::OddCalls { .. }
             | ServiceSeen::CrashRead { .. }
-            | ServiceSeen::CaseTried { .. }
             | ServiceSeen::HelperStarted { .. }
             | ServiceSeen::HelperUsed { .. }
             | ServiceSeen::HelperEnded { .. }

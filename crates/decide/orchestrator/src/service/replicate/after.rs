@@ -6,12 +6,13 @@ use super::super::state::Phase;
 use super::super::{Conductor, ServiceStep};
 
 impl Conductor {
-    /// The scenario is over: the ordinary instances go, and what is worth it is still tried. False when there is nothing.
+    /// The scenario is over: the ordinary instances go, and what is worth it is still tried, also what is concluded only now.
+    /// False when nothing is tried any more.
     pub(in super::super) fn linger(&mut self, at: At) -> bool {
         let Some(cases) = &mut self.cases else {
             return false;
         };
-        if cases.is_done() || cases.plan.after_us == 0 {
+        if cases.over || cases.plan.after_us == 0 {
             return false;
         }
         cases.done.get_or_insert(at);

@@ -21,12 +21,14 @@ const PATIENCE_US: u64 = 8_000_000;
 const PLAY_US_MAX: u64 = 60_000_000;
 /// So often requests are repeated where it is looked whether something grows.
 const ROUNDS: u32 = 40;
+/// So many plays of what grows follow each other on one server.
+const GROWS_PLAYS: u32 = 10;
+/// And where it is measured what grows.
+pub const ROUNDS_GROWS: u32 = 240;
 /// Where something is to grow, so many of these repetitions go on at once: most of the time is waiting.
-const TOGETHER: u32 = 4;
+pub const TOGETHER: u32 = 4;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
-/// What is read of an instance after a play is waited for so long, microseconds.
-const READING_US: u64 = 1_200_000;
 
 /// A play under way.
 #[derive(Clone, Debug)]
@@ -35,7 +37,8 @@ pub(in super::super) struct Play {
     pub(super) capsule: u32,
     pub(super) instance: InstanceId,
     pub(super) recipe: Recipe,
-    pub(super) rounds: u32,
+    /// How long its server had run, microseconds.
+    pub(super) age_us: u64,
     pub(super) begun: At,
     /// It is for this: what can be left out.
     pub(super) cut: Option<Candidate<CasePart>>,
@@ -48,7 +51,7 @@ pub(in super::super) struct Play {
 impl Conductor {
     pub(super) fn begin_plays(&mut self, at: At, step: &mut ServiceStep) {
         loop {
-            let Some(instance) = self.stage_for_next() else {
+            let Some(instance) = self.stage_for_next(at) else {
                 return;
             };
             let room = Room {
@@ -59,7 +62,7 @@ impl Conductor {
                 return;
             };
             let is_ours = cases.replicas.contains_key(&instance);
-            if is_ours && let Some((case, recipe, cut)) = cases.next_cut() {
+            if is_ours && let Some((case, recipe, cut)) = cases.next_cut(at, instance) {
                 let next = Next {
                     case,
                     recipe,
@@ -70,7 +73,11 @@ impl Conductor {
             }
             let Some(next) = cases.replicator.next(at, room) else {
                 // What can be left out goes on when nothing else is to be tried.
-                let cut = if is_ours { cases.any_cut() } else { None };
+                let cut = if is_ours {
+                    cases.any_cut(at, instance)
+                } else {
+                    None
+                };
                 let Some((case, recipe, cut)) = cut else {
                     return;
                 };
@@ -82,7 +89,8 @@ impl Conductor {
                 self.begin_play(at, instance, next, step);
                 continue;
             };
-            if !is_ours && !cases.is_harmless(next.case) {
+            let suits = !is_ours || cases.suits(at, next.case, instance);
+            if !suits || !is_ours && !cases.is_harmless(next.case) {
                 // It is not its turn after all.
                 cases.void(at, next.case, &next.recipe);
                 return;
@@ -98,7 +106,7 @@ impl Conductor {
 
     /// Where the next play could be: a replica that is ready for it; for a case that was never tried, while there is none, an
     /// ordinary instance.
-    fn stage_for_next(&self) -> Option<InstanceId> {
+    fn stage_for_next(&self, at: At) -> Option<InstanceId> {
         let cases = self.cases.as_ref()?;
         if cases.over || cases.is_done() {
             return None;
@@ -107,7 +115,13 @@ impl Conductor {
             .replicas
             .iter()
             .filter(|(_, replica)| replica.opened && replica.play.is_none() && !replica.closing);
-        let first = free.min_by_key(|(id, replica)| (!replica.ready, **id));
+        // Old ones are kept for those who need them.
+        let keeps = cases.waits_for_old();
+        let first = free.min_by_key(|(id, replica)| {
+            let age_us = cases.age_us(at, **id);
+            let old_last = if keeps { 0 } else { age_us };
+            (!replica.ready, std::cmp::Reverse(age_us - old_last), **id)
+        });
         first
             .map(|(id, _)| *id)
             .or_else(|| self.ordinary_stage(cases))
@@ -167,24 +181,35 @@ impl Conductor {
             return;
         }
         let (together, rounds) = match capsule.gauge {
-            Gauge::Grows(_) => (TOGETHER, ROUNDS / TOGETHER),
+            Gauge::Grows(_) => (TOGETHER, ROUNDS_GROWS / TOGETHER),
             Gauge::Slower => (1, ROUNDS),
             Gauge::Odd | Gauge::Slow(_) => (1, 1),
         };
+        let grows = matches!(capsule.gauge, Gauge::Grows(_));
         let copies = copies(&next.recipe) * together;
         let in_time = capsule.is_played_in_time(&keep);
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
         cases.next_play += 1;
+        let starts = next.recipe.conditions.iter().any(Condition::is_of_start);
+        let old = cases.wants_old(next.case) || cases.keeps_old(at, next.case, instance);
+        let wants_old = old && !starts;
         let replica = cases.replicas.get_mut(&instance);
-        // Nothing is waited for before something is tried for the first time.
+        // Nothing is waited for before something is tried for the first time; what grows goes on growing.
         let fresh = replica.as_ref().is_some_and(|replica| {
             let at_once = is_first && replica.ready;
-            !replica.clean && !at_once
+            let goes_on = grows && replica.last == Some(next.case) && replica.plays < GROWS_PLAYS;
+            !replica.clean && !at_once && !wants_old && !(goes_on && replica.ready)
+        });
+        let age_us = replica.as_ref().map_or(u64::MAX, |replica| {
+            let runs = replica.ready && !fresh;
+            if runs { at.since(replica.since) } else { 0 }
         });
         if let Some(replica) = replica {
             replica.play = Some(play);
             replica.clean = false;
+            replica.last = Some(next.case);
+            replica.plays += 1;
             if fresh {
                 replica.ready = false;
             }
@@ -197,7 +222,7 @@ impl Conductor {
                 instance,
                 recipe: next.recipe.clone(),
                 cut: next.cut,
-                rounds: rounds * together,
+                age_us,
                 begun: at,
                 over: None,
                 ended: false,
@@ -214,6 +239,7 @@ impl Conductor {
             fresh,
             copies,
             rounds,
+            grows,
             in_time,
             patience_us: PATIENCE_US,
         };
@@ -258,17 +284,7 @@ impl Conductor {
         let Some(cases) = &mut self.cases else {
             return;
         };
-        let due = |play: &&Play| {
-            let Some((since, _)) = &play.over else {
-                return false;
-            };
-            let gauge = cases.capsules.get(play.capsule as usize);
-            let grows = gauge.is_some_and(|one| matches!(one.gauge, Gauge::Grows(_)));
-            let replica = cases.replicas.get(&play.instance);
-            let read = replica.and_then(|replica| replica.readings.back());
-            let is_read = read.is_some_and(|(read, _)| read > since);
-            !grows || is_read || at.since(*since) > READING_US
-        };
+        let due = |play: &&Play| play.over.is_some();
         let due: Vec<u32> = cases
             .plays
             .iter()
@@ -285,7 +301,12 @@ impl Conductor {
                     cases.void(at, play.case, &play.recipe);
                     continue;
                 }
-                let outcome = cases.outcome(&play, played);
+                cases.note_growth(&play, played);
+                let mut outcome = cases.outcome(&play, played);
+                let shown = cases.is_of(play.case, outcome.symptom.as_ref());
+                if (shown || outcome.passed) && !cases.note_age(&play, shown) {
+                    outcome.passed = false;
+                }
                 if let Some(cut) = &play.cut {
                     let is_it = cases.is_of(play.case, outcome.symptom.as_ref());
                     let tells = is_it || outcome.passed || outcome.symptom.is_some();
@@ -323,7 +344,11 @@ struct Next {
 
 impl Cases {
     /// What to leave out next, when it is its turn: it has two of three.
-    fn next_cut(&mut self) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+    fn next_cut(
+        &mut self,
+        at: At,
+        instance: InstanceId,
+    ) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
         let untried = self
             .replicator
             .cases()
@@ -333,15 +358,19 @@ impl Cases {
             self.turns.1 += 1;
             return None;
         }
-        self.any_cut()
+        self.any_cut(at, instance)
     }
 
     /// The same, whosever turn it is.
-    fn any_cut(&mut self) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+    fn any_cut(
+        &mut self,
+        at: At,
+        instance: InstanceId,
+    ) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
         let mut cuts: Vec<(u32, CaseId)> = self
             .cuts
             .iter()
-            .filter(|(_, cut)| !cut.is_done())
+            .filter(|(case, cut)| !cut.is_done() && self.suits(at, **case, instance))
             .map(|(&case, cut)| (cut.under_way, case))
             .collect();
         cuts.sort_unstable();

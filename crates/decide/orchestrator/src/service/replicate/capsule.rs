@@ -39,6 +39,18 @@ pub(super) enum What {
     Threads,
 }
 
+impl What {
+    /// As symptoms name it.
+    pub(super) fn of_class(class: &str) -> Option<What> {
+        match class {
+            "memory" => Some(What::Memory),
+            "descriptors" => Some(What::Descriptors),
+            "threads" => Some(What::Threads),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Asked,
@@ -61,10 +73,16 @@ pub(super) struct Capsule {
     pub(super) requests: Vec<CaseRequest>,
     /// An address (with its query) that the slow call went to.
     pub(super) request: String,
+    /// How long the server had run where it was seen, microseconds.
+    pub(super) age_us: u64,
     /// What is recorded in it.
     pub(super) threads: Vec<CaseThread>,
     /// A server came to its end.
     pub(super) is_of_end: bool,
+    /// How that looked, where an exception was told before it was known that the server ended with it.
+    pub(super) end: Option<Symptom>,
+    /// The call got no answer.
+    pub(super) is_unanswered: bool,
     /// Endpoints that it may be about; none: it is not known.
     pub(super) suspects: Vec<String>,
     /// What was taken for the same meanwhile.
@@ -94,7 +112,9 @@ impl Capsule {
             true => unknown || sight.suspects.iter().any(common),
             false => self.subject == sight.subject,
         };
-        (may_be || !sight.symptom.frames.is_empty()) && same(&self.symptom, &sight.symptom)
+        let alike = |symptom: &Symptom| same(symptom, &sight.symptom);
+        (may_be || !sight.symptom.frames.is_empty())
+            && (alike(&self.symptom) || self.end.as_ref().is_some_and(alike))
     }
 
     /// The same with more threads, instead of this one.
@@ -109,8 +129,11 @@ impl Capsule {
             state: State::Asked,
             requests: Vec::new(),
             request: String::new(),
+            age_us: self.age_us,
             threads: threads.to_vec(),
             is_of_end: true,
+            end: self.end.clone(),
+            is_unanswered: true,
             suspects: Vec::new(),
             joined: Vec::new(),
             finding: self.finding,
@@ -229,6 +252,8 @@ pub(super) struct Sight {
     pub(super) request: String,
     /// A server came to its end, and these endpoints may be why; none: it is not known.
     pub(super) is_of_end: bool,
+    /// The call got no answer.
+    pub(super) is_unanswered: bool,
     pub(super) suspects: Vec<String>,
     pub(super) finding: Option<u32>,
 }
@@ -295,6 +320,8 @@ impl Cases {
 impl Conductor {
     /// Something odd was seen: its threads' recordings are asked for, unless they were before.
     pub(super) fn sight(&mut self, at: At, sight: Sight, step: &mut ServiceStep) {
+        let place = self.places.get(&sight.instance);
+        let age_us = place.map_or(0, |place| at.since(place.ready_since));
         let Some(cases) = &mut self.cases else {
             return;
         };
@@ -330,8 +357,11 @@ impl Conductor {
             state: State::Asked,
             requests: Vec::new(),
             request: sight.request,
+            age_us,
             threads: sight.threads.clone(),
             is_of_end: sight.is_of_end,
+            end: None,
+            is_unanswered: sight.is_unanswered,
             suspects: sight.suspects,
             joined: Vec::new(),
             finding: sight.finding,

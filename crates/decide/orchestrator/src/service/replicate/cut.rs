@@ -206,6 +206,10 @@ impl Cases {
             // Its suspects are none of its subjects.
             case.subject = Subject::Service(capsule.subject.clone());
         }
+        if capsule.end.is_some() && case.symptom.as_ref() == Some(&capsule.symptom) {
+            case.symptom.clone_from(&capsule.end);
+        }
+        self.tell_age(&mut case);
         let cut = self.cuts.get(&case.case);
         if cut.is_some_and(|cut| !cut.is_done()) && case.stage == Stage::Closed {
             case.stage = Stage::Minimizing;

@@ -17,6 +17,7 @@
 //! the static policy.
 
 mod after;
+mod age;
 mod attempt;
 mod capsule;
 mod cut;
@@ -34,9 +35,12 @@ use cohort_model::{
 use cohort_replicator::{Limits, Replicator, Settings};
 
 use super::{Conductor, ServiceStep};
+use age::Age;
 use attempt::Play;
+pub use attempt::{ROUNDS_GROWS, TOGETHER};
 use capsule::Capsule;
 use cut::Cut;
+pub use oracle::leaks;
 use replica::Replica;
 use sight::Usual;
 use suspects::Crashed;
@@ -71,6 +75,10 @@ pub(super) struct Cases {
     /// When the server of an instance came to its end last.
     crashed: Crashed,
     usual: BTreeMap<EndpointId, Usual>,
+    /// How long servers have to run before cases are played on them.
+    ages: BTreeMap<CaseId, Age>,
+    /// What cases about growth grow by with each repetition, as they were.
+    growth: BTreeMap<CaseId, f64>,
     /// Findings that were taken up.
     taken_up: Vec<u32>,
     open_failures: u32,
@@ -114,6 +122,8 @@ impl Cases {
             exceptions: VecDeque::new(),
             crashed: BTreeMap::new(),
             usual: BTreeMap::new(),
+            ages: BTreeMap::new(),
+            growth: BTreeMap::new(),
             taken_up: Vec::new(),
             open_failures: 0,
             done: None,
@@ -232,12 +242,11 @@ impl Conductor {
                 remarks,
             } => self.see_captured(at, (*capsule, requests), (failed, remarks)),
             ServiceSeen::CaseTried { play, played, .. } => self.see_tried(at, *play, played),
-            ServiceSeen::Sampled(batch) => self.see_replica_samples(at, batch),
             ServiceSeen::Loaded { windows } => self.see_usual(windows),
             ServiceSeen::InstanceReady { .. }
             | ServiceSeen::InstanceExited { .. }
             | ServiceSeen::InstanceFailed { .. }
-            | ServiceSeen::ShareSet { .. } => self.see_replica(seen),
+            | ServiceSeen::ShareSet { .. } => self.see_replica(at, seen),
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Whether a play shows its case.
 
-use cohort_model::{At, CaseId, InstanceSample, Played, Recipe, Symptom, SymptomKind, Usage};
+use cohort_model::{At, CaseId, Grown, Played, Recipe, Symptom, SymptomKind, Usage};
 use cohort_replicator::Outcome;
 use cohort_replicator::sameness::same;
 
@@ -11,9 +11,12 @@ use super::capsule::{Gauge, What};
 /// What grows by at least so much with each repetition grows: bytes.
 const MEMORY_A_ROUND: f64 = 2_048.0;
 /// And in all: less may be the allocator's.
-const MEMORY_MIN: f64 = 400_000.0;
+const MEMORY_MIN: f64 = 200_000.0;
 /// Descriptors or threads.
 const COUNT_A_ROUND: f64 = 0.25;
+const COUNT_MIN: f64 = 4.0;
+/// Of what is left of a case, each repetition grows by at least so small a part of what it did as it was.
+const LESS: f64 = 4.0;
 /// A call that takes so many times what it took in the first rounds got slower.
 const SLOWER_TIMES: f64 = 1.5;
 
@@ -64,8 +67,8 @@ impl Cases {
                 let slower = |(number, times): &(u32, f64)| of(number) && *times >= SLOWER_TIMES;
                 played.slower.iter().any(slower).then(|| known.clone())
             }
-            Gauge::Grows(what) => match self.growth(play, what) {
-                Some(grows) => grows.then(|| known.clone()),
+            Gauge::Grows(what) => match &played.grown {
+                Some(grown) => self.grows(play, what, grown).then(|| known.clone()),
                 None => return (None, false),
             },
         };
@@ -94,32 +97,36 @@ impl Cases {
                     | SymptomKind::OutOfMemory
             )
         };
+        // An exception with which the server ended is shown by such an end too.
+        let capsule = self.capsules.get(play.capsule as usize);
+        let end = capsule.and_then(|capsule| capsule.end.as_ref());
+        let is_end = |end: &Symptom| played.odd.iter().any(|(_, symptom)| same(end, symptom));
+        if end.is_some_and(is_end) {
+            return Some(known.clone());
+        }
         let found = played.odd.iter().find(is_it);
         let found = found.or_else(|| played.odd.iter().find(of_its_own));
         found.map(|(_, symptom)| symptom.clone())
     }
 
-    /// Whether its instance grew over the second half of a play; `None`: not read often enough.
-    fn growth(&self, play: &Play, what: What) -> Option<bool> {
-        let (ended, played) = play.over.as_ref()?;
-        let replica = self.replicas.get(&play.instance)?;
-        let began = played.first_sent?;
-        let middle = At(began.0 + ended.since(began) / 2);
-        let readings = &replica.readings;
-        let (from, first) = readings.iter().find(|(at, _)| *at >= middle)?;
-        let (to, last) = readings.back()?;
-        let until = At(to.0.min(ended.0 + 500_000));
-        if until <= *from {
-            return None;
-        }
-        let part = ended.since(*from) as f64 / ended.since(began).max(1) as f64;
-        let rounds = (f64::from(play.rounds) * part).max(1.0);
-        let grown = level(last, what) - level(first, what);
-        let least = match what {
-            What::Memory => (MEMORY_A_ROUND * rounds).max(MEMORY_MIN),
-            What::Descriptors | What::Threads => (COUNT_A_ROUND * rounds).max(4.0),
+    /// Whether its instance grew, with each repetition nearly as much as the case did as it was.
+    fn grows(&self, play: &Play, what: What, grown: &Grown) -> bool {
+        let usual = self.growth.get(&play.case).copied().unwrap_or_default();
+        grew(what, grown, usual)
+    }
+
+    /// What the case as it was grows by is what its parts are compared with.
+    pub(super) fn note_growth(&mut self, play: &Play, played: &Played) {
+        let gauge = self.capsules.get(play.capsule as usize);
+        let (Some(Gauge::Grows(what)), Some(grown)) = (gauge.map(|one| &one.gauge), &played.grown)
+        else {
+            return;
         };
-        Some(grown >= least)
+        if play.cut.is_none() && play.recipe.conditions.is_empty() && grew(*what, grown, 0.0) {
+            let each = level(*what, grown).0 / f64::from(grown.rounds.max(1));
+            let known = self.growth.entry(play.case).or_insert(each);
+            *known = known.min(each);
+        }
     }
 
     /// A play that could not be begun says nothing.
@@ -135,10 +142,30 @@ impl Cases {
     }
 }
 
-fn level(sample: &InstanceSample, what: What) -> f64 {
+/// How much it grew in this, and how much is growth at the least: with each repetition, and in all.
+fn level(what: What, grown: &Grown) -> (f64, f64, f64) {
     match what {
-        What::Memory => sample.memory_anon as f64,
-        What::Descriptors => f64::from(sample.open_files),
-        What::Threads => f64::from(sample.tasks),
+        What::Memory => (grown.memory as f64, MEMORY_A_ROUND, MEMORY_MIN),
+        What::Descriptors => (grown.descriptors as f64, COUNT_A_ROUND, COUNT_MIN),
+        What::Threads => (grown.threads as f64, COUNT_A_ROUND, COUNT_MIN),
     }
+}
+
+/// Whether it grew with each repetition: by this alone it is told where nothing else is known.
+fn grew(what: What, grown: &Grown, usual: f64) -> bool {
+    let (by, each, all) = level(what, grown);
+    let rounds = f64::from(grown.rounds.max(1));
+    // What is known to grow is told from less by that alone.
+    let all = if usual > 0.0 {
+        all.min(usual * rounds / 2.0)
+    } else {
+        all
+    };
+    by >= all && by / rounds >= each.max(usual / LESS)
+}
+
+/// Whether an instance grew as this kind of leak has it (`memory`, `descriptors`, `threads`).
+#[must_use]
+pub fn leaks(class: &str, grown: &Grown) -> bool {
+    What::of_class(class).is_some_and(|what| grew(what, grown, 0.0))
 }

@@ -1,11 +1,8 @@
 //! Instances on which cases are tried.
 
-use std::collections::VecDeque;
-
 use cohort_allocator::Resource;
 use cohort_model::{
-    At, Exit, InstanceId, InstanceSample, Purpose, SampleBatch, ServiceCommand, ServiceReason,
-    ServiceSeen, Share,
+    At, CaseId, Exit, InstanceId, Purpose, ServiceCommand, ServiceReason, ServiceSeen, Share,
 };
 
 use super::super::{Conductor, ServiceStep};
@@ -15,10 +12,10 @@ use super::Cases;
 const CORES_PART: f64 = 0.1;
 /// Replicas once the scenario is over.
 const REPLICAS_MAX: usize = 3;
+/// The same where servers have to run for a while before anything is played on them.
+const OLD_MAX: usize = 4;
 /// Replicas that fail one after the other until nothing more is tried.
 const FAILURES_MAX: u32 = 3;
-/// Readings that are remembered of each.
-const READINGS_MAX: usize = 600;
 
 /// One instance on which cases are tried.
 #[derive(Debug, Default)]
@@ -31,7 +28,11 @@ pub(in super::super) struct Replica {
     /// Nothing was played on it since it began anew.
     pub(super) clean: bool,
     pub(super) closing: bool,
-    pub(super) readings: VecDeque<(At, InstanceSample)>,
+    /// Its server runs since then.
+    pub(super) since: At,
+    /// The case that was played on it last, and plays since it began anew.
+    pub(super) last: Option<CaseId>,
+    pub(super) plays: u32,
 }
 
 impl Cases {
@@ -79,6 +80,8 @@ impl Conductor {
         let most = match cases.done {
             None => 1,
             Some(_) if cases.is_done() => cases.alive(),
+            // What has to run for a while needs no CPU meanwhile.
+            Some(_) if cases.waits_for_old() => OLD_MAX,
             Some(_) => REPLICAS_MAX.min(self.plan.cores.ceil() as usize).max(1),
         };
         while cases.alive() < most {
@@ -134,7 +137,7 @@ impl Conductor {
         }
     }
 
-    pub(super) fn see_replica(&mut self, seen: &ServiceSeen) {
+    pub(super) fn see_replica(&mut self, at: At, seen: &ServiceSeen) {
         let Some(cases) = &mut self.cases else {
             return;
         };
@@ -144,7 +147,8 @@ impl Conductor {
                     replica.ready = true;
                     replica.clean |= !replica.opened;
                     replica.opened = true;
-                    replica.readings.clear();
+                    replica.since = at;
+                    replica.plays = 0;
                     cases.open_failures = 0;
                 }
             }
@@ -179,20 +183,6 @@ impl Conductor {
         if let Some(replica) = cases.replicas.get_mut(&instance) {
             replica.ready = false;
             cases.open_failures += 1;
-        }
-    }
-
-    pub(super) fn see_replica_samples(&mut self, at: At, batch: &SampleBatch) {
-        let Some(cases) = &mut self.cases else {
-            return;
-        };
-        for sample in &batch.instances {
-            if let Some(replica) = cases.replicas.get_mut(&sample.instance) {
-                replica.readings.push_back((at, *sample));
-                if replica.readings.len() > READINGS_MAX {
-                    replica.readings.pop_front();
-                }
-            }
         }
     }
 }

@@ -99,6 +99,7 @@ impl Conductor {
             threads: vec![of_call(call)],
             request: String::new(),
             is_of_end: false,
+            is_unanswered: false,
             suspects: Vec::new(),
             finding: None,
         };
@@ -127,6 +128,11 @@ impl Conductor {
         cases
             .exceptions
             .retain(|(_, exception)| exception.instance != instance);
+        if cases.join_end(at, instance, symptom) {
+            // Its calls are told late, and taken in with those.
+            cases.unanswered.extend(of);
+            return;
+        }
         let mut threads: Vec<CaseThread> = of.iter().map(of_call).collect();
         threads.dedup();
         threads.truncate(THREADS_MAX);
@@ -148,6 +154,7 @@ impl Conductor {
             threads,
             request: String::new(),
             is_of_end: true,
+            is_unanswered: true,
             suspects: suspects::endpoints(&of, |id| self.endpoint_name(id)),
             finding: None,
         };
@@ -219,6 +226,7 @@ impl Conductor {
                     threads: vec![of_call(&call)],
                     request: String::new(),
                     is_of_end: false,
+                    is_unanswered: true,
                     suspects: Vec::new(),
                     finding: None,
                 };
@@ -251,6 +259,7 @@ impl Conductor {
                 threads: vec![of_call(&call)],
                 request: String::new(),
                 is_of_end: false,
+                is_unanswered: true,
                 suspects: Vec::new(),
                 finding: None,
             };
@@ -264,7 +273,7 @@ impl Conductor {
     }
 
     /// Findings that are about more than one call.
-    pub(super) fn take_up_findings(&mut self, at: At, step: &mut ServiceStep) {
+    pub(in super::super) fn take_up_findings(&mut self, at: At, step: &mut ServiceStep) {
         let Some(cases) = &self.cases else {
             return;
         };
@@ -343,6 +352,7 @@ impl Conductor {
             threads,
             request: slowest.map_or_else(String::new, |(_, _, request)| request),
             is_of_end: false,
+            is_unanswered: false,
             suspects: Vec::new(),
             finding: Some(finding.number),
         })
@@ -361,7 +371,8 @@ impl Conductor {
     fn callers(&self, endpoint: Option<EndpointId>, instance: InstanceId) -> Vec<ThreadId> {
         let mut found: Vec<(bool, ThreadId)> = Vec::new();
         let mut scenarios: BTreeMap<usize, u32> = BTreeMap::new();
-        for (&id, thread) in &self.threads {
+        let gone = self.gone.iter().map(|(id, thread)| (id, thread));
+        for (&id, thread) in self.threads.iter().chain(gone) {
             let calls = endpoint.is_none_or(|endpoint| thread.calls.of(endpoint) > 0.0);
             let of = scenarios.entry(thread.scenario).or_default();
             if calls && (endpoint.is_some() || *of == 0) {

@@ -5,7 +5,8 @@
 
 use cohort_model::{
     At, Case, CaseId, CasePart, CaseThread, EndpointId, InstanceId, OddCall, Oddity,
-    ServiceCommand, ServiceFinding, ServiceFindingKind, ServiceReason, Subject,
+    ServiceCommand, ServiceFinding, ServiceFindingKind, ServiceReason, Subject, Symptom,
+    SymptomKind,
 };
 
 use super::super::{Conductor, ServiceStep};
@@ -84,6 +85,24 @@ impl Cases {
             }
         }
         late
+    }
+
+    /// The exception that was told just before a server ended was its last word: both are one case. False when there was none.
+    pub(super) fn join_end(&mut self, at: At, instance: InstanceId, end: &Symptom) -> bool {
+        let mut capsules = (0..).zip(&mut self.capsules);
+        let found = capsules.find(|(_, capsule)| {
+            capsule.instance == instance
+                && capsule.is_unanswered
+                && capsule.symptom.kind == SymptomKind::Exception
+                && near(capsule.asked, at) <= AFTER_CRASH_US
+        });
+        let Some((number, capsule)) = found else {
+            return false;
+        };
+        capsule.end = Some(end.clone());
+        capsule.is_of_end = true;
+        self.crashed.insert(instance, (at, Some(number)));
+        true
     }
 
     /// Whether a case that is played from this capsule has failed again.
@@ -202,7 +221,8 @@ impl Conductor {
             return Vec::new();
         };
         // A case may have been opened by a play of another.
-        if case.symptom.as_ref() != Some(&capsule.symptom) {
+        let is_it = |symptom| symptom == &capsule.symptom || Some(symptom) == capsule.end.as_ref();
+        if !case.symptom.as_ref().is_some_and(is_it) {
             return Vec::new();
         }
         let ends_with_it = |finding: &ServiceFinding| {
