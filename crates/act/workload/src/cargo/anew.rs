@@ -248,6 +248,7 @@ impl Launches {
 /// The same variables where libraries are looked for in the new directory.
 fn moved(env: &[(OsString, OsString)], from: &Path, to: &Path) -> Arc<[(OsString, OsString)]> {
     let there = |path: PathBuf| match path.strip_prefix(from) {
+        Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
         Ok(rest) => to.join(rest),
         Err(_) => path,
     };

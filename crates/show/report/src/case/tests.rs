@@ -592,6 +592,8 @@ fn json() {
     assert_eq!(json["rates"][1]["failed"], 41);
     assert_eq!(json["again"]["command"], "cohort repro EC-3");
     assert_eq!(json["suspects"][0]["before"], "    refresh(key);");
+    assert_eq!(json["functions"][0]["source"][2]["suspicious"], true);
+    assert_eq!(json["suspects_of"], "runs");
     assert_eq!(json["tests"]["0"], "tests::checkout_totals");
     assert_eq!(json["kin"][0], "EC-2");
     let case: Case = serde_json::from_value(json["case"].clone()).unwrap();
