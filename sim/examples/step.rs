@@ -80,6 +80,7 @@ fn end(thread: ThreadId) -> ThreadEnd {
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        input: None,
         passed_before: 0,
         left_behind: 0,
         output_dropped: 0,

@@ -377,6 +377,7 @@ impl<'a> Host<'a> {
             parts: None,
             symptom: None,
             unapplied: Vec::new(),
+            input: None,
             passed_before: 0,
             left_behind: 0,
             output_dropped: 0,

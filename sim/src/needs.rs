@@ -65,6 +65,7 @@ pub fn case_plan(after_us: u64, able: &[ConditionKind]) -> CasePlan {
         able: able.iter().copied().collect::<BTreeSet<_>>(),
         coverage: 0,
         instrument: false,
+        variables: Vec::new(),
         first_case: 1,
         known: Vec::new(),
         only: None,

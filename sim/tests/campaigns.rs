@@ -294,6 +294,7 @@ fn a_costly_instance_that_is_lost_is_replaced_however_little_is_left() {
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        input: None,
         passed_before: 0,
         left_behind: 0,
         output_dropped: 0,

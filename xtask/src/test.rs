@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::{run, vm};
 
 /// What only tests need from PyPI.
-const PACKAGES: [&str; 3] = ["pytest", "pytest-cov", "pytest-xdist"];
+const PACKAGES: [&str; 4] = ["pytest", "pytest-cov", "pytest-xdist", "py-spy"];
 
 /// Names the Python that has [`PACKAGES`], to the tests.
 const PYTHON_VARIABLE: &str = "COHORT_TEST_PYTHON";

@@ -393,6 +393,9 @@ pub struct Recipe {
     /// What differs from a plain run. At most one of each kind, but for variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What stands in the file that the test reads, in place of what stands there; none: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
     /// Which lines it runs is recorded; it may be slower then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub coverage: bool,

@@ -24,6 +24,9 @@ pub struct CasePlan {
     /// Programs have to be built anew before their lines can be recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub instrument: bool,
+    /// Variables of the environment that a test may need, by name; without those that every program needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
     /// The number of the first case that is opened.
     pub first_case: u32,
     /// What earlier campaigns closed.

@@ -166,6 +166,9 @@ pub struct ThreadEnd {
     /// Conditions that it was to be run under and that could not be had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unapplied: Vec<ConditionKind>,
+    /// What stands in the file that the test reads, when it failed and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
     /// Of a try that is a batch: runs that passed before the one that this tells of. The usage is that
     /// of all of them together.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -94,6 +94,8 @@ pub struct Done {
     pub pauses: u64,
     /// How long at least one was, microseconds.
     pub paused_us: u64,
+    /// Turns of threads that ran one at a time.
+    pub turns: u64,
     /// Instructions that ran one by one.
     pub steps: u64,
     /// System calls that were delayed.

@@ -237,6 +237,7 @@ mod tests {
             parts: None,
             symptom: None,
             unapplied: Vec::new(),
+            input: None,
             passed_before: 0,
             left_behind: 0,
             output_dropped: 0,

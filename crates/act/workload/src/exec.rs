@@ -15,9 +15,9 @@
 //! of automake's test harness), anything else failed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ impl Exec {
         }
         let names = self.parse(&output.stdout)?;
         (discovery.progress)(Progress::Listing { done: 1, of: 1 });
-        env.remove(std::ffi::OsStr::new(NAME_VARIABLE));
+        env.remove(OsStr::new(NAME_VARIABLE));
         let tests = names.iter().map(|name| TestCase {
             name: name.clone(),
             group: GroupId(0),
@@ -195,7 +195,20 @@ pub struct Launches {
 
 impl Launches {
     pub(crate) fn launch(&self, test: TestId) -> Launch {
-        let name = &self.names[test.index()];
+        self.launch_named(self.names[test.index()].as_ref())
+    }
+
+    /// The file of data that the test is.
+    pub(crate) fn input(&self, test: TestId) -> Option<PathBuf> {
+        crate::input::file(&self.root, &self.names[test.index()])
+    }
+
+    /// Another file in the place of the test.
+    pub(crate) fn launch_on(&self, file: &Path) -> Launch {
+        self.launch_named(file.as_os_str())
+    }
+
+    fn launch_named(&self, name: &OsStr) -> Launch {
         let own = [(NAME_VARIABLE.into(), name.into())];
         let env: Arc<[_]> = self.env.iter().cloned().chain(own).collect();
         Launch {

@@ -15,12 +15,13 @@ mod discovery;
 pub mod environment;
 mod error;
 pub mod exec;
+mod input;
 pub mod pytest;
 mod recognize;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cohort_model::{Part, Plan, SuiteKind, TestId, Verdict};
@@ -146,6 +147,34 @@ impl Launches {
         match self {
             Launches::Cargo(launches) => launches.launch(test),
             Launches::Exec(launches) => launches.launch(test),
+        }
+    }
+
+    /// What the test reads, where it is a file of data.
+    ///
+    /// # Panics
+    /// When `test` is not in the plan these launches came with.
+    #[must_use]
+    pub fn input(&self, test: TestId) -> Option<String> {
+        match self {
+            Launches::Exec(launches) => input::text(&launches.input(test)?),
+            Launches::Cargo(_) => None,
+        }
+    }
+
+    /// What to execute for `test`, which is to read another file of the same name in `folder`; none where it reads
+    /// none.
+    ///
+    /// # Panics
+    /// When `test` is not in the plan these launches came with.
+    #[must_use]
+    pub fn launch_on(&self, test: TestId, folder: &Path) -> Option<(Launch, PathBuf)> {
+        match self {
+            Launches::Exec(launches) => {
+                let file = folder.join(launches.input(test)?.file_name()?);
+                Some((launches.launch_on(&file), file))
+            }
+            Launches::Cargo(_) => None,
         }
     }
 

@@ -28,6 +28,7 @@ const HEAD_START_S: f64 = 1.0;
 #[derive(Clone, Debug)]
 pub struct Replicator {
     settings: Settings,
+    variables: Vec<String>,
     next_case: u32,
     cases: BTreeMap<CaseId, Entry>,
 }
@@ -64,8 +65,18 @@ impl Replicator {
         Self {
             next_case: settings.first_case.max(1),
             settings,
+            variables: Vec::new(),
             cases: BTreeMap::new(),
         }
+    }
+
+    /// Variables of the environment that subjects may need, by name; those that every program needs are left out.
+    #[must_use]
+    pub fn with_environment(mut self, variables: Vec<String>) -> Self {
+        if self.settings.able.contains(&ConditionKind::Variable) {
+            self.variables = variables;
+        }
+        self
     }
 
     /// A case that an earlier campaign closed: its smallest recipe is tried a few times, and a return is
@@ -120,6 +131,14 @@ impl Replicator {
             entry.shown.sightings.push(sighting.thread);
         }
         case
+    }
+
+    /// The subject of a case reads a file with this in it: how much of that it needs is looked for, too.
+    pub fn reads(&mut self, case: CaseId, input: &str) {
+        let entry = self.cases.get_mut(&case);
+        if let Some(experiment) = entry.and_then(|entry| entry.experiment.as_mut()) {
+            experiment.reads(input);
+        }
     }
 
     /// Tries something that has not failed, until its failure rate is surely below `hunt.p`. It is run alone for that;
@@ -204,6 +223,7 @@ impl Replicator {
                 parts: opening.parts,
                 usage: opening.usage,
                 origin: opening.origin,
+                variables: self.variables.clone(),
             })),
         };
         let mut entry = Entry {

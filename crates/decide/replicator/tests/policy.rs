@@ -29,7 +29,8 @@ fn passed(world: &World) -> Outcome {
         symptom: None,
         passed: true,
         usage: world.usage(1.0),
-        passed_before: 0, missing: Vec::new(),
+        passed_before: 0,
+        missing: Vec::new(),
     }
 }
 

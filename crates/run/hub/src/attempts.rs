@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use cohort_conditions::Report;
 use cohort_host::init::Ended;
 use cohort_model::{
-    Batch, CaseId, ConditionKind, InstanceId, Observation, Recipe, ThreadEnd, ThreadId, Verdict,
+    Batch, CaseId, ConditionKind, InstanceId, KillReason, Observation, Recipe, ThreadEnd, ThreadId,
+    Verdict,
 };
 use cohort_store::Stream;
 use cohort_workload::pytest::{Output, SingleEnd};
@@ -214,8 +215,9 @@ impl Hub {
                 let message = format!("{how} while it ran this test");
                 (unjudged(id, Verdict::Crashed, message), output)
             }
-            // With a reason to be killed it is a failure as well, and it is judged by that.
-            SingleEnd::NotBegun if thread.killed.is_some() => {
+            // Too little memory for its runner is too little for the test. That the time was over before it
+            // began says nothing of it.
+            SingleEnd::NotBegun if thread.killed == Some(KillReason::Memory) => {
                 let message = format!("{how} before it began this test");
                 (unjudged(id, Verdict::Crashed, message), output)
             }

@@ -10,6 +10,7 @@ use cohort_model::{
 
 use crate::ground::Ground;
 use crate::kept::Kept;
+use crate::surroundings;
 use crate::{Error, Setup};
 
 /// Failing runs, and passing ones, that tell where the code differs.
@@ -107,6 +108,7 @@ impl Cases {
             able: able(ground),
             coverage: COVERAGE_RUNS,
             instrument: setup.suite.kind() == SuiteKind::Cargo,
+            variables: surroundings::variables(),
             first_case: store.next_case()?,
             known: if only.is_some() {
                 Vec::new()

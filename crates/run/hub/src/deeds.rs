@@ -63,7 +63,10 @@ impl Hub {
                 instance,
                 jobs,
                 ..
-            } => self.instrument(Task { thread, test }, instance, jobs).await?,
+            } => {
+                let task = Task { thread, test };
+                self.instrument(task, instance, jobs).await?;
+            }
             Command::Conclude(_) | Command::Finish => {}
         }
         Ok(())

@@ -57,9 +57,9 @@ impl Hub {
         end.message = None;
         (end.exit_code, end.signal, end.usage) = (ended.exit_code, ended.signal, ended.usage);
         let built = match &mut self.runner {
-            Runner::Processes(launches) => launches
-                .cargo_mut()
-                .is_some_and(|cargo| ended.exit_code == Some(0) && cargo.built(thread.test, &ended.stdout)),
+            Runner::Processes(launches) => launches.cargo_mut().is_some_and(|cargo| {
+                ended.exit_code == Some(0) && cargo.built(thread.test, &ended.stdout)
+            }),
             Runner::Python(_) => false,
         };
         if !built {
@@ -95,9 +95,14 @@ fn launch(
 
 /// The first error of a compiler, else the last word.
 fn why(end: &ThreadEnd, stderr: &str) -> String {
-    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = || {
+        stderr
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
     let error = lines().find(|line| line.starts_with("error"));
-    let said = error.or_else(|| lines().last());
+    let said = error.or_else(|| lines().next_back());
     let said: Option<String> = said.map(|line| line.chars().take(SAID_MAX).collect());
     match (said, end.signal, end.exit_code) {
         (Some(said), ..) => said,

@@ -17,6 +17,9 @@ use crate::stood::{self, STACKS, Stood};
 /// Suspicious lines of a case, in its directory.
 const SUSPECTS: &str = "suspects.json";
 
+/// The smallest input that shows it, in its directory.
+const INPUT: &str = "input";
+
 /// What is known of cases and is to be kept.
 pub(crate) struct Keeper {
     kept: Kept,
@@ -120,6 +123,11 @@ impl Hub {
                     Ok(known) => known,
                     Err(error) => return failed(&error),
                 };
+                if let Some(input) = smallest_input(&known)
+                    && let Err(error) = std::fs::write(kept.directory(id).join(INPUT), input)
+                {
+                    return failed(&error);
+                }
                 let stacks = kept.directory(id).join(STACKS);
                 if let Some(text) = &shown.stacks {
                     if let Err(error) = std::fs::write(&stacks, text) {
@@ -173,4 +181,9 @@ impl Hub {
         }
         said
     }
+}
+
+/// The input that the smallest recipe has, when it is not the test's own.
+fn smallest_input(kept: &cohort_store::KeptCase) -> Option<&str> {
+    kept.case.smallest.as_ref()?.recipe.input.as_deref()
 }

@@ -110,7 +110,11 @@ impl Located {
             let runs = runs.remove(case).unwrap_or_default();
             let found = ranked(runs, about, names).or_else(|| told(about));
             let found = found.map(|found| self.with_source(found));
-            all.extend(found.filter(|one| !one.lines.is_empty()).map(|one| (*case, one)));
+            all.extend(
+                found
+                    .filter(|one| !one.lines.is_empty())
+                    .map(|one| (*case, one)),
+            );
         }
         all
     }
@@ -120,9 +124,15 @@ impl Located {
     fn with_source(&self, mut found: Suspects) -> Suspects {
         let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for suspect in &mut found.lines {
+            let file = Path::new(&suspect.file);
+            let file = file.strip_prefix(&self.root).unwrap_or(file);
+            let file = file.strip_prefix(".").unwrap_or(file);
+            suspect.file = file.to_string_lossy().into_owned();
             let text = texts.entry(suspect.file.clone()).or_insert_with(|| {
                 let text = fs::read_to_string(self.root.join(&suspect.file)).unwrap_or_default();
-                text.lines().map(|line| line.trim_end().to_owned()).collect()
+                text.lines()
+                    .map(|line| line.trim_end().to_owned())
+                    .collect()
             });
             let line = text.get(suspect.line.saturating_sub(1) as usize);
             suspect.source = line.cloned().unwrap_or_default();

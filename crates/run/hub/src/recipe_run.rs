@@ -88,6 +88,9 @@ impl RecipeRun<'_> {
             Some(anew) => anew,
             None => (self.test_launch(LABEL, (inside, self.test))?, Vec::new()),
         };
+        if let Some(other) = self.launch_on_input()? {
+            launch = other;
+        }
         let recording = match located {
             Some(located) if self.recipe.coverage => {
                 located.record(&mut launch, (built, self.directory))
@@ -141,6 +144,28 @@ impl RecipeRun<'_> {
         Ok((self.under(&order, launch)?, recording))
     }
 
+    /// The test on the input that the recipe has, which is written for it.
+    fn launch_on_input(&self) -> io::Result<Option<Launch>> {
+        let (Runner::Processes(launches), Some(input)) = (self.runner, &self.recipe.input) else {
+            return Ok(None);
+        };
+        let folder = self.directory.join("input");
+        let Some((launch, file)) = launches.launch_on(self.test, &folder) else {
+            return Ok(None);
+        };
+        fs::create_dir_all(&folder)?;
+        fs::write(file, input)?;
+        Ok(Some(launch))
+    }
+
+    /// The test in a program that tells which lines it runs, where one was built, and what it may start.
+    fn launch_anew(&self) -> Option<(Launch, Vec<PathBuf>)> {
+        match self.runner {
+            Runner::Processes(launches) => launches.cargo()?.launch_anew(self.test),
+            Runner::Python(_) => None,
+        }
+    }
+
     /// Whether the runs of a batch are forked from one pytest process that has collected: they find what was
     /// set when it was started, and what is done while they run, but not what follows from a seed or a clock
     /// at its start.
@@ -163,14 +188,6 @@ impl RecipeRun<'_> {
     fn own_scratch(&self) -> Option<&Path> {
         let isolation = self.ground.isolation;
         (!isolation.mount && !isolation.pid).then_some(self.scratch)
-    }
-
-    /// The test in a program that tells which lines it runs, where one was built, and what it may start.
-    fn launch_anew(&self) -> Option<(Launch, Vec<PathBuf>)> {
-        match self.runner {
-            Runner::Processes(launches) => launches.cargo()?.launch_anew(self.test),
-            Runner::Python(_) => None,
-        }
     }
 
     /// The same program under an order.

@@ -110,6 +110,8 @@ pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> Thread
         message,
         parts,
     } = launches.judge(thread.test, &exit);
+    let asked = verdict.is_failure() && thread.attempt.is_none();
+    let input = asked.then(|| launches.input(thread.test)).flatten();
     ThreadEnd {
         thread: ThreadId(ended.thread),
         verdict,
@@ -120,6 +122,7 @@ pub(crate) fn end(thread: &Thread, ended: &Ended, launches: &Launches) -> Thread
         parts,
         symptom: None,
         unapplied: Vec::new(),
+        input,
         passed_before: 0,
         left_behind: ended.left_behind,
         output_dropped: ended.dropped_bytes,
@@ -138,6 +141,7 @@ pub(crate) fn unjudged(thread: ThreadId, verdict: Verdict, message: String) -> T
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        input: None,
         passed_before: 0,
         left_behind: 0,
         output_dropped: 0,

@@ -1,5 +1,7 @@
 //! `cohort doctor`.
 
+mod lines;
+
 use std::io::{self, Write};
 
 use cohort_conditions::able;
@@ -33,7 +35,8 @@ pub(crate) fn doctor(color: bool) -> Result<Exit, Failure> {
                 writeln!(out, "         to enable: {}", capability.how_to_enable)?;
             }
         }
-        conditions(&capabilities, out)
+        conditions(&capabilities, out)?;
+        lines::lines(out)
     })?;
     Ok(Exit::Passed)
 }

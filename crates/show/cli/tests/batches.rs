@@ -114,7 +114,7 @@ fn a_run_that_stands_still_ends_its_try_alone() {
     let script = "echo run >> runs\n\
                   if test \"$(wc -l < runs)\" -ge 30 && mkdir once 2>/dev/null; then exec sleep 1000; fi\n";
     let suite = Suite::new(&["a"], script);
-    let ended = suite.cohort(&["run", "--stress", "a", "--for", "8s", "--events", "events"]);
+    let ended = suite.cohort(&["run", "--stress", "a", "--for", "20s", "--events", "events"]);
     let all = tries(&suite);
     let is_hung = |one: &&(Value, Value)| {
         let kind = &one.1["symptom"]["kind"];

@@ -197,7 +197,10 @@ fn a_test_is_stressed_on_request() {
 
     let ended = suite.cohort(&["run", "--stress", "always", "--for", "20s"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stdout.contains("`always` fails in "), "{ended:?}");
+    assert!(
+        ended.stdout.contains("`always` fails every time: "),
+        "{ended:?}"
+    );
     suite.assert_nothing_left(&ended);
 }
 

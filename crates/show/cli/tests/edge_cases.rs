@@ -354,6 +354,31 @@ fn a_test_that_fails_after_another_one_is_told_with_that_one() {
 }
 
 #[test]
+fn a_try_whose_time_is_over_before_the_test_began_says_nothing_of_it() {
+    let Some(pytest) = pytest() else { return };
+    let suite = Suite::empty();
+    suite.write(
+        "test_late.py",
+        "import os, time\n\
+         if os.path.exists('ran'):\n\
+         \x20   time.sleep(1000)\n\
+         def test_it():\n\
+         \x20   open('ran', 'w').close()\n\
+         \x20   assert False\n",
+    );
+    let ended = run_pytest(&suite, &pytest, "25s");
+    assert_failed_at_first(&ended);
+    let killed = decisions(&suite, "kill_thread");
+    let limited = |one: &&(u64, Value)| one.1["why"] == "stalled" || one.1["why"] == "timeout";
+    assert!(killed.iter().any(|one| limited(&one)), "{ended:?}");
+    for case in cases(&suite).values() {
+        let kind = &case["symptom"]["kind"];
+        assert!(kind != "timeout" && kind != "hang", "{case:#}");
+    }
+    suite.assert_nothing_left(&ended);
+}
+
+#[test]
 fn a_test_that_depends_on_the_hash_seed_has_the_seed_named() {
     let Some(pytest) = pytest() else { return };
     let suite = Suite::empty();

@@ -1,5 +1,6 @@
 """Answers over a connection: a line with the length, then the answer itself."""
 
+import logging
 import socket
 import threading
 
@@ -13,9 +14,9 @@ def serve(answer):
             caller, _ = server.accept()
             with caller:
                 caller.recv(100)
-                caller.sendall(b"%d\n" % len(answer))
-                for start in range(0, len(answer), 16384):
-                    caller.sendall(answer[start : start + 16384])
+                text = b"%d\n" % len(answer) + answer
+                for start in range(0, len(text), 65536):
+                    caller.sendall(text[start : start + 65536])
 
     threading.Thread(target=run, daemon=True).start()
     return server.getsockname()
@@ -24,6 +25,7 @@ def serve(answer):
 def ask(address, question):
     with socket.create_connection(address) as connection:
         connection.sendall(question)
+        logging.warning("%s was asked: %r", address, question)
         head, _, answer = connection.recv(1 << 20).partition(b"\n")
     if len(answer) != int(head):
         raise ValueError(f"{len(answer)} bytes came of {head.decode()}")

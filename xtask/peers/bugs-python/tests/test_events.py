@@ -13,7 +13,7 @@ def test_events_are_recorded(tmp_path):
         events = Events(tmp_path / "log")
         for page in range(5):
             await events.record(f"page {page}")
-        await asyncio.sleep(0.008)
+        await asyncio.sleep(0.012)
 
     asyncio.run(visit())
     assert len((tmp_path / "log").read_text().splitlines()) == 5

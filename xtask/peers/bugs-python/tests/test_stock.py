@@ -17,6 +17,7 @@ def test_shelves_are_filled_from_both_sides(tmp_path):
         threading.Thread(target=move, args=(back, front, "book"), daemon=True),
     ]
     for worker in workers:
+        (tmp_path / worker.name).write_text("\n".join(f"shelf {shelf}: empty" for shelf in range(1000)))
         worker.start()
     for worker in workers:
         worker.join()

@@ -20,6 +20,8 @@ const ATOMIC_AHEAD_S: i64 = 37;
 /// A function may use so much below its stack pointer (System V ABI for x86-64).
 const RED_ZONE: u64 = 128;
 const NANOSECONDS: i64 = 1_000_000_000;
+/// So short of a full second a clock is when it is first looked at.
+const SHORT_NS: i128 = 500_000;
 
 /// Answers a call for random bytes with those of a stream.
 pub(crate) fn random(pid: i32, tid: i32, call: &Call, stream: u64) -> bool {
@@ -127,10 +129,12 @@ fn reordered(bytes: &[u8], seed: u64) -> Option<Vec<u8>> {
     Some(records.concat())
 }
 
-/// A clock that is off by the same all the time.
+/// A clock that is off by the same all the time, once it was looked at first. What it shows then is half a
+/// millisecond short of a full second: whoever looks twice sees two seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    offset_ns: i128,
+    unix_s: u64,
+    offset_ns: Option<i128>,
 }
 
 /// What a call about time came to.
@@ -145,15 +149,22 @@ pub(crate) enum Timed {
 }
 
 impl Clock {
-    /// It shows this now, seconds since 1970.
+    /// It shows this second at first, since 1970.
     pub(crate) fn showing(unix_s: u64) -> Clock {
         Clock {
-            offset_ns: i128::from(unix_s) * i128::from(NANOSECONDS) - now_ns(),
+            unix_s,
+            offset_ns: None,
         }
     }
 
+    /// By how much it is off.
+    fn offset_ns(&mut self) -> i128 {
+        let begin = (i128::from(self.unix_s) + 1) * i128::from(NANOSECONDS) - SHORT_NS;
+        *self.offset_ns.get_or_insert_with(|| begin - now_ns())
+    }
+
     /// Answers or changes a call that is stopped before it is made.
-    pub(crate) fn answer(self, pid: i32, tid: i32, call: &Call, stack: u64) -> Timed {
+    pub(crate) fn answer(&mut self, pid: i32, tid: i32, call: &Call, stack: u64) -> Timed {
         let [first, second, third, fourth, ..] = call.arguments;
         match call.number {
             libc::SYS_clock_gettime => {
@@ -195,14 +206,14 @@ impl Clock {
     }
 
     /// Seconds and nanoseconds since 1970, as this clock has it.
-    fn shown(self) -> (i64, i64) {
-        split(now_ns() + self.offset_ns)
+    fn shown(&mut self) -> (i64, i64) {
+        split(now_ns() + self.offset_ns())
     }
 
     /// Has a call wait for a time on the true clock: a copy of what its argument points to, with the
     /// time at `offset` changed, is put below the stack, where nothing is kept.
     fn waits(
-        self,
+        &mut self,
         pid: i32,
         tid: i32,
         stack: u64,
@@ -219,7 +230,7 @@ impl Clock {
             return Timed::Left;
         }
         let before = words.get(..offset / 8).unwrap_or_default();
-        let time = (time - self.offset_ns).max(1);
+        let time = (time - self.offset_ns()).max(1);
         wait_for(pid, tid, stack, (place, address), before, time)
     }
 }

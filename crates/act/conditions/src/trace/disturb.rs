@@ -24,6 +24,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::paces::Profile;
+pub(crate) use super::paces::{Birth, Pace, Turn};
 use crate::random::Random;
 
 /// Of a program's time it may be disturbed for so much.
@@ -32,6 +34,12 @@ const SHARE: f64 = 0.12;
 const CREDIT_FIRST_US: f64 = 100_000.0;
 /// What was not used is not kept beyond this, microseconds.
 const CREDIT_MAX_US: f64 = 100_000.0;
+/// Threads do not run one at a time for less than this, microseconds.
+const PHASE_MIN_US: f64 = 500.0;
+/// Nor for less than this when they are no longer young, microseconds.
+const PHASE_AGAIN_US: f64 = 4_000.0;
+/// So long it counts for as much as it would on an idle host.
+const FIRST: Duration = Duration::from_millis(300);
 /// Shortest pause, microseconds: what stopping and going on takes anyway.
 const PAUSE_MIN_US: f64 = 30.0;
 /// What a stop costs that is not a pause, microseconds.
@@ -58,105 +66,6 @@ const TURN_MEETING_US: (f64, f64) = (1_000.0, 20_000.0);
 const WATCHED_AFTER_TURN: u32 = 20;
 /// What each instruction of slow motion costs, microseconds.
 const STEP_US: f64 = 8.0;
-
-/// Where threads meet. With glibc a thread of C begins its work after it has set its signal mask, one of
-/// Rust after it has told of its second stack for signals, one of Python soon after it has told the one that
-/// started it; for others the number of calls is guessed.
-const MEETINGS: [(u32, Option<i64>); 12] = [
-    (1, Some(libc::SYS_rt_sigprocmask)),
-    (2, Some(libc::SYS_sigaltstack)),
-    (2, Some(libc::SYS_sigaltstack)),
-    (2, Some(libc::SYS_sigaltstack)),
-    (1, Some(libc::SYS_futex)),
-    (1, Some(libc::SYS_futex)),
-    (2, Some(libc::SYS_futex)),
-    (1, Some(libc::SYS_munmap)),
-    (2, None),
-    (4, None),
-    (6, None),
-    (9, None),
-];
-
-/// How a thread runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// As it does.
-    Free,
-    /// Stopped at so many more beginnings and ends of system calls.
-    Watched(u32),
-    /// Young; after so many more of the system calls that are counted it meets others, unless it does
-    /// not get there within so many calls of any kind.
-    ToMeeting(u32, u32),
-    /// In the last of those calls.
-    NearMeeting,
-    /// At the meeting, and how many instructions it is to run one at a time after it.
-    Meeting(u32),
-    /// For so many more instructions one at a time.
-    Slow(u32),
-    /// As above, and then held for long enough that an interpreter has others take their turn.
-    ToTurn(u32),
-}
-
-impl Pace {
-    /// Whether it runs one instruction at a time.
-    pub(crate) fn is_stepping(self) -> bool {
-        matches!(self, Pace::Slow(_) | Pace::ToTurn(_) | Pace::Meeting(_))
-    }
-}
-
-/// What is done so that others take their turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// Nothing.
-    None,
-    /// It is held here.
-    Hold(Duration),
-    /// It is interrupted after that time.
-    Interrupt(Duration),
-}
-
-/// What happens to a thread that was just born.
-#[derive(Clone, Debug)]
-pub(crate) struct Birth {
-    /// It is held so long.
-    pub(crate) hold: Duration,
-    /// How it then runs.
-    pub(crate) pace: Pace,
-    /// When it is interrupted, counted from when it runs.
-    pub(crate) interrupts: Vec<Duration>,
-}
-
-/// What this run does, and how much.
-#[derive(Clone, Copy, Debug)]
-struct Profile {
-    /// Share of births that are held.
-    hold: f64,
-    /// Where in their lives threads meet: after so many system calls, of all or of those of one
-    /// number. None: nowhere.
-    meet_at: Option<(u32, Option<i64>)>,
-    /// How long the first waits for others, microseconds.
-    meet_us: f64,
-    /// Longest pause, microseconds.
-    pause_max_us: f64,
-    /// Share of watched stops at which it is held.
-    pause_at_calls: f64,
-    /// Share of occasions at which slow motion begins.
-    slow: f64,
-    /// Longest slow motion, instructions.
-    steps_max: f64,
-    /// Share of watched stops soon after which others are made to take their turn.
-    turns: f64,
-    /// Share of threads that are held when they have woken another one, or waited for their turn.
-    turn_holds: f64,
-    /// Who waits for a turn asks for it after so long at most, microseconds; 0: as it does.
-    sooner_us: f64,
-    /// Interrupts of a young thread.
-    early: u64,
-    /// Latest of those, microseconds.
-    early_max_us: f64,
-    /// Mean time between interrupts of any thread, microseconds.
-    between_us: f64,
-}
 
 /// State of the disturbance of one run.
 #[derive(Debug)]
@@ -362,6 +271,11 @@ impl Disturbance {
         Some(us(self.random.across(2.0, self.profile.sooner_us)))
     }
 
+    /// The same while threads run one at a time: its time is not the others'.
+    pub(crate) fn at_once(&mut self) -> Duration {
+        us(self.random.across(1.0, 20.0))
+    }
+
     /// Such a thread was interrupted: how long it is held, so that others take their turn, and how it
     /// goes on.
     pub(crate) fn at_turn(&mut self, now: Instant) -> (Duration, Pace) {
@@ -442,6 +356,27 @@ impl Disturbance {
         (hold, self.pace(now))
     }
 
+    /// Whether threads may run one at a time from now on.
+    pub(crate) fn may_begin(&mut self, now: Instant) -> bool {
+        self.left(now) >= PHASE_MIN_US
+    }
+
+    /// Whether they may again, later in their lives.
+    pub(crate) fn may_begin_again(&mut self, now: Instant) -> bool {
+        self.left(now) >= PHASE_AGAIN_US
+    }
+
+    /// So long one of them ran while others were held, and so long it would have on a host that has nothing else
+    /// to do. At first that is what counts: where others are busy a short test would not be disturbed for long.
+    pub(crate) fn used(&mut self, time: Duration, at_least: Duration) {
+        let counts = match self.paused < FIRST {
+            true => time.min(at_least),
+            false => time,
+        };
+        self.paused += time;
+        self.credit_us -= counts.as_secs_f64() * 1e6;
+    }
+
     /// Whether there is anything left to disturb with.
     pub(crate) fn may(&mut self, now: Instant) -> bool {
         self.left(now) >= PAUSE_MIN_US
@@ -504,29 +439,6 @@ impl Disturbance {
 
     fn slow(&mut self) -> Pace {
         Pace::Slow(small(self.random.across(8.0, self.profile.steps_max)))
-    }
-}
-
-impl Profile {
-    fn drawn(random: &mut Random) -> Profile {
-        // In half of all runs there is no meeting.
-        let meeting = random.below(MEETINGS.len() as u64 * 2);
-        let mut of = |values: &[f64]| random.pick(values).unwrap_or_default();
-        Profile {
-            hold: of(&[0.0, 0.4, 0.8]),
-            meet_at: MEETINGS.get(usize::try_from(meeting).unwrap_or(0)).copied(),
-            meet_us: of(&[300.0, 2_000.0, 8_000.0]),
-            pause_max_us: of(&[500.0, 3_000.0, 12_000.0, 20_000.0]),
-            pause_at_calls: of(&[0.0, 0.05, 0.15, 0.4]),
-            slow: of(&[0.0, 0.3, 0.7]),
-            steps_max: of(&[300.0, 1_500.0, 3_000.0, 6_000.0]),
-            turns: of(&[0.0, 0.0, 0.1, 0.4]),
-            turn_holds: of(&[0.2, 0.6, 0.95]),
-            sooner_us: of(&[0.0, 10.0, 100.0, 1_000.0]),
-            early: if of(&[0.0, 1.0]) > 0.5 { 3 } else { 1 },
-            early_max_us: of(&[100.0, 1_000.0, 10_000.0]),
-            between_us: of(&[700.0, 2_000.0, 6_000.0]),
-        }
     }
 }
 

@@ -14,13 +14,18 @@
 //! what they do to a system call, are as without a tracer.
 
 mod answers;
+mod at_calls;
 mod calls;
 mod disturb;
 mod filter;
+mod habits;
+mod paces;
 pub(crate) mod probe;
 mod ptrace;
 mod quota;
 mod registers;
+mod rounds;
+mod serial;
 mod slow;
 mod threads;
 mod turns;
@@ -30,13 +35,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use answers::{Clock, Timed};
-use disturb::{Disturbance, Pace, Turn};
+use answers::Clock;
+use disturb::{Disturbance, Pace};
 pub(crate) use filter::Filter;
 use ptrace::Go;
 use quota::Quota;
+use rounds::Pinned;
+use serial::Serial;
 use slow::Slow;
-use threads::{Asked, AtEnd, Threads};
+use threads::{Asked, Threads};
 use witness::Witness;
 
 use crate::order::Done;
@@ -46,12 +53,8 @@ use crate::under::End;
 
 /// `PTRACE_EVENT_STOP`, which libc has for some C libraries only.
 const EVENT_STOP: i32 = 128;
-/// Requests by which a program becomes a tracer or a tracee itself: TRACEME, ATTACH, SEIZE.
-const TRACES: [u64; 3] = [0, 16, 0x4206];
 /// What is due sooner than this is waited for without sleeping: to fall asleep and wake up takes as long.
 const SOON: Duration = Duration::from_micros(80);
-/// What a call returns that has woken others is how many.
-const WOKEN_MAX: i64 = 16;
 /// One instruction takes so long at most, unless it waits for something.
 const STEP_MAX: Duration = Duration::from_micros(30);
 
@@ -73,6 +76,8 @@ pub(crate) struct Tracer {
     numbers: u64,
     first_processes: u64,
     disturbance: Option<Disturbance>,
+    serial: Option<Serial>,
+    pinned: Option<Pinned>,
     quota: Option<Quota>,
     paused_until: Option<Instant>,
     slow: Slow,
@@ -99,6 +104,8 @@ impl Tracer {
             numbers: 0,
             first_processes: 0,
             disturbance: traced.schedule.map(|seed| Disturbance::new(seed, now)),
+            serial: (traced.schedule).and_then(Serial::drawn),
+            pinned: None,
             quota: traced.cores.map(|cores| Quota::new(cores, now)),
             paused_until: None,
             slow: Slow::new(u64::from(std::process::id())),
@@ -142,6 +149,7 @@ impl Tracer {
         Done {
             threads: self.threads.born,
             paused_us: micros(paused),
+            turns: self.serial.as_ref().map_or(0, |serial| serial.turns),
             ..self.done
         }
     }
@@ -162,7 +170,8 @@ impl Tracer {
             .as_ref()
             .map(|disturbance| disturbance.next);
         let look = self.quota.as_ref().map(|quota| quota.next);
-        [due, interrupt, look].into_iter().flatten().min()
+        let over = self.serial.as_ref().and_then(Serial::next_due);
+        [due, interrupt, look, over].into_iter().flatten().min()
     }
 
     /// Something is about to stop again at once: waiting for it without sleeping saves more than it
@@ -172,11 +181,15 @@ impl Tracer {
         let soon = self.due.keys().next().map(|(at, _)| *at);
         stepped.is_some_and(|at| now.saturating_duration_since(at) < STEP_MAX)
             || soon.is_some_and(|at| at.saturating_duration_since(now) < SOON)
+            || (self.serial.as_ref()).is_some_and(|serial| serial.is_ready(now))
     }
 
     /// A thread has ended.
     pub(crate) fn ended(&mut self, tid: i32) {
         let thread = self.threads.remove(tid);
+        if let Some(serial) = &mut self.serial {
+            serial.remove(tid);
+        }
         if thread.is_some_and(|thread| thread.disturbed) {
             self.calm(Instant::now());
         }
@@ -218,7 +231,7 @@ impl Tracer {
             // However it is to run by now: such a stop may come after another one.
             0 if signal == libc::SIGTRAP
                 && self.disturbance.is_some()
-                && ptrace::has_stepped(tid) =>
+                && ptrace::has_stepped(tid).is_some() =>
             {
                 self.stepped(tid);
             }
@@ -255,10 +268,14 @@ impl Tracer {
         if (self.disturbance.as_ref()).is_some_and(|disturbance| disturbance.next <= now) {
             self.disturb_one(now);
         }
+        self.give_turn(now);
     }
 
     /// A process has become another program.
     fn became(&mut self, pid: i32) {
+        if self.is_in_turns(pid) {
+            self.end_turns();
+        }
         let former = ptrace::message(pid).ok();
         let former = former.and_then(|former| i32::try_from(former).ok());
         for gone in self.threads.became_one(pid, former.unwrap_or(pid)) {
@@ -290,171 +307,6 @@ impl Tracer {
         self.go_on(pid);
     }
 
-    /// What the next random bytes of a process follow from.
-    fn stream(&mut self, pid: i32) -> u64 {
-        let Some(process) = self.threads.process_mut(pid) else {
-            return 0;
-        };
-        process.asked += 1;
-        joined(process.key, process.asked)
-    }
-
-    /// A thread is stopped before a call that something is to be done about.
-    fn at_call(&mut self, tid: i32) {
-        let (Ok(info), Some(thread)) = (ptrace::call_info(tid), self.threads.get(tid)) else {
-            self.go_on(tid);
-            return;
-        };
-        let pid = thread.process;
-        let Some(call) = info.call() else {
-            self.go_on(tid);
-            return;
-        };
-        let [first, ..] = call.arguments;
-        match call.number {
-            libc::SYS_ptrace if TRACES.contains(&first) => {
-                let why = "the program traces others itself, and a traced one cannot";
-                self.refused = Some(why.to_owned());
-                return;
-            }
-            libc::SYS_getrandom if self.traced.seed.is_some() => {
-                let stream = self.stream(pid);
-                self.done.random += u64::from(answers::random(pid, tid, &call, stream));
-            }
-            libc::SYS_getdents64 if self.traced.directory.is_some() => {
-                self.at_end(tid, AtEnd::Directory(call));
-            }
-            _ => {}
-        }
-        if call.number == libc::SYS_futex && self.takes_turns(tid) {
-            self.hasten(pid, tid, &call, info.stack);
-        }
-        if let Some(clock) = self.clock {
-            match clock.answer(pid, tid, &call, info.stack) {
-                Timed::Left => {}
-                Timed::Answered => self.done.clocks += 1,
-                Timed::Waits(place, value) => {
-                    self.done.clocks += 1;
-                    self.at_end(tid, AtEnd::Argument(place, value));
-                }
-            }
-        }
-        let now = Instant::now();
-        let verdict = self.slow.judge((pid, tid), &call, &self.traced, now);
-        if let Some(result) = verdict.lost {
-            self.done.lost += u64::from(registers::skip(tid, result));
-        }
-        if verdict.delay.is_zero() {
-            self.go_on(tid);
-            return;
-        }
-        self.done.delays += 1;
-        self.done.delayed_us += micros(verdict.delay);
-        self.hold(tid, now + verdict.delay);
-    }
-
-    /// A thread waits for its turn: it is to ask for it sooner.
-    fn hasten(&mut self, pid: i32, tid: i32, call: &ptrace::Call, stack: u64) {
-        let after = self.disturbance.as_mut().and_then(Disturbance::sooner);
-        if let Some(after) = after
-            && let Timed::Waits(place, value) = answers::sooner(pid, tid, call, stack, after)
-        {
-            self.at_end(tid, AtEnd::Argument(place, value));
-        }
-    }
-
-    fn at_end(&mut self, tid: i32, what: AtEnd) {
-        if let Some(thread) = self.threads.get_mut(tid) {
-            thread.at_end = Some(what);
-        }
-    }
-
-    /// A thread is stopped at the beginning or the end of a call.
-    fn at_either_end(&mut self, tid: i32) {
-        if let Some(at_end) = self.threads.get(tid).and_then(|thread| thread.at_end)
-            && let Ok(info) = ptrace::call_info(tid)
-            && let Some(result) = info.result()
-        {
-            let process = self.threads.get(tid).map_or(tid, |thread| thread.process);
-            self.finish(tid, at_end, result);
-            if matches!(at_end, AtEnd::Argument(..))
-                && let Some(disturbance) = &mut self.disturbance
-            {
-                // It has waited for its turn, and does not have it yet: nobody waits for it.
-                let now = Instant::now();
-                let hold = disturbance.after_wait(now, process == tid);
-                self.disturb(tid, hold, now);
-                return;
-            }
-        }
-        self.watch(tid);
-    }
-
-    /// A watched thread is stopped at the beginning or the end of a call.
-    fn watch(&mut self, tid: i32) {
-        let now = Instant::now();
-        let takes_turns = self.takes_turns(tid);
-        let (Some(thread), Some(disturbance)) = (self.threads.get_mut(tid), &mut self.disturbance)
-        else {
-            self.go_on(tid);
-            return;
-        };
-        let info = ptrace::call_info(tid).unwrap_or_default();
-        if takes_turns && thread.interrupts.is_empty() && info.result().is_some() {
-            // At its own speed up to the interrupt.
-            match disturbance.turn_after(
-                now,
-                info.result()
-                    .is_some_and(|woken| (1..=WOKEN_MAX).contains(&woken)),
-            ) {
-                Turn::None => {
-                    self.go_on(tid);
-                    return;
-                }
-                Turn::Hold(hold) => {
-                    self.disturb(tid, hold, now);
-                    return;
-                }
-                Turn::Interrupt(after) => {
-                    thread.pace = Pace::Free;
-                    thread.interrupts.push(after);
-                    self.go_on(tid);
-                    return;
-                }
-            }
-        }
-        let (hold, pace) = match (thread.pace, info.call()) {
-            (Pace::Watched(left), _) => disturbance.at_call(now, left),
-            (Pace::ToMeeting(left, calls), Some(call)) => {
-                let pace = disturbance.on_the_way(now, (left, calls), call.number);
-                (Duration::ZERO, pace)
-            }
-            (Pace::NearMeeting, None) => disturbance.at_meeting(now),
-            (pace, _) => (Duration::ZERO, pace),
-        };
-        thread.pace = pace;
-        self.disturb(tid, hold, now);
-    }
-
-    /// Does what was left to be done at the end of a call.
-    fn finish(&mut self, tid: i32, at_end: AtEnd, result: i64) {
-        let Some(thread) = self.threads.get_mut(tid) else {
-            return;
-        };
-        thread.at_end = None;
-        match at_end {
-            AtEnd::Directory(call) if result > 0 => {
-                let seed = self.traced.directory.unwrap_or(0);
-                let changed = answers::directory(thread.process, &call, result, seed);
-                self.done.directories += u64::from(changed);
-            }
-            AtEnd::Directory(_) => {}
-            AtEnd::Argument(place, value) => {
-                registers::set_argument(tid, place, value);
-            }
-        }
-    }
-
     fn look_at_quota(&mut self, now: Instant) {
         let Some(quota) = &mut self.quota else {
             return;
@@ -482,9 +334,16 @@ impl Tracer {
     /// Lets a stopped thread go on, as it is to.
     fn go_on(&mut self, tid: i32) {
         self.settle(tid);
+        if self.is_in_turns(tid)
+            && let Some(serial) = &mut self.serial
+        {
+            serial.add(tid);
+            return;
+        }
         let Some(thread) = self.threads.get_mut(tid) else {
             return;
         };
+        thread.in_call = false;
         if let (Pace::Meeting(steps), Some(disturbance)) = (thread.pace, &mut self.disturbance) {
             thread.pace = disturbance.after_meeting(Instant::now(), steps);
         }
@@ -494,12 +353,20 @@ impl Tracer {
             Pace::Watched(_) | Pace::ToMeeting(..) | Pace::NearMeeting => Go::ToCall,
             Pace::Slow(_) | Pace::ToTurn(_) | Pace::Meeting(_) => Go::Step,
         };
+        self.resume(tid, go);
+    }
+
+    /// Resumes a stopped thread; false when it was killed meanwhile.
+    fn resume(&mut self, tid: i32, go: Go) -> bool {
+        let Some(thread) = self.threads.get_mut(tid) else {
+            return false;
+        };
         let signal = thread.stopped.take().unwrap_or(0);
         thread.held = None;
         let interrupts = std::mem::take(&mut thread.interrupts);
         if ptrace::resume(tid, go, signal).is_err() {
             // It was killed while it was stopped; its end is told of by itself.
-            return;
+            return false;
         }
         let now = Instant::now();
         for after in interrupts {
@@ -507,6 +374,7 @@ impl Tracer {
             let due = Due::Interrupt(tid);
             self.due.insert((now + after, self.numbers), due);
         }
+        true
     }
 }
 

@@ -59,6 +59,11 @@ impl CallInfo {
         (self.op == 2).then_some(result.cast_signed())
     }
 
+    /// Where it stands, and where its stack ends.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.instruction, self.stack)
+    }
+
     /// At its beginning, or where the filter stopped it.
     pub(crate) fn call(&self) -> Option<Call> {
         let [number, a, b, c, d, e, f, _] = self.words;
@@ -121,20 +126,33 @@ pub(crate) fn call_info(tid: i32) -> io::Result<CallInfo> {
     Ok(info)
 }
 
+/// What a thread has run that was let go on for one instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stepped {
+    /// An instruction.
+    Plain,
+    /// One that was a system call.
+    Call,
+}
+
 /// Whether a thread has stopped since it ran one instruction, rather than by a signal of its own.
 #[expect(unsafe_code, reason = "the kernel writes a siginfo")]
-pub(crate) fn has_stepped(tid: i32) -> bool {
+pub(crate) fn has_stepped(tid: i32) -> Option<Stepped> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let address = info.as_mut_ptr() as usize;
-    if request(libc::PTRACE_GETSIGINFO, tid, 0, address).is_err() {
-        return false;
-    }
+    request(libc::PTRACE_GETSIGINFO, tid, 0, address).ok()?;
     // SAFETY: zeroed above: numbers, whatever was written.
     let info = unsafe { info.assume_init() };
+    if info.si_signo != libc::SIGTRAP {
+        return None;
+    }
     // TRAP_TRACE after an instruction; on x86 TRAP_BRKPT after one that was a system call, where a
     // program's own breakpoints have another code (sigaction(2)).
-    let after_call = cfg!(target_arch = "x86_64") && info.si_code == libc::TRAP_BRKPT;
-    info.si_signo == libc::SIGTRAP && (info.si_code == libc::TRAP_TRACE || after_call)
+    match info.si_code {
+        libc::TRAP_TRACE => Some(Stepped::Plain),
+        libc::TRAP_BRKPT if cfg!(target_arch = "x86_64") => Some(Stepped::Call),
+        _ => None,
+    }
 }
 
 /// The `siginfo_t` of the signal that a thread is stopped for.

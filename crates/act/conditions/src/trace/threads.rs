@@ -29,6 +29,8 @@ pub(crate) struct Thread {
     pub(crate) disturbed: bool,
     /// It was asked to stop.
     pub(crate) asked: Option<Asked>,
+    /// It has begun a call, while all calls are looked at.
+    pub(crate) in_call: bool,
     /// How it runs.
     pub(crate) pace: Pace,
     /// What is left to do at the end of its system call.
@@ -44,6 +46,8 @@ pub(crate) struct Thread {
 pub(crate) enum Asked {
     /// To be disturbed.
     Disturbance,
+    /// For another's turn.
+    Turn,
     /// Until then, for there is no CPU left for it.
     Quota(std::time::Instant),
 }
@@ -149,6 +153,7 @@ impl Threads {
             held: None,
             disturbed: false,
             asked: None,
+            in_call: false,
             pace: Pace::Free,
             at_end: None,
             is_new: true,

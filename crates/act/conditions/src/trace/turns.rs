@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Tracer;
 use super::disturb::Pace;
-use super::ptrace;
+use super::ptrace::{self, Stepped};
 use super::threads::{self, Asked};
 
 /// A young thread of an interpreter whose threads take turns is stopped at so many ends of calls.
@@ -17,6 +17,14 @@ impl Tracer {
     pub(super) fn born(&mut self, tid: i32) {
         let now = Instant::now();
         let takes_turns = self.takes_turns(tid);
+        self.begin_turns(tid, Some(tid), now);
+        if self.is_in_turns(tid) {
+            if let Some(serial) = &mut self.serial {
+                serial.born(tid);
+            }
+            self.go_on(tid);
+            return;
+        }
         if self.is_accompanied(tid)
             && let Some(disturbance) = &mut self.disturbance
         {
@@ -37,15 +45,26 @@ impl Tracer {
 
     /// A thread has started another one.
     pub(super) fn has_started(&mut self, tid: i32) {
-        if let Ok(new) = ptrace::message(tid) {
-            let new = i32::try_from(new).unwrap_or(0);
+        let new = ptrace::message(tid).ok();
+        let new = new.and_then(|new| i32::try_from(new).ok());
+        if let Some(new) = new {
             self.threads.insert_new(new);
             // Until it is looked what they do.
-            self.many_work |= (self.threads.get(new)).is_some_and(|thread| thread.process == new);
+            if (self.threads.get(new)).is_some_and(|thread| thread.process == new) {
+                self.many_work = true;
+                if self.is_in_turns(tid) {
+                    self.release(new);
+                }
+            }
         }
         let now = Instant::now();
+        self.begin_turns(tid, new, now);
+        if let Some(serial) = &mut self.serial {
+            serial.has_started(tid);
+        }
         let takes_turns = self.takes_turns(tid);
         if self.is_accompanied(tid)
+            && !self.is_in_turns(tid)
             && let Some(disturbance) = &mut self.disturbance
         {
             let (pace, interrupts) = disturbance.parent(now, takes_turns);
@@ -72,6 +91,15 @@ impl Tracer {
     }
 
     pub(super) fn stepped(&mut self, tid: i32) {
+        if self.is_in_turns(tid) {
+            if let (Some(Stepped::Call), Some(serial)) =
+                (ptrace::has_stepped(tid), &mut self.serial)
+            {
+                serial.calls(tid, None);
+            }
+            self.go_on(tid);
+            return;
+        }
         self.done.steps += 1;
         let now = Instant::now();
         self.stepped = Some(now);
@@ -113,7 +141,7 @@ impl Tracer {
                 }
                 self.disturb(tid, hold, now);
             }
-            None => self.go_on(tid),
+            Some(Asked::Turn) | None => self.go_on(tid),
         }
     }
 
@@ -125,7 +153,7 @@ impl Tracer {
         };
         let free = thread.stopped.is_none()
             && thread.asked.is_none()
-            && (why != Asked::Disturbance || !thread.pace.is_stepping());
+            && (matches!(why, Asked::Quota(_)) || !thread.pace.is_stepping());
         if free && threads::is_runnable(tid) && ptrace::interrupt(tid).is_ok() {
             thread.asked = Some(why);
         }
@@ -134,6 +162,10 @@ impl Tracer {
     /// Interrupts a thread at random, if there is something to be disturbed.
     pub(super) fn disturb_one(&mut self, now: Instant) {
         self.many_work = self.do_many_work();
+        if self.serial.is_some() {
+            self.disturb_in_turns(now);
+            return;
+        }
         let running = self.threads.running();
         let running: Vec<i32> = (running.into_iter())
             .filter(|tid| self.is_accompanied(*tid))
@@ -154,6 +186,28 @@ impl Tracer {
                 self.interrupt(tid, Asked::Disturbance);
                 return;
             }
+        }
+    }
+
+    /// Has the threads of a process run one at a time for a while, if there is one of which two could run.
+    fn disturb_in_turns(&mut self, now: Instant) {
+        let Some(disturbance) = &mut self.disturbance else {
+            return;
+        };
+        disturbance.draw_next(now);
+        if !disturbance.may_begin_again(now) {
+            return;
+        }
+        let running = self.threads.running();
+        let Some(tid) = (self.disturbance.as_mut()).and_then(|some| some.pick(&running)) else {
+            return;
+        };
+        let process = self.threads.get(tid).map(|thread| thread.process);
+        let others = running.iter().filter(|other| {
+            **other != tid && self.threads.get(**other).map(|one| one.process) == process
+        });
+        if threads::is_runnable(tid) && others.take(16).any(|other| threads::is_runnable(*other)) {
+            self.begin_turns(tid, None, now);
         }
     }
 

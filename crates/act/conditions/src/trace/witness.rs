@@ -256,7 +256,7 @@ fn address(info: &[u8]) -> Option<u64> {
 }
 
 /// Whether a program handles a signal, or a signal of its kind that was sent is ignored.
-fn handles(pid: i32, signal: i32) -> bool {
+pub(super) fn handles(pid: i32, signal: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let has = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));

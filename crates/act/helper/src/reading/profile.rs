@@ -20,6 +20,31 @@ pub struct Profile {
     stacks: BTreeMap<Vec<String>, u64>,
 }
 
+/// What was spent in one function.
+#[derive(Debug, Default)]
+struct Spent<'a> {
+    samples: u64,
+    lines: BTreeMap<&'a str, u64>,
+    callers: BTreeMap<Option<&'a str>, u64>,
+}
+
+impl Spent<'_> {
+    fn told(&self, of: u64) -> Option<HelperTold> {
+        let (name, _) = self.lines.iter().max_by_key(|(_, samples)| **samples)?;
+        let (caller, _) = self.callers.iter().max_by_key(|(_, samples)| **samples)?;
+        let called = caller.map_or_else(String::new, |it| format!(", called by `{it}`"));
+        let share = 100.0 * self.samples as f64 / of as f64;
+        let samples = self.samples;
+        Some(HelperTold {
+            sentence: format!(
+                "{share:.0} % of the CPU time goes to `{name}`{called} ({samples} of {of} samples)."
+            ),
+            function: Some(function(name).to_owned()),
+            place: place(name),
+        })
+    }
+}
+
 impl Profile {
     /// As `perf script -F comm,tid,ip,sym,dso` writes them: a line for the thread, one for each frame, innermost first, and an
     /// empty one.
@@ -84,38 +109,24 @@ impl Profile {
         if samples < SAMPLES_MIN {
             return Vec::new();
         }
-        let mut by: BTreeMap<&str, (u64, BTreeMap<&str, u64>)> = BTreeMap::new();
+        let mut by: BTreeMap<String, Spent<'_>> = BTreeMap::new();
         for (frames, &count) in &self.stacks {
             let mut own = self.own(frames, program);
             let Some(innermost) = own.next() else {
                 continue;
             };
-            let caller = own.find(|it| *it != innermost);
-            let (seen, callers) = by.entry(innermost).or_default();
-            *seen += count;
-            *callers.entry(caller.unwrap_or_default()).or_default() += count;
+            let caller = own.find(|it| without_line(it) != without_line(innermost));
+            let spent = by.entry(without_line(innermost)).or_default();
+            spent.samples += count;
+            *spent.lines.entry(innermost).or_default() += count;
+            *spent.callers.entry(caller.map(function)).or_default() += count;
         }
-        let mut by: Vec<_> = by.into_iter().collect();
-        by.sort_by(|(a_name, (a, _)), (b_name, (b, _))| b.cmp(a).then(a_name.cmp(b_name)));
-        by.into_iter()
+        let mut by: Vec<Spent<'_>> = by.into_values().collect();
+        by.sort_by_key(|spent| std::cmp::Reverse(spent.samples));
+        by.iter()
             .take(FUNCTIONS_MAX)
-            .filter(|(_, (seen, _))| *seen as f64 >= SHARE_MIN * samples as f64)
-            .map(|(name, (seen, callers))| {
-                let share = 100.0 * seen as f64 / samples as f64;
-                let most = callers.iter().max_by_key(|(_, count)| **count);
-                let called = most.map_or("", |(caller, _)| *caller);
-                let called = match called {
-                    "" => String::new(),
-                    caller => format!(", called by `{}`", function(caller)),
-                };
-                HelperTold {
-                    sentence: format!(
-                        "{share:.0} % of the CPU time goes to `{name}`{called} ({seen} of {samples} samples)."
-                    ),
-                    function: Some(function(name).to_owned()),
-                    place: place(name),
-                }
-            })
+            .filter(|spent| spent.samples as f64 >= SHARE_MIN * samples as f64)
+            .filter_map(|spent| spent.told(samples))
             .collect()
     }
 
@@ -155,6 +166,19 @@ fn function(name: &str) -> &str {
     match name.rsplit_once(" (") {
         Some((function, place)) if place.contains(':') || place.contains('.') => function,
         _ => name,
+    }
+}
+
+/// The same for each line of a function.
+fn without_line(name: &str) -> String {
+    match place(name) {
+        Some(place) => {
+            let file = place
+                .rsplit_once(':')
+                .map_or(place.as_str(), |(file, _)| file);
+            format!("{} ({file})", function(name))
+        }
+        None => name.to_owned(),
     }
 }
 
@@ -199,13 +223,18 @@ mod tests {
 
     #[test]
     fn python_is_named_by_its_line() {
-        let folded = "<module> (app.py:30);handle (app.py:20);burn (app.py:7) 90\n\
+        let folded = "<module> (app.py:30);handle (app.py:20);burn (app.py:6) 40\n\
+                      <module> (app.py:30);handle (app.py:20);burn (app.py:7) 50\n\
                       <module> (app.py:30);wait (/usr/lib/python3.11/threading.py:9) 10\n";
         let told = Profile::of_folded(folded)
             .expect("folded")
             .told("python3.11");
         assert_eq!(told[0].function.as_deref(), Some("burn"));
         assert_eq!(told[0].place.as_deref(), Some("app.py:7"));
+        assert_eq!(
+            told[0].sentence,
+            "90 % of the CPU time goes to `burn (app.py:7)`, called by `handle` (90 of 100 samples)."
+        );
     }
 
     #[test]

@@ -23,7 +23,14 @@ use crate::{Launch, environment};
 
 /// Options of cargo that say which targets or packages are meant, with a value and without.
 const SELECTING: [&str; 8] = [
-    "--test", "--bin", "--example", "--bench", "-p", "--package", "--exclude", "--jobs",
+    "--test",
+    "--bin",
+    "--example",
+    "--bench",
+    "-p",
+    "--package",
+    "--exclude",
+    "--jobs",
 ];
 const SELECTING_ALL: [&str; 14] = [
     "--tests",
@@ -221,7 +228,11 @@ impl Launches {
         if launch.program == old {
             launch.program.clone_from(&made.program);
         }
-        for word in launch.args.iter_mut().filter(|word| *word == old.as_os_str()) {
+        for word in launch
+            .args
+            .iter_mut()
+            .filter(|word| *word == old.as_os_str())
+        {
             *word = made.program.clone().into();
         }
         let profile = |path: &Path| path.parent().and_then(Path::parent).map(Path::to_owned);

@@ -438,6 +438,7 @@ pub fn end(ended: Ended) -> (ThreadEnd, Output) {
         parts: None,
         symptom: None,
         unapplied: Vec::new(),
+        input: None,
         passed_before: 0,
         left_behind: 0,
         output_dropped: ended.dropped,

@@ -68,17 +68,13 @@ impl Builds {
 
     fn want(&mut self, case: CaseId, test: TestId, group: GroupId) {
         self.cases.insert(case, group);
-        self.all
-            .entry(group)
-            .or_insert(Build::Wanted(case, test));
+        self.all.entry(group).or_insert(Build::Wanted(case, test));
     }
 
     /// A run that waited and need not any more.
     fn ready(&mut self, tests: &[cohort_model::TestCase]) -> Option<Try> {
         let done = |one: &Try| match one.subject {
-            Subject::Test(test) => {
-                self.all.get(&tests[test.index()].group) == Some(&Build::Done)
-            }
+            Subject::Test(test) => self.all.get(&tests[test.index()].group) == Some(&Build::Done),
             _ => true,
         };
         let place = self.waiting.iter().position(done)?;
@@ -207,7 +203,10 @@ impl Orchestrator {
         if let Some(place) = replication.places.get_mut(&instance) {
             place.thread = Some(thread);
         }
-        replication.builds.all.insert(group, Build::UnderWay(thread));
+        replication
+            .builds
+            .all
+            .insert(group, Build::UnderWay(thread));
         replication.attempts.insert(
             thread,
             Attempt {

@@ -13,6 +13,9 @@ const BATCH_RUNS: u32 = 64;
 const BATCH_US: u64 = 300_000;
 const BATCH_US_STICKY: u64 = 1_000_000;
 
+/// Most runs of a case: a batch makes hundreds of a short test in a second, so time ends it before.
+const RUNS: u32 = 20_000;
+
 /// What says which try is next.
 #[derive(Debug)]
 pub(super) enum Driver {
@@ -39,6 +42,7 @@ fn replicator(plan: &CasePlan, sticky: bool, budget: &Budget) -> Replicator {
         }
     } else {
         Limits {
+            runs: RUNS,
             seconds: usual.seconds.max(seconds),
             seconds_all: usual.seconds_all.max(seconds),
             ..usual
@@ -51,7 +55,8 @@ fn replicator(plan: &CasePlan, sticky: bool, budget: &Budget) -> Replicator {
         able: plan.able.clone(),
         first_case: plan.first_case,
         limits,
-    });
+    })
+    .with_environment(plan.variables.clone());
     for known in &plan.known {
         replicator.remember(Known {
             case: known.case,

@@ -44,6 +44,7 @@ impl Orchestrator {
                 *usual = usual.max(wall_us);
             }
         }
+        replication.note_long(at, &attempt, &outcome);
         let ran = outcome.passed
             || outcome.passed_before > 0
             || outcome.symptom.is_some()
@@ -64,6 +65,22 @@ impl Orchestrator {
 }
 
 impl Replication {
+    /// Learns how long failing runs take.
+    fn note_long(&mut self, at: At, attempt: &Attempt, outcome: &Outcome) {
+        if outcome.symptom.is_none() {
+            return;
+        }
+        let before_us = u64::from(outcome.passed_before) * outcome.usage.wall_us;
+        let wall_us = at.since(attempt.started).saturating_sub(before_us);
+        let ended = match attempt.killed {
+            None => None,
+            Some(KillReason::Timeout | KillReason::Stalled) => Some(at.since(attempt.moved.0)),
+            Some(_) => return,
+        };
+        let long = self.long.entry(attempt.test).or_default();
+        long.failed(wall_us, ended);
+    }
+
     /// Learns whether tries of a test may run at the same time.
     fn note_company(&mut self, attempt: &Attempt, outcome: &Outcome) {
         let failed = outcome.symptom.is_some();
@@ -98,6 +115,8 @@ fn outcome(attempt: &Attempt, end: &ThreadEnd) -> Outcome {
         .map_or(end.verdict, |killed| killed.verdict(end.verdict));
     let starved = is_starved(attempt);
     let tells = match attempt.killed {
+        // Its time was over before it began.
+        Some(KillReason::Timeout | KillReason::Stalled) if end.verdict == Verdict::Aborted => false,
         Some(KillReason::Interrupted | KillReason::Disk) => verdict.is_success(),
         _ => verdict != Verdict::Aborted && verdict != Verdict::Skipped && !starved,
     };

@@ -16,6 +16,7 @@ mod build;
 mod driver;
 mod end;
 mod limit;
+mod long;
 mod repeat;
 mod sight;
 mod start;
@@ -31,6 +32,7 @@ use cohort_replicator::{Hunt, Try};
 use crate::{Orchestrator, Step};
 use build::Builds;
 use driver::Driver;
+use long::Long;
 
 /// Most other tests that one which is tried on request may depend on.
 const NEIGHBOURS_MAX: usize = 40;
@@ -38,10 +40,10 @@ const NEIGHBOURS_MAX: usize = 40;
 /// A test that fails alone at least at this part of its rate in company does not fail for its company.
 const AS_OFTEN: f64 = 0.4;
 
-/// What fails too seldom to be told by so many runs alone is not taken to fail for its company ...
-const ALONE_RUNS: u32 = 200;
-/// ... unless about so many failures should have been seen by then.
+/// Runs alone in which about so many failures should have been seen tell that company matters, or does not.
 const MISSED: f64 = 3.0;
+/// What fails too seldom to be told by so many runs alone is not taken to fail for its company.
+const ALONE_RUNS: f64 = 200.0;
 
 /// An instance for tries.
 #[derive(Clone, Copy, Debug)]
@@ -89,15 +91,26 @@ struct Company {
 }
 
 impl Company {
-    /// Whether company may be why it fails: it failed so, and alone not at all, or far more seldom.
+    /// Whether company may be why it fails: it failed so, and alone not at all or far more seldom, though so many
+    /// runs alone would have shown it; or there were too few of these to tell.
     fn matters(self) -> bool {
         let share = |(runs, failed): (u32, u32)| f64::from(failed) / f64::from(runs.max(1));
-        let fails_alone = self.alone.1 > 0 && share(self.alone) >= AS_OFTEN * share(self.beside);
-        // So many failures would have been seen alone if company made no difference.
-        let missed = share(self.beside) * f64::from(self.alone.0);
-        let is_open = self.alone.0 < ALONE_RUNS || missed >= MISSED;
-        self.beside.1 > 0 && !fails_alone && is_open
+        let (beside, alone) = (share(self.beside), share(self.alone));
+        if self.beside.1 == 0 || alone > 0.0 && alone >= AS_OFTEN * beside {
+            return false;
+        }
+        let runs = f64::from(self.alone.0);
+        let at_least = least(self.beside.1) / f64::from(self.beside.0.max(1));
+        runs < (MISSED / beside).min(ALONE_RUNS) || runs * at_least >= MISSED
     }
+}
+
+/// How many failures are to be expected at least where `failed` were seen: the lower end of the 90 % interval of a
+/// Poisson rate (Wilson and Hilferty 1931, "The distribution of chi-square").
+fn least(failed: u32) -> f64 {
+    let seen = f64::from(failed);
+    let cube = 1.0 - 1.0 / (9.0 * seen) - 1.645 / (3.0 * seen.sqrt());
+    seen * cube.max(0.0).powi(3)
 }
 
 /// All that is known of edge cases and of the tries under way.
@@ -116,6 +129,8 @@ pub(crate) struct Replication {
     passes: Vec<u32>,
     /// Wall time by test, of a failing run of the ordinary work or of a passing try, microseconds.
     walls_us: BTreeMap<TestId, f64>,
+    /// How long failing runs take, by test.
+    long: BTreeMap<TestId, Long>,
     /// When the first case was opened.
     since: Option<At>,
     /// CPU time of ended tries, microseconds.
@@ -159,6 +174,7 @@ impl Replication {
             beside: BTreeMap::new(),
             passes: vec![0; tests.len()],
             walls_us: BTreeMap::new(),
+            long: BTreeMap::new(),
             since: None,
             spent_us: 0.0,
             done: None,
@@ -346,5 +362,33 @@ impl Orchestrator {
     /// Whether edge cases are tried at all under the fixed policy or another.
     pub(crate) fn has_standby(&self) -> bool {
         self.policy == Policy::Adaptive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Company;
+
+    fn matters(beside: (u32, u32), alone: (u32, u32)) -> bool {
+        Company { beside, alone }.matters()
+    }
+
+    #[test]
+    fn company_matters_where_it_fails_so_and_not_alone() {
+        assert!(!matters((500, 0), (0, 0)));
+        // It is not known yet.
+        assert!(matters((20, 1), (0, 0)));
+        assert!(matters((20, 1), (50, 0)));
+        // One failure early may be chance.
+        assert!(!matters((20, 1), (100, 0)));
+        assert!(!matters((3, 1), (30, 0)));
+        // Several are not.
+        assert!(matters((6, 3), (100, 0)));
+        assert!(matters((6, 3), (100, 2)));
+        // As often alone, or nearly.
+        assert!(!matters((6, 3), (6, 2)));
+        assert!(!matters((400, 4), (100, 1)));
+        // Too seldom to be told: it does not take half of the cores for ever.
+        assert!(!matters((5000, 1), (200, 0)));
     }
 }

@@ -102,6 +102,8 @@ impl Orchestrator {
             if matches!(verdict, Verdict::Failed | Verdict::Crashed) {
                 let wall_us = end.usage.wall_us as f64;
                 replication.walls_us.entry(test).or_insert(wall_us);
+                let long = replication.long.entry(test).or_default();
+                long.failed(end.usage.wall_us, None);
             }
             if verdict == Verdict::OutOfMemory {
                 replication.hungry.insert(test);
@@ -124,7 +126,10 @@ impl Orchestrator {
             };
             if let Driver::Replicator(replicator) = &mut replication.driver {
                 let known = replicator.cases().count();
-                replicator.sighted(at, &sighting);
+                let case = replicator.sighted(at, &sighting);
+                if let Some(input) = &end.input {
+                    replicator.reads(case, input);
+                }
                 replication.fresh += u32::from(replicator.cases().count() > known);
                 replication.since.get_or_insert(at);
                 replication.has_failed = true;

@@ -386,7 +386,11 @@ impl Orchestrator {
     /// How long a try of `recipe` may take, microseconds; and how long it may stand still.
     fn attempt_limits_us(&self, test: TestId, recipe: &Recipe) -> (u64, u64) {
         let least = if self.plan.sticky {
-            LIMIT_US_MIN_STICKY
+            // Each has a runner of its own, and they start at once.
+            let beside = |part: &&CasePart| matches!(part, CasePart::Beside(_));
+            let beside = recipe.parts.iter().filter(beside).count() as f64;
+            let each = beside / self.budget.cores.max(1.0);
+            LIMIT_US_MIN_STICKY + (LIMIT_US_MIN as f64 * each) as u64
         } else {
             LIMIT_US_MIN
         };
@@ -416,10 +420,21 @@ impl Orchestrator {
         let limit = (usual * slower * LIMIT_TIMES) as u64;
         let most = self.budget.timeout_us.max(least);
         let still = LIMIT_US_MIN + (usual * STILL_TIMES) as u64;
-        (
+        let limits = (
             limit.clamp(least, most),
             still.min(self.budget.stall_us.max(least)),
-        )
+        );
+        let replication = self.replication.as_ref();
+        let long = replication.and_then(|one| one.long.get(&test).copied());
+        let (limit, still) = match long {
+            Some(long) => long.limits_us(limits, usual, (recipe, self.plan.sticky)),
+            // The first that takes long may have something to say in the end.
+            None => (
+                limits.0.max(LIMIT_US_UNKNOWN),
+                limits.1.max(LIMIT_US_UNKNOWN),
+            ),
+        };
+        (limit.min(most), still.min(self.budget.stall_us.max(least)))
     }
 
     /// What a test usually takes, microseconds; none when that is not known.

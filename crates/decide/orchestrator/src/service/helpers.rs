@@ -31,6 +31,10 @@ struct Visit {
     since: At,
     /// What its instance was asked before.
     before: Profile,
+    /// And all others that answer.
+    others: Profile,
+    /// Latency of one half of that time over that of the other, at least 1: so much it changes by itself.
+    sway: f64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -79,12 +83,45 @@ impl Conductor {
         }
     }
 
-    /// Latency of the instance of a deployment over that before, for the same calls.
+    /// Latency of the instance of a deployment over that before, for the same calls: beyond how much it changed by itself
+    /// before, and beyond how much that of other instances did meanwhile.
     fn slowdown(&self, at: At, deployment: u32) -> Option<f64> {
         let visit = self.helpers.as_ref()?.visits.get(&deployment)?;
-        let from = visit.since.0.max(at.0.saturating_sub(COMPARED_US));
+        let from = At(visit.since.0.max(at.0.saturating_sub(COMPARED_US)));
         let place = self.places.get(&visit.instance)?;
-        place.load.between(At(from), at).over(&visit.before)
+        let own = place.load.between(from, at).over(&visit.before)?;
+        let others = self.asked_others(visit.instance, from, at);
+        let meanwhile = others.over(&visit.others).unwrap_or(1.0).max(1.0);
+        Some(own / visit.sway / meanwhile)
+    }
+
+    /// What all instances but one were asked together.
+    fn asked_others(&self, instance: InstanceId, from: At, to: At) -> Profile {
+        let mut sum = Profile::default();
+        for (id, place) in self.ready() {
+            if id != instance {
+                sum.add(&place.load.between(from, to));
+            }
+        }
+        sum
+    }
+
+    fn visit(&self, at: At, instance: InstanceId, finding: u32) -> Visit {
+        let from = At(at.0.saturating_sub(COMPARED_US));
+        let middle = At(at.0.saturating_sub(COMPARED_US / 2));
+        let asked = |from: At, to: At| {
+            let place = self.places.get(&instance);
+            place.map_or_else(Profile::default, |it| it.load.between(from, to))
+        };
+        let sway = asked(middle, at).over(&asked(from, middle)).unwrap_or(1.0);
+        Visit {
+            finding,
+            instance,
+            since: at,
+            before: asked(from, at),
+            others: self.asked_others(instance, from, at),
+            sway: sway.max(1.0 / sway),
+        }
     }
 
     fn see_helper_ended(
@@ -125,7 +162,8 @@ impl Conductor {
         let Some(helpers) = &mut self.helpers else {
             return;
         };
-        for order in helpers.deployer.step(at, &up) {
+        let orders = helpers.deployer.step(at, &up);
+        for order in orders {
             match order {
                 Order::Deploy {
                     deployment,
@@ -133,16 +171,10 @@ impl Conductor {
                     instance,
                     finding,
                 } => {
-                    let place = self.places.get(&instance);
-                    let from = At(at.0.saturating_sub(COMPARED_US));
-                    let before = place.map(|place| place.load.between(from, at));
-                    let visit = Visit {
-                        finding,
-                        instance,
-                        since: at,
-                        before: before.unwrap_or_default(),
-                    };
-                    helpers.visits.insert(deployment, visit);
+                    let visit = self.visit(at, instance, finding);
+                    if let Some(helpers) = &mut self.helpers {
+                        helpers.visits.insert(deployment, visit);
+                    }
                     let command = ServiceCommand::Deploy {
                         deployment,
                         helper,

@@ -68,14 +68,21 @@ fn real_bugs(mut arguments: impl Iterator<Item = String>) {
     let mut all = [real::Row::default(); 2];
     let mut flakes = [real::Row::default(); 2];
     for bug in real::all() {
-        if name.as_ref().is_some_and(|name| !bug.name.contains(name.as_str())) {
+        if name
+            .as_ref()
+            .is_some_and(|name| !bug.name.contains(name.as_str()))
+        {
             continue;
         }
         print!("{:24}", bug.name);
         for (place, stress) in [true, false].into_iter().enumerate() {
             let one = real::measure(&bug, 1, times, seconds, stress);
             told(&one);
-            let sum = if bug.right.is_empty() { &mut flakes } else { &mut all };
+            let sum = if bug.right.is_empty() {
+                &mut flakes
+            } else {
+                &mut all
+            };
             add(&mut sum[place], one);
         }
         println!();

@@ -121,7 +121,11 @@ fn slow_race(recipe: &Recipe, _: f64) -> f64 {
 }
 
 fn starts_late(recipe: &Recipe, _: f64) -> f64 {
-    match (has(recipe, Kind::Schedule), busy(recipe), delay(recipe, true)) {
+    match (
+        has(recipe, Kind::Schedule),
+        busy(recipe),
+        delay(recipe, true),
+    ) {
         (true, _, _) => 0.6,
         (_, true, _) => 0.25,
         (_, _, late) if late > 0.004 => 0.9,
@@ -139,7 +143,10 @@ fn too_late(recipe: &Recipe, _: f64) -> f64 {
 
 /// Many calls: whatever traces them makes it late.
 fn traced_is_late(recipe: &Recipe, _: f64) -> f64 {
-    match (delay(recipe, true) > 1e-4 || has(recipe, Kind::DiskRate), is_traced(recipe)) {
+    match (
+        delay(recipe, true) > 1e-4 || has(recipe, Kind::DiskRate),
+        is_traced(recipe),
+    ) {
         (true, _) => 0.7,
         (_, true) => 0.25,
         _ => 0.005,
@@ -175,14 +182,13 @@ fn listed(recipe: &Recipe, _: f64) -> f64 {
 }
 
 fn month_end(recipe: &Recipe, _: f64) -> f64 {
-    let at = |one: &Condition| matches!(one, Condition::Clock { unix_s } if *unix_s == 1_801_396_800);
+    let at =
+        |one: &Condition| matches!(one, Condition::Clock { unix_s } if *unix_s == 1_801_396_800);
     f64::from(u8::from(recipe.conditions.iter().any(at)))
 }
 
 fn zone(recipe: &Recipe, _: f64) -> f64 {
-    let ahead = |one: &Condition| {
-        matches!(one, Condition::TimeZone { name } if name.starts_with("Asia") || name == "Pacific/Kiritimati")
-    };
+    let ahead = |one: &Condition| matches!(one, Condition::TimeZone { name } if name.starts_with("Asia") || name == "Pacific/Kiritimati");
     f64::from(u8::from(recipe.conditions.iter().any(ahead)))
 }
 
@@ -238,17 +244,77 @@ pub(crate) fn all() -> Vec<Real> {
         real("a race, 0.3 to 60 %", "left: 1999", rust, strong_race, BUSY),
         hangs,
         real("a slow race", "12000", python, slow_race, BUSY),
-        real("starts late", "a server that listens", rust, starts_late, LATE),
-        real("starts late, slow", "no such file", python, starts_late, LATE),
-        real("too late", "a picture in time", (0.01, 12.0), too_late, BUSY),
-        real("traced is late", "left == right", (0.004, 1200.0), traced_is_late, LATE),
-        real("a seed of 0.8 %", "left == right", rust, seldom_seed, &[Kind::Seed]),
+        real(
+            "starts late",
+            "a server that listens",
+            rust,
+            starts_late,
+            LATE,
+        ),
+        real(
+            "starts late, slow",
+            "no such file",
+            python,
+            starts_late,
+            LATE,
+        ),
+        real(
+            "too late",
+            "a picture in time",
+            (0.01, 12.0),
+            too_late,
+            BUSY,
+        ),
+        real(
+            "traced is late",
+            "left == right",
+            (0.004, 1200.0),
+            traced_is_late,
+            LATE,
+        ),
+        real(
+            "a seed of 0.8 %",
+            "left == right",
+            rust,
+            seldom_seed,
+            &[Kind::Seed],
+        ),
         real("a seed, slow", "server-7", python, slow_seed, &[Kind::Seed]),
-        real("order of a directory", "newest", rust, listed, &[Kind::DirectoryOrder]),
-        real("month end", "day is out of range", python, month_end, &[Kind::Clock]),
-        real("time zone", "2023-11-1", python, zone, &[Kind::TimeZone, Kind::Clock]),
-        real("a shared file", "exists", (0.004, 40.0), shared_file, &[Kind::Copies]),
-        real("a shared file, slow", "line 1", python, shared_file, &[Kind::Copies]),
+        real(
+            "order of a directory",
+            "newest",
+            rust,
+            listed,
+            &[Kind::DirectoryOrder],
+        ),
+        real(
+            "month end",
+            "day is out of range",
+            python,
+            month_end,
+            &[Kind::Clock],
+        ),
+        real(
+            "time zone",
+            "2023-11-1",
+            python,
+            zone,
+            &[Kind::TimeZone, Kind::Clock],
+        ),
+        real(
+            "a shared file",
+            "exists",
+            (0.004, 40.0),
+            shared_file,
+            &[Kind::Copies],
+        ),
+        real(
+            "a shared file, slow",
+            "line 1",
+            python,
+            shared_file,
+            &[Kind::Copies],
+        ),
         real("a port", "a port to listen on", rust, port, &[Kind::Copies]),
         real("a flake of a half", "flaky", rust, half, &[]),
         real("a flake of a half, slow", "flaky", python, half, &[]),
@@ -439,7 +505,10 @@ pub(crate) struct Row {
 /// One campaign, recipe by recipe: kinds, runs, failures.
 pub(crate) fn show(bug: &Real, seed: u64, seconds: f64, stress: bool) {
     let (case, named_s) = bug.campaign(seed, seconds, stress);
-    println!("\n{} {stress}: {:?}, {named_s:.1} s", bug.name, case.verdict);
+    println!(
+        "\n{} {stress}: {:?}, {named_s:.1} s",
+        bug.name, case.verdict
+    );
     let mut arms = case.arms.clone();
     arms.sort_by_key(|arm| std::cmp::Reverse(arm.rate.runs));
     for arm in arms.iter().take(12) {
@@ -461,7 +530,9 @@ pub(crate) fn measure(bug: &Real, seed: u64, times: u64, seconds: f64, stress: b
         row.always += u32::from(case.verdict == Some(cohort_model::CaseVerdict::Always));
         row.named_s += named_s;
         let first = case.causes.first();
-        let kind = first.and_then(|cause| cause.condition.as_ref()).map(Condition::kind);
+        let kind = first
+            .and_then(|cause| cause.condition.as_ref())
+            .map(Condition::kind);
         match kind {
             Some(kind) if bug.right.contains(&kind) => row.right += 1,
             Some(_) => row.wrong += 1,

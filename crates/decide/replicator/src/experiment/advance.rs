@@ -13,6 +13,10 @@ use super::{Experiment, Origin};
 pub(super) const SUSPICIOUS: f64 = 10.0;
 const SUSPICIOUS_AT_LAST: f64 = 2.0;
 
+/// Run time after which a recipe that failed at most once again is left, seconds; and in plain runs, in addition.
+const REPEAT_S: f64 = 3.0;
+const REPEAT_TIMES: f64 = 6.0;
+
 impl Experiment {
     /// Takes every step for which the runs so far suffice.
     pub(super) fn advance(&mut self) {
@@ -36,7 +40,7 @@ impl Experiment {
         }
         if matches!(self.origin, Origin::Hunted { .. }) {
             self.origin = Origin::Seen {
-                passes: self.all.runs.max(1),
+                passes: self.all.runs - self.all.failed,
                 crowded: false,
             };
             // What it took until then was for another question.
@@ -44,7 +48,14 @@ impl Experiment {
             self.limits.runs = self.limits.runs.saturating_add(self.begun);
             self.limits.seconds += self.spent_s;
         }
-        if flight.plan != self.plain {
+        let plain = self.book.of(&self.plain);
+        if flight.plan == self.plain && self.all.failed == self.all.runs {
+            // Perhaps it always does.
+            self.enter(Step::Control(Trial {
+                tally: plain,
+                ..Trial::new(self.plain.clone())
+            }));
+        } else if flight.plan != self.plain {
             self.enter(Step::Repeat(Trial::new(repeats(&flight.run))));
         }
     }
@@ -68,6 +79,8 @@ impl Experiment {
                 Some(self.follow_degree(&degree))
             }
             Step::Parts(_) => self.follow_parts(),
+            Step::Environment(_) => self.follow_environment(),
+            Step::Input(_) => self.follow_input(),
             Step::Cover(cover) => cover.is_done().then(|| self.closing()),
             Step::Closed => None,
         }
@@ -99,7 +112,8 @@ impl Experiment {
             return None;
         }
         self.found.always = true;
-        Some(self.fewer_parts(self.plain.clone(), tally))
+        let control = trial.clone();
+        Some(self.ask_for_company(&control))
     }
 
     fn follow_hunt(&mut self) -> Option<Step> {
@@ -160,7 +174,9 @@ impl Experiment {
             return Some(self.narrow(plan, tally));
         }
         let none = if is_stable(&plan) { 2 } else { 5 };
-        let dud = tally.runs >= none && tally.failed == 0
+        let too_dear = self.step_s > REPEAT_S + REPEAT_TIMES * self.plain_s();
+        let dud = tally.runs >= 2 && tally.failed <= 1 && too_dear
+            || tally.runs >= none && tally.failed == 0
             || tally.runs >= 6 && tally.share() < usual
             || tally.runs >= 6 && tally.failed <= 1
             || tally.runs >= 20;

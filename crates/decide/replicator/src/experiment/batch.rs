@@ -13,6 +13,7 @@
 use cohort_model::{Batch, Condition, ConditionKind, Recipe};
 
 use super::Experiment;
+use super::evidence::Tally;
 use super::recipes::{NEW_EACH_RUN, is_stable, seed_of};
 use super::step::Step;
 
@@ -20,7 +21,62 @@ use super::step::Step;
 /// tried a little before any of them is tried much.
 const MORE: u32 = 8;
 
+/// Runs alone that are worth it to learn whether what failed in a batch fails in a runner of its own.
+const OWN_RUNS: f64 = 30.0;
+
+/// Plain runs, by how their runner was started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Starts {
+    /// Several of them share one.
+    shared: Tally,
+    /// Each has its own.
+    own: Tally,
+}
+
+impl Starts {
+    fn of(&mut self, in_batch: bool) -> &mut Tally {
+        match in_batch {
+            true => &mut self.shared,
+            false => &mut self.own,
+        }
+    }
+
+    /// Whether it failed only where the start is shared, and a run with its own start may tell more.
+    fn is_open(self) -> bool {
+        let enough = 3.0 / self.shared.share().max(1e-9);
+        self.is_odd() && f64::from(self.own.runs) < enough.min(OWN_RUNS)
+    }
+
+    fn is_odd(self) -> bool {
+        self.shared.failed > 0 && self.own.failed == 0
+    }
+}
+
 impl Experiment {
+    /// A plain run of a batch, or one of its own, ended.
+    pub(super) fn note_start(&mut self, plan: &Recipe, in_batch: bool, runs: Tally) {
+        if self.limits.share_start && *plan == self.plain {
+            let seen = self.starts.of(in_batch);
+            *seen = seen.plus(runs);
+        }
+    }
+
+    /// Says so when it only ever failed in runs that share their runner's start.
+    pub(super) fn say_start(&mut self) {
+        let Starts { shared, own } = self.starts;
+        if self.starts.is_odd() {
+            let how = match own.runs {
+                0 => "in one of its own it was not run".to_owned(),
+                1 => "in one of its own it passed once".to_owned(),
+                runs => format!("in one of its own it passed all {runs} times"),
+            };
+            self.found.remarks.push(format!(
+                "As it was at first it failed in {} of {} runs that were forked from one interpreter; {how}.",
+                shared.failed, shared.runs
+            ));
+        }
+    }
+
     /// Several runs of `plan`, the first of which is `run`; none: one run.
     pub(super) fn batch(&self, plan: &Recipe, run: &Recipe) -> Option<Batch> {
         let limited = |kind| matches!(kind, ConditionKind::MemoryLimit | ConditionKind::Clock);
@@ -31,7 +87,11 @@ impl Experiment {
         if once {
             return None;
         }
-        let runs = self.runs_wanted(plan).min(self.limits.batch);
+        // What is not begun in time would only be waited for.
+        let hunting = matches!(self.step, Step::Hunt);
+        let fits = (self.limits.batch_us as f64 / 1e6 / self.expected_s(plan)).ceil() as u32;
+        let most = if hunting { u32::MAX } else { fits };
+        let runs = self.runs_wanted(plan).min(most).min(self.limits.batch);
         let stepped = plan.conditions.iter();
         let stepped = stepped.filter(|one| seed_of(one) == Some(NEW_EACH_RUN));
         (runs > 1).then(|| Batch {
@@ -47,6 +107,14 @@ impl Experiment {
         match &self.step {
             Step::Prove(prove) if apart && prove.with.plan.conditions.iter().any(is_of_start) => 1,
             Step::Repeat(_) | Step::Single(_) if apart => 1,
+            Step::Hunt
+                if apart
+                    && *plan == self.plain
+                    && self.starts.is_open()
+                    && self.hunts.is_multiple_of(2) =>
+            {
+                1
+            }
             Step::Hunt => {
                 // The same world again is the same again.
                 let told = plan.conditions.iter().any(|one| seed_of(one).is_some());

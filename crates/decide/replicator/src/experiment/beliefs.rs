@@ -10,7 +10,7 @@ use cohort_model::{Condition, ConditionKind, Usage};
 
 use super::chance::Chance;
 use super::evidence::Tally;
-use super::menu::{Family, family, is_heavy, slowdown, slows};
+use super::menu::{Family, crowd, family, is_heavy, slowdown, slows};
 use super::recipes::{NEW_EACH_RUN, seed_of, with_seed};
 
 /// Weight of a prior, in runs; of what mostly decides with the first run.
@@ -22,6 +22,8 @@ const HIDES: f64 = 0.06;
 const COCKTAILS: usize = 12;
 /// Most conditions of one cocktail that act on its timing.
 const TIMING_MAX: usize = 2;
+/// Share of cocktails that hold only one such: what one of them does need not be taken apart.
+const ONE_TIMING: f64 = 0.7;
 /// What it costs to begin a run and to take its end, beside its run time, seconds.
 const START_S: f64 = 0.03;
 /// Most times that a run is taken to last longer than a plain one.
@@ -66,6 +68,8 @@ pub(super) struct Belief {
     pub(super) seen: Tally,
     /// Its runs as the only condition.
     pub(super) alone: Tally,
+    /// When it failed as the only one for the first time: its runs until then, and the plain ones.
+    pub(super) suspected: Option<(Tally, Tally)>,
 }
 
 impl Belief {
@@ -130,6 +134,7 @@ impl Beliefs {
                 slowdown: slowdown(&condition, usage, host_cores),
                 seen: Tally::default(),
                 alone: Tally::default(),
+                suspected: None,
                 condition,
             });
         }
@@ -355,6 +360,11 @@ impl Beliefs {
         order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
         let slow_allowed = chance.happens(0.6);
         let scarce_allowed = chance.happens(0.35);
+        let timing_max = if chance.happens(ONE_TIMING) {
+            1
+        } else {
+            TIMING_MAX
+        };
         let mut chosen: Vec<usize> = Vec::new();
         let (mut timing, mut scarce, mut slow) = (0, 0, 0);
         for place in order {
@@ -368,9 +378,9 @@ impl Beliefs {
             }
             let fits = match family(kind) {
                 Family::Timing if slows(condition) => {
-                    slow_allowed && slow < 2 && timing < TIMING_MAX
+                    slow_allowed && slow < 2 && timing < timing_max
                 }
-                Family::Timing => timing < TIMING_MAX,
+                Family::Timing => timing < timing_max,
                 Family::Scarce => scarce_allowed && scarce == 0,
                 Family::World => true,
             };
@@ -379,7 +389,9 @@ impl Beliefs {
                 _ => 0.25,
             };
             let heavy = |at: &usize| is_heavy(self.all[*at].condition.kind());
-            if kind == ConditionKind::Copies && !copied
+            let crowds = |at: &usize| crowd(&self.all[*at].condition, condition);
+            if chosen.iter().any(crowds)
+                || kind == ConditionKind::Copies && !copied
                 || is_heavy(kind) && chosen.iter().any(heavy)
                 || self.all[place].slowdown > slower_max
             {

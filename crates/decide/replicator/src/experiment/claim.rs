@@ -9,14 +9,19 @@ use super::evidence::Tally;
 use super::step::Trial;
 
 /// Evidence at which a condition is named: the probability that one that does not matter reaches it, at any
-/// time, is at most its inverse.
+/// time, is at most its inverse ...
 const PROOF: f64 = 40.0;
+/// ... and so much more with each comparison of the case that led nowhere, as a part of that: who asks long enough is
+/// told something.
+const PROOF_MORE: f64 = 0.2;
 /// Below this it is given up.
 const NONE: f64 = 0.02;
 /// If all went on as it went so far, so many times as many runs as there were have to be enough.
 const HOPE: u32 = 4;
 /// Earlier runs without it that count for each one begun since.
 const EARLIER: u32 = 1;
+/// What decides fails in so many of these runs at least.
+const DECIDES: (u32, f64) = (6, 0.65);
 /// Runs of either side that are begun for the comparison at least.
 pub(super) const BEGUN_MIN: u32 = 2;
 
@@ -38,6 +43,10 @@ pub(super) struct With {
     pub(super) since: u32,
     /// So many runs are made before it is given up.
     pub(super) patience: u32,
+    /// What it sets decides: it fails nearly always, or it is not why.
+    pub(super) decides: bool,
+    /// Comparisons that led nowhere before.
+    pub(super) refuted: u32,
     /// Chances to fail that one run has for each of a run without it.
     pub(super) copies: f64,
 }
@@ -80,6 +89,10 @@ impl Without {
     pub(super) fn reading(&self, with: With) -> Option<bool> {
         let without = self.tally();
         let short = with.since < BEGUN_MIN || self.trial.tally.runs < BEGUN_MIN;
+        let (runs, share) = DECIDES;
+        if with.decides && with.tally.runs >= runs && with.tally.share() < share {
+            return Some(false);
+        }
         if self.strength(with, 1) >= 1.0 {
             return (!short).then_some(true);
         }
@@ -92,7 +105,12 @@ impl Without {
 
     /// Evidence as a multiple of what is needed, if all that was seen were seen so many times.
     fn strength(&self, with: With, times: u32) -> f64 {
-        contrast(with.tally.times(times), self.tally().times(times), with.copies) / PROOF
+        let needed = PROOF * (1.0 + PROOF_MORE * f64::from(with.refuted));
+        contrast(
+            with.tally.times(times),
+            self.tally().times(times),
+            with.copies,
+        ) / needed
     }
 }
 
@@ -112,6 +130,8 @@ mod tests {
             tally,
             since,
             patience: 10,
+            decides: false,
+            refuted: 0,
             copies: 1.0,
         }
     }
@@ -132,6 +152,20 @@ mod tests {
         assert_eq!(without(tally(0, 2), 30).reading(seen), Some(true));
         assert_eq!(without(tally(0, 2), 0).reading(seen), None);
         assert_eq!(without(tally(0, 2), 30).tally(), tally(0, 4));
+    }
+
+    #[test]
+    fn a_seed_that_fails_half_of_the_time_is_not_why() {
+        let half = With {
+            decides: true,
+            ..with(tally(8, 16), 10)
+        };
+        assert_eq!(without(tally(0, 16), 0).reading(half), Some(false));
+        let sure = With {
+            tally: tally(15, 16),
+            ..half
+        };
+        assert_eq!(without(tally(0, 16), 0).reading(sure), Some(true));
     }
 
     #[test]

@@ -119,7 +119,12 @@ mod tests {
     #[test]
     fn equal_recipes_are_told_apart_at_most_as_often_as_is_allowed() {
         let mut chance = Chance::new(9, 0);
-        let cases = [(0.02, 1.0, 1), (0.5, 1.0, 1), (0.02, 8.0, 1), (0.05, 1.0, 6)];
+        let cases = [
+            (0.02, 1.0, 1),
+            (0.5, 1.0, 1),
+            (0.02, 8.0, 1),
+            (0.05, 1.0, 6),
+        ];
         for (p, copies, runs) in cases {
             let wrong = (0..400)
                 .filter(|_| {

@@ -35,6 +35,14 @@ impl Tally {
         self.runs += runs;
     }
 
+    /// What was added to `earlier` since.
+    pub(crate) fn minus(self, earlier: Tally) -> Tally {
+        Tally {
+            runs: self.runs.saturating_sub(earlier.runs),
+            failed: self.failed.saturating_sub(earlier.failed),
+        }
+    }
+
     /// As if each run had been so many.
     pub(crate) fn times(self, times: u32) -> Tally {
         Tally {

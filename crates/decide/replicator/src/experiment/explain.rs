@@ -15,6 +15,8 @@ use crate::minimize::Minimizer;
 
 /// Most runs of one search among conditions.
 const NARROW_RUNS: u32 = 90;
+/// Most runs of one that is tried by itself.
+const SINGLE_RUNS: u32 = 20;
 /// So many conditions of a recipe are tried by themselves first.
 const SINGLES: usize = 2;
 /// So often it fails at least under what decides with the first run, 0 to 1.
@@ -74,7 +76,7 @@ impl Experiment {
             .collect();
         if !world.is_empty() && world.len() < plan.conditions.len() {
             let usual = self.book.of(&self.plain).share();
-            single.scale = Scale::between(usual, SURE, 10.0, 40);
+            single.scale = Scale::between(usual, SURE, 10.0, SINGLE_RUNS);
             single.trial = Trial::new(under(plan, world));
             single.is_world = true;
         }
@@ -98,7 +100,7 @@ impl Experiment {
         } else {
             (known.estimate() - error).max(0.5 * known.estimate())
         };
-        let scale = Scale::between(usual, 0.8 * safe, 10.0, 40);
+        let scale = Scale::between(usual, 0.8 * safe, 10.0, SINGLE_RUNS);
         let alone = under(&plan, vec![plan.conditions[place].clone()]);
         Single {
             plan,

@@ -8,7 +8,7 @@ use super::cover::Cover;
 use super::evidence::{Tally, interval};
 use super::hunt::runs_for;
 use super::prove::Claimed;
-use super::recipes::drawn;
+use super::recipes::{Company, drawn};
 use super::rivals::Rivals;
 use super::step::{Step, Trial};
 use super::words::{alternative, kind_words, percent, words};
@@ -17,10 +17,22 @@ use super::{Experiment, Origin};
 impl Experiment {
     /// What can be left out is known: this recipe is what remains.
     pub(super) fn finish(&mut self, plan: &Recipe, tally: Tally, minimal: bool) -> Step {
+        let plain = self.book.of(&self.plain);
+        if self.found.always && plain.failed < plain.runs {
+            // It has passed meanwhile: it is one that fails often, and why is looked for after all.
+            self.found.always = false;
+            return Step::Hunt;
+        }
         let seen = self.book.of(plan);
         let tally = if seen.runs > tally.runs { seen } else { tally };
         self.keep_smallest(plan, tally);
         self.found.minimal = minimal && tally.failed > 0;
+        if let Some(step) = self.environment(plan, tally) {
+            return step;
+        }
+        if let Some(step) = self.smaller_input(plan, tally) {
+            return step;
+        }
         self.cover(plan, tally)
     }
 
@@ -72,8 +84,15 @@ impl Experiment {
             Some(run) => run.clone(),
             None => drawn(plan, &mut self.chance),
         };
+        let control = recipe == self.plain;
+        let mut recipe = recipe;
+        for part in &self.needed {
+            if !recipe.parts.contains(part) {
+                recipe.parts.push(part.clone());
+            }
+        }
         self.found.smallest = Some(Arm {
-            control: recipe == self.plain,
+            control,
             recipe,
             rate: tally.rate(),
         });
@@ -116,6 +135,7 @@ impl Experiment {
         if self.found.verdict.is_none() {
             let verdict = self.verdict();
             self.say(verdict);
+            self.say_start();
             self.found.verdict = Some(verdict);
         }
         Step::Closed
@@ -125,7 +145,7 @@ impl Experiment {
         let plain = self.book.of(&self.plain);
         if !self.found.causes.is_empty() {
             CaseVerdict::Conditional
-        } else if self.found.always && plain.failed == plain.runs {
+        } else if self.found.always && plain.failed == plain.runs && !self.passes_alone() {
             CaseVerdict::Always
         } else if self.all.failed > 0 {
             CaseVerdict::Sometimes
@@ -138,6 +158,16 @@ impl Experiment {
         }
     }
 
+    /// Without what ran before and beside, a run passed.
+    fn passes_alone(&self) -> bool {
+        let alone = Company::Alone.of(&self.plain.parts);
+        let tally = self.book.of(&Recipe {
+            parts: alone,
+            ..Recipe::default()
+        });
+        tally.failed < tally.runs
+    }
+
     fn say(&mut self, verdict: CaseVerdict) {
         let plain = self.book.of(&self.plain);
         let (_, high) = interval(plain, 0.05);
@@ -147,6 +177,10 @@ impl Experiment {
                 self.all.runs,
                 plain.runs,
                 percent(high)
+            ),
+            CaseVerdict::Sometimes if self.found.always => format!(
+                "After or beside what ran with it, it failed {} of {} runs, and without all of that it passed; which of it is needed is not known.",
+                plain.failed, plain.runs
             ),
             CaseVerdict::Sometimes => format!(
                 "No condition was found that matters, in {} runs under various ones; as the original was, it failed {} of {}.",
@@ -159,6 +193,10 @@ impl Experiment {
             _ => return self.say_strange(),
         };
         self.found.remarks.push(line);
+        if verdict == CaseVerdict::Sometimes {
+            self.say_together();
+        }
+        self.say_untried();
         self.say_strange();
     }
 

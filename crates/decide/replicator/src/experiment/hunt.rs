@@ -26,7 +26,7 @@ const DEAR_S: f64 = 0.2;
 /// Tries of a hunt on request in which it is more looked for a failure than counted how often it passes.
 const SOON: u32 = 64;
 /// On request, one run in so many is in other company.
-const MINGLED_EVERY: u32 = 5;
+const MINGLED_EVERY: u32 = 8;
 
 impl Experiment {
     /// One plan of the hunt.
@@ -52,7 +52,7 @@ impl Experiment {
             seeded: SEEDED * SEEDED_NOT.powi(self.seeds_not.min(20) as i32),
             // As it fails by itself, copies fail more often without doing more.
             copied: self.book.of(&self.plain).failed == 0,
-            slower_max: if self.is_dear_under_way(plain_s) {
+            slower_max: if self.all.failed == 0 && self.is_dear_under_way(plain_s) {
                 DEAR
             } else {
                 f64::INFINITY

@@ -63,6 +63,17 @@ pub(super) fn is_heavy(kind: ConditionKind) -> bool {
     )
 }
 
+/// Together they take seconds where each takes a fraction of one: a run that is stepped through, and what keeps the
+/// CPUs from it.
+pub(super) fn crowd(one: &Condition, other: &Condition) -> bool {
+    let scheduled = |one: &Condition| one.kind() == ConditionKind::Schedule;
+    let busy = |one: &Condition| match one {
+        Condition::Copies { count } => *count > 2,
+        other => is_heavy(other.kind()),
+    };
+    scheduled(one) && busy(other) || busy(one) && scheduled(other)
+}
+
 /// A place in time at which programs go wrong.
 struct Moment {
     /// Seconds since 1970 (UTC).

@@ -21,6 +21,7 @@ pub(crate) mod evidence;
 mod explain;
 mod finish;
 mod hunt;
+mod input;
 mod less;
 mod menu;
 mod pace;
@@ -31,7 +32,9 @@ mod rivals;
 mod runs;
 mod stand;
 mod step;
+mod surroundings;
 mod telling;
+mod untold;
 mod words;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -41,6 +44,7 @@ use cohort_model::{
 };
 
 use crate::{Hunt, Limits, Sighting};
+use batch::Starts;
 use beliefs::Beliefs;
 use book::Book;
 use chance::Chance;
@@ -104,6 +108,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) parts: Vec<CasePart>,
     pub(crate) usage: Usage,
     pub(crate) origin: Origin,
+    /// Variables of the environment that it may need.
+    pub(crate) variables: Vec<String>,
 }
 
 /// One case, and all that was tried of it.
@@ -143,8 +149,13 @@ pub(crate) struct Experiment {
     cheap: Cheap,
     /// Runs in other company than the original's.
     mingled: u32,
+    /// Run time of the present step, seconds.
+    step_s: f64,
+    /// Comparisons that led nowhere.
+    refuted: u32,
     /// Failures under a seed that did not come again with it.
     seeds_not: u32,
+    starts: Starts,
     strange: u32,
     spent_s: f64,
     restarts: u32,
@@ -153,6 +164,12 @@ pub(crate) struct Experiment {
     plain_log: VecDeque<bool>,
     /// What was run for proofs, by recipe.
     proofs: Vec<(Recipe, Tally)>,
+    /// Variables of the environment that it may need, until that was tried.
+    variables: Vec<String>,
+    /// Those that it needs.
+    needed: Vec<CasePart>,
+    /// What it reads, until it was tried how much of that it needs.
+    input: Option<String>,
     /// It was tried which parts can be left out, of this recipe.
     parts_tried: Option<Recipe>,
     found: Found,
@@ -228,7 +245,10 @@ impl Experiment {
             hunted_s: (0.0, 0.0),
             cheap,
             mingled: 0,
+            step_s: 0.0,
+            refuted: 0,
             seeds_not: 0,
+            starts: Starts::default(),
             strange: 0,
             spent_s: 0.0,
             restarts: 0,
@@ -236,6 +256,9 @@ impl Experiment {
             plain_log: VecDeque::new(),
             proofs: Vec::new(),
             parts_tried: None,
+            variables: setup.variables,
+            needed: Vec::new(),
+            input: None,
             found: Found::default(),
         };
         experiment.refuse_the_impossible();
@@ -304,6 +327,7 @@ impl Experiment {
 
     fn enter(&mut self, step: Step) {
         self.steps += 1;
+        self.step_s = 0.0;
         self.step = step;
     }
 

@@ -1,13 +1,13 @@
 //! Whether what is suspected matters: with it and without it, all else held, by runs begun for that.
 
-use cohort_model::{Cause, Condition, ConditionKind, Recipe};
+use cohort_model::{CasePart, Cause, Condition, ConditionKind, Recipe};
 
 use super::Experiment;
 use super::claim::{BEGUN_MIN, With, Without};
 use super::contrast::contrast;
-use super::evidence::Scale;
+use super::evidence::{Scale, Tally};
 use super::less::company;
-use super::recipes::{NEW_EACH_RUN, copies, lifted, seed_of, under};
+use super::recipes::{NEW_EACH_RUN, copies, is_seeded, lifted, seed_of, under};
 use super::rivals::{RIVAL_RUNS, Rivals};
 use super::step::{Step, Trial};
 
@@ -16,6 +16,8 @@ const SELDOM: f64 = 0.25;
 const AMPLIFIED: u32 = 4;
 /// Most recipes whose runs for a proof are remembered.
 const PROOFS_MAX: usize = 32;
+/// Plain runs since a condition failed first for all of both to count.
+const SINCE_MIN: u32 = 8;
 /// Evidence that looking at system calls alone makes it fail.
 const LOOKED: f64 = 4.0;
 /// Runs of one comparison that may be under way at once.
@@ -27,8 +29,8 @@ const BATCH_MAX: u32 = 16;
 const RATIO_COST_MAX: f64 = 6.0;
 const RATIO_MAX: f64 = 16.0;
 /// Runs before a claim is given up: so many that this many failures are to be expected; at least, and at most.
-const PATIENCE_FAILED: f64 = 2.5;
-const PATIENCE_MIN: f64 = 6.0;
+const PATIENCE_FAILED: f64 = 5.0;
+const PATIENCE_MIN: f64 = 8.0;
 const PATIENCE_MAX: f64 = 150.0;
 
 /// What is said to matter.
@@ -38,6 +40,8 @@ pub(super) enum Claimed {
     Condition(Condition),
     /// What ran before or beside it.
     Parts,
+    /// These variables of the environment.
+    Variables(Vec<String>),
 }
 
 /// One thing that is said to matter, and the recipe that differs in nothing else.
@@ -69,6 +73,8 @@ pub(super) struct Prove {
     patience: u32,
     /// So many runs without what is claimed are made for each one with it.
     ratio: f64,
+    /// Comparisons of this case that led nowhere before.
+    refuted: u32,
     /// Each claim.
     pub(super) claims: Vec<Open>,
     /// Other conditions that may do the same are looked at afterwards.
@@ -77,6 +83,8 @@ pub(super) struct Prove {
     pub(super) instead: Option<Box<Proved>>,
     /// It fails so seldom that both sides run as several copies: the recipe without them.
     pub(super) single: Option<Recipe>,
+    /// It always fails, and it is asked whether it needs any company at all, before that is cut.
+    pub(super) company_first: bool,
 }
 
 /// What was proved.
@@ -91,11 +99,17 @@ pub(super) struct Proved {
 impl Prove {
     /// Whether it is proved; none: not decided yet.
     pub(super) fn reading(&self, claim: &Open) -> Option<bool> {
+        let alone = claim.without.tally();
+        if self.company_first && alone.failed >= 2 && alone.share() > 0.5 {
+            return Some(false);
+        }
         let chances = copies(&self.with.plan) / copies(&claim.without.trial.plan);
         claim.without.reading(With {
             tally: self.with.tally,
             since: self.with.tally.runs - self.before,
             patience: self.patience,
+            decides: is_seeded(&self.with.plan),
+            refuted: self.refuted,
             copies: chances.max(1.0),
         })
     }
@@ -160,7 +174,7 @@ impl Experiment {
         // The copies are no cause, but the same on both sides.
         prove.claims.retain(|claim| match &claim.what {
             Claimed::Condition(condition) => condition.kind() != ConditionKind::Copies,
-            Claimed::Parts => true,
+            Claimed::Parts | Claimed::Variables(_) => true,
         });
         prove.single = Some(plan);
         Step::Prove(prove)
@@ -196,22 +210,63 @@ impl Experiment {
         let fewer = |(_, without): &(Claimed, Recipe)| copies(&plan) / copies(without);
         let chances = claims.iter().map(fewer).fold(1.0, f64::max);
         let ratio = (cost / least).sqrt().clamp(1.0, RATIO_COST_MAX) * chances.sqrt();
+        let long = self.since_suspected(&plan).filter(|_| {
+            let [(_, without)] = &claims[..] else {
+                return false;
+            };
+            *without == self.plain
+        });
         let claims = claims.into_iter().map(|(what, without)| Open {
             what,
-            without: self.without(without),
+            without: match long {
+                Some((_, tally)) => Without::new(Trial {
+                    tally,
+                    ..Trial::new(without)
+                }),
+                None => self.without(without),
+            },
         });
         let claims = claims.collect();
-        let with = self.continued(plan);
+        let mut with = self.continued(plan);
+        let mut refuted = self.refuted;
+        if let Some((tally, _)) = long {
+            with.tally = tally;
+            // All that failed once were suspected as well.
+            let suspected = self
+                .beliefs
+                .all
+                .iter()
+                .filter(|one| one.suspected.is_some());
+            refuted += suspected.count() as u32;
+        }
         Prove {
             before: with.tally.runs,
             with,
             patience: patience.clamp(PATIENCE_MIN, PATIENCE_MAX) as u32,
             ratio: ratio.min(RATIO_MAX),
+            refuted,
             claims,
             rivals: false,
             instead: None,
             single: None,
+            company_first: false,
         }
+    }
+
+    /// Runs of a plan with one condition, and plain ones, since that one failed first, where there are enough of the
+    /// latter: both were run in the same time.
+    fn since_suspected(&self, plan: &Recipe) -> Option<(Tally, Tally)> {
+        let [condition] = &plan.conditions[..] else {
+            return None;
+        };
+        let place = *self
+            .beliefs
+            .places(std::slice::from_ref(condition))
+            .first()?;
+        let belief = &self.beliefs.all[place];
+        let (own, plain) = belief.suspected?;
+        let plain = self.book.of(&self.plain).minus(plain);
+        (plain.runs >= SINCE_MIN).then(|| (belief.alone.minus(own), plain))
     }
 
     /// What was run of a plan since it was suspected counts for its proof.
@@ -264,7 +319,10 @@ impl Experiment {
             self.suspected.push(self.beliefs.planned(condition));
         }
         let claims = plan.conditions.iter().map(|condition| {
-            (Claimed::Condition(condition.clone()), lifted(&plan, condition))
+            (
+                Claimed::Condition(condition.clone()),
+                lifted(&plan, condition),
+            )
         });
         let claims = claims.collect();
         Step::Prove(Prove {
@@ -296,13 +354,21 @@ impl Experiment {
         let wrong = readings.iter().position(|reading| *reading == Some(false));
         let (rivals, instead) = (prove.rivals, prove.instead.take());
         let single = prove.single.take();
+        let company_first = prove.company_first;
         let proved = prove.proved();
+        if company_first {
+            return Some(self.company_asked(&proved, wrong.is_none()));
+        }
         let Some(wrong) = wrong else {
             if let Some(single) = single {
                 return Some(self.proved_by_copies(&proved, single));
             }
             return Some(self.proved(proved, rivals));
         };
+        if let Claimed::Variables(_) = &proved.claims[wrong].what {
+            let minimal = self.found.minimal;
+            return Some(self.finish(&proved.with.plan, proved.with.tally, minimal));
+        }
         if proved.claims[wrong].what == Claimed::Parts {
             if let Some(whole) = self.parts_tried.take()
                 && whole.parts.len() > proved.with.plan.parts.len()
@@ -319,6 +385,7 @@ impl Experiment {
             // What does little may do nothing under so many copies: once more without them.
             return Some(self.prove_as_is(single, rivals, instead));
         }
+        self.refuted += 1;
         self.looking_did_it(&proved, wrong);
         if let Some(instead) = instead {
             return Some(self.proved(*instead, false));
@@ -328,6 +395,36 @@ impl Experiment {
             return Some(self.prove(plan, rivals, None));
         }
         Some(self.astray())
+    }
+
+    /// What always fails, with all its company: whether it needs any.
+    pub(super) fn ask_for_company(&mut self, control: &Trial) -> Step {
+        let plan = self.plain.clone();
+        let needed = company(&plan);
+        if needed.is_empty() {
+            return self.fewer_parts(plan, control.tally);
+        }
+        self.counts_for_proof(control);
+        let mut alone = plan.clone();
+        alone.parts.retain(|part| !needed.contains(part));
+        let comparison = self.comparison(plan, vec![(Claimed::Parts, alone)]);
+        Step::Prove(Prove {
+            before: 0,
+            company_first: true,
+            ..comparison
+        })
+    }
+
+    fn company_asked(&mut self, proved: &Proved, matters: bool) -> Step {
+        if matters {
+            self.name(proved, None);
+            return self.fewer_parts(proved.with.plan.clone(), proved.with.tally);
+        }
+        let alone = &proved.claims[0].without;
+        if alone.tally.failed == 0 {
+            return self.fewer_parts(proved.with.plan.clone(), proved.with.tally);
+        }
+        self.fewer_parts(alone.plan.clone(), alone.tally)
     }
 
     /// Where what was lifted still looks at the system calls of the network, and that fails as often, nothing that is
@@ -340,7 +437,10 @@ impl Experiment {
             use ConditionKind::{NetworkDelay, NetworkLoss, NetworkRate};
             matches!(kind, NetworkDelay | NetworkRate | NetworkLoss)
         };
-        let (own, usual) = (proved.claims[wrong].without.tally, self.book.of(&self.plain));
+        let (own, usual) = (
+            proved.claims[wrong].without.tally,
+            self.book.of(&self.plain),
+        );
         if network(condition.kind()) && own.failed > 1 && contrast(own, usual, 1.0) > LOOKED {
             let all = self.beliefs.all.iter().map(|belief| &belief.condition);
             let all: Vec<Condition> = all.filter(|one| network(one.kind())).cloned().collect();
@@ -366,8 +466,14 @@ impl Experiment {
 
     pub(super) fn proved(&mut self, proved: Proved, rivals: bool) -> Step {
         self.keep_smallest(&proved.with.plan, proved.with.tally);
-        if proved.claims.iter().any(|c| c.what == Claimed::Parts) {
+        let is_condition = |claim: &Claim| matches!(claim.what, Claimed::Condition(_));
+        if !proved.claims.iter().all(is_condition) {
             self.name(&proved, None);
+            for claim in &proved.claims {
+                if let Claimed::Variables(names) = &claim.what {
+                    self.needs(names);
+                }
+            }
             let minimal = self.found.minimal;
             return self.finish(&proved.with.plan, proved.with.tally, minimal);
         }
@@ -407,6 +513,10 @@ impl Experiment {
                     (Some(self.as_run(&proved.with.plan, condition)), Vec::new())
                 }
                 Claimed::Parts => (None, company(&proved.with.plan)),
+                Claimed::Variables(names) => {
+                    let parts = names.iter().cloned().map(CasePart::Variable);
+                    (None, parts.collect())
+                }
             };
             Cause {
                 condition,
@@ -418,6 +528,8 @@ impl Experiment {
         });
         let causes: Vec<Cause> = causes.collect();
         if causes.iter().all(|cause| cause.condition.is_none()) {
+            // Of parts that were named before, these are what is left.
+            self.found.causes.retain(|cause| cause.condition.is_some());
             self.found.causes.extend(causes);
         } else {
             self.found.causes = causes;

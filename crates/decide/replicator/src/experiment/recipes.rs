@@ -50,6 +50,12 @@ pub(super) fn is_stable(plan: &Recipe) -> bool {
     plan.conditions.iter().all(world)
 }
 
+/// What it sets are seeds alone, each the same in every run.
+pub(super) fn is_seeded(plan: &Recipe) -> bool {
+    let same = |one: &Condition| seed_of(one).is_some_and(|seed| seed != NEW_EACH_RUN);
+    !plan.conditions.is_empty() && plan.conditions.iter().all(same)
+}
+
 /// The same parts under other conditions.
 pub(super) fn under(plan: &Recipe, conditions: Vec<Condition>) -> Recipe {
     Recipe {

@@ -3,6 +3,7 @@
 use cohort_model::{Batch, CasePart, Condition, ConditionKind, Recipe, Usage};
 
 use super::Experiment;
+use super::evidence::Tally;
 use super::menu::{Place, menu};
 use super::recipes::{copies, drawn};
 use super::step::Step;
@@ -147,6 +148,9 @@ impl Experiment {
         }
         let seconds = usage.wall_us as f64 / 1e6;
         self.spent_s += seconds * f64::from(passed_before + 1);
+        if flight.step == self.steps {
+            self.step_s += seconds * f64::from(passed_before + 1);
+        }
         let unmade = flight.runs().saturating_sub(passed_before + 1);
         self.begun = self.begun.saturating_sub(unmade);
         let says = match ended {
@@ -196,7 +200,12 @@ impl Experiment {
         if passes == 0 {
             return;
         }
+        let passed = Tally {
+            runs: passes,
+            failed: 0,
+        };
         self.all.add_passes(passes);
+        self.note_start(&flight.plan, true, passed);
         if lacking {
             return;
         }
@@ -229,7 +238,12 @@ impl Experiment {
             Ended::Failed | Ended::Passed => {}
         }
         let failed = ended == Ended::Failed;
+        let one = Tally {
+            runs: 1,
+            failed: u32::from(failed),
+        };
         self.all.add(failed);
+        self.note_start(&flight.plan, flight.batch.is_some(), one);
         if failed && self.found.runs_to_first.is_none() {
             self.found.runs_to_first = Some(self.all.runs);
         }
@@ -254,9 +268,21 @@ impl Experiment {
         if flight.plan.conditions.len() == places.len() {
             if ended != Ended::Otherwise {
                 self.beliefs.learn(&places, failed);
+                if let [place] = places[..] {
+                    self.note_first_failure(place);
+                }
             }
             self.mixed.add(failed);
             self.company_seen[company as usize].add(failed);
+        }
+    }
+
+    /// From its first failure on a condition is suspected.
+    fn note_first_failure(&mut self, place: usize) {
+        let plain = self.book.of(&self.plain);
+        let belief = &mut self.beliefs.all[place];
+        if belief.alone.failed == 1 && belief.suspected.is_none() {
+            belief.suspected = Some((belief.alone, plain));
         }
     }
 

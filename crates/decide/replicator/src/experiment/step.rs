@@ -7,7 +7,7 @@
 //!               |         +-- not the cause --- Prove <-> Rivals   (do they matter; does another do the same)
 //!               |                                 |
 //!               |                                 v
-//!               +------- fails always -------> Degree, Parts -> Prove -> Cover -> Closed
+//!               +------- fails always -------> Degree, Parts, Environment, Input -> Prove -> Cover -> Closed
 //! ```
 
 use cohort_model::{CasePart, Recipe, Stage};
@@ -16,6 +16,7 @@ use super::cover::Cover;
 use super::degree::Degree;
 use super::evidence::{Scale, Tally};
 use super::explain::Single;
+use super::input::Cut;
 use super::less::Less;
 use super::prove::Prove;
 use super::rivals::Rivals;
@@ -75,6 +76,10 @@ pub(super) enum Step {
     Degree(Degree),
     /// Which parts are needed.
     Parts(Less<CasePart>),
+    /// Which variables of the environment are needed.
+    Environment(Less<String>),
+    /// How much of its input is needed.
+    Input(Box<Cut>),
     /// Which lines run.
     Cover(Cover),
     /// Nothing more.
@@ -132,6 +137,12 @@ impl Step {
                 less.asked.push(candidate);
                 (less.asked.len() - 1, plan)
             }),
+            Step::Environment(less) => less.search.next().map(|candidate| {
+                let plan = super::surroundings::keeping(less, &candidate.kept);
+                less.asked.push(candidate);
+                (less.asked.len() - 1, plan)
+            }),
+            Step::Input(cut) => cut.want(),
             Step::Cover(cover) => cover
                 .want()
                 .map(|place| (place, cover.trials[place].plan.clone())),
@@ -145,13 +156,21 @@ impl Step {
             Step::Again(trial) | Step::Control(trial) | Step::Repeat(trial) => Some(trial),
             Step::Prove(prove) => match place.checked_sub(1) {
                 None => Some(&mut prove.with),
-                Some(place) => prove.claims.get_mut(place).map(|claim| &mut claim.without.trial),
+                Some(place) => prove
+                    .claims
+                    .get_mut(place)
+                    .map(|claim| &mut claim.without.trial),
             },
             Step::Rivals(rivals) => rivals.others.get_mut(place).map(|(_, trial)| trial),
             Step::Single(single) => Some(&mut single.trial),
             Step::Degree(degree) => degree.trial.as_mut(),
             Step::Cover(cover) => cover.trials.get_mut(place),
-            Step::Hunt | Step::Narrow(_) | Step::Parts(_) | Step::Closed => None,
+            Step::Hunt
+            | Step::Narrow(_)
+            | Step::Parts(_)
+            | Step::Environment(_)
+            | Step::Input(_)
+            | Step::Closed => None,
         }
     }
 
@@ -162,6 +181,8 @@ impl Step {
             Step::Single(single) => vec![&single.trial.plan],
             Step::Narrow(less) => vec![&less.plan],
             Step::Parts(less) => vec![&less.plan],
+            Step::Environment(less) => vec![&less.plan],
+            Step::Input(cut) => vec![&cut.plan],
             Step::Prove(prove) => vec![&prove.with.plan],
             Step::Rivals(rivals) => vec![&rivals.leader.with.plan],
             Step::Degree(degree) => vec![&degree.proved.with.plan],
@@ -172,7 +193,10 @@ impl Step {
 
     /// What was wanted does not fit now: it is asked for again later.
     pub(super) fn ended_unbegun(&mut self, place: usize) {
-        if matches!(self, Step::Narrow(_) | Step::Parts(_)) {
+        if matches!(
+            self,
+            Step::Narrow(_) | Step::Parts(_) | Step::Environment(_) | Step::Input(_)
+        ) {
             self.ended(place, (1, 0, None));
         }
     }
@@ -189,6 +213,8 @@ impl Step {
         match self {
             Step::Narrow(less) => less.ended(place, failed),
             Step::Parts(less) => less.ended(place, failed),
+            Step::Environment(less) => less.ended(place, failed),
+            Step::Input(cut) => cut.ended(place, failed),
             _ => {
                 if let Some(trial) = self.trial(place) {
                     trial.flying = trial.flying.saturating_sub(runs);
@@ -206,7 +232,9 @@ impl Step {
         match self {
             Step::Again(_) | Step::Control(_) => Stage::Reproducing,
             Step::Hunt | Step::Repeat(_) if !reproduced => Stage::Reproducing,
-            Step::Parts(_) | Step::Cover(_) => Stage::Minimizing,
+            Step::Parts(_) | Step::Environment(_) | Step::Input(_) | Step::Cover(_) => {
+                Stage::Minimizing
+            }
             Step::Closed => Stage::Closed,
             _ => Stage::Explaining,
         }

@@ -99,7 +99,9 @@ fn indentation(line: &str) -> Option<usize> {
 
 /// It holds a condition: of a branch, a loop, or a pattern.
 fn decides(words: &str) -> bool {
-    let first = ["if", "while", "for", "match", "switch", "when", "with", "until"];
+    let first = [
+        "if", "while", "for", "match", "switch", "when", "with", "until",
+    ];
     let word = words.split(|c: char| !c.is_alphanumeric()).next();
     let begins = word.is_some_and(|word| first.contains(&word));
     begins || words.contains(" if ") || words.ends_with("=> {")

@@ -79,7 +79,10 @@ pub fn from_backtrace(
     let mut depth = 0;
     for frame in code {
         // A function that calls itself is at several lines.
-        if found.iter().any(|one| one.file == frame.file && one.line == frame.line) {
+        if found
+            .iter()
+            .any(|one| one.file == frame.file && one.line == frame.line)
+        {
             continue;
         }
         depth += 1;

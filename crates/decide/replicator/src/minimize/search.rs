@@ -207,6 +207,12 @@ impl<T: Clone + Eq> Minimizer<T> {
         self.runs_left == 0 || self.known.failed > 0 && self.choose().is_none()
     }
 
+    /// All items there are.
+    #[must_use]
+    pub fn full(&self) -> &[T] {
+        &self.full
+    }
+
     /// Every list that was run, with its runs.
     pub(super) fn tried(&self) -> impl Iterator<Item = (Vec<T>, Count)> {
         let tried = self.records.iter().filter(|(_, r)| r.count.runs > 0);

@@ -147,6 +147,7 @@ impl Hub {
             able: self.able(),
             coverage: 0,
             instrument: false,
+            variables: Vec::new(),
             first_case: self.first_case(),
             known: Kept::open(&self.setup.project, SuiteKind::Service).known_of_server(PLAY),
             only: None,

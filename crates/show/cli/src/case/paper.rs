@@ -12,6 +12,8 @@ use crate::run::Place;
 
 /// Suspicious lines of a case, beside what else is kept of it.
 const SUSPECTS: &str = "suspects.json";
+/// The smallest input that shows it.
+const INPUT: &str = "input";
 /// The requests of a server's case as a script, beside what else is kept of it.
 const REQUESTS: &str = "requests.sh";
 /// Where threads stood when a try crashed or took too long.
@@ -21,6 +23,18 @@ const SUSPECTS_MAX: usize = 10;
 const FUNCTIONS_MAX: usize = 5;
 /// Lines of output that are shown, the last ones.
 const OUTPUT_LINES_MAX: usize = 12;
+/// How hypothesis, proptest, quickcheck and those that follow them tell of an input that fails, or of their seed.
+const EXAMPLES: [&str; 7] = [
+    "Falsifying example",
+    "Falsifying explicit example",
+    "minimal failing input",
+    "You can reproduce this example",
+    "[quickcheck] TEST FAILED",
+    "random seed",
+    "random-seed",
+];
+/// Lines of that.
+const EXAMPLE_LINES_MAX: usize = 8;
 /// A source file that is larger is not opened for three lines of it.
 const SOURCE_BYTES_MAX: u64 = 8 << 20;
 
@@ -82,11 +96,7 @@ fn listing<'a>(
     let own = of_file.iter().find(|one| one.line == function.line);
     let is_as_it_was = own.is_none_or(stands);
     let suspicious = of_file.iter().map(|one| one.line).collect();
-    Listing::new(
-        function,
-        if is_as_it_was { &text } else { "" },
-        &suspicious,
-    )
+    Listing::new(function, if is_as_it_was { &text } else { "" }, &suspicious)
 }
 
 /// The end of what a failing run wrote: of a try, else of where it was seen.
@@ -106,9 +116,31 @@ fn output(found: &Found) -> Vec<String> {
         .filter(|line| !line.trim().is_empty())
         .collect();
     let from = lines.len().saturating_sub(OUTPUT_LINES_MAX);
-    let last = lines[from..].iter();
+    let before = examples(&lines[..from]);
+    let last = before.iter().chain(&lines[from..]);
     last.map(|line| cohort_report::words::tame(line, false))
         .collect()
+}
+
+/// What tests of properties say of the input that they found.
+fn examples<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let says = |line: &&str| EXAMPLES.iter().any(|words| line.contains(words));
+    let Some(first) = lines.iter().position(says) else {
+        return Vec::new();
+    };
+    // An example in several lines ends where its call does.
+    let rest = &lines[first..];
+    let open = |line: &&str| line.trim_end().ends_with('(');
+    let last = if open(&rest[0]) {
+        rest.iter().position(|line| line.trim().ends_with(')'))
+    } else {
+        None
+    };
+    let count = last.map_or(1, |last| last + 1).min(EXAMPLE_LINES_MAX);
+    let mut told = rest[..count].to_vec();
+    let further = rest[count..].iter().filter(|line| says(line));
+    told.extend(further.take(EXAMPLE_LINES_MAX - count));
+    told
 }
 
 fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
@@ -122,7 +154,7 @@ fn places(place: &Place, found: &Found) -> Vec<(&'static str, String)> {
         places.push(("capsule", typed(&capsule)));
     }
     let directory = place.project.cases().directory(found.case.case);
-    for (what, name) in [("requests", REQUESTS), ("stacks", STACKS)] {
+    for (what, name) in [("input", INPUT), ("requests", REQUESTS), ("stacks", STACKS)] {
         let path = directory.join(name);
         if path.exists() {
             places.push((what, typed(&path)));
@@ -187,6 +219,26 @@ mod tests {
             score: 0.5,
             source: source.to_owned(),
         }
+    }
+
+    #[test]
+    fn examples_of_properties_are_told_though_more_was_printed() {
+        let text = "x\nFalsifying example: test_it(\n    n=3,\n)\nmore\n\
+                    minimal failing input: v = []\nrest";
+        let lines: Vec<&str> = text.lines().collect();
+        let told = [
+            "Falsifying example: test_it(",
+            "    n=3,",
+            ")",
+            "minimal failing input: v = []",
+        ];
+        assert_eq!(examples(&lines), told);
+        assert!(examples(&["nothing"]).is_empty());
+        let endless: Vec<&str> = ["Falsifying example: f("]
+            .into_iter()
+            .chain(["  1,"; 50])
+            .collect();
+        assert_eq!(examples(&endless).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Helpers: deployed on suspicion, read, kept, and taken away, whatever they do.
 
-use super::{Campaign, Suite, assert_said, shown};
+use std::path::{Path, PathBuf};
+
+use super::{Campaign, Suite, assert_said, script, shown};
 use crate::common::Ended;
 
 /// A manifest of a helper that is deployed when calls fail.
@@ -132,4 +134,91 @@ fn a_manifest_that_makes_no_sense_is_refused_with_its_place() {
         "unknown key `cots`; did you mean `cost`?",
     ];
     assert_said(&ended, 2, &wanted);
+}
+
+/// A campaign against a server that burns CPU, in which this helper, as it is built in, comes for failed calls. With `path` before
+/// `PATH`.
+fn profiled(command: &str, (name, manifest): (&str, &str), path: &Path) -> Ended {
+    let suite = Campaign {
+        command,
+        sut: "instances = 1\nnetwork = \"host\"",
+        script: script("http.get(`${U}${__ITER % 5 === 0 ? '/fail' : '/burn'}`)"),
+        ..Campaign::default()
+    }
+    .write();
+    suite.write("burns.py", include_str!("burns.py"));
+    suite.write("burns.c", include_str!("burns.c"));
+    std::fs::create_dir(suite.root().join("helpers")).unwrap();
+    let sooner = manifest
+        .replace("detects = [", "detects = [\"errors\", \"error_burst\", ")
+        .replace("looks = \"10s\"", "looks = \"3s\"")
+        // How much the host sways is not what is tested here.
+        .replace("slowdown = 1.1", "slowdown = 9.0");
+    suite.write(&format!("helpers/{name}.toml"), &sooner);
+    let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_cohort"));
+    let before = std::env::var_os("PATH").unwrap_or_default();
+    let paths = [path.to_owned()]
+        .into_iter()
+        .chain(std::env::split_paths(&before));
+    run.env("PATH", std::env::join_paths(paths).unwrap());
+    let words = [
+        "run",
+        "--progress",
+        "plain",
+        "--events",
+        "events",
+        "--no-reproduce",
+        "--vus",
+        "2",
+        "--duration",
+        "12s",
+    ];
+    run.args(words);
+    let ended = suite.spawn(run).end();
+    suite.assert_all_gone(&ended);
+    let folded = suite.read(&format!(
+        ".cohort/campaigns/1/helpers/0-{name}/profile.folded"
+    ));
+    assert!(
+        folded.contains("count_slowly"),
+        "{}\n{folded}",
+        shown(&ended)
+    );
+    ended
+}
+
+#[test]
+fn the_function_of_python_that_burns_is_named() {
+    let python = std::env::var_os("COHORT_TEST_PYTHON").map(PathBuf::from);
+    let Some(path) = python.as_deref().and_then(Path::parent) else {
+        eprintln!(
+            "LEFT OUT: COHORT_TEST_PYTHON names no Python with py-spy; `cargo xtask test` does"
+        );
+        return;
+    };
+    let manifest = include_str!("../../../../act/helper/manifests/python-profiler.toml");
+    let command = r#"["python3", "burns.py", "{port}"]"#;
+    let ended = profiled(command, ("python-profiler", manifest), path);
+    let wanted = [
+        " % of the CPU time goes to `count_slowly (",
+        "called by `do_GET`",
+    ];
+    assert_said(&ended, 1, &wanted);
+}
+
+#[test]
+fn the_function_of_a_compiled_server_that_burns_is_named() {
+    let perf = std::process::Command::new("perf").arg("--version").output();
+    if !perf.is_ok_and(|it| it.status.success()) {
+        eprintln!("LEFT OUT: no perf");
+        return;
+    }
+    let manifest = include_str!("../../../../act/helper/manifests/profiler.toml");
+    let command = r#""cc -O1 -g -o burns burns.c && exec ./burns {port}""#;
+    let ended = profiled(command, ("profiler", manifest), Path::new("/usr/bin"));
+    let wanted = [
+        " % of the CPU time goes to `count_slowly`",
+        "called by `answer`",
+    ];
+    assert_said(&ended, 1, &wanted);
 }

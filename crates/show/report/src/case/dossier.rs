@@ -14,6 +14,8 @@ use crate::words;
 
 /// Lines of a message that are shown.
 const MESSAGE_LINES_MAX: usize = 8;
+/// Characters of an input that are shown.
+const INPUT_CHARS_MAX: usize = 300;
 /// Frames of a backtrace that are shown.
 const FRAMES_MAX: usize = 6;
 
@@ -146,7 +148,7 @@ impl Dossier {
             0 if case.symptom.is_none() => {
                 format!("tried on request in {place}")
             }
-            0 => format!("in {place} {since} after its start"),
+            0 => format!("in tries only, in {place}"),
             1 => format!("once in {place}, {since} after its start"),
             many => format!(
                 "{} times in {place}, first {since} after its start",
@@ -158,7 +160,12 @@ impl Dossier {
                 1 => "at the first try".to_owned(),
                 runs => format!("at try {}", words::number(u64::from(runs))),
             };
-            text.push_str(&format!("; failed again {tries}"));
+            let again = if case.sightings.is_empty() {
+                ""
+            } else {
+                " again"
+            };
+            text.push_str(&format!("; failed{again} {tries}"));
         }
         let mut texts = vec![text];
         if case.returned {
@@ -213,9 +220,11 @@ impl Dossier {
             share(rate),
             interval(rate)
         )];
+        texts.extend(recipe.input.as_deref().map(of_input));
         let original = self.case.arms.iter().find(|arm| arm.control);
         let had = original.map_or(0, |arm| arm.recipe.parts.len());
-        if self.case.minimal {
+        let is_cut = !recipe.parts.is_empty() || !recipe.conditions.is_empty();
+        if self.case.minimal && is_cut {
             texts.push("Nothing more can be left out: each part was seen to matter.".to_owned());
         } else if had > 0 && !recipe.parts.is_empty() {
             texts.push(format!(
@@ -256,8 +265,10 @@ impl Dossier {
     #[must_use]
     pub fn frames(&self) -> Vec<String> {
         let frames = self.case.symptom.iter().flat_map(|it| &it.frames);
-        let frames: Vec<&Frame> = frames.collect();
-        let own = frames.iter().any(|frame| frame.own);
+        let own = frames.clone().any(|frame| frame.own);
+        // How a panic is begun is the same for all of them.
+        let of_rust = |frame: &&Frame| own && !frame.own && frame.file.starts_with("/rustc/");
+        let frames: Vec<&Frame> = frames.skip_while(of_rust).collect();
         let shown = frames.iter().enumerate().filter(|(place, frame)| {
             frames.len() <= FRAMES_MAX || *place == 0 || !own || frame.own
         });
@@ -300,6 +311,22 @@ pub(crate) fn what(case: &Case) -> &'static str {
         Subject::Service(endpoint) if endpoint.is_empty() => "server",
         Subject::Service(_) => "endpoint",
     }
+}
+
+/// What a test reads, as it stands in a sentence.
+fn of_input(input: &str) -> String {
+    let size = words::counted(input.len() as u64, "byte");
+    let json = serde_json::from_str::<serde_json::Value>(input);
+    let shown = json.map_or_else(|_| input.to_owned(), |value| value.to_string());
+    let input = shown.as_str();
+    let shown: String = input.trim_end().chars().take(INPUT_CHARS_MAX).collect();
+    let more = if shown.len() < input.trim_end().len() {
+        "…"
+    } else {
+        ""
+    };
+    let shown = words::printable(&shown.replace('`', "'"));
+    format!("Of its input this is enough, {size}: `{shown}{more}`")
 }
 
 fn full_stop(text: String) -> String {

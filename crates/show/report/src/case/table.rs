@@ -36,6 +36,9 @@ pub(crate) fn table(case: &Case, names: Names<'_>, rows_max: usize) -> Table {
     // Those in which lines were recorded are slower ones of the others.
     let arms = case.arms.iter();
     let arms = arms.filter(|arm| arm.rate.runs > 0 && !arm.recipe.coverage);
+    // Of many inputs only the smallest says something.
+    let smallest = case.smallest.as_ref().map(|arm| &arm.recipe.input);
+    let arms = arms.filter(|arm| arm.recipe.input.is_none() || smallest == Some(&arm.recipe.input));
     let mut arms: Vec<&Arm> = arms.collect();
     arms.sort_by(|a, b| {
         let key = |arm: &Arm| f64::from(arm.rate.failed) / f64::from(arm.rate.runs);
@@ -98,6 +101,12 @@ fn label(arm: &Arm, original: Option<&Recipe>, named: &dyn Fn(&CasePart) -> Stri
     let recipe = &arm.recipe;
     let kept = original.and_then(|original| kept(&recipe.parts, &original.parts, named));
     let set = (!recipe.conditions.is_empty()).then(|| conditions(recipe));
+    let input = recipe.input.as_ref();
+    let input = input.map(|it| format!("{} of input", words::counted(it.len() as u64, "byte")));
+    let set = match (set, input) {
+        (Some(set), Some(input)) => Some(format!("{set}, {input}")),
+        (set, input) => set.or(input),
+    };
     match (arm.control, set, kept) {
         (true, None, _) => "as it was at first".to_owned(),
         (_, None, None) => "the same again".to_owned(),
@@ -117,6 +126,9 @@ fn kept(
         same if same == of => None,
         [] => Some("alone".to_owned()),
         [one] => Some(format!("only {}", named(one))),
+        some if some.len() > of.len() => {
+            Some(format!("among {} others", words::number(some.len() as u64)))
+        }
         some => Some(format!("{} of {} parts", some.len(), of.len())),
     }
 }

@@ -19,6 +19,8 @@ const WHAT_COLUMNS_MAX: usize = 38;
 const WHAT_COLUMNS_MIN: usize = 12;
 /// Suspects at most, and the least score they have, as a share of the highest.
 const SUSPECTS_MAX: usize = 5;
+/// Lines of a command that is to be typed, at most: a longer one is copied from elsewhere.
+const TYPED_LINES_MAX: usize = 8;
 /// Functions at most.
 const FUNCTIONS_MAX: usize = 3;
 const SUSPECT_SHARE: f64 = 0.7;
@@ -159,6 +161,11 @@ impl Page<'_> {
             true => vec![command],
             false => wrap(&command, room - 2),
         };
+        if lines.len() > TYPED_LINES_MAX {
+            let case = self.dossier.case.case;
+            let text = format!("a long command: `cohort show {case} --markdown` has it");
+            return vec![labelled(Tone::Faint, label).say(Tone::Faint, text)];
+        }
         let last = lines.len().saturating_sub(1);
         let put = |(place, line): (usize, String)| {
             let label = if place == 0 { label } else { "" };

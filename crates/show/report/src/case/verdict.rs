@@ -1,6 +1,6 @@
 //! What is known of a case, in one sentence.
 
-use cohort_model::{Case, CaseVerdict, Cause, Rate, Recipe, Stage, Subject, SymptomKind};
+use cohort_model::{Case, CasePart, CaseVerdict, Cause, Rate, Recipe, Stage, Subject, SymptomKind};
 
 use super::numbers::{interval, once_in};
 use super::words::{
@@ -147,7 +147,8 @@ impl Told<'_> {
         let (with, without) = (share(&cause.with), share(&cause.without));
         let clause = self.clause(cause);
         let Some(condition) = &cause.condition else {
-            let alone = self.is_all_there_is(cause);
+            let variable = |part: &CasePart| matches!(part, CasePart::Variable(_));
+            let alone = self.is_all_there_is(cause) && !cause.parts.iter().all(variable);
             let compared = match cause.parts.len() {
                 _ if alone => "alone",
                 1 => "without it",

@@ -301,12 +301,22 @@ pub fn parts_clause(parts: &[CasePart], always: bool, names: Names<'_>) -> Strin
 
 /// Conditions of one recipe that are named; of more than one beyond that the rest is counted.
 const CONDITIONS_NAMED: usize = 3;
+/// Variables that are not set are named one by one up to so many.
+const VARIABLES_NAMED: usize = 2;
 
 /// What is set otherwise, and nothing of what is kept: `0.25 CPU + 4 copies at once`; `as it was` when
 /// nothing is.
 #[must_use]
 pub fn conditions(recipe: &Recipe) -> String {
-    let settings: Vec<String> = recipe.conditions.iter().map(setting).collect();
+    let is_unset = |one: &&Condition| matches!(one, Condition::Variable { value: None, .. });
+    let unset = recipe.conditions.iter().filter(is_unset).count();
+    let counted = unset > VARIABLES_NAMED;
+    let named = recipe.conditions.iter();
+    let named = named.filter(|one| !counted || !is_unset(one));
+    let mut settings: Vec<String> = named.map(setting).collect();
+    if counted {
+        settings.push(format!("{unset} variables not set"));
+    }
     if settings.is_empty() {
         return "as it was".to_owned();
     }

@@ -1,0 +1,40 @@
+/* The same in C: fails now and then, and every answer costs CPU. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+volatile unsigned total;
+
+__attribute__((noinline)) void count_slowly(unsigned steps) {
+    for (unsigned step = 0; step < steps; step++) total += step * step % 7;
+}
+
+__attribute__((noinline)) void answer(int caller) {
+    char asked[4096];
+    ssize_t bytes = read(caller, asked, sizeof asked - 1);
+    if (bytes <= 0) return;
+    asked[bytes] = 0;
+    int fails = strstr(asked, " /fail ") != NULL;
+    if (!strstr(asked, " /health ")) count_slowly(8000000);
+    const char *said = fails ? "HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                             : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    if (write(caller, said, strlen(said)) < 0) return;
+}
+
+int main(int count, char **words) {
+    (void)count;
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(words[1]))};
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int one = 1, listening = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(listening, (struct sockaddr *)&at, sizeof at) || listen(listening, 64)) return 1;
+    for (;;) {
+        int caller = accept(listening, NULL, NULL);
+        if (caller < 0) continue;
+        answer(caller);
+        close(caller);
+    }
+}
