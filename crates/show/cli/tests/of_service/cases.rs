@@ -144,7 +144,9 @@ fn a_crash_while_others_wait_for_answers_is_cut_to_the_request_that_provokes_it(
 fn what_only_a_server_that_has_run_for_a_while_shows_is_played_on_such_ones() {
     let iteration = "get('/items/1'); get(`/old/${__ITER % 20 === 19 ? 13 : 1}`); get('/items/3')";
     let suite = Campaign::of(iteration).write();
-    let ended = suite.run_and_reproduce(&["--vus", "1", "--duration", "7s"]);
+    // Servers have to run for seconds before each play of it.
+    let flags = ["--vus", "1", "--duration", "7s", "--reproduce-for", "2m"];
+    let ended = suite.run(&flags);
     let case = only_case(&suite, &ended);
     assert_eq!(case["stage"], "closed", "{case:#}\n{}", shown(&ended));
     assert_eq!(
