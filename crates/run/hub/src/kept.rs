@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cohort_model::{
     Case, CaseId, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind,
-    TestId,
+    SymptomKind, TestId,
 };
 use cohort_replicator::sameness::Fingerprint;
 use cohort_store::{Cases, Error, KeptCase, Project};
@@ -61,6 +61,35 @@ impl Kept {
             .collect();
         known.sort_by_key(|one| one.case);
         Ok(known)
+    }
+
+    /// What earlier campaigns saw fail of a server, as far as what plays it (a file of this name) is there.
+    pub(crate) fn known_of_server(&self, play: &str) -> Vec<KnownCase> {
+        let Ok((mut kept, _)) = self.store.list() else {
+            // What cannot be read is told of by who is asked for it.
+            return Vec::new();
+        };
+        kept.retain(|one| {
+            let timed = one.case.symptom.as_ref();
+            let timed = timed.is_none_or(|symptom| symptom.kind == SymptomKind::Slow);
+            let file = self.store.directory(one.case.case).join(play);
+            one.suite == self.suite && is_worth_it(one.case.verdict) && !timed && file.is_file()
+        });
+        kept.sort_by_key(|one| std::cmp::Reverse((one.last_unix_s, one.case.case)));
+        let told = |one: &KeptCase| {
+            let smallest = one.case.smallest.as_ref()?;
+            Some(KnownCase {
+                case: one.case.case,
+                subject: one.case.subject.clone(),
+                symptom: one.case.symptom.clone()?,
+                smallest: smallest.recipe.clone(),
+                rate: f64::from(smallest.rate.failed) / f64::from(smallest.rate.runs.max(1)),
+                verdict: one.case.verdict.unwrap_or(CaseVerdict::Sometimes),
+            })
+        };
+        let mut known: Vec<KnownCase> = kept.iter().filter_map(told).take(KNOWN_MAX).collect();
+        known.sort_by_key(|one| one.case);
+        known
     }
 
     /// Keeps what is known of a case now.

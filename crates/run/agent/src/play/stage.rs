@@ -22,9 +22,9 @@ use crate::protocol::{FromAgent, PlayOrder, Played, PlayedAnswers};
 const SLEEP_MAX: Duration = Duration::from_millis(5);
 /// Where it is measured what grows, it is repeated for so long when that is often enough ...
 const GROWS_FOR: Duration = Duration::from_millis(2_500);
-const GROWS_ROUNDS: u32 = 80;
+const GROWS_ROUNDS: u32 = 40;
 /// ... and for so long when it is not.
-const GROWS_FOR_MAX: Duration = Duration::from_secs(8);
+const GROWS_FOR_MAX: Duration = Duration::from_secs(6);
 /// How long each answer took is kept for so many.
 const TOOK_MAX: usize = 1_000;
 

@@ -538,6 +538,7 @@ impl Hub {
             Some(FromAgent::Odd(call)) => heard.odd.push(*call),
             Some(FromAgent::Captured(captured)) => heard.captured.push(*captured),
             Some(FromAgent::Played(played)) => heard.played.push(*played),
+            // Half of a play is only of use to who reads its instance.
             Some(FromAgent::PlayedHalf { .. }) => {}
             Some(FromAgent::Broken { calls, .. }) => heard.broken.extend(calls),
             Some(FromAgent::Checks(checks)) => {

@@ -19,7 +19,7 @@ use super::typed;
 use crate::kept::{Kept, Origin};
 
 /// What plays a case again.
-const PLAY: &str = "play";
+pub(crate) const PLAY: &str = "play";
 /// Its requests as they can be typed.
 const REQUESTS: &str = "requests.sh";
 

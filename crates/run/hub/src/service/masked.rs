@@ -52,14 +52,18 @@ fn pairs(text: &str, hides: &mut impl FnMut(&str, &str) -> bool) -> String {
 fn fields(name: &str, value: &mut Value, hides: &mut impl FnMut(&str, &str) -> bool) -> bool {
     match value {
         Value::Object(members) => {
-            let members = members.iter_mut();
-            members.fold(false, |any, (name, value)| {
-                fields(name, value, hides) || any
-            })
+            let mut any = false;
+            for (name, value) in members {
+                any |= fields(name, value, hides);
+            }
+            any
         }
         Value::Array(all) => {
-            let all = all.iter_mut();
-            all.fold(false, |any, value| fields(name, value, hides) || any)
+            let mut any = false;
+            for value in all {
+                any |= fields(name, value, hides);
+            }
+            any
         }
         Value::String(text) if hides(name, text) => {
             LEFT_OUT.clone_into(text);

@@ -18,13 +18,15 @@ use cohort_handoff::AgentId;
 use cohort_host::InstanceReader;
 use cohort_model::{
     CaseId, CasePlan, CaseRequest, CaseThread, Condition, ConditionKind, ExceptionSeen, Exit,
-    Grown, InstanceId, InstanceSample, Played, Policy, Recipe, ServiceCommand, ServicePlan,
-    ServiceSeen, Share, Symptom, SymptomKind, ThreadId,
+    Grown, InstanceId, InstanceSample, KnownCase, Played, Policy, Recipe, ServiceCommand,
+    ServicePlan, ServiceSeen, Share, SuiteKind, Symptom, SymptomKind, ThreadId,
 };
 
+use super::keep::PLAY;
 use super::masked::masked;
 use super::shell::Hub;
 use super::{Driver, ServiceSetup, begin, symptoms};
+use crate::kept::Kept;
 
 /// Where capsules lie, in the campaign's directory.
 pub(crate) const CAPSULES: &str = "capsules";
@@ -147,10 +149,23 @@ impl Hub {
             instrument: false,
             variables: Vec::new(),
             first_case: self.first_case(),
-            known: Vec::new(),
+            known: Kept::open(&self.setup.project, SuiteKind::Service).known_of_server(PLAY),
             only: None,
         });
         begin::plan(&self.setup, &self.prepared, self.ground.limits_cpu(), cases)
+    }
+
+    /// The player reads what earlier campaigns kept, under the numbers of the plan.
+    pub(crate) fn recall_cases(&self, player: AgentId, known: &[KnownCase]) {
+        let store = self.setup.project.cases();
+        for (capsule, known) in (0..).zip(known) {
+            let kept = store.directory(known.case).join(PLAY);
+            let file = self.capsule_file(capsule);
+            // What is not there is told as a capsule that cannot be read.
+            let _ = std::fs::copy(kept, &file);
+            self.agents
+                .tell(player.0, ToAgent::Capsule { capsule, file });
+        }
     }
 
     fn first_case(&self) -> u32 {

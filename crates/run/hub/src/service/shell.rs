@@ -28,8 +28,8 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
-use super::keep::Keeping;
 use super::helpers::Out;
+use super::keep::Keeping;
 use super::metrics::Measured;
 use super::once::Once;
 use super::place::Place;
@@ -142,6 +142,9 @@ impl Hub {
     /// Runs until the orchestrator says that it is over.
     pub(crate) async fn run(&mut self, happened: &mut Receiver<Event>) -> Result<(), Error> {
         let plan = self.plan();
+        if let (Some(player), Some(cases)) = (self.replicas.player, &plan.cases) {
+            self.recall_cases(player, &cases.known);
+        }
         self.ledger.add(Record::ServicePlanned(plan.clone()));
         let mut conductor = Conductor::new(plan);
         let mut faces = interval(FACE_INTERVAL);

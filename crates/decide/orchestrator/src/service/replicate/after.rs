@@ -40,7 +40,7 @@ impl Conductor {
             format!("The time for reproducing, {seconds:.0} s after the scenario, was used up.")
         } else if cases.open_failures > 2 {
             "No instance could be opened to try it again.".to_owned()
-        } else if cases.is_done() {
+        } else if cases.is_done() || cases.only_known() {
             String::new()
         } else {
             return;

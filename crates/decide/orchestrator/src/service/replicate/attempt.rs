@@ -191,29 +191,7 @@ impl Conductor {
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
         cases.next_play += 1;
-        let starts = next.recipe.conditions.iter().any(Condition::is_of_start);
-        let old = cases.wants_old(next.case) || cases.keeps_old(at, next.case, instance);
-        let wants_old = old && !starts;
-        let replica = cases.replicas.get_mut(&instance);
-        // Nothing is waited for before something is tried for the first time; what grows goes on growing.
-        let fresh = replica.as_ref().is_some_and(|replica| {
-            let at_once = is_first && replica.ready;
-            let goes_on = grows && replica.last == Some(next.case) && replica.plays < GROWS_PLAYS;
-            !replica.clean && !at_once && !wants_old && !(goes_on && replica.ready)
-        });
-        let age_us = replica.as_ref().map_or(u64::MAX, |replica| {
-            let runs = replica.ready && !fresh;
-            if runs { at.since(replica.since) } else { 0 }
-        });
-        if let Some(replica) = replica {
-            replica.play = Some(play);
-            replica.clean = false;
-            replica.last = Some(next.case);
-            replica.plays += 1;
-            if fresh {
-                replica.ready = false;
-            }
-        }
+        let (fresh, age_us) = cases.take_stage(at, (play, instance), &next, is_first);
         cases.plays.insert(
             play,
             Play {
@@ -359,6 +337,34 @@ impl Cases {
             return None;
         }
         self.any_cut(at, instance)
+    }
+
+    /// Takes a replica for a play: whether its server begins anew before, and how long it has run then, microseconds.
+    fn take_stage(
+        &mut self,
+        at: At,
+        (play, instance): (u32, InstanceId),
+        next: &Next,
+        is_first: bool,
+    ) -> (bool, u64) {
+        let gauge = self.capsule_of(next.case).map(|capsule| &capsule.gauge);
+        let grows = matches!(gauge, Some(Gauge::Grows(_)));
+        let starts = next.recipe.conditions.iter().any(Condition::is_of_start);
+        let old = self.wants_old(next.case) || self.keeps_old(at, next.case, instance);
+        let Some(replica) = self.replicas.get_mut(&instance) else {
+            return (false, u64::MAX);
+        };
+        // Nothing is waited for before something is tried for the first time; what grows goes on growing.
+        let at_once = is_first && replica.ready;
+        let goes_on = grows && replica.last == Some(next.case) && replica.plays < GROWS_PLAYS;
+        let stays = replica.clean || at_once || (old && !starts) || (goes_on && replica.ready);
+        let runs = replica.ready && stays;
+        replica.play = Some(play);
+        replica.clean = false;
+        replica.last = Some(next.case);
+        replica.plays += 1;
+        replica.ready &= stays;
+        (!stays, if runs { at.since(replica.since) } else { 0 })
     }
 
     /// The same, whosever turn it is.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, CasePart, CaseRequest, CaseThread, InstanceId, ServiceCommand, ServiceReason, Subject,
-    Symptom, ThreadId, Usage,
+    At, CasePart, CaseRequest, CaseThread, InstanceId, KnownCase, ServiceCommand, ServiceReason,
+    Subject, Symptom, ThreadId, Usage,
 };
 use cohort_replicator::Sighting;
 use cohort_replicator::sameness::same;
@@ -52,7 +52,7 @@ impl What {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Asked,
     Here,
     Lost,
@@ -69,7 +69,7 @@ pub(super) struct Capsule {
     /// Where it was seen.
     pub(super) instance: InstanceId,
     pub(super) asked: At,
-    state: State,
+    pub(super) state: State,
     pub(super) requests: Vec<CaseRequest>,
     /// An address (with its query) that the slow call went to.
     pub(super) request: String,
@@ -90,7 +90,9 @@ pub(super) struct Capsule {
     /// The finding that it was made for.
     pub(super) finding: Option<u32>,
     /// It takes the place of another one, of which less was known.
-    instead: Option<u32>,
+    pub(super) instead: Option<u32>,
+    /// It was kept by an earlier campaign.
+    pub(super) known: Option<KnownCase>,
 }
 
 impl Capsule {
@@ -112,6 +114,9 @@ impl Capsule {
             true => unknown || sight.suspects.iter().any(common),
             false => self.subject == sight.subject,
         };
+        if self.known.is_some() && self.state == State::Lost {
+            return false;
+        }
         let alike = |symptom: &Symptom| same(symptom, &sight.symptom);
         (may_be || !sight.symptom.frames.is_empty())
             && (alike(&self.symptom) || self.end.as_ref().is_some_and(alike))
@@ -138,6 +143,7 @@ impl Capsule {
             joined: Vec::new(),
             finding: self.finding,
             instead: Some(own),
+            known: None,
         }
     }
 
@@ -165,6 +171,11 @@ impl Capsule {
 
     /// The parts that the case is opened with.
     pub(super) fn parts(&self) -> Vec<CasePart> {
+        let known = self.known.as_ref().map(|known| &known.smallest.parts);
+        if let Some(parts) = known.filter(|parts| !parts.is_empty()) {
+            let requests = parts.iter().filter(|part| number(part).is_some());
+            return requests.cloned().collect();
+        }
         let numbers: Vec<u32> = match &self.gauge {
             Gauge::Odd => (0..self.requests.len() as u32).collect(),
             Gauge::Slow(_) => self.slow_parts(),
@@ -366,6 +377,7 @@ impl Conductor {
             joined: Vec::new(),
             finding: sight.finding,
             instead: None,
+            known: None,
         });
         let command = ServiceCommand::Capture {
             capsule: number,
@@ -394,6 +406,12 @@ impl Conductor {
         }
         capsule.state = State::Here;
         capsule.requests = requests.to_vec();
+        if cases.recall(number) {
+            return;
+        }
+        let Some(capsule) = cases.capsules.get(number as usize) else {
+            return;
+        };
         match capsule.instead {
             Some(old) if cases.of_case.values().any(|known| *known == old) => {
                 cases.take_place(number, old);

@@ -21,6 +21,7 @@ mod age;
 mod attempt;
 mod capsule;
 mod cut;
+mod known;
 mod oracle;
 mod replica;
 mod sight;
@@ -105,7 +106,7 @@ impl Cases {
                 ..usual
             },
         });
-        Self {
+        let mut cases = Self {
             plan: plan.clone(),
             replicator,
             capsules: Vec::new(),
@@ -128,7 +129,9 @@ impl Cases {
             open_failures: 0,
             done: None,
             over: false,
-        }
+        };
+        cases.remember_all();
+        cases
     }
 
     /// Cases of which more is known now: what the replicator tells, and what was left out meanwhile.

@@ -11,6 +11,7 @@ use cohort_model::{
 };
 
 use super::super::{Conductor, ServiceStep};
+use super::Cases;
 use super::capsule::{Gauge, Sight, What};
 use super::suspects;
 
@@ -42,6 +43,41 @@ pub(in super::super) struct Usual {
     median_us: Option<u64>,
     /// The slowest call of late: how long, whose, and what was asked for.
     slowest: Option<(u64, ThreadId, String)>,
+}
+
+impl Cases {
+    /// Calls without an answer that were waited for long enough are told as they are.
+    fn tell_unanswered(&mut self, at: At, sights: &mut Vec<(EndpointId, Sight)>) {
+        while self
+            .unanswered
+            .front()
+            .is_some_and(|call| at.since(call.at) >= UNANSWERED_US)
+        {
+            let Some(call) = self.unanswered.pop_front() else {
+                break;
+            };
+            let Oddity::Broken(why) = &call.oddity else {
+                continue;
+            };
+            let kind = match why.as_str() {
+                "timed out" => SymptomKind::Hang,
+                _ => SymptomKind::ErrorAnswer,
+            };
+            let sight = Sight {
+                subject: String::new(),
+                symptom: symptom(kind, why, ""),
+                gauge: Gauge::Odd,
+                instance: call.instance,
+                threads: vec![of_call(&call)],
+                request: String::new(),
+                is_of_end: false,
+                is_unanswered: true,
+                suspects: Vec::new(),
+                finding: None,
+            };
+            sights.push((call.endpoint, sight));
+        }
+    }
 }
 
 impl Conductor {
@@ -236,35 +272,7 @@ impl Conductor {
             }
             // Else it came with an answer that is a case itself, or with none that was odd.
         }
-        while cases
-            .unanswered
-            .front()
-            .is_some_and(|call| at.since(call.at) >= UNANSWERED_US)
-        {
-            let Some(call) = cases.unanswered.pop_front() else {
-                break;
-            };
-            let Oddity::Broken(why) = &call.oddity else {
-                continue;
-            };
-            let kind = match why.as_str() {
-                "timed out" => SymptomKind::Hang,
-                _ => SymptomKind::ErrorAnswer,
-            };
-            let sight = Sight {
-                subject: String::new(),
-                symptom: symptom(kind, why, ""),
-                gauge: Gauge::Odd,
-                instance: call.instance,
-                threads: vec![of_call(&call)],
-                request: String::new(),
-                is_of_end: false,
-                is_unanswered: true,
-                suspects: Vec::new(),
-                finding: None,
-            };
-            sights.push((call.endpoint, sight));
-        }
+        cases.tell_unanswered(at, &mut sights);
         self.take_in_late(at, &late, step);
         for (endpoint, mut sight) in sights {
             sight.subject = self.endpoint_name(endpoint);
