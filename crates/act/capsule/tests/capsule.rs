@@ -36,7 +36,7 @@ fn case(message: &str) -> Case {
         smallest: None,
         minimal: false,
         request: String::new(),
-            age_us: 0,
+        age_us: 0,
         remarks: Vec::new(),
     }
 }

@@ -110,7 +110,9 @@ fn setup(
 ) -> Result<hub::ServiceSetup, Failure> {
     let service = service.clone();
     let cores = resolved.budget.cores;
-    let helpers = resolved.helpers.map(|share| helpers::for_campaign(&place.root, share, cores));
+    let helpers = resolved
+        .helpers
+        .map(|share| helpers::for_campaign(&place.root, share, cores));
     Ok(hub::ServiceSetup {
         project: place.project.clone(),
         root: place.root.clone(),

@@ -12,7 +12,8 @@ use std::time::SystemTime;
 use common::Suite;
 use serde_json::Value;
 
-const MANIFEST: &str = "[package]\nname = 'sample'\nversion = '0.1.0'\nedition = '2021'\n[workspace]\n";
+const MANIFEST: &str =
+    "[package]\nname = 'sample'\nversion = '0.1.0'\nedition = '2021'\n[workspace]\n";
 const PRICE: &str = "\
 pub fn price(grams: u32) -> u32 {
     let mut price = 100;
@@ -102,7 +103,15 @@ fn the_mistake_and_its_function_are_told_and_the_users_build_stays_as_it_is() {
     let suite = sample();
     cargo_test(&suite, &suite.root());
     let before = build(&suite);
-    let ended = suite.run(&["--reproduce-for", "100s", "--", "cargo", "test", "--lib", "--offline"]);
+    let ended = suite.run(&[
+        "--reproduce-for",
+        "100s",
+        "--",
+        "cargo",
+        "test",
+        "--lib",
+        "--offline",
+    ]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let page = shown(&suite);
     assert_eq!(page["suspects_of"], "runs", "{page:#}");
@@ -120,7 +129,10 @@ fn the_mistake_and_its_function_are_told_and_the_users_build_stays_as_it_is() {
     let strays = fs::read_dir(suite.root()).unwrap().flatten();
     let strays: Vec<PathBuf> = strays
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "profraw"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "profraw")
+        })
         .collect();
     assert!(strays.is_empty(), "{strays:?}");
 }
@@ -132,7 +144,15 @@ fn a_build_that_fails_is_one_line_and_the_backtrace_tells_what_it_can() {
     suite.write("build.rs", script);
     let panics = PRICE.replace("(grams - 1_000) / 500 + 1", "(grams - 1_000) / 500 - 5");
     suite.write("src/lib.rs", &panics);
-    let ended = suite.run(&["--reproduce-for", "100s", "--", "cargo", "test", "--lib", "--offline"]);
+    let ended = suite.run(&[
+        "--reproduce-for",
+        "100s",
+        "--",
+        "cargo",
+        "test",
+        "--lib",
+        "--offline",
+    ]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let page = shown(&suite);
     let remarks = page["remarks"].as_array().unwrap();
@@ -170,7 +190,17 @@ fn what_the_users_build_made_of_dependencies_is_taken_over() {
     }
     let app = suite.root().join("app");
     cargo_test(&suite, &app);
-    let words = ["-C", "app", "--reproduce-for", "100s", "--", "cargo", "test", "--lib", "--offline"];
+    let words = [
+        "-C",
+        "app",
+        "--reproduce-for",
+        "100s",
+        "--",
+        "cargo",
+        "test",
+        "--lib",
+        "--offline",
+    ];
     let ended = suite.run(&words);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let library = |folder: &str| {

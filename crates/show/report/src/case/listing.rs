@@ -72,9 +72,9 @@ impl Listing {
     pub(crate) fn json(&self) -> Value {
         let mut value = json!(self.function);
         let lines = self.lines.iter();
-        let lines = lines.map(|(number, text, own)| {
-            json!({ "line": number, "source": text, "suspicious": own })
-        });
+        let lines = lines.map(
+            |(number, text, own)| json!({ "line": number, "source": text, "suspicious": own }),
+        );
         if let Some(object) = value.as_object_mut() {
             object.insert("source".to_owned(), lines.collect());
         }
@@ -111,7 +111,10 @@ mod tests {
                 .collect();
             assert_eq!(marked, [line, line + 1]);
             let numbers = |line: Option<&(u32, String, bool)>| line.map_or(0, |line| line.0);
-            (numbers(listing.lines.first()), numbers(listing.lines.last()))
+            (
+                numbers(listing.lines.first()),
+                numbers(listing.lines.last()),
+            )
         };
         assert_eq!(shown(3, 9, 5), (3, 9));
         assert_eq!(shown(3, 50, 5), (3, 18));

@@ -95,7 +95,7 @@ pub(crate) fn fresh(test: u32) -> Case {
         smallest: None,
         minimal: false,
         request: String::new(),
-            age_us: 0,
+        age_us: 0,
         remarks: Vec::new(),
     }
 }

@@ -144,9 +144,8 @@ impl Lines {
     fn told(&mut self, finding: &ServiceFinding) -> Vec<Line> {
         let before = self.told.entry(finding.number).or_default();
         let new = finding.told.iter().skip(*before);
-        let lines = new.map(|told| {
-            labelled(Tone::Good, "found why").plain(words::printable(&told.sentence))
-        });
+        let lines = new
+            .map(|told| labelled(Tone::Good, "found why").plain(words::printable(&told.sentence)));
         let lines = lines.collect();
         *before = finding.told.len();
         lines

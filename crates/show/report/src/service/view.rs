@@ -175,7 +175,10 @@ impl ServiceView {
 
     /// Which cases are tried again after the scenario, in few words.
     fn reproducing(&self) -> String {
-        let open = self.cases.values().filter(|case| case.stage != Stage::Closed);
+        let open = self
+            .cases
+            .values()
+            .filter(|case| case.stage != Stage::Closed);
         let names: Vec<String> = open.map(|case| case.case.to_string()).collect();
         format!(
             "the scenario is over, {} tried again: {}",
