@@ -336,7 +336,8 @@ mod tests {
             "#!/bin/sh\n# EC-5: GET /items/{{}} 500 no such page\n\
              # Answers are written to files here; values of earlier ones are read with jq.\n\
              BASE=${{BASE:-http://localhost:8080}}\n\n\
-             {} -X POST \"$BASE/login\" -H \"X-Token: t-17\" --data-raw \"{{\\\"user\\\": \\\"it's \\$me\\\"}}\"\n\
+             # Secrets are left out, put them in: X-Token. `cohort repro EC-5` sends them as they were.\n\n\
+             {} -X POST \"$BASE/login\" -H \"X-Token: left-out\" --data-raw \"{{\\\"user\\\": \\\"it's \\$me\\\"}}\"\n\
              V1=$(jq -r '.token' answer-0)\n\
              {} -X POST \"$BASE/items\" -H \"X-Token: ${{V1}}\" --data-raw \"{{}}\"\n\
              V2=$(jq -r '.items[0].id' answer-2)\n\

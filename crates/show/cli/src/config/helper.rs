@@ -228,7 +228,7 @@ mod tests {
         let with = |more: &str| format!("{GOOD}{more}\n");
         let said = [
             (
-                with("cmd = 1"),
+                with("comand = 1"),
                 "helpers/mine.toml:5",
                 "did you mean `command`?",
             ),

@@ -166,7 +166,7 @@ fn what_only_a_server_that_has_run_for_a_while_shows_is_played_on_such_ones() {
 fn a_leak_is_cut_to_the_request_that_leaks() {
     let iteration = "get('/items/1'); get('/items/2'); get('/keep/77'); get('/items/3')";
     let suite = Campaign::of(iteration).write();
-    let ended = suite.run_and_reproduce(&["--vus", "2", "--duration", "30s"]);
+    let ended = suite.run_and_reproduce(&["--vus", "2", "--duration", "45s"]);
     let case = only_case(&suite, &ended);
     assert_eq!(case["symptom"]["class"], "memory", "{case:#}");
     assert_eq!(
