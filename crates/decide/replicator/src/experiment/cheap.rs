@@ -1,5 +1,6 @@
 //! What costs no more than a plain run comes first: another time, zone, locale, order of directories, seed. One
-//! run of it mostly decides, so each is tried once, and then it competes with all else.
+//! run of it mostly decides, so each is tried once, and then it competes with all else. After the first few, which
+//! hold most of it, every other run is of something else: a race does not wait for the last of the time zones.
 
 use std::collections::VecDeque;
 
@@ -14,13 +15,17 @@ use super::recipes::Company;
 const LIKELIER: f64 = 4.0;
 /// So many runs what is likelier has for itself.
 const LIKELIER_RUNS: u32 = 6;
+/// So many of these come before anything else, where they come first.
+const FIRST: u32 = 3;
 
 /// The cocktails that were not tried yet.
 #[derive(Clone, Debug)]
 pub(super) struct Cheap {
     left: VecDeque<Vec<Condition>>,
-    /// They come before all else; otherwise, after some, every other run is one of them.
+    /// Some come before all else; otherwise, after some others, every other run is one of them.
     first: bool,
+    /// So many had their turn.
+    begun: u32,
 }
 
 impl Cheap {
@@ -36,6 +41,7 @@ impl Cheap {
         Self {
             left: cheap(place).into(),
             first: !has_failed || world * LIKELIER > others,
+            begun: 0,
         }
     }
 
@@ -50,11 +56,16 @@ impl Cheap {
 impl Experiment {
     /// The next of them, when it is its turn.
     pub(super) fn cheap(&mut self) -> Option<Recipe> {
-        let wait = self.hunted < LIKELIER_RUNS || self.hunted.is_multiple_of(2);
-        if !self.cheap.first && wait {
+        let is_due = if self.cheap.first {
+            self.cheap.begun < FIRST || self.hunts.is_multiple_of(2)
+        } else {
+            self.hunted >= LIKELIER_RUNS && !self.hunted.is_multiple_of(2)
+        };
+        if !is_due {
             return None;
         }
         let mut conditions = self.cheap.left.pop_front()?;
+        self.cheap.begun += 1;
         let known = |one: &Condition| self.beliefs.all.iter().any(|own| own.condition == *one);
         conditions.retain(known);
         Some(Recipe {
