@@ -79,6 +79,8 @@ pub(crate) struct Tracer {
     disturbance: Option<Disturbance>,
     serial: Option<Serial>,
     pinned: Option<Pinned>,
+    /// As it was the last time: who was started then may be heard of later.
+    unpinned: Option<Pinned>,
     quota: Option<Quota>,
     paused_until: Option<Instant>,
     slow: Slow,
@@ -107,6 +109,7 @@ impl Tracer {
             disturbance: traced.schedule.map(|seed| Disturbance::new(seed, now)),
             serial: (traced.schedule).and_then(Serial::drawn),
             pinned: None,
+            unpinned: None,
             quota: traced.cores.map(|cores| Quota::new(cores, now)),
             paused_until: None,
             slow: Slow::new(u64::from(std::process::id())),
@@ -219,7 +222,10 @@ impl Tracer {
             return;
         }
         match event {
-            EVENT_STOP if signal == libc::SIGTRAP => self.interrupted(tid),
+            EVENT_STOP if signal == libc::SIGTRAP => {
+                registers::call_again(tid);
+                self.interrupted(tid);
+            }
             EVENT_STOP => {
                 let _ = ptrace::resume(tid, Go::Listen, 0);
             }
@@ -228,7 +234,13 @@ impl Tracer {
             }
             libc::PTRACE_EVENT_EXEC => self.became(tid),
             libc::PTRACE_EVENT_SECCOMP => self.at_call(tid),
-            0 if signal == libc::SIGTRAP | 0x80 => self.at_either_end(tid),
+            0 if signal == libc::SIGTRAP | 0x80 => {
+                // The stop at the end of a call stands for the one that was asked for.
+                if thread.at_end.is_none() {
+                    registers::call_again(tid);
+                }
+                self.at_either_end(tid);
+            }
             // However it is to run by now: such a stop may come after another one.
             0 if signal == libc::SIGTRAP
                 && self.disturbance.is_some()

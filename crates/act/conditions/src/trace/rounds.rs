@@ -218,12 +218,13 @@ impl Tracer {
         for tid in all.unwrap_or_default() {
             pinned.release(tid);
         }
+        self.unpinned = Some(pinned);
     }
 
-    /// A process that was started by a thread that shares a CPU with others does not.
-    pub(super) fn release(&mut self, pid: i32) {
-        if let Some(pinned) = &self.pinned {
-            pinned.release(pid);
+    /// Who was started by a thread that shares a CPU with others, or did so a moment ago, and is not to do so.
+    pub(super) fn release(&self, tid: i32) {
+        for pinned in self.pinned.iter().chain(&self.unpinned) {
+            pinned.release(tid);
         }
     }
 }

@@ -50,11 +50,10 @@ impl Tracer {
         if let Some(new) = new {
             self.threads.insert_new(new);
             // Until it is looked what they do.
-            if (self.threads.get(new)).is_some_and(|thread| thread.process == new) {
-                self.many_work = true;
-                if self.is_in_turns(tid) {
-                    self.release(new);
-                }
+            let is_process = (self.threads.get(new)).is_some_and(|it| it.process == new);
+            self.many_work |= is_process;
+            if is_process || !self.is_in_turns(tid) {
+                self.release(new);
             }
         }
         let now = Instant::now();
