@@ -67,12 +67,16 @@ static int depth(int *where, int left) {
     if (left > 0) return depth(where, left - 1) + 1;
     return *where; /* here */
 }
-static void *waits(void *it) { pause(); return it; }
-static void *works(void *it) { depth(it, 2); return it; }
+/* Each is in its function when one crashes. */
+static pthread_barrier_t all;
+static void *waits(void *it) { pthread_barrier_wait(&all); pause(); return it; }
+static void *works(void *it) { pthread_barrier_wait(&all); depth(it, 2); return it; }
 int main(void) {
     pthread_t one, other;
+    pthread_barrier_init(&all, 0, 3);
     pthread_create(&one, 0, waits, 0);
     pthread_create(&other, 0, works, 0);
+    pthread_barrier_wait(&all);
     pthread_join(other, 0);
     return 0;
 }"#;
