@@ -175,8 +175,9 @@ fn told_to_end(under: &Under, program: &[&str]) -> (Option<i32>, String) {
         .stderr(errors)
         .spawn()
         .expect("started");
-    wait_until("it is ready", || under.path("ready").exists());
-    let pid = std::fs::read_to_string(under.path("ready")).expect("a pid");
+    let ready = || std::fs::read_to_string(under.path("ready")).unwrap_or_default();
+    wait_until("it is ready", || ready().ends_with('\n'));
+    let pid = ready();
     wait_until("all of it waits", || all_sleep(pid.trim()));
     let group = Pid::from_raw(i32::try_from(guard.id()).expect("a pid"));
     killpg(group, Signal::SIGTERM).expect("told");
@@ -220,7 +221,7 @@ static void *second(void *it) {
 int main(void) {
     pthread_t one, other;
     FILE *ready = fopen("ready", "w");
-    fprintf(ready, "%d", getpid());
+    fprintf(ready, "%d\n", getpid());
     fclose(ready);
     pthread_barrier_init(&both, 0, 2);
     pthread_create(&one, 0, first, 0);
@@ -262,7 +263,7 @@ def second():
         a.acquire()  # other
 threads = [threading.Thread(target=it) for it in (first, second)]
 for it in threads: it.start()
-with open("ready", "w") as file: file.write(str(os.getpid()))
+with open("ready", "w") as file: print(os.getpid(), file=file)
 for it in threads: it.join()
 "#;
     let script = under.path("locks.py");
