@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use cohort_host::InstanceReader;
 use cohort_host::cgroup::InstanceGroup;
-use cohort_host::init::{self, Ended, FromInit, Setup, Start, ToInit};
+use cohort_host::init::{Ended, FromInit, Setup, Start, ToInit};
 use cohort_model::{InstanceId, InstanceSample};
 
 use crate::Error;
 use crate::ground::Ground;
 use crate::init::Init;
-use crate::nest::{blocking, remove_group};
+use crate::nest::{Spawned, blocking, init_in, remove_group};
 use cohort_host::chain;
 
 /// Most tasks of a helper.
@@ -168,12 +168,7 @@ impl Helper {
     }
 }
 
-type Made = (
-    Option<InstanceGroup>,
-    (std::os::unix::net::UnixStream, std::process::Child),
-);
-
-fn make(ground: &Ground, errand: &Errand) -> Result<Made, Error> {
+fn make(ground: &Ground, errand: &Errand) -> Result<(Option<InstanceGroup>, Spawned), Error> {
     let maker = ground.maker.as_ref();
     let mut group = maker
         .map(|maker| maker.make_helper(errand.instance, errand.deployment))
@@ -183,16 +178,5 @@ fn make(ground: &Ground, errand: &Errand) -> Result<Made, Error> {
         group.set_cpu_limit(Some(errand.cores))?;
         group.set_memory_limit(errand.memory)
     });
-    let (executable, arguments) = &ground.init;
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let spawned = limited
-        .map_err(Error::from)
-        .and_then(|()| Ok(init::spawn(executable, &arguments)?));
-    match spawned {
-        Ok(spawned) => Ok((group, spawned)),
-        Err(error) => {
-            let _ = remove_group(group);
-            Err(error)
-        }
-    }
+    init_in(ground, group, limited)
 }

@@ -9,7 +9,7 @@ use std::process::Child;
 use std::sync::Arc;
 
 use cohort_host::bridge::Port;
-use cohort_host::cgroup::{InstanceGroup, IoLimit};
+use cohort_host::cgroup::{self, InstanceGroup, IoLimit};
 use cohort_host::init::{self, Setup};
 use cohort_host::{InstanceReader, TreeReader, remains};
 use cohort_model::{InstanceId, Isolation, Share};
@@ -224,7 +224,7 @@ pub(crate) async fn remove_scratch(path: PathBuf) -> Vec<String> {
     }
 }
 
-type Spawned = (std::os::unix::net::UnixStream, Child);
+pub(crate) type Spawned = (std::os::unix::net::UnixStream, Child);
 
 fn make_group_and_init(
     ground: &Ground,
@@ -238,6 +238,15 @@ fn make_group_and_init(
     let limited = group
         .as_ref()
         .map_or(Ok(()), |group| group.set_task_limit(TASKS_MAX));
+    init_in(ground, group, limited)
+}
+
+/// An init for groups that were made, once they have their limits. Where it cannot be had, they go.
+pub(crate) fn init_in(
+    ground: &Ground,
+    group: Option<InstanceGroup>,
+    limited: Result<(), cgroup::Error>,
+) -> Result<(Option<InstanceGroup>, Spawned), Error> {
     let (executable, arguments) = &ground.init;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let spawned = limited
