@@ -48,13 +48,25 @@ pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
 
 /// Those that a campaign may deploy; `share` of `cores` is theirs.
 pub(crate) fn for_campaign(root: &Path, share: f64, cores: f64) -> Result<ServiceHelpers, Failure> {
-    let all = load(root)?.into_iter();
+    let budget = share * cores;
+    let mut manifests = Vec::new();
+    for known in load(root)? {
+        if !lacks(&known).is_empty() {
+            continue;
+        }
+        let it = known.manifest;
+        if it.cores > budget {
+            say::note(format_args!(
+                "the helper {} is not deployed: it is expected to use {} cores, and helpers may use {budget:.2} together (`share` in [helpers])",
+                it.name, it.cores
+            ));
+        } else {
+            manifests.push(it);
+        }
+    }
     Ok(ServiceHelpers {
-        manifests: all
-            .filter(|known| lacks(known).is_empty())
-            .map(|known| known.manifest)
-            .collect(),
-        cores: share * cores,
+        manifests,
+        cores: budget,
         rest_us: REST_US,
     })
 }

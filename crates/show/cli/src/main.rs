@@ -61,7 +61,7 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Repro(flags) => case::repro(&directory, &flags, color),
         Command::Script { source } => script::script(&directory, &source),
         Command::Doctor => doctor::doctor(color),
-        Command::Helpers => helpers::list(&directory, color),
+        Command::Helpers => helpers::list(&run::Place::of_campaigns(&directory)?.root, color),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "cohort", &mut script);

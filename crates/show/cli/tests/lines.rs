@@ -93,6 +93,14 @@ fn cargo_test(suite: &Suite, directory: &Path) {
     assert!(built.status.success(), "{built:?} {:?}", suite.root());
 }
 
+/// The page of the case of a campaign of its tests, which fails.
+fn tried(suite: &Suite) -> Value {
+    let command = ["cargo", "test", "--lib", "--offline"];
+    let ended = suite.run(&[&["--reproduce-for", "100s", "--"][..], &command].concat());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    shown(suite)
+}
+
 fn shown(suite: &Suite) -> Value {
     let ended = suite.cohort(&["show", "EC-1", "--json"]);
     serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
@@ -103,17 +111,7 @@ fn the_mistake_and_its_function_are_told_and_the_users_build_stays_as_it_is() {
     let suite = sample();
     cargo_test(&suite, &suite.root());
     let before = build(&suite);
-    let ended = suite.run(&[
-        "--reproduce-for",
-        "100s",
-        "--",
-        "cargo",
-        "test",
-        "--lib",
-        "--offline",
-    ]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    let page = shown(&suite);
+    let page = tried(&suite);
     assert_eq!(page["suspects_of"], "runs", "{page:#}");
     let lines = page["suspects"].as_array().unwrap();
     let place = lines.iter().position(|line| line["line"] == MISTAKE);
@@ -144,17 +142,7 @@ fn a_build_that_fails_is_one_line_and_the_backtrace_tells_what_it_can() {
     suite.write("build.rs", script);
     let panics = PRICE.replace("(grams - 1_000) / 500 + 1", "(grams - 1_000) / 500 - 5");
     suite.write("src/lib.rs", &panics);
-    let ended = suite.run(&[
-        "--reproduce-for",
-        "100s",
-        "--",
-        "cargo",
-        "test",
-        "--lib",
-        "--offline",
-    ]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    let page = shown(&suite);
+    let page = tried(&suite);
     let remarks = page["remarks"].as_array().unwrap();
     let told = remarks.iter().filter_map(Value::as_str);
     let told: Vec<&str> = told

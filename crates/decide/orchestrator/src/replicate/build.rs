@@ -191,18 +191,13 @@ impl Orchestrator {
         let Some(memory) = memory else {
             return false;
         };
-        let Some(instance) = self.attempt_place((memory, WEIGHT), &reason, step) else {
+        let Some((instance, thread)) = self.attempt_seat((memory, WEIGHT), &reason, step) else {
             return false;
         };
-        let thread = ThreadId(self.next_thread);
-        self.next_thread += 1;
         let has_all = self.promises.of(instance) == self.promises.budget();
         let Some(replication) = &mut self.replication else {
             return false;
         };
-        if let Some(place) = replication.places.get_mut(&instance) {
-            place.thread = Some(thread);
-        }
         replication
             .builds
             .all

@@ -282,19 +282,14 @@ impl Orchestrator {
             case: wanted.case,
             stage: wanted.stage,
         };
-        let Some(instance) = self.attempt_place((memory, WEIGHT), &reason, step) else {
+        let Some((instance, thread)) = self.attempt_seat((memory, WEIGHT), &reason, step) else {
             self.refuse(at, &wanted, compares);
             return false;
         };
-        let thread = ThreadId(self.next_thread);
-        self.next_thread += 1;
         let has_all = self.promises.of(instance) == self.promises.budget();
         let Some(replication) = &mut self.replication else {
             return false;
         };
-        if let Some(place) = replication.places.get_mut(&instance) {
-            place.thread = Some(thread);
-        }
         let mut overlapped = false;
         for other in replication.attempts.values_mut() {
             if other.runs(test) {
@@ -447,8 +442,23 @@ impl Orchestrator {
         replication.walls_us.get(&test).copied()
     }
 
-    /// An instance for a try that is promised so many bytes, with this share of a CPU under contention.
-    pub(super) fn attempt_place(
+    /// An instance for a try that is promised so many bytes, with this share of a CPU under contention, and the thread
+    /// that the try is.
+    pub(super) fn attempt_seat(
+        &mut self,
+        given: (u64, u32),
+        reason: &Reason,
+        step: &mut Step,
+    ) -> Option<(InstanceId, ThreadId)> {
+        let instance = self.attempt_place(given, reason, step)?;
+        let thread = ThreadId(self.next_thread);
+        self.next_thread += 1;
+        let place = self.replication.as_mut()?.places.get_mut(&instance)?;
+        place.thread = Some(thread);
+        Some((instance, thread))
+    }
+
+    fn attempt_place(
         &mut self,
         (memory, weight): (u64, u32),
         reason: &Reason,

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, CasePart, CaseRequest, CaseThread, InstanceId, KnownCase, ServiceCommand, ServiceReason,
-    Subject, Symptom, ThreadId, Usage,
+    At, CasePart, CaseRequest, CaseThread, InstanceId, KnownCase, OddCall, ServiceCommand,
+    ServiceReason, Subject, Symptom, ThreadId, Usage,
 };
 use cohort_replicator::Sighting;
 use cohort_replicator::sameness::same;
 
+use super::sight::of_call;
 use super::{Cases, Conductor, ServiceStep};
 
 /// Capsules of one campaign, and so cases.
@@ -267,6 +268,24 @@ pub(super) struct Sight {
     pub(super) is_unanswered: bool,
     pub(super) suspects: Vec<String>,
     pub(super) finding: Option<u32>,
+}
+
+impl Sight {
+    /// Of a call that got no answer, whatever is known to be why.
+    pub(super) fn unanswered(symptom: Symptom, call: &OddCall) -> Self {
+        Self {
+            subject: String::new(),
+            symptom,
+            gauge: Gauge::Odd,
+            instance: call.instance,
+            threads: vec![of_call(call)],
+            request: String::new(),
+            is_of_end: false,
+            is_unanswered: true,
+            suspects: Vec::new(),
+            finding: None,
+        }
+    }
 }
 
 impl Cases {

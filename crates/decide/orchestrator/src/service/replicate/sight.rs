@@ -63,18 +63,7 @@ impl Cases {
                 "timed out" => SymptomKind::Hang,
                 _ => SymptomKind::ErrorAnswer,
             };
-            let sight = Sight {
-                subject: String::new(),
-                symptom: symptom(kind, why, ""),
-                gauge: Gauge::Odd,
-                instance: call.instance,
-                threads: vec![of_call(&call)],
-                request: String::new(),
-                is_of_end: false,
-                is_unanswered: true,
-                suspects: Vec::new(),
-                finding: None,
-            };
+            let sight = Sight::unanswered(symptom(kind, why, ""), &call);
             sights.push((call.endpoint, sight));
         }
     }
@@ -254,18 +243,7 @@ impl Conductor {
                 cases.unanswered.retain(|other| {
                     !(other.instance == call.instance && other.endpoint == call.endpoint)
                 });
-                let sight = Sight {
-                    subject: String::new(),
-                    symptom: exception.symptom(),
-                    gauge: Gauge::Odd,
-                    instance: call.instance,
-                    threads: vec![of_call(&call)],
-                    request: String::new(),
-                    is_of_end: false,
-                    is_unanswered: true,
-                    suspects: Vec::new(),
-                    finding: None,
-                };
+                let sight = Sight::unanswered(exception.symptom(), &call);
                 sights.push((call.endpoint, sight));
             } else if at.since(since) < UNANSWERED_US {
                 cases.exceptions.push_back((since, exception));
