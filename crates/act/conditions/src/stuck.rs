@@ -204,7 +204,9 @@ impl Status {
 
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = status.lines();
-    lines.find_map(|line| line.strip_prefix(name)).map(str::trim)
+    lines
+        .find_map(|line| line.strip_prefix(name))
+        .map(str::trim)
 }
 
 /// Pipes that this process holds, and those through which it and what it starts are read: their other end is not
@@ -213,7 +215,9 @@ fn pipes_of(pid: i32) -> HashSet<String> {
     let files = fs::read_dir(format!("/proc/{pid}/fd"));
     let files = files.into_iter().flatten().flatten();
     let targets = files.filter_map(|file| fs::read_link(file.path()).ok());
-    targets.map(|one| one.to_string_lossy().into_owned()).collect()
+    targets
+        .map(|one| one.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Whether all that is polled is such a pipe.
@@ -229,7 +233,9 @@ fn polled(pid: i32, at: u64, count: u64, pipe: impl Fn(u64) -> bool) -> bool {
 fn time_at(pid: i32, at: u64) -> Option<Duration> {
     let seconds = u64::from_ne_bytes(bytes_at(pid, at)?);
     let nanoseconds = u64::from_ne_bytes(bytes_at(pid, at + 8)?);
-    let nanoseconds = u32::try_from(nanoseconds).ok().filter(|one| *one < 1_000_000_000)?;
+    let nanoseconds = u32::try_from(nanoseconds)
+        .ok()
+        .filter(|one| *one < 1_000_000_000)?;
     Some(Duration::new(seconds, nanoseconds))
 }
 

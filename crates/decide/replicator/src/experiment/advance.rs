@@ -111,8 +111,11 @@ impl Experiment {
         if tally.runs < runs {
             return None;
         }
-        self.found.always = true;
         let control = trial.clone();
+        self.found.always = true;
+        if control.plan.parts != self.plain.parts {
+            return Some(self.fewer_parts(control.plan, control.tally));
+        }
         Some(self.ask_for_company(&control))
     }
 

@@ -23,8 +23,10 @@ const SINGLES: usize = 2;
 const SURE: f64 = 0.76;
 /// More conditions than that are not believed to be needed together unless it was seen of each.
 const NEEDED_MAX: usize = 3;
-/// So often a wrong suspicion leads back to hunting.
+/// So often a wrong suspicion leads back to hunting in any case, and after that while less than this part of the limits
+/// is used. Each asks for more evidence of the next.
 const RESTARTS_MAX: u32 = 4;
+const RESTARTS_UNTIL: f64 = 0.8;
 
 /// Whether one condition of a recipe does it by itself: the likeliest ones are asked first.
 #[derive(Clone, Debug)]
@@ -196,7 +198,7 @@ impl Experiment {
     /// A suspicion led nowhere.
     pub(super) fn astray(&mut self) -> Step {
         self.restarts += 1;
-        if self.restarts > RESTARTS_MAX {
+        if self.restarts > RESTARTS_MAX && self.used() > RESTARTS_UNTIL {
             return self.finish_unexplained();
         }
         self.suspicion(SUSPICIOUS).unwrap_or(Step::Hunt)

@@ -205,6 +205,13 @@ impl Experiment {
         self.book.of(&self.plain).runs + flying
     }
 
+    /// The part of the limits that is used, 0 to 1 and a little more.
+    pub(super) fn used(&self) -> f64 {
+        let usual = f64::from(self.limits.runs.min(HUNT_MAX / 5));
+        let runs = f64::from(self.hunted) / usual.max(1.0);
+        runs.max(self.spent_s / self.limits.seconds.max(1e-9))
+    }
+
     /// A limit that is reached, in words.
     pub(super) fn limit_reached(&self) -> Option<String> {
         let under_way: f64 = self.flights.iter().map(|flight| flight.expected_s).sum();

@@ -75,7 +75,17 @@ impl Experiment {
             return self.finish(&plan, tally, true);
         }
         self.parts_tried = Some(plan.clone());
-        let search = Minimizer::new(plan.parts.clone(), count(tally), LESS_RUNS);
+        let parts = nearest_first(&plan.parts);
+        let mut search = Minimizer::new(parts, count(tally), LESS_RUNS);
+        if !company(&plan).is_empty() {
+            search = search.near_first();
+            let mut alone = plan.clone();
+            alone.parts.retain(|part| !is_company(part));
+            let seen = self.book.of(&alone);
+            if alone.parts.is_empty() && seen.runs > 0 {
+                search.learned(&[], count(seen));
+            }
+        }
         Step::Parts(Less {
             plan,
             known: tally,
@@ -96,7 +106,7 @@ impl Experiment {
             return Some(self.finish(&plan, known, false));
         };
         let plan = Recipe {
-            parts: smallest.kept.clone(),
+            parts: in_order(&smallest.kept, &less.plan.parts),
             ..less.plan.clone()
         };
         let tally = Tally {
@@ -121,11 +131,34 @@ impl Experiment {
 
 /// What ran before and beside.
 pub(super) fn company(plan: &Recipe) -> Vec<CasePart> {
-    plan.parts
-        .iter()
-        .filter(|part| matches!(part, CasePart::Before(_) | CasePart::Beside(_)))
-        .cloned()
-        .collect()
+    let parts = plan.parts.iter();
+    parts.filter(|part| is_company(part)).cloned().collect()
+}
+
+fn is_company(part: &CasePart) -> bool {
+    matches!(part, CasePart::Before(_) | CasePart::Beside(_))
+}
+
+/// The order in which parts are looked for: what ran last before it is likeliest to matter, and what ran beside it
+/// costs a runner of its own, so it is dropped first.
+fn nearest_first(parts: &[CasePart]) -> Vec<CasePart> {
+    let of = |kept: fn(&CasePart) -> bool| parts.iter().filter(move |part| kept(part));
+    let before = of(|part| matches!(part, CasePart::Before(_))).rev();
+    let beside = of(|part| matches!(part, CasePart::Beside(_)));
+    let others = of(|part| !is_company(part));
+    others.chain(before).chain(beside).cloned().collect()
+}
+
+/// Some of the parts of a recipe, in the order that they have in it.
+pub(super) fn in_order(kept: &[CasePart], all: &[CasePart]) -> Vec<CasePart> {
+    let mut left = kept.to_vec();
+    let mut ordered = Vec::with_capacity(kept.len());
+    for part in all {
+        if let Some(place) = left.iter().position(|one| one == part) {
+            ordered.push(left.swap_remove(place));
+        }
+    }
+    ordered
 }
 
 pub(super) fn count(tally: Tally) -> Count {

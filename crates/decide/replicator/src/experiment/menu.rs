@@ -100,7 +100,7 @@ const fn passed(unix_s: u64, zone: Option<&'static str>) -> Moment {
     }
 }
 
-/// The last day of a month before a shorter one, a midnight at the end of a month, a leap day, a new year, the clock
+/// The last day of a month before a shorter one, a midnight at the end of a month, a leap day, a new year after a day that is in its first week already, the clock
 /// going forward in New York, a day of the week-year before, the clock going back in the European Union, the
 /// beginning of a leap day, the last day of a summer month, another end of a month. Zones: odd offsets (Kolkata,
 /// Kathmandu), the day shifted back and ahead (Pago Pago, Kiritimati), summer time, one of half an hour (Lord Howe).
@@ -108,7 +108,7 @@ const MOMENTS: [Moment; 10] = [
     noon(1_801_396_800, "Asia/Kolkata"),
     passed(1_793_491_200, None),
     noon(1_835_438_400, "Pacific/Pago_Pago"),
-    passed(1_830_297_600, None),
+    passed(1_893_456_000, None),
     passed(1_805_007_600, Some("America/New_York")),
     noon(1_798_804_800, "Asia/Kathmandu"),
     passed(1_824_944_400, Some("Europe/Berlin")),

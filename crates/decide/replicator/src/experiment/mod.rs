@@ -63,6 +63,9 @@ use step::{Step, Trial};
 /// Runs of an old recipe after which it is taken to be gone, at most.
 const AGAIN_RUNS_MAX: u32 = 10;
 
+/// Failing runs of the original with its company after which it is run without.
+const COMPANY_RUNS: u32 = 3;
+
 /// Run time for the question whether it always fails, seconds.
 const ALWAYS_S: f64 = 1.0;
 
@@ -313,6 +316,8 @@ impl Experiment {
                 let needed = (0.05_f64.ln() / (1.0 - rate.clamp(0.05, 0.9)).ln()).ceil();
                 (needed as u32).clamp(3, AGAIN_RUNS_MAX)
             }
+            // Compared with runs without its company it comes to enough of them.
+            (Step::Control(trial), _) if !less::company(&trial.plan).is_empty() => COMPANY_RUNS,
             // A test that fails half of the time fails five times in a row once in 32; one that is known to pass
             // is asked more.
             (_, Origin::Seen { passes: 0, .. }) => self.affordable(ALWAYS_S, (5, 12)),

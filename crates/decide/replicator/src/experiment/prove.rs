@@ -308,7 +308,12 @@ impl Experiment {
         if alone.tally.failed == 0 {
             return self.fewer_parts(proved.with.plan.clone(), proved.with.tally);
         }
-        self.fewer_parts(alone.plan.clone(), alone.tally)
+        // It needs none; whether it always fails takes more runs.
+        self.found.always = false;
+        Step::Control(Trial {
+            tally: alone.tally,
+            ..Trial::new(alone.plan.clone())
+        })
     }
 
     /// Where what was lifted still looks at the system calls of the network, and that fails as often, nothing that is

@@ -131,7 +131,7 @@ impl Step {
             }),
             Step::Parts(less) => less.search.next().map(|candidate| {
                 let plan = Recipe {
-                    parts: candidate.kept.clone(),
+                    parts: super::less::in_order(&candidate.kept, &less.plan.parts),
                     ..less.plan.clone()
                 };
                 less.asked.push(candidate);

@@ -81,6 +81,8 @@ pub struct Minimizer<T> {
     left_out: u32,
     /// `fixed` is a result of the search, and smaller results of the check.
     checking: bool,
+    /// Items matter the likelier the nearer they are to the beginning of the full list.
+    near: bool,
 }
 
 impl<T: Clone + Eq> Minimizer<T> {
@@ -102,7 +104,15 @@ impl<T: Clone + Eq> Minimizer<T> {
             fixed: Key::new(),
             left_out: 0,
             passing: None,
+            near: false,
         }
+    }
+
+    /// Where the likeliest items stand first: short lists are tried before long ones.
+    #[must_use]
+    pub fn near_first(mut self) -> Minimizer<T> {
+        self.near = true;
+        self
     }
 
     /// What to run next; `None`: nothing, or nothing before a run under way has ended. Each answer is one run.
@@ -485,6 +495,14 @@ impl<T: Clone + Eq> Minimizer<T> {
             weight *= (1.0 - density).max(0.01);
         }
         weights.reverse();
+        if self.near {
+            // As likely among the last one, two, four, eight, ... more.
+            for (place, weight) in
+                (first.max(1)..).zip(weights.iter_mut().skip(usize::from(first == 0)))
+            {
+                *weight = 1.0 / number(place);
+            }
+        }
         if first == 0 && self.failing > 0 {
             let others: f64 = weights[1..].iter().sum();
             let done = DONE / number(found.max(1));
