@@ -143,7 +143,7 @@ impl RecipeRun<'_> {
         }
         let plain =
             order.conditions.is_empty() && order.evidence.is_none() && order.times.is_none();
-        let looked_at = self.looked_at && order.limit_us.is_some();
+        let looked_at = (self.looked_at || self.batch.is_some()) && order.limit_us.is_some();
         if plain && !looked_at && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }

@@ -2,7 +2,8 @@
 //!
 //! Where one condition differs from plain runs, all runs of both count since that condition failed first: they were
 //! run in the same time. Otherwise those count that were begun since the recipe was suspected, and some plain
-//! ones before.
+//! ones before. After too many comparisons that led nowhere, nothing counts that was run before: on this host, it may be,
+//! runs fail more often for a while, whatever is set, and what was run then is suspected next.
 
 use cohort_model::Recipe;
 
@@ -56,11 +57,12 @@ impl Experiment {
         let fewer = |(_, without): &(Claimed, Recipe)| copies(&plan) / copies(without);
         let chances = claims.iter().map(fewer).fold(1.0, f64::max);
         let ratio = (cost / least).sqrt().clamp(1.0, RATIO_COST_MAX) * chances.sqrt();
+        let misled = self.is_misled();
         let long = self.since_suspected(&plan).filter(|_| {
             let [(_, without)] = &claims[..] else {
                 return false;
             };
-            *without == self.plain
+            !misled && *without == self.plain
         });
         let claims = claims.into_iter().map(|(what, without)| Open {
             what,
@@ -69,11 +71,15 @@ impl Experiment {
                     tally,
                     ..Trial::new(without)
                 }),
+                None if misled => Without::new(Trial::new(without)),
                 None => self.without(without),
             },
         });
         let claims = claims.collect();
-        let mut with = self.continued(plan);
+        let mut with = match misled {
+            true => Trial::new(plan),
+            false => self.continued(plan),
+        };
         let mut refuted = self.refuted;
         if let Some((tally, _)) = long {
             with.tally = tally;

@@ -195,6 +195,11 @@ impl Experiment {
         Some(self.simpler(plan, tally))
     }
 
+    /// So many suspicions led nowhere that the next one probably does, too.
+    pub(super) fn is_misled(&self) -> bool {
+        self.restarts >= RESTARTS_MAX
+    }
+
     /// A suspicion led nowhere.
     pub(super) fn astray(&mut self) -> Step {
         self.restarts += 1;
