@@ -27,6 +27,8 @@ const NEEDED_MAX: usize = 3;
 /// is used. Each asks for more evidence of the next.
 const RESTARTS_MAX: u32 = 4;
 const RESTARTS_UNTIL: f64 = 0.8;
+/// Suspicions that led nowhere after which nothing counts that was run before the next one.
+const MISLED: u32 = 2;
 
 /// Whether one condition of a recipe does it by itself: the likeliest ones are asked first.
 #[derive(Clone, Debug)]
@@ -197,7 +199,7 @@ impl Experiment {
 
     /// So many suspicions led nowhere that the next one probably does, too.
     pub(super) fn is_misled(&self) -> bool {
-        self.restarts >= RESTARTS_MAX
+        self.restarts >= MISLED
     }
 
     /// A suspicion led nowhere.
