@@ -25,6 +25,7 @@ mod known;
 mod oracle;
 mod replica;
 mod sight;
+mod stage;
 mod suspects;
 
 use std::borrow::Cow;

@@ -13,7 +13,7 @@ const CORES_PART: f64 = 0.1;
 /// Replicas once the scenario is over.
 const REPLICAS_MAX: usize = 3;
 /// The same where servers have to run for a while before anything is played on them.
-const OLD_MAX: usize = 4;
+const OLD_MAX: usize = 6;
 /// Replicas that fail one after the other until nothing more is tried.
 const FAILURES_MAX: u32 = 3;
 
@@ -33,6 +33,8 @@ pub(in super::super) struct Replica {
     /// The case that was played on it last, and plays since it began anew.
     pub(super) last: Option<CaseId>,
     pub(super) plays: u32,
+    /// Its server was started under conditions.
+    pub(super) is_under: bool,
 }
 
 impl Cases {
