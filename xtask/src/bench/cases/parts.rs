@@ -209,7 +209,7 @@ fn detect(bench: &Bench) -> Result<Vec<Row>, Error> {
     Ok(vec![row])
 }
 
-/// A program that computes for about a second, with and without disturbance.
+/// A program that computes for about half a second on two CPUs, with and without disturbance.
 fn disturb(bench: &Bench) -> Result<Vec<Row>, Error> {
     let program = bench.work.join("compute");
     compile(&program.with_extension("c"), &program)?;
