@@ -21,10 +21,15 @@ const PATIENCE_US: u64 = 8_000_000;
 const PLAY_US_MAX: u64 = 60_000_000;
 /// So often requests are repeated where it is looked whether something grows.
 const ROUNDS: u32 = 40;
+/// So often where a call was slow that might have been late by chance, since it took less than this, microseconds.
+const ROUNDS_SLOW: u32 = 3;
+const LONG_US: u64 = 300_000;
 /// And where it is measured what grows.
 pub const ROUNDS_GROWS: u32 = 240;
 /// Where something is to grow, so many of these repetitions go on at once: most of the time is waiting.
 pub const TOGETHER: u32 = 4;
+/// What never was slow in so many plays is looked for in what came before.
+const UNSEEN_MIN: u32 = 3;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
 
@@ -130,10 +135,8 @@ impl Conductor {
         let without = capsule.without(&parts, &keep, told);
         if keep.is_empty() {
             // Nothing is sent, and nothing comes of that.
-            if let Some(cut) = &next.cut
-                && let Some(known) = cases.cuts.get_mut(&next.case)
-            {
-                known.ended(cut, Some(false));
+            if let Some(cut) = &next.cut {
+                cases.cut_ended(next.case, cut, Some(false));
             } else {
                 cases.void(at, next.case, &next.recipe);
             }
@@ -142,6 +145,7 @@ impl Conductor {
         let (together, rounds) = match capsule.gauge {
             Gauge::Grows(_) => (TOGETHER, ROUNDS_GROWS / TOGETHER),
             Gauge::Slower => (1, ROUNDS),
+            Gauge::Slow(bound_us) if bound_us < LONG_US => (1, ROUNDS_SLOW),
             Gauge::Odd | Gauge::Slow(_) => (1, 1),
         };
         let grows = matches!(capsule.gauge, Gauge::Grows(_));
@@ -236,7 +240,11 @@ impl Conductor {
             };
             if let Some((_, played)) = &play.over {
                 if play.cut.is_none() && cases.of_case.get(&play.case) != Some(&play.capsule) {
-                    // It is made of more by now.
+                    // It is made of more by now. How old the server was that showed it is known all the same.
+                    let outcome = cases.outcome(&play, played);
+                    if cases.is_of(play.case, outcome.symptom.as_ref()) {
+                        cases.note_age(&play, true);
+                    }
                     cases.void(at, play.case, &play.recipe);
                     continue;
                 }
@@ -256,14 +264,13 @@ impl Conductor {
                 if let Some(cut) = &play.cut {
                     let is_it = cases.is_of(play.case, outcome.symptom.as_ref());
                     let tells = is_it || outcome.passed || outcome.symptom.is_some();
-                    if let Some(known) = cases.cuts.get_mut(&play.case) {
-                        known.ended(cut, tells.then_some(is_it));
-                    }
+                    cases.cut_ended(play.case, cut, tells.then_some(is_it));
                     continue;
                 }
                 if let Some(other) = cases.replicator.ended(at, play.case, &play.recipe, outcome) {
                     cases.of_case.entry(other).or_insert(play.capsule);
                 }
+                cases.look_at_the_past(play.case);
             }
         }
     }
@@ -324,6 +331,24 @@ impl Cases {
             }
         }
         None
+    }
+
+    /// A slow call that is not slow when it is made again may be so by what came before it: that is repeated then.
+    fn look_at_the_past(&mut self, case: CaseId) {
+        let known = self.replicator.cases().find(|known| known.case == case);
+        let Some(control) = known.and_then(|known| known.arms.iter().find(|arm| arm.control)) else {
+            return;
+        };
+        let (runs, failed) = (control.rate.runs, control.rate.failed);
+        let number = self.of_case.get(&case).copied().unwrap_or_default();
+        if runs >= UNSEEN_MIN
+            && failed == 0
+            && !self.wants_old(case)
+            && let Some(capsule) = self.capsules.get_mut(number as usize)
+            && matches!(capsule.gauge, Gauge::Slow(_))
+        {
+            capsule.becomes_slower();
+        }
     }
 
     /// Whether a symptom is that of a case.

@@ -21,6 +21,7 @@ mod age;
 mod attempt;
 mod capsule;
 mod cut;
+mod guess;
 mod known;
 mod oracle;
 mod replica;
