@@ -14,8 +14,6 @@ const PROOF: f64 = 40.0;
 /// ... and so much more with each comparison of the case that led nowhere, as a part of that: who asks long enough is
 /// told something.
 const PROOF_MORE: f64 = 0.2;
-/// ... and twice as much for each beyond so many: the sum of all probabilities stays bounded, however long it goes on.
-const PROOF_MANY: f64 = 4.0;
 /// Below this it is given up.
 const NONE: f64 = 0.02;
 /// If all went on as it went so far, so many times as many runs as there were have to be enough.
@@ -107,9 +105,7 @@ impl Without {
 
     /// Evidence as a multiple of what is needed, if all that was seen were seen so many times.
     fn strength(&self, with: With, times: u32) -> f64 {
-        let refuted = f64::from(with.refuted);
-        let many = (refuted - PROOF_MANY).max(0.0);
-        let needed = PROOF * (1.0 + PROOF_MORE * refuted) * many.exp2();
+        let needed = PROOF * (1.0 + PROOF_MORE * f64::from(with.refuted));
         contrast(
             with.tally.times(times),
             self.tally().times(times),

@@ -24,11 +24,9 @@ const SURE: f64 = 0.76;
 /// More conditions than that are not believed to be needed together unless it was seen of each.
 const NEEDED_MAX: usize = 3;
 /// So often a wrong suspicion leads back to hunting in any case, and after that while less than this part of the limits
-/// is used. Each asks for more evidence of the next.
+/// is used. Each asks for more evidence of the next, and after so many nothing counts that was run before the next one.
 const RESTARTS_MAX: u32 = 4;
 const RESTARTS_UNTIL: f64 = 0.8;
-/// Suspicions that led nowhere after which nothing counts that was run before the next one.
-const MISLED: u32 = 2;
 
 /// Whether one condition of a recipe does it by itself: the likeliest ones are asked first.
 #[derive(Clone, Debug)]
@@ -199,7 +197,7 @@ impl Experiment {
 
     /// So many suspicions led nowhere that the next one probably does, too.
     pub(super) fn is_misled(&self) -> bool {
-        self.restarts >= MISLED
+        self.restarts >= RESTARTS_MAX
     }
 
     /// A suspicion led nowhere.
