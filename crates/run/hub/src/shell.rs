@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
     At, Budget, CampaignEnd, CampaignStart, CaseId, Ending, FORMAT, InstanceId, KillReason,
-    Observation, Plan, Record, SampleBatch, SuiteKind, TestId, TestResult, ThreadEnd, ThreadId, Verdict,
+    Observation, Plan, Record, SampleBatch, SuiteKind, TestId, TestResult, ThreadEnd, ThreadId,
+    Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
