@@ -22,7 +22,7 @@ impl Gate {
     pub fn pass(&self, who: &str) -> usize {
         let mut crowd = self.crowd.lock().expect("not poisoned");
         while !self.open.load(Ordering::SeqCst) {
-            let line = format!("{who} waits");
+            let line = format!("{who} waits behind [{}]", crowd.join(", "));
             crowd.push(line);
             crowd = self.opened.wait(crowd).expect("not poisoned");
         }

@@ -286,11 +286,11 @@ pub(super) fn cheap(place: &Place<'_>) -> Vec<Vec<Condition>> {
 /// varied it makes most of the bugs of the benchmark fail that a world does not, and costs little anywhere.
 pub(super) const OPENING: Condition = Condition::Schedule { seed: NEW_EACH_RUN };
 
-/// Calls take so much longer in the first tries: on files, on the network.
-const LATE_DISK: Condition = Condition::DiskDelay { us: 10_000 };
-const LATE_NETWORK: Condition = Condition::NetworkDelay { us: 10_000 };
+/// Calls on files take so much longer in the first tries. Not those on the network: a test that writes a few thousand
+/// lines to a socket would take minutes.
+const LATE: Condition = Condition::DiskDelay { us: 10_000 };
 
-/// A run that takes longer makes too many calls for all of them to be late, in this run and in all that take it apart;
+/// A run that takes longer may make too many calls for all of them to be late, in this run and in all that take it apart;
 /// microseconds.
 const LATE_WALL_US_MAX: u64 = 60_000;
 
@@ -298,8 +298,8 @@ const LATE_WALL_US_MAX: u64 = 60_000;
 enum Mix {
     /// Its threads are disturbed.
     Disturbed,
-    /// These calls are late, in one of the worlds of [`cheap`].
-    Late(&'static [Condition], usize),
+    /// Calls are late, in one of the worlds of [`cheap`].
+    Late(usize),
     /// One of these worlds, where not all calls can be late.
     World(usize),
 }
@@ -307,11 +307,11 @@ enum Mix {
 /// After the opening (`xtask/peers/arms.toml`, "now"). No copies: what uses a port or a file of its own fails with two
 /// of them always, and that would be all that is found.
 const MIXES: [Mix; 7] = [
-    Mix::Late(&[LATE_DISK], 0),
+    Mix::Late(0),
     Mix::World(0),
     Mix::Disturbed,
     Mix::Disturbed,
-    Mix::Late(&[LATE_DISK, LATE_NETWORK], 2),
+    Mix::Late(2),
     Mix::World(2),
     Mix::Disturbed,
 ];
@@ -321,14 +321,11 @@ const MIXES: [Mix; 7] = [
 pub(super) fn first(place: &Place<'_>, slow_start: bool) -> Vec<Vec<Condition>> {
     let worlds = cheap(place);
     let able = |one: &Condition| place.able.contains(&one.kind());
-    let is_late = able(&LATE_DISK) && !slow_start && place.usage.wall_us <= LATE_WALL_US_MAX;
+    let is_late = able(&LATE) && !slow_start && place.usage.wall_us <= LATE_WALL_US_MAX;
     let world = |nth: usize| worlds.get(nth).into_iter().flatten().cloned();
     let mixes = MIXES.iter().filter_map(|mix| match *mix {
         Mix::Disturbed => able(&OPENING).then(|| vec![OPENING]),
-        Mix::Late(late, nth) => is_late.then(|| {
-            let late = late.iter().filter(|one| able(one)).cloned();
-            late.chain(world(nth)).collect()
-        }),
+        Mix::Late(nth) => is_late.then(|| [LATE].into_iter().chain(world(nth)).collect()),
         Mix::World(nth) => (!is_late && nth < worlds.len()).then(|| world(nth).collect()),
     });
     mixes.collect()
