@@ -94,6 +94,7 @@ pub(super) fn cases(options: &Options) -> Result<ExitCode, Error> {
             cohort: &bench.cohort,
             work: &bench.work,
             budget: options.budget,
+            cohort_budget: options.cohort_budget.unwrap_or(options.budget),
             campaigns: options.campaigns,
             plain: has("plain"),
             noise: has("stress-ng"),
@@ -121,7 +122,10 @@ fn reproducing(ways: &Ways) -> Vec<Row> {
             Err(error) => eprintln!("  {}: left out: {error}", bug.name),
         }
     }
-    score::rows(&all, ways.budget.as_secs_f64())
+    score::rows(
+        &all,
+        (ways.budget.as_secs_f64(), ways.cohort_budget.as_secs_f64()),
+    )
 }
 
 /// Lowers the soft limit, never raises it.
