@@ -67,12 +67,7 @@ impl Orchestrator {
 
 impl Replication {
     /// Learns how long failing runs take.
-    fn note_long(
-        &mut self,
-        at: At,
-        (attempt, timed_out): (&Attempt, bool),
-        outcome: &Outcome,
-    ) {
+    fn note_long(&mut self, at: At, (attempt, timed_out): (&Attempt, bool), outcome: &Outcome) {
         if outcome.symptom.is_none() {
             return;
         }
