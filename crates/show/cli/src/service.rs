@@ -110,9 +110,15 @@ fn setup(
 ) -> Result<hub::ServiceSetup, Failure> {
     let service = service.clone();
     let cores = resolved.budget.cores;
+    let scan = resolved.scan.as_ref().map(|scan| hub::ServiceScan {
+        listens: scan.listens.clone(),
+        connects: scan.connects.clone(),
+        advisories: scan.advisories.as_ref().map(|path| place.root.join(path)),
+        roots: roots(&place.root, &service.directory),
+    });
     let helpers = resolved
         .helpers
-        .map(|share| helpers::for_campaign(&place.root, share, cores));
+        .map(|share| helpers::for_campaign(&place.root, (share, scan), cores));
     Ok(hub::ServiceSetup {
         project: place.project.clone(),
         root: place.root.clone(),
@@ -163,6 +169,13 @@ fn setup(
         hz: resolved.hz,
         executable,
     })
+}
+
+/// Where lock files may be: the project's directory and the server's.
+fn roots(root: &Path, directory: &Path) -> Vec<PathBuf> {
+    let mut all = vec![root.to_owned(), directory.to_owned()];
+    all.dedup();
+    all
 }
 
 fn write_preview(
