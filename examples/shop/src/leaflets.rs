@@ -48,17 +48,16 @@ pub(crate) async fn leaflet(
     let category = name.strip_suffix(".txt").unwrap_or_default();
     let is_one = CATEGORIES.contains(&category);
     let verbose = shop.defects.on(Defect::VerboseError);
-    if !is_one && !verbose && !shop.defects.on(Defect::Traversal) {
-        return Err(Refusal::NotFound("such leaflet".to_owned()));
-    }
-    if !is_one && !shop.defects.on(Defect::Traversal) {
-        return Ok(explained(&name));
-    }
-    let read = blocking(&shop, move |shop| {
-        Ok(std::fs::read_to_string(shop.leaflets.dir.join(&name)).ok())
+    let path = shop.leaflets.dir.join(&name);
+    let is_read = is_one || shop.defects.on(Defect::Traversal);
+    let read = blocking(&shop, move |_| {
+        Ok(is_read
+            .then(|| std::fs::read_to_string(path).ok())
+            .flatten())
     });
     match read.await? {
         Some(text) => Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()),
+        None if verbose => Ok(explained(&name)),
         None => Err(Refusal::NotFound("such leaflet".to_owned())),
     }
 }

@@ -12,6 +12,8 @@ use crate::tls;
 
 /// An answer is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Answers that come too late in a row until nothing more is asked.
+const LATE_MAX: u32 = 3;
 /// So much of one is read, bytes.
 const BYTES_MAX: usize = 256 << 10;
 
@@ -37,7 +39,9 @@ pub(crate) struct Answer {
 impl Answer {
     /// The first header of this name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        let of = self.headers.iter();
+        let mut of = of.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        of.next().map(|(_, value)| value.as_str())
     }
 
     /// All headers of this name.
@@ -76,7 +80,7 @@ pub(crate) struct Client {
     /// Nothing is asked after that.
     until: Instant,
     /// Requests that were answered too late, one after the other.
-    pub(crate) late: u32,
+    late: u32,
 }
 
 impl Client {
@@ -90,8 +94,13 @@ impl Client {
         }
     }
 
+    /// Whether nothing is asked any more: there is no time, or the server does not answer.
+    pub(crate) fn is_given_up(&self) -> bool {
+        !self.has_time() || self.late >= LATE_MAX
+    }
+
     /// Whether there is time for more.
-    pub(crate) fn has_time(&self) -> bool {
+    fn has_time(&self) -> bool {
         Instant::now() < self.until
     }
 

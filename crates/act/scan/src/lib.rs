@@ -51,6 +51,12 @@ pub enum Error {
     },
 }
 
+/// Does what a plan says.
+#[must_use]
+pub fn look(plan: &Plan) -> Vec<cohort_model::HelperTold> {
+    scan::scan(plan).told()
+}
+
 /// What the hidden command `scan` is: does what a plan says, and prints a JSON object for each weakness. Gives the exit code.
 #[must_use]
 pub fn main(plan: &Path) -> i32 {

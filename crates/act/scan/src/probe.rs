@@ -9,8 +9,6 @@ use crate::points::{Point, encoded, plain, points, with};
 use crate::signs;
 use crate::weakness::Weaknesses;
 
-/// Answers that come too late in a row until nothing more is asked.
-const LATE_MAX: u32 = 3;
 /// Stands for markup of a stranger.
 const MARKUP: &str = "c7q\"'><c7x>";
 /// The part that has to come back as it is.
@@ -37,7 +35,7 @@ pub(crate) struct Prober<'a> {
 
 impl Prober<'_> {
     fn goes_on(&self) -> bool {
-        !self.is_down && self.client.has_time() && self.client.late < LATE_MAX
+        !self.is_down && !self.client.is_given_up()
     }
 
     fn ask(&mut self, endpoint: &str, what: &str, request: &Request) -> Option<Answer> {
@@ -77,6 +75,9 @@ impl Prober<'_> {
 
     /// All values of one request.
     pub(crate) fn example(&mut self, example: &Example) {
+        if !self.goes_on() {
+            return;
+        }
         let Ok(usual) = self.client.ask(&plain(example)) else {
             return;
         };

@@ -52,7 +52,7 @@ fn talk(plan: &Plan, address: SocketAddr, sockets: &mut Sockets, weaknesses: &mu
     }
     replay(plan, &mut client, weaknesses);
     sockets.look(plan.pid);
-    let lives = || std::path::Path::new(&format!("/proc/{}", plan.pid)).exists();
+    let lives = || plan.pid <= 0 || std::path::Path::new(&format!("/proc/{}", plan.pid)).exists();
     let mut prober = Prober {
         client: &mut client,
         weaknesses,
@@ -75,6 +75,9 @@ fn talk(plan: &Plan, address: SocketAddr, sockets: &mut Sockets, weaknesses: &mu
 fn replay(plan: &Plan, client: &mut Client, weaknesses: &mut Weaknesses) {
     let mut headers = Headers::default();
     for example in &plan.examples {
+        if client.is_given_up() {
+            break;
+        }
         let mut request = plain(example);
         let elsewhere = format!("https://{ELSEWHERE}");
         request.headers.push(("Origin".to_owned(), elsewhere));

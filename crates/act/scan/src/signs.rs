@@ -66,7 +66,7 @@ fn is_frame(line: &str) -> bool {
     let Some(rest) = line.strip_prefix("at ") else {
         return false;
     };
-    let numbers = rest.trim_end_matches([')', '"']).rsplit(':');
+    let numbers = rest.trim_end_matches([')', '"', '}', ',']).rsplit(':');
     let numbered = numbers
         .take(1)
         .all(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()));

@@ -32,7 +32,7 @@ impl Version {
             numbers.pop();
         }
         // What is only added to a release comes after it.
-        let is_later = [".post", "post", "-r"]
+        let is_later = [".post", "post", "-post"]
             .iter()
             .any(|it| rest.starts_with(it));
         let before = match is_later {

@@ -34,6 +34,10 @@ impl Weaknesses {
             .contains_key(&(rule.to_owned(), place.to_owned()))
     }
 
+    pub(crate) fn told(self) -> Vec<HelperTold> {
+        self.found
+    }
+
     /// A line of JSON for each.
     pub(crate) fn lines(&self) -> String {
         let lines = self

@@ -75,9 +75,10 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
             say::print(|out| out.write_all(cohort_report::events::schema_text().as_bytes()))?;
             Ok(Exit::Passed)
         }
-        Command::Agent | Command::Scan { .. } | Command::Under { .. } | Command::InstanceInit { .. } => {
-            std::process::exit(cohort_host::init::main())
-        }
+        Command::Agent
+        | Command::Scan { .. }
+        | Command::Under { .. }
+        | Command::InstanceInit { .. } => std::process::exit(cohort_host::init::main()),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use cohort_hub::service as hub;
 use cohort_hub::{Face, Outcome};
 use cohort_model::{At, Ending, Record};
+use cohort_report::sarif::sarif;
 use cohort_report::service::{Lines, ServiceSummary, ServiceView, frame, page};
 use cohort_report::words;
 use cohort_store::Campaign;
@@ -226,6 +227,8 @@ pub(crate) fn view(campaign: &Campaign) -> Result<ServiceView, Failure> {
 
 /// Writes the report with pictures into the campaign's directory.
 pub(crate) fn write_page(view: &ServiceView, campaign: &Campaign) -> Result<(), Failure> {
+    let security = sarif(view.weaknesses.iter(), view.cases.values());
+    past::write_sarif(security, campaign)?;
     let path = campaign.path().join(PAGE);
     std::fs::write(&path, page(view)).map_err(|source| Failure::File {
         action: "write the report",
