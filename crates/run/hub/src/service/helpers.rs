@@ -8,8 +8,8 @@ use cohort_helper::{Manifest, Runtime, Values, fill, reading};
 use cohort_host::chain;
 use cohort_host::init::Ended;
 use cohort_host::process::{descendants, stat};
-use cohort_scan::Plan;
 use cohort_model::{HelperEnding, HelperPlan, HelperTold, InstanceId, ServiceSeen};
+use cohort_scan::Plan;
 use cohort_service::{Errand, Helper, Helpers};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -75,7 +75,11 @@ impl Hub {
             let why = "its instance does not run any more".to_owned();
             return self.tell(failed(deployment, why));
         };
-        let out = format!("{deployment}-{name}");
+        // It comes once, whatever its number.
+        let out = match manifest.scans() {
+            true => name.to_owned(),
+            false => format!("{deployment}-{name}"),
+        };
         let visit = Visit {
             deployment,
             instance,
