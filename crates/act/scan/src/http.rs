@@ -87,7 +87,7 @@ impl Client {
     pub(crate) fn new(address: SocketAddr, is_tls: bool, until: Instant) -> Self {
         Self {
             address,
-            tls: is_tls.then(tls::config),
+            tls: is_tls.then(tls::config).flatten(),
             cookies: BTreeMap::new(),
             until,
             late: 0,
