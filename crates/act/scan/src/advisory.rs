@@ -55,7 +55,7 @@ impl Advisory {
                 .flatten()
                 .filter_map(|one| one.fixed.clone())
         });
-        fixed.max_by_key(|one| Version::of(one).map(|it| format!("{it:?}")))
+        fixed.max_by_key(|one| Version::of(one))
     }
 }
 
@@ -193,11 +193,15 @@ fn list(directory: &Path, depth: u32, files: &mut Vec<PathBuf>) {
             .unwrap_or_default();
         if path.is_dir() && depth < DEPTH_MAX {
             list(&path, depth + 1, files);
-        } else if kind == "json" || kind == "toml" {
-            files.push(path);
-        } else if kind == "md"
-            && std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with("```toml"))
-        {
+            continue;
+        }
+        let is_one = match kind {
+            "json" | "toml" => true,
+            // Others are about the directory.
+            "md" => std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with("```toml")),
+            _ => false,
+        };
+        if is_one {
             files.push(path);
         }
     }

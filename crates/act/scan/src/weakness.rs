@@ -1,6 +1,6 @@
 //! What is told.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use cohort_model::HelperTold;
 
@@ -11,7 +11,7 @@ const OF_RULE_MAX: usize = 5;
 #[derive(Debug, Default)]
 pub(crate) struct Weaknesses {
     found: Vec<HelperTold>,
-    known: BTreeMap<(String, String), ()>,
+    known: BTreeSet<(String, String)>,
 }
 
 impl Weaknesses {
@@ -19,7 +19,7 @@ impl Weaknesses {
     pub(crate) fn add(&mut self, rule: &str, place: &str, sentence: String) {
         let key = (rule.to_owned(), place.to_owned());
         let of_rule = self.found.iter().filter(|it| it.rule == rule).count();
-        if self.known.insert(key, ()).is_none() && of_rule < OF_RULE_MAX {
+        if self.known.insert(key) && of_rule < OF_RULE_MAX {
             self.found.push(HelperTold {
                 sentence,
                 place: Some(place.to_owned()),
@@ -30,8 +30,7 @@ impl Weaknesses {
     }
 
     pub(crate) fn knows(&self, rule: &str, place: &str) -> bool {
-        self.known
-            .contains_key(&(rule.to_owned(), place.to_owned()))
+        self.known.contains(&(rule.to_owned(), place.to_owned()))
     }
 
     pub(crate) fn told(self) -> Vec<HelperTold> {
