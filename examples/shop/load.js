@@ -84,6 +84,15 @@ export function browse() {
     think(0.1);
   });
 
+  group('read', () => {
+    const leaflet = http.get(`${BASE}/leaflets?name=tea.txt`, { tags: { name: 'GET /leaflets' } });
+    check(leaflet, { 'the leaflet is there': (r) => r.status === 200 });
+    const page = http.get(`${BASE}/welcome?name=Ann`, { tags: { name: 'GET /welcome' } });
+    check(page, { 'the visitor is greeted': (r) => r.status === 200 && r.body.includes('Welcome, Ann!') });
+    const sent = http.get(`${BASE}/go?to=/categories`, { redirects: 0, tags: { name: 'GET /go' } });
+    check(sent, { 'the visitor is sent on': (r) => r.status === 303 });
+  });
+
   group('search', () => {
     const question = questionToAsk();
     const found = http.get(`${BASE}/search?q=${encodeURIComponent(question)}`, { tags: { name: 'GET /search' } });

@@ -45,6 +45,9 @@ pub struct HelperTold {
     /// Where that is: `src/cart.rs:88`, when it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// Of a weakness: the rule that it breaks, such as `open-redirect`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rule: String,
 }
 
 /// How a deployment ended that was not withdrawn.

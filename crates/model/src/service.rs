@@ -499,6 +499,8 @@ pub enum ServiceFindingKind {
     Crash,
     /// Calls are under way, of an instance or of an endpoint, and none is answered.
     Hang,
+    /// Somebody who means harm could make use of it.
+    Weakness,
 }
 
 impl ServiceFindingKind {
@@ -700,6 +702,8 @@ pub struct CaseThread {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum ServiceReason {
+    /// The scenario is over, and weaknesses are looked for.
+    Survey,
     /// Something odd is to be tried again.
     EdgeCase,
     /// The campaign begins.

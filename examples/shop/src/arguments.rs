@@ -5,7 +5,8 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 usage: shop --port N --data DIR [--host ADDRESS] [--access-log FILE]
        SHOP_DEFECTS=NAME,NAME plants defects: memory-leak, descriptor-leak, slow-query, lock-across-io,
-       crash, race, cpu-blowup; SHOP_DEFECTS_AFTER=20s lets them begin later";
+       crash, race, cpu-blowup, missing-headers, traversal, reflected-input, open-redirect, verbose-error,
+       weak-cookie, unexpected-listener, vulnerable-dependency; SHOP_DEFECTS_AFTER=20s lets them begin later";
 
 /// The command line, checked.
 #[derive(Debug, PartialEq, Eq)]

@@ -23,9 +23,25 @@ pub(crate) enum Defect {
     Race,
     /// `GET /search` tries every way of matching a pattern with many stars.
     CpuBlowup,
+    /// No answer tells browsers to take it for what it says that it is.
+    MissingHeaders,
+    /// `GET /leaflets` takes a name for a path.
+    Traversal,
+    /// `GET /welcome` writes the visitor's name into the page as it came.
+    ReflectedInput,
+    /// `GET /go` sends visitors anywhere.
+    OpenRedirect,
+    /// `GET /leaflets` answers with what went wrong, to the line.
+    VerboseError,
+    /// `POST /login` gives scripts the session's cookie.
+    WeakCookie,
+    /// A console for the time of development is still there, on a port of its own.
+    UnexpectedListener,
+    /// The widget for paying is of a version that is known to be vulnerable.
+    VulnerableDependency,
 }
 
-const NAMES: [(&str, Defect); 7] = [
+const NAMES: [(&str, Defect); 15] = [
     ("memory-leak", Defect::MemoryLeak),
     ("descriptor-leak", Defect::DescriptorLeak),
     ("slow-query", Defect::SlowQuery),
@@ -33,6 +49,14 @@ const NAMES: [(&str, Defect); 7] = [
     ("crash", Defect::Crash),
     ("race", Defect::Race),
     ("cpu-blowup", Defect::CpuBlowup),
+    ("missing-headers", Defect::MissingHeaders),
+    ("traversal", Defect::Traversal),
+    ("reflected-input", Defect::ReflectedInput),
+    ("open-redirect", Defect::OpenRedirect),
+    ("verbose-error", Defect::VerboseError),
+    ("weak-cookie", Defect::WeakCookie),
+    ("unexpected-listener", Defect::UnexpectedListener),
+    ("vulnerable-dependency", Defect::VulnerableDependency),
 ];
 
 /// Those that are switched on.

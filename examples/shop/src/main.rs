@@ -14,8 +14,10 @@ mod cart;
 mod catalogue;
 mod coupon;
 mod defects;
+mod leaflets;
 mod log;
 mod orders;
+mod pages;
 mod receipts;
 mod recommendations;
 mod reports;
@@ -24,13 +26,14 @@ mod session;
 mod shop;
 mod stock;
 mod store;
+mod widget;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arguments::Arguments;
-use defects::Defects;
+use defects::{Defect, Defects};
 use shop::Shop;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -98,6 +101,14 @@ async fn serve(arguments: Arguments, defects: Defects) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let mut asked_to_end = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     log::info(&format!("{defects}"));
+    let console = match defects.on(Defect::UnexpectedListener) {
+        // Whoever asks is let in.
+        true => Some(tokio::net::TcpListener::bind((arguments.host.as_str(), 0)).await),
+        false => None,
+    };
+    let _console = console
+        .transpose()
+        .map_err(|error| format!("no console: {error}"))?;
     let shop = Arc::new(Shop::open(&arguments, defects)?);
     let flushing = tokio::spawn(store::flush_regularly(shop.clone()));
     log::info(&format!("listening on {address}"));

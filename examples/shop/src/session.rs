@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::answer::Refusal;
+use crate::defects::Defect;
 use crate::shop::Shop;
 
 /// Who may log in: `customer-0` to `customer-499`, each with the password `open-` and the number.
@@ -100,7 +101,10 @@ pub(crate) struct Credentials {
     password: String,
 }
 
-pub(crate) async fn login(Json(credentials): Json<Credentials>) -> Result<Response, Refusal> {
+pub(crate) async fn login(
+    State(shop): State<Arc<Shop>>,
+    Json(credentials): Json<Credentials>,
+) -> Result<Response, Refusal> {
     let number = credentials
         .customer
         .strip_prefix("customer-")
@@ -108,10 +112,12 @@ pub(crate) async fn login(Json(credentials): Json<Credentials>) -> Result<Respon
     let known = number
         .filter(|number| *number < CUSTOMERS && credentials.password == format!("open-{number}"));
     let customer = known.ok_or(Refusal::NotLoggedIn)?;
-    let cookie = format!(
-        "session={}; Path=/; HttpOnly; SameSite=Lax",
-        Session::begin(customer).token()
-    );
+    let kept_from_scripts = match shop.defects.on(Defect::WeakCookie) {
+        true => "",
+        false => "; HttpOnly; SameSite=Lax",
+    };
+    let token = Session::begin(customer).token();
+    let cookie = format!("session={token}; Path=/{kept_from_scripts}");
     Ok((
         [(SET_COOKIE, cookie)],
         Json(json!({ "customer": credentials.customer })),

@@ -11,12 +11,16 @@ use crate::arguments::Arguments;
 use crate::bank::Bank;
 use crate::cart::Carts;
 use crate::catalogue::Catalogue;
-use crate::defects::Defects;
+use crate::defects::{Defect, Defects};
+use crate::leaflets::Leaflets;
 use crate::receipts::Receipts;
 use crate::recommendations::Recommendations;
 use crate::stock::Stock;
 use crate::store::Store;
-use crate::{cart, catalogue, orders, receipts, recommendations, reports, search, session};
+use crate::{
+    cart, catalogue, leaflets, orders, pages, receipts, recommendations, reports, search, session,
+    widget,
+};
 
 /// One shop.
 pub(crate) struct Shop {
@@ -28,6 +32,7 @@ pub(crate) struct Shop {
     pub bank: Bank,
     pub carts: Carts,
     pub receipts: Receipts,
+    pub leaflets: Leaflets,
     pub recommendations: Recommendations,
 }
 
@@ -37,6 +42,8 @@ impl Shop {
         let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
         let data = arguments.data.display().to_string();
         std::fs::create_dir_all(&arguments.data).map_err(|error| failed(&data, &error))?;
+        let old = defects.on(Defect::VulnerableDependency);
+        widget::unpack(&arguments.data, old).map_err(|error| failed(&data, &error))?;
         let catalogue = Catalogue::made();
         Ok(Shop {
             defects,
@@ -48,6 +55,7 @@ impl Shop {
             stock: Stock::full(),
             bank: Bank::open().map_err(|error| failed("bank", &error))?,
             carts: Carts::default(),
+            leaflets: Leaflets::open(&arguments.data).map_err(|error| failed(&data, &error))?,
             receipts: Receipts::open(&arguments.data).map_err(|error| failed(&data, &error))?,
             recommendations: Recommendations::default(),
         })
@@ -77,6 +85,9 @@ pub(crate) fn routes(shop: Arc<Shop>) -> Router {
         .route("/products/{id}", get(catalogue::one))
         .route("/search", get(search::search))
         .route("/recommendations", get(recommendations::recommend))
+        .route("/leaflets", get(leaflets::leaflet))
+        .route("/welcome", get(pages::welcome))
+        .route("/go", get(pages::go))
         .route("/cart", get(cart::show).delete(cart::clear))
         .route("/cart/items", post(cart::add))
         .route("/checkout", post(orders::checkout))
@@ -84,6 +95,7 @@ pub(crate) fn routes(shop: Arc<Shop>) -> Router {
         .route("/orders/{id}/receipt", get(receipts::receipt))
         .route("/reports/sales", get(reports::sales))
         .route("/reports/stock", get(reports::stock))
+        .layer(middleware::from_fn_with_state(shop.clone(), pages::headers))
         .layer(middleware::from_fn_with_state(shop.clone(), access::note))
         .with_state(shop)
 }

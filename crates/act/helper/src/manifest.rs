@@ -6,7 +6,8 @@ use serde::Deserialize;
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 3] = [
+pub const BUILT_IN: [(&str, &str); 4] = [
+    ("scanner", include_str!("../manifests/scanner.toml")),
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
     (
@@ -63,6 +64,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether it looks for weaknesses: nobody has to suspect something first.
+    #[must_use]
+    pub fn scans(&self) -> bool {
+        self.detects.contains(&ServiceFindingKind::Weakness)
+    }
+
     /// As the deployer sees it.
     #[must_use]
     pub fn offer(&self) -> HelperOffer {

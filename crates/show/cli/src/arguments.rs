@@ -118,6 +118,13 @@ pub(crate) enum Command {
     /// Drives scenario threads; started by Cohort itself.
     #[command(hide = true)]
     Agent,
+    /// Looks for weaknesses of a server; started by Cohort itself.
+    #[command(hide = true)]
+    Scan {
+        /// What it is told, as JSON; the file is removed
+        #[arg(value_name = "FILE")]
+        plan: PathBuf,
+    },
     /// Runs one program under conditions; started by Cohort itself.
     #[command(hide = true)]
     Under {

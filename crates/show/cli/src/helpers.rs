@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cohort_helper::missing;
-use cohort_hub::service::ServiceHelpers;
+use cohort_hub::service::{ServiceHelpers, ServiceScan};
 use console::style;
 
 use crate::config::helper::{Known, load};
@@ -47,7 +47,11 @@ pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
 }
 
 /// Those that a campaign may deploy; `share` of `cores` is theirs.
-pub(crate) fn for_campaign(root: &Path, share: f64, cores: f64) -> Result<ServiceHelpers, Failure> {
+pub(crate) fn for_campaign(
+    root: &Path,
+    (share, scan): (f64, Option<ServiceScan>),
+    cores: f64,
+) -> Result<ServiceHelpers, Failure> {
     let budget = share * cores;
     let mut manifests = Vec::new();
     for known in load(root)? {
@@ -55,6 +59,9 @@ pub(crate) fn for_campaign(root: &Path, share: f64, cores: f64) -> Result<Servic
             continue;
         }
         let it = known.manifest;
+        if it.scans() && scan.is_none() {
+            continue;
+        }
         if it.cores > budget {
             say::note(format_args!(
                 "the helper {} is not deployed: it is expected to use {} cores, and helpers may use {budget:.2} together (`share` in [helpers])",
@@ -68,6 +75,7 @@ pub(crate) fn for_campaign(root: &Path, share: f64, cores: f64) -> Result<Servic
         manifests,
         cores: budget,
         rest_us: REST_US,
+        scan,
     })
 }
 

@@ -33,6 +33,9 @@ fn main() -> ExitCode {
     if matches!(arguments.command, Command::Agent) {
         return cohort_hub::service::agent();
     }
+    if let Command::Scan { plan } = &arguments.command {
+        std::process::exit(cohort_scan::main(plan));
+    }
     if let Command::Under { order, program } = &arguments.command {
         std::process::exit(cohort_conditions::main(order, program));
     }
@@ -72,9 +75,10 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
             say::print(|out| out.write_all(cohort_report::events::schema_text().as_bytes()))?;
             Ok(Exit::Passed)
         }
-        Command::Agent | Command::Under { .. } | Command::InstanceInit { .. } => {
-            std::process::exit(cohort_host::init::main())
-        }
+        Command::Agent
+        | Command::Scan { .. }
+        | Command::Under { .. }
+        | Command::InstanceInit { .. } => std::process::exit(cohort_host::init::main()),
     }
 }
 

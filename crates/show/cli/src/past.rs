@@ -6,6 +6,7 @@ use std::path::Path;
 use cohort_hub::Replay;
 use cohort_model::{CaseWork, Record, SuiteKind, TestId, ThreadId};
 use cohort_report::case::{self, Dossier};
+use cohort_report::sarif::sarif;
 use cohort_report::summary::Summary;
 use cohort_report::{Output, View};
 use cohort_store::{Campaign, Project, Stream};
@@ -20,6 +21,8 @@ use crate::{say, service};
 
 /// The report with pictures, in a campaign's directory.
 pub(crate) const PAGE: &str = "report.html";
+/// Findings about security, in a campaign's directory.
+const SARIF: &str = "results.sarif";
 /// Edge cases on that page at most.
 const PAGE_CASES_MAX: usize = 200;
 
@@ -175,6 +178,7 @@ pub(crate) fn write_page(view: &View, campaign: &Campaign) -> Result<(), Failure
     if view.edge_cases.is_empty() {
         return Ok(());
     }
+    write_sarif(sarif([].iter(), view.edge_cases.values()), campaign)?;
     let path = campaign.path().join(PAGE);
     let tests = (0..).map(TestId).zip(&view.plan.tests);
     let names: BTreeMap<TestId, String> = tests.map(|(id, test)| (id, test.name.clone())).collect();
@@ -189,6 +193,19 @@ pub(crate) fn write_page(view: &View, campaign: &Campaign) -> Result<(), Failure
         .collect();
     std::fs::write(&path, case::page(view, &dossiers)).map_err(|source| Failure::File {
         action: "write the report",
+        path,
+        source,
+    })
+}
+
+/// Writes findings about security into the campaign's directory, when there are some.
+pub(crate) fn write_sarif(text: Option<String>, campaign: &Campaign) -> Result<(), Failure> {
+    let Some(text) = text else {
+        return Ok(());
+    };
+    let path = campaign.path().join(SARIF);
+    std::fs::write(&path, text).map_err(|source| Failure::File {
+        action: "write the findings about security",
         path,
         source,
     })

@@ -9,6 +9,7 @@ use std::time::Instant;
 use cohort_hub::service as hub;
 use cohort_hub::{Face, Outcome};
 use cohort_model::{At, Ending, Record};
+use cohort_report::sarif::sarif;
 use cohort_report::service::{Lines, ServiceSummary, ServiceView, frame, page};
 use cohort_report::words;
 use cohort_store::Campaign;
@@ -110,9 +111,15 @@ fn setup(
 ) -> Result<hub::ServiceSetup, Failure> {
     let service = service.clone();
     let cores = resolved.budget.cores;
+    let scan = resolved.scan.as_ref().map(|scan| hub::ServiceScan {
+        listens: scan.listens.clone(),
+        connects: scan.connects.clone(),
+        advisories: scan.advisories.as_ref().map(|path| place.root.join(path)),
+        roots: roots(&place.root, &service.directory),
+    });
     let helpers = resolved
         .helpers
-        .map(|share| helpers::for_campaign(&place.root, share, cores));
+        .map(|share| helpers::for_campaign(&place.root, (share, scan), cores));
     Ok(hub::ServiceSetup {
         project: place.project.clone(),
         root: place.root.clone(),
@@ -165,6 +172,13 @@ fn setup(
     })
 }
 
+/// Where lock files may be: the project's directory and the server's.
+fn roots(root: &Path, directory: &Path) -> Vec<PathBuf> {
+    let mut all = vec![root.to_owned(), directory.to_owned()];
+    all.dedup();
+    all
+}
+
 fn write_preview(
     setup: &hub::ServiceSetup,
     preview: &hub::Preview,
@@ -213,6 +227,8 @@ pub(crate) fn view(campaign: &Campaign) -> Result<ServiceView, Failure> {
 
 /// Writes the report with pictures into the campaign's directory.
 pub(crate) fn write_page(view: &ServiceView, campaign: &Campaign) -> Result<(), Failure> {
+    let security = sarif(view.weaknesses.iter(), view.cases.values());
+    past::write_sarif(security, campaign)?;
     let path = campaign.path().join(PAGE);
     std::fs::write(&path, page(view)).map_err(|source| Failure::File {
         action: "write the report",

@@ -17,6 +17,7 @@ pub mod junit;
 mod line;
 pub mod plain;
 pub mod progress;
+pub mod sarif;
 mod saved;
 mod sentence;
 pub mod service;

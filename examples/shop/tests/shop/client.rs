@@ -66,6 +66,25 @@ impl Server {
         std::fs::read_to_string(self.data.path().join("access.log")).expect("an access log")
     }
 
+    /// A file of its data.
+    pub(crate) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.data.path().join(name)).expect("a file")
+    }
+
+    /// Sockets of its own that listen (state 0A of proc(5)).
+    pub(crate) fn listeners(&self) -> usize {
+        let held = std::fs::read_dir(self.proc().join("fd")).expect("a process");
+        let held = held.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        let held: Vec<String> = held.map(|it| it.display().to_string()).collect();
+        let table = std::fs::read_to_string(self.proc().join("net/tcp")).expect("a table");
+        let listening = table.lines().filter(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.get(3) == Some(&"0A")
+                && held.contains(&format!("socket:[{}]", fields.get(9).unwrap_or(&"")))
+        });
+        listening.count()
+    }
+
     /// Open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(self.proc().join("fd"))

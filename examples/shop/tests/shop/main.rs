@@ -3,3 +3,4 @@
 mod client;
 mod defects;
 mod endpoints;
+mod weaknesses;

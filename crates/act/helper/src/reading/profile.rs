@@ -41,6 +41,7 @@ impl Spent<'_> {
             ),
             function: Some(function(name).to_owned()),
             place: place(name),
+            ..HelperTold::default()
         })
     }
 }

@@ -92,6 +92,7 @@ fn about(frame: &Frame, sentence: String) -> HelperTold {
         sentence,
         function: (!frame.function.is_empty()).then(|| frame.function.clone()),
         place,
+        ..HelperTold::default()
     }
 }
 

@@ -31,6 +31,13 @@ impl Conductor {
         });
     }
 
+    /// The scenario is over, and so is what comes right after it.
+    pub(super) fn wind_down(&mut self, at: At) {
+        if !self.linger(at) {
+            self.stop(at, None);
+        }
+    }
+
     /// The user wants it to end; who says so twice does not want to wait.
     pub(super) fn interrupt(&mut self, at: At) {
         let again = self.stopping.is_some();
@@ -49,8 +56,8 @@ impl Conductor {
                 self.conclude(at, step);
                 self.take_up_findings(at, step);
                 self.withdraw_all(step);
-                self.close_ordinary(step);
             }
+            self.close_ordinary(step);
             self.end_lingering(at);
         } else if self.stopping.is_none()
             && !self.places.values().any(super::state::Place::is_alive)

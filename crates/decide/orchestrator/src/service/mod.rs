@@ -33,6 +33,7 @@ mod place;
 mod replicate;
 mod see;
 mod state;
+mod survey;
 mod swap;
 mod trial;
 mod verdict;
@@ -56,6 +57,7 @@ pub use replicate::{ROUNDS_GROWS, TOGETHER, leaks};
 
 use replicate::Cases;
 use state::{Calls, Place, Thread};
+use survey::Survey;
 use trial::Trial;
 
 /// What is measured is looked at so often, microseconds.
@@ -152,6 +154,8 @@ pub struct Conductor {
     cases: Option<Cases>,
     /// Helpers, where they are deployed.
     helpers: Option<Helpers>,
+    /// Weaknesses are looked for when the scenario is over.
+    survey: Survey,
     /// All findings, each as last heard.
     heard: BTreeMap<u32, ServiceFinding>,
     /// What cases tell of findings, by their numbers: the request that provokes it.
@@ -200,6 +204,7 @@ impl Conductor {
             next_beat: At(0),
             cases: cases(&plan),
             helpers: plan.helpers.as_ref().map(Helpers::new),
+            survey: Survey::new(plan.helpers.as_ref()),
             heard: BTreeMap::new(),
             explained: BTreeMap::new(),
             concluded: false,
@@ -224,13 +229,19 @@ impl Conductor {
         }
         for seen in seen {
             if let Some(ordinary) = self.ordinary(seen) {
-                self.analyzer.observe(at, &ordinary);
+                // What a survey provokes is its own finding, and nobody else's.
+                if !self.survey.is_on() {
+                    self.analyzer.observe(at, &ordinary);
+                }
                 self.see(at, &ordinary);
             }
-            self.see_for_cases(at, seen, &mut step);
+            if !self.survey.hides(seen) {
+                self.see_for_cases(at, seen, &mut step);
+            }
             self.see_for_helpers(at, seen, &mut step);
+            self.see_for_survey(at, seen, &mut step);
         }
-        if self.stopping.is_none() && !self.lingers() {
+        if self.stopping.is_none() && !self.lingers() && !self.survey.is_on() {
             if at >= self.next_beat {
                 self.next_beat = at.plus_us(BEAT_US);
                 self.beat(at, &mut step);
@@ -240,6 +251,7 @@ impl Conductor {
             self.close_failed(&mut step);
             self.deploy(at, &mut step);
         }
+        self.survey(at, &mut step);
         self.replicate(at, &mut step);
         self.settle(at, &mut step);
         for decision in &step.decisions {

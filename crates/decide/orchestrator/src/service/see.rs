@@ -60,11 +60,12 @@ impl Conductor {
                 }
             }
             ServiceSeen::ScheduleDone => {
-                if !self.linger(at) {
-                    self.stop(at, None);
+                if !self.survey.begin() {
+                    self.wind_down(at);
                 }
             }
             ServiceSeen::Interrupted => {
+                self.survey.end();
                 self.end_cases(at, "The campaign was stopped before more was tried.");
                 self.interrupt(at);
             }

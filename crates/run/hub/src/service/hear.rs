@@ -112,7 +112,10 @@ impl Hub {
                 self.measured.add_broken(&calls, more);
                 self.tally.add_broken(&calls);
             }
-            FromAgent::Slow(calls) => self.tally.add_slow(&calls),
+            FromAgent::Slow(calls) => {
+                self.asked.add(&calls);
+                self.tally.add_slow(&calls);
+            }
             FromAgent::OneShotDone(answer) => self.once_done(*answer),
             FromAgent::Cost(cost) => self.measured.add_cost(agent.0, cost),
         }

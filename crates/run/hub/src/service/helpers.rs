@@ -9,11 +9,13 @@ use cohort_host::chain;
 use cohort_host::init::Ended;
 use cohort_host::process::{descendants, stat};
 use cohort_model::{HelperEnding, HelperPlan, HelperTold, InstanceId, ServiceSeen};
+use cohort_scan::Plan;
 use cohort_service::{Errand, Helper, Helpers};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::event::{Event, Events};
+use super::scan::ServiceScan;
 use super::shell::Hub;
 
 /// Between two looks at what a helper uses.
@@ -28,6 +30,8 @@ const LINES_MAX: usize = 3;
 const HELPERS: &str = "helpers";
 /// What a helper printed.
 const OUTPUT: &str = "output.txt";
+/// What a scanner is told.
+const PLAN: &str = "plan.json";
 /// What a profiler printed, as flame graphs are made of it.
 const FOLDED: &str = "profile.folded";
 
@@ -40,6 +44,8 @@ pub struct ServiceHelpers {
     pub cores: f64,
     /// Rest between two deployments of one to one instance, microseconds.
     pub rest_us: u64,
+    /// What the one that looks for weaknesses is told; none: it is not deployed.
+    pub scan: Option<ServiceScan>,
 }
 
 impl ServiceHelpers {
@@ -69,12 +75,18 @@ impl Hub {
             let why = "its instance does not run any more".to_owned();
             return self.tell(failed(deployment, why));
         };
-        let out = format!("{deployment}-{name}");
+        // It comes once, whatever its number.
+        let out = match manifest.scans() {
+            true => name.to_owned(),
+            false => format!("{deployment}-{name}"),
+        };
         let visit = Visit {
             deployment,
             instance,
             pid,
             address: (address.ip().to_string(), address.port()),
+            plan: manifest.scans().then(|| self.scan_plan(pid, address)),
+            cohort: self.setup.executable.display().to_string(),
             directory: self.campaign.path().join(HELPERS).join(&out),
             shown: Path::new(HELPERS).join(out),
             manifest,
@@ -131,6 +143,10 @@ struct Visit {
     /// The same, relative to the campaign's.
     shown: PathBuf,
     manifest: Manifest,
+    /// What it is told beside its command, where it looks for weaknesses.
+    plan: Option<Plan>,
+    /// This very program.
+    cohort: String,
     events: Events,
 }
 
@@ -177,6 +193,11 @@ impl Visit {
     fn errand(&self) -> Result<Errand, String> {
         let made = std::fs::create_dir_all(&self.directory);
         made.map_err(|error| format!("create {}: {error}", self.directory.display()))?;
+        if let Some(plan) = &self.plan {
+            let path = self.directory.join(PLAN);
+            plan.write(&path)
+                .map_err(|error| format!("write {}: {error}", path.display()))?;
+        }
         let manifest = &self.manifest;
         let values = Values {
             pid: self.pid,
@@ -189,7 +210,9 @@ impl Visit {
         Ok(Errand {
             deployment: self.deployment,
             instance: self.instance,
-            command: command.map(|word| fill(word, &values)).collect(),
+            command: command
+                .map(|word| fill(word, &values).replace("{cohort}", &self.cohort))
+                .collect(),
             directory: self.directory.clone(),
             network_of: Some(self.pid),
             cores: (manifest.cores * CORES_FACTOR).max(CORES_LEAST),

@@ -25,6 +25,7 @@ mod place;
 mod plan;
 mod repeat;
 mod replicas;
+mod scan;
 mod script_log;
 mod shell;
 mod spans;
@@ -36,6 +37,7 @@ mod typed;
 pub use begin::preview;
 pub use helpers::ServiceHelpers;
 pub use open::run;
+pub use scan::ServiceScan;
 pub use repeat::{ServiceRepeat, ServiceRepeated, repeat};
 
 /// What the hidden command `agent` is: drives scenario threads for the hub at its standard input.

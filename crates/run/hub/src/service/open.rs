@@ -174,6 +174,7 @@ impl Hub {
             player_deaths: 0,
             replicas: Replicas::default(),
             keeping: Keeping::default(),
+            asked: super::scan::Asked::default(),
             out: super::helpers::Out::default(),
             to_watch: Vec::new(),
             campaign,

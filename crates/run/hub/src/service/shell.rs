@@ -128,6 +128,8 @@ pub(crate) struct Hub {
     /// Edge cases that are tried again.
     pub(crate) replicas: Replicas,
     pub(crate) keeping: Keeping,
+    /// What endpoints were asked.
+    pub(crate) asked: super::scan::Asked,
     /// Helpers that are out.
     pub(crate) out: Out,
     /// Instances whose server was just started: they are read anew.

@@ -125,6 +125,21 @@ pub(crate) struct RawEdgeCases {
 pub(crate) struct RawHelpers {
     pub(crate) enabled: Option<bool>,
     pub(crate) share: Option<Spanned<f64>>,
+    pub(crate) scan: RawScan,
+}
+
+/// `helpers.scan`: weaknesses are looked for when the scenario is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table such as { enabled = true, advisories = \"advisories\" }"
+)]
+pub(crate) struct RawScan {
+    pub(crate) enabled: bool,
+    pub(crate) listens: Vec<u16>,
+    pub(crate) connects: Vec<String>,
+    pub(crate) advisories: Option<PathBuf>,
 }
 
 /// Bytes, written with their unit.

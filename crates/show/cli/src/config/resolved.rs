@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use cohort_model::{Budget, Isolation, Policy};
 use toml::Spanned;
 
-use super::raw::{Raw, RawSuite, Size, Time};
+use super::raw::{Raw, RawScan, RawSuite, Size, Time};
 use super::{Error, File, Place, units};
 use crate::arguments::{Namespace, RunFlags};
 
@@ -96,6 +96,8 @@ pub(crate) struct Resolved {
     pub(crate) cases: Option<EdgeCases>,
     /// Share of the CPU that helpers may use together, 0 to 1; none: they are not deployed.
     pub(crate) helpers: Option<f64>,
+    /// How weaknesses are looked for; none: they are not.
+    pub(crate) scan: Option<RawScan>,
     /// A load-sensitive test fails the campaign.
     pub(crate) strict: bool,
     /// Samples a second.
@@ -141,6 +143,7 @@ pub(crate) fn resolve(
         isolation: isolation(raw, flags),
         cases: cases(&sources)?,
         helpers: helpers(&sources)?,
+        scan: Some(&raw.helpers.scan).filter(|it| it.enabled).cloned(),
         strict: flags.strict || raw.policy.strict.unwrap_or(false),
         hz: hz.unwrap_or(HZ_DEFAULT),
         junit: flags

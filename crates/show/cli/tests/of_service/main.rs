@@ -13,6 +13,7 @@ mod healthy;
 mod helpers;
 mod secure;
 mod set_up;
+mod weaknesses;
 
 use std::path::Path;
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
-    ChangeVerdict, EndpointId, EndpointWindow, Exit, InstanceId, Purpose, Record, SampleBatch,
-    ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen, ServiceTotals,
-    Share, Stage, ThreadId,
+    ChangeVerdict, EndpointId, EndpointWindow, Exit, HelperTold, InstanceId, Purpose, Record,
+    SampleBatch, ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen,
+    ServiceTotals, Share, Stage, ThreadId,
 };
 
 use super::series::{Point, Series};
@@ -87,6 +87,8 @@ pub struct ServiceView {
     pub iterations: u64,
     /// Of those, with an error of the script.
     pub failed_iterations: u64,
+    /// Weaknesses that were found.
+    pub weaknesses: Vec<HelperTold>,
     /// Helpers that were deployed, and beside which instance, by their number.
     pub helpers: BTreeMap<u32, (String, InstanceId)>,
     at: At,
@@ -326,6 +328,10 @@ impl ServiceView {
             return;
         }
         match seen {
+            ServiceSeen::HelperEnded { told, .. } => {
+                let weak = told.iter().filter(|it| !it.rule.is_empty());
+                self.weaknesses.extend(weak.cloned());
+            }
             ServiceSeen::EndpointNamed { endpoint, name } => {
                 self.endpoints.insert(*endpoint, name.clone());
             }
@@ -392,7 +398,6 @@ impl ServiceView {
             | ServiceSeen::CrashRead { .. }
             | ServiceSeen::HelperStarted { .. }
             | ServiceSeen::HelperUsed { .. }
-            | ServiceSeen::HelperEnded { .. }
             | ServiceSeen::Tick => {
                 self.at = at;
             }

@@ -34,6 +34,7 @@ pub(crate) fn kind(kind: ServiceFindingKind) -> &'static str {
         ServiceFindingKind::WrongAnswer => "wrong answer",
         ServiceFindingKind::Crash => "crash",
         ServiceFindingKind::Hang => "hang",
+        ServiceFindingKind::Weakness => "weakness",
     }
 }
 
