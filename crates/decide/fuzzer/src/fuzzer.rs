@@ -8,10 +8,10 @@ use crate::edit::Edit;
 use crate::hints::Hints;
 use crate::random::Random;
 use crate::request::Request;
-use crate::sites::{Site, sites};
+use crate::sites::{Site, shapes, sites};
 
 /// Examples of one endpoint that are changed.
-const OF_ENDPOINT_MAX: usize = 2;
+const OF_ENDPOINT_MAX: usize = 4;
 /// Kinds of answers of one endpoint that are told apart: one that repeats what it was sent has no end of them.
 const KINDS_MAX: usize = 60;
 /// Changes of one example that led to something new, to begin others with.
@@ -127,18 +127,10 @@ impl Fuzzer {
     /// Adds an example of an endpoint with how it is usually answered; gives its number. None when there are enough of it,
     /// or when there is nothing to change.
     pub fn add(&mut self, endpoint: &str, request: &Request, usual: &Answer) -> Option<usize> {
-        let of = self.examples.iter().filter(|one| one.endpoint == endpoint);
-        let alike = |one: &Example| {
-            one.places
-                .iter()
-                .map(|place| &place.site)
-                .eq(&sites(request))
-        };
-        let found = sites(request);
-        let count = of.clone().count();
-        if count >= OF_ENDPOINT_MAX || (count > 0 && of.clone().any(alike)) || found.is_empty() {
+        if !self.wants(endpoint, request) {
             return None;
         }
+        let found = sites(request);
         let number = self.examples.len();
         let places = found.into_iter().map(|site| Place {
             ways: ways(request, &site)
@@ -162,6 +154,16 @@ impl Fuzzer {
         seen.usual_us = seen.usual_us.max(usual.took_us);
         self.put_in_order(number);
         Some(number)
+    }
+
+    /// Whether it could be added: there are not enough of its endpoint, and it has a value of a shape that no other has there.
+    #[must_use]
+    pub fn wants(&self, endpoint: &str, request: &Request) -> bool {
+        let of = self.examples.iter().filter(|one| one.endpoint == endpoint);
+        let known: BTreeSet<(Site, String)> =
+            of.clone().flat_map(|one| shapes(&one.request)).collect();
+        let is_new = shapes(request).iter().any(|shape| !known.contains(shape));
+        is_new && of.count() < OF_ENDPOINT_MAX
     }
 
     /// All that can be done to an example, among what is to be tried.

@@ -91,6 +91,52 @@ fn of_body(request: &Request, found: &mut Vec<Site>) {
     found.push(Site::Body);
 }
 
+/// Each place with the shape of its value: letters, digits, and what is neither.
+pub(crate) fn shapes(request: &Request) -> Vec<(Site, String)> {
+    let document = serde_json::from_slice::<Value>(&request.body).unwrap_or_default();
+    let (begin, end) = request.path();
+    let with_shape = |site: Site| {
+        let value = match &site {
+            Site::Json(pointer) => match document.pointer(pointer) {
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Object(_) | Value::Array(_)) | None => String::new(),
+                Some(other) => other.to_string(),
+            },
+            Site::Query(number, _) => value_of(query(&request.url).unwrap_or_default(), *number),
+            Site::Form(number, _) => value_of(&String::from_utf8_lossy(&request.body), *number),
+            Site::Segment(number) => {
+                let segment = request.url[begin..end].split('/').nth(*number);
+                segment.unwrap_or_default().to_owned()
+            }
+            Site::Header(_) | Site::Part(..) | Site::Body => String::new(),
+        };
+        (site, shape(&value))
+    };
+    sites(request).into_iter().map(with_shape).collect()
+}
+
+fn value_of(pairs: &str, number: usize) -> String {
+    let pair = pairs.split('&').nth(number).unwrap_or_default();
+    pair.split_once('=')
+        .map_or("", |(_, value)| value)
+        .to_owned()
+}
+
+fn shape(text: &str) -> String {
+    let mut shape = String::new();
+    for letter in text.chars().take(40) {
+        let kind = match letter {
+            letter if letter.is_ascii_digit() => '0',
+            letter if letter.is_alphabetic() => 'a',
+            other => other,
+        };
+        if !shape.ends_with(kind) {
+            shape.push(kind);
+        }
+    }
+    shape
+}
+
 /// Whether a segment of a path stands for a value: it holds a digit, is long, or is not in small letters.
 fn is_value(segment: &str) -> bool {
     !segment.is_empty()

@@ -22,6 +22,7 @@ use cohort_model::{
     ServicePlan, ServiceSeen, Share, SuiteKind, Symptom, SymptomKind, ThreadId,
 };
 
+use super::fuzz::Round;
 use super::keep::PLAY;
 use super::masked::masked;
 use super::shell::Hub;
@@ -243,6 +244,20 @@ impl Hub {
                 self.try_case(play, one, fresh);
             }
             ServiceCommand::EndPlay { play } => self.end_play(play),
+            ServiceCommand::Fuzz {
+                fuzz,
+                instance,
+                capsules,
+                seed,
+                for_us,
+                lanes,
+                fresh,
+            } => {
+                let round = Round::new((fuzz, instance), capsules, (seed, for_us, lanes));
+                self.begin_fuzz(round, fresh);
+            }
+            ServiceCommand::EndFuzz { fuzz } => self.end_fuzz(fuzz),
+            ServiceCommand::KeepFound { found, capsule } => self.keep_found(found, capsule),
             other => return Some(other),
         }
         None
@@ -300,6 +315,7 @@ impl Hub {
             Err(why) => (Vec::new(), why),
         };
         if failed.is_empty() {
+            self.note_examples(&requests);
             self.replicas
                 .capsules
                 .insert(captured.capsule, requests.clone());
@@ -412,6 +428,7 @@ impl Hub {
 
     /// An instance answers: what waits for it is played.
     pub(crate) fn play_waiting(&mut self, instance: InstanceId) {
+        self.fuzz_waiting(instance);
         let waiting = self
             .replicas
             .plays
@@ -501,6 +518,7 @@ impl Hub {
             return;
         }
         let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
+        self.fuzzed_ended(instance, &symptom);
         if let Some(one) = self.replicas.of_instance(instance)
             && !matches!(one.state, State::Waits)
         {
@@ -552,6 +570,7 @@ impl Hub {
 
     /// What is due by the clock.
     pub(crate) fn follow_plays(&mut self, now: Instant) {
+        self.follow_fuzz(now);
         let crashes = std::mem::take(&mut self.replicas.crashes);
         for (since, instance, symptom) in crashes {
             if now.duration_since(since) < CRASH_WAIT {
@@ -610,6 +629,7 @@ impl Hub {
             self.conclude_play(number, Some("the agent that played it ended"));
         }
         self.replicas.player = None;
+        self.fuzz_lost();
         if let Ok(next) = self.agents.start(&self.load) {
             self.replicas.player = Some(AgentId(next));
             self.inform(AgentId(next));

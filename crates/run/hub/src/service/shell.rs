@@ -28,6 +28,8 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
+use super::examples::Examples;
+use super::fuzz::Fuzzing;
 use super::helpers::Out;
 use super::keep::Keeping;
 use super::metrics::Measured;
@@ -128,6 +130,10 @@ pub(crate) struct Hub {
     /// Edge cases that are tried again.
     pub(crate) replicas: Replicas,
     pub(crate) keeping: Keeping,
+    /// Examples of what is asked.
+    pub(crate) examples: Examples,
+    /// Recorded requests, changed.
+    pub(crate) fuzzing: Fuzzing,
     /// Helpers that are out.
     pub(crate) out: Out,
     /// Instances whose server was just started: they are read anew.

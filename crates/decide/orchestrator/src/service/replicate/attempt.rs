@@ -191,6 +191,7 @@ impl Conductor {
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
         cases.next_play += 1;
+        cases.end_fuzz_on(instance, step);
         let (fresh, age_us) = cases.take_stage(at, (play, instance), &next, is_first);
         cases.plays.insert(
             play,
@@ -357,7 +358,9 @@ impl Cases {
         // Nothing is waited for before something is tried for the first time; what grows goes on growing.
         let at_once = is_first && replica.ready;
         let goes_on = grows && replica.last == Some(next.case) && replica.plays < GROWS_PLAYS;
-        let stays = replica.clean || at_once || (old && !starts) || (goes_on && replica.ready);
+        let stays = !replica.fuzzed
+            && (replica.clean || at_once || (old && !starts) || (goes_on && replica.ready));
+        replica.fuzzed &= stays;
         let runs = replica.ready && stays;
         replica.play = Some(play);
         replica.clean = false;

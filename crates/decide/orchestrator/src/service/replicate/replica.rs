@@ -25,6 +25,8 @@ pub(in super::super) struct Replica {
     pub(super) opened: bool,
     /// What is played on it.
     pub(super) play: Option<u32>,
+    /// Changed requests were sent to it since it began anew.
+    pub(super) fuzzed: bool,
     /// Nothing was played on it since it began anew.
     pub(super) clean: bool,
     pub(super) closing: bool,
