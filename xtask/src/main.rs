@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         ["test-vm"] => test::test_vm(),
         ["bench", "suite", rest @ ..] => bench::suite(rest),
         ["bench", "service", rest @ ..] => bench::service(rest),
+        ["bench", "fuzz", rest @ ..] => bench::fuzz(rest),
         ["bench", "cases", rest @ ..] => bench::cases(rest),
         other => Err(Error::Usage(other.join(" "))),
     };

@@ -13,7 +13,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -430,7 +430,7 @@ impl Round {
     }
 
     /// The iteration alone, with what is changed in it.
-    fn write(&self, example: &Example, edits: &[Edit], file: &PathBuf) -> Option<()> {
+    fn write(&self, example: &Example, edits: &[Edit], file: &Path) -> Option<()> {
         let own = {
             let plays = self.agent.plays.borrow();
             plays.files.get(&example.capsule).cloned()?

@@ -4,7 +4,7 @@
 //!   Fuzz ─▶ [its server begins anew] ─▶ ready ─▶ player: Fuzz ─▶ FuzzFound, once it is known how the server took it ─▶ ... ─▶ Fuzzed
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ const ENDED_WAIT: Duration = Duration::from_millis(1_500);
 const TOGETHER: Duration = Duration::from_millis(1_500);
 /// How long an answer is waited for, microseconds.
 const PATIENCE_US: u64 = 5_000_000;
+
+/// Why there is no further round.
+const NEVER_AGAIN: &str = "its server did not come up again after what was sent to it, also with nothing of what it had kept; look at its last lines, and have what it keeps outside of {scratch} removed as it starts";
 
 /// How a campaign changes recorded requests.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +51,11 @@ impl ServiceFuzz {
 #[derive(Default)]
 pub(crate) struct Fuzzing {
     round: Option<Round>,
+    /// The last round, when its server ended with it.
+    last: Option<(u32, InstanceId)>,
     found: BTreeMap<u32, PathBuf>,
+    /// Capsules with changed requests.
+    kept: BTreeSet<u32>,
     next: u32,
     /// What was found, until it is known how the server took it.
     waiting: Vec<(Instant, agent::FuzzFound)>,
@@ -175,6 +182,7 @@ impl Hub {
 
     fn conclude_fuzz(&mut self, round: FuzzRound) {
         if let Some(ended) = self.fuzzing.round.take() {
+            self.fuzzing.last = round.down.then_some((ended.fuzz, ended.instance));
             self.tell(ServiceSeen::Fuzzed {
                 fuzz: ended.fuzz,
                 instance: ended.instance,
@@ -198,12 +206,20 @@ impl Hub {
 
     /// The instance of a round does not come up.
     pub(crate) fn fuzz_failed(&mut self, instance: InstanceId) {
+        let round = FuzzRound {
+            down: true,
+            unusable: NEVER_AGAIN.to_owned(),
+            ..FuzzRound::default()
+        };
         let of = |round: &Round| round.instance == instance;
+        let last = self.fuzzing.last.take_if(|(_, of)| *of == instance);
         if self.fuzzing.round.as_ref().is_some_and(of) {
-            self.conclude_fuzz(FuzzRound {
-                down: true,
-                unusable: "its server did not come up again after what was sent to it, also with nothing of what it had kept".to_owned(),
-                ..FuzzRound::default()
+            self.conclude_fuzz(round);
+        } else if let Some((fuzz, _)) = last {
+            self.tell(ServiceSeen::Fuzzed {
+                fuzz,
+                instance,
+                round,
             });
         }
     }
@@ -225,12 +241,13 @@ impl Hub {
 
     /// What it found, as a capsule of this number.
     pub(crate) fn keep_found(&mut self, found: u32, capsule: u32) {
-        let Some(file) = self.fuzzing.found.get(&found) else {
+        let Some(file) = self.fuzzing.found.get(&found).cloned() else {
             return;
         };
+        self.fuzzing.kept.insert(capsule);
         let own = self.capsule_file(capsule);
         // One that is not there is told as a capsule that cannot be read.
-        let _ = std::fs::copy(file, &own);
+        let _ = std::fs::copy(&file, &own);
         if let Some(player) = self.replicas.player {
             let order = ToAgent::Capsule { capsule, file: own };
             self.agents.tell(player.0, order);
@@ -289,6 +306,11 @@ enum Taken {
 }
 
 impl Fuzzing {
+    /// Whether a capsule holds changed requests.
+    pub(crate) fn made(&self, capsule: u32) -> bool {
+        self.kept.contains(&capsule)
+    }
+
     fn symptom(&self, now: Instant, since: Instant, found: &agent::FuzzFound) -> Taken {
         let age = now.duration_since(since);
         let near = |when: &Instant| {

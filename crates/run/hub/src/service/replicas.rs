@@ -37,10 +37,12 @@ const REQUESTS_MAX: u32 = 400;
 const CALM_WAIT: Duration = Duration::from_millis(40);
 /// ... something was, and its log may yet tell more.
 const ODD_WAIT: Duration = Duration::from_millis(450);
+/// ... a connection broke off, and it is not known yet that its server ended: the kernel may be writing down what was left of it.
+const END_WAIT: Duration = Duration::from_millis(1_500);
 /// A play may take so long, microseconds.
 const PLAY_US_MAX: u64 = 45_000_000;
 /// Lines in which it is looked for the reason of a server's end.
-const LAST_WORDS: usize = 150;
+const LAST_WORDS: usize = 600;
 /// The end of an ordinary server is read so long after it, when the calls that this broke were told.
 const CRASH_WAIT: Duration = Duration::from_millis(10);
 
@@ -315,7 +317,9 @@ impl Hub {
             Err(why) => (Vec::new(), why),
         };
         if failed.is_empty() {
-            self.note_examples(&requests);
+            if !self.fuzzing.made(captured.capsule) {
+                self.note_examples(&requests);
+            }
             self.replicas
                 .capsules
                 .insert(captured.capsule, requests.clone());
@@ -653,8 +657,11 @@ fn patience(one: &Try, played: &agent::Played) -> Duration {
         |answers: &agent::PlayedAnswers| answers.statuses.iter().any(|(status, _)| *status >= 500);
     let broke = played.answers.iter().any(broke);
     let failed = played.answers.iter().any(failed);
-    let waits = (broke && one.ends.is_empty()) || (failed && one.exceptions.is_empty());
-    if waits { ODD_WAIT } else { CALM_WAIT }
+    match (broke && one.ends.is_empty(), failed && one.exceptions.is_empty()) {
+        (true, _) => END_WAIT,
+        (false, true) => ODD_WAIT,
+        (false, false) => CALM_WAIT,
+    }
 }
 
 /// What an instance uses now.

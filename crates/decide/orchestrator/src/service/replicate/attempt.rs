@@ -111,10 +111,11 @@ impl Conductor {
         if cases.over || cases.is_done() {
             return None;
         }
-        let free = cases
-            .replicas
-            .iter()
-            .filter(|(_, replica)| replica.opened && replica.play.is_none() && !replica.closing);
+        let free = cases.replicas.iter().filter(|(id, replica)| {
+            let is_free = replica.opened && replica.play.is_none() && !replica.closing;
+            // Where there are others, changed requests keep theirs.
+            is_free && !(cases.is_fuzzed(**id) && cases.alive() > 1)
+        });
         // Old ones are kept for those who need them.
         let keeps = cases.waits_for_old();
         let first = free.min_by_key(|(id, replica)| {

@@ -109,7 +109,7 @@ impl Cases {
     }
 
     /// An instance where a round is under way and nothing is played for a case.
-    fn is_fuzzed(&self, instance: InstanceId) -> bool {
+    pub(super) fn is_fuzzed(&self, instance: InstanceId) -> bool {
         let running = self.fuzzing.as_ref().and_then(|it| it.running.as_ref());
         running.is_some_and(|running| running.instance == instance)
     }
@@ -138,7 +138,8 @@ impl Conductor {
             return;
         };
         let over = cases.over;
-        let waits = cases.waits_for_old();
+        // The only one is left to those who need it old.
+        let waits = cases.waits_for_old() && cases.alive() < 2;
         let Some(fuzzing) = &mut cases.fuzzing else {
             return;
         };
@@ -164,11 +165,13 @@ impl Conductor {
             return;
         }
         let is_spoilt = fuzzing.is_spoilt;
-        let idle = cases.replicas.iter_mut().find(|(_, replica)| {
+        let idle = cases.replicas.iter_mut().filter(|(_, replica)| {
             // One whose server ended begins anew, with nothing of what it kept.
             let begins = is_spoilt && replica.fuzzed && replica.opened;
             (replica.ready || begins) && replica.play.is_none() && !replica.closing
         });
+        // The one that had them before, else the youngest: others may need an old one.
+        let idle = idle.max_by_key(|(id, replica)| (replica.fuzzed, replica.since, **id));
         let Some((&instance, replica)) = idle else {
             return;
         };

@@ -290,6 +290,11 @@ impl Conductor {
         if let Some(cases) = &mut self.cases {
             cases.begin_cuts();
         }
+        // Where there are others, one is for changed requests.
+        let several = |cases: &Cases| cases.done.is_some() && cases.alive() > 1;
+        if self.cases.as_ref().is_some_and(several) {
+            self.fuzz(at, step);
+        }
         self.begin_plays(at, step);
         self.fuzz(at, step);
         if let Some(cases) = &mut self.cases {

@@ -38,7 +38,7 @@ pub(in super::super) struct Replica {
 }
 
 impl Cases {
-    fn alive(&self) -> usize {
+    pub(super) fn alive(&self) -> usize {
         let alive = self.replicas.values().filter(|replica| !replica.closing);
         alive.count()
     }
@@ -84,7 +84,11 @@ impl Conductor {
             Some(_) if cases.is_done() => cases.alive(),
             // What has to run for a while needs no CPU meanwhile.
             Some(_) if cases.waits_for_old() => OLD_MAX,
-            Some(_) => REPLICAS_MAX.min(self.plan.cores.ceil() as usize).max(1),
+            // One of them is for changed requests.
+            Some(_) => {
+                let most = REPLICAS_MAX.min(self.plan.cores.ceil() as usize).max(1);
+                most + usize::from(!cases.fuzz_is_done())
+            }
         };
         while cases.alive() < most {
             let instance = InstanceId(cases.next_instance);
