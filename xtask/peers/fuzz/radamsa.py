@@ -21,9 +21,16 @@ VISITS, PORT, SEED, SECONDS = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), f
 BEGAN = time.monotonic()
 ENDED = threading.Event()
 CALLS = [0] * 4
+# Its library keeps state that is not for several threads.
+RADAMSA, ONE = pyradamsa.Radamsa(), threading.Lock()
 
 
-def visit(radamsa, dice, requests):
+def changed_by_radamsa(data, seed):
+    with ONE:
+        return RADAMSA.fuzz(data, seed=seed)
+
+
+def visit(dice, requests):
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
     changed = dice.randrange(len(requests))
     cookies = {}
@@ -32,9 +39,9 @@ def visit(radamsa, dice, requests):
         if number == changed:
             seed = dice.randrange(1 << 31)
             if body:
-                body = radamsa.fuzz(body, seed=seed)
+                body = changed_by_radamsa(body, seed)
             else:
-                path = "/" + radamsa.fuzz(path[1:].encode(), seed=seed).decode("latin-1")
+                path = "/" + changed_by_radamsa(path[1:].encode(), seed).decode("latin-1")
                 path = "".join(c if "!" <= c <= "~" else "%%%02X" % ord(c) for c in path)
         headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())} if cookies else {}
         if body:
@@ -56,9 +63,9 @@ def visit(radamsa, dice, requests):
 
 
 def lane(number, visits):
-    radamsa, dice = pyradamsa.Radamsa(), random.Random(SEED * 1000 + number)
+    dice = random.Random(SEED * 1000 + number)
     while not ENDED.is_set() and time.monotonic() - BEGAN < SECONDS:
-        visit(radamsa, dice, dice.choice(visits))
+        visit(dice, dice.choice(visits))
         CALLS[number] += 1
 
 
