@@ -15,7 +15,13 @@ pub(crate) enum Kind {
     /// A string without escapes resolved.
     Text(String),
     Sign(char),
-    /// A number, a regular expression or a piece of a template.
+    /// A piece of a template, without escapes resolved: what stands before, between or after what is put in.
+    Piece {
+        text: String,
+        first: bool,
+        last: bool,
+    },
+    /// A number or a regular expression.
     Other,
 }
 
@@ -98,8 +104,8 @@ impl Lexer<'_> {
                 self.push(Kind::Text(text), at);
             }
             '`' => {
-                self.push(Kind::Other, at);
-                self.template();
+                let piece = self.template(true);
+                self.push(piece, at);
             }
             '{' => {
                 self.braces += 1;
@@ -109,8 +115,8 @@ impl Lexer<'_> {
                 self.braces = self.braces.saturating_sub(1);
                 if self.templates.last() == Some(&self.braces) {
                     self.templates.pop();
-                    self.push(Kind::Other, at);
-                    self.template();
+                    let piece = self.template(false);
+                    self.push(piece, at);
                 } else {
                     self.push(Kind::Sign(c), at);
                 }
@@ -163,21 +169,28 @@ impl Lexer<'_> {
         text
     }
 
-    /// Reads a template up to its end or to the next `${`.
-    fn template(&mut self) {
+    /// Reads a piece of a template, up to the template's end or to the next `${`.
+    fn template(&mut self, first: bool) -> Kind {
+        let mut text = String::new();
+        let mut last = true;
         while let Some(c) = self.next() {
             match c {
-                '\\' => drop(self.next()),
-                '`' => return,
+                '\\' => {
+                    text.push(c);
+                    text.extend(self.next());
+                }
+                '`' => break,
                 '$' if self.chars.peek() == Some(&'{') => {
                     self.next();
                     self.templates.push(self.braces);
                     self.braces += 1;
-                    return;
+                    last = false;
+                    break;
                 }
-                _ => {}
+                c => text.push(c),
             }
         }
+        Kind::Piece { text, first, last }
     }
 
     fn regex(&mut self) {
@@ -210,7 +223,7 @@ impl Lexer<'_> {
             None => true,
             Some(Kind::Sign(sign)) => !matches!(sign, ')' | ']' | '}'),
             Some(Kind::Word(word)) => BEFORE.contains(&word.as_str()),
-            Some(Kind::Text(_) | Kind::Other) => false,
+            Some(Kind::Text(_) | Kind::Piece { .. } | Kind::Other) => false,
         }
     }
 }

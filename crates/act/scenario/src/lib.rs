@@ -21,6 +21,7 @@ mod commonjs;
 mod core;
 mod engine;
 mod exchange;
+mod holes;
 mod http;
 mod jar;
 mod journal;
@@ -41,6 +42,7 @@ mod turns;
 pub use birth::{Birth, MEMORY_LIMIT_BYTES, Role, ScenarioInfo};
 pub use bundle::Bundle;
 pub use call::{Answer, Around, Call, Ended, Permit, Reply};
+pub use holes::Holes;
 pub use http::{
     Expected, Outcome, Request, Response, ResponseType, TIMEOUT_US, Timings, TransportError,
     error_code,

@@ -16,6 +16,7 @@ use crate::birth::Birth;
 use crate::bundle::Bundle;
 use crate::call::{Answer, Call, Ended, Reply};
 use crate::engine::Names;
+use crate::holes::Holes;
 use crate::jslib;
 use crate::machine::{BirthError, Machine};
 use crate::note::Failure;
@@ -183,6 +184,15 @@ impl Script {
     pub fn remembers(&self) -> bool {
         let mut modules = self.0.bundle.modules.values();
         modules.any(|source| crate::remembers::remembers(source))
+    }
+
+    /// Where the URLs that it makes vary. Read from the source.
+    #[must_use]
+    pub fn holes(&self) -> Holes {
+        let mut holes = Holes::default();
+        let modules = self.0.bundle.modules.values();
+        modules.for_each(|source| holes.read(source));
+        holes
     }
 
     pub(crate) fn bytecode(&self, module: &str) -> Option<&[u8]> {

@@ -7,11 +7,12 @@ use std::rc::Rc;
 
 use cohort_handoff::{Side, ToHub};
 use cohort_model::{At, InstanceId, ThreadId};
-use cohort_scenario::{Around, Script};
+use cohort_scenario::{Around, Holes, Script};
 use tokio::sync::Notify;
 
 use crate::call::To;
 use crate::clock::Clock;
+use crate::endpoint::of_request;
 use crate::http::{Client, Failure, Routes, Target};
 use crate::mailbox::{Mailbox, Order};
 use crate::odd::OddBook;
@@ -25,6 +26,7 @@ use crate::telemetry::{Metrics, Standing, Telemetry};
 pub(crate) struct Agent {
     pub(crate) clock: Clock,
     pub(crate) script: Option<Script>,
+    holes: Holes,
     pub(crate) client: Client,
     pub(crate) journals: PathBuf,
     pub(crate) journal_bytes_max: u64,
@@ -98,6 +100,7 @@ impl Agent {
             Some(bundle) => Some(Script::from_bundle(bundle).map_err(|error| error.to_string())?),
             None => None,
         };
+        let holes = script.as_ref().map(Script::holes).unwrap_or_default();
         let routes = Routes::new(&load.http.base_urls, &load.http.hosts_allowed)?;
         let mut telemetry = Telemetry::default();
         telemetry.metrics = Metrics::new(load.submetrics);
@@ -105,6 +108,7 @@ impl Agent {
         Ok(Agent {
             clock: Clock::new(load.start_monotonic_ns, load.start_wall_ms),
             script,
+            holes,
             pace: limit.map(|limit| Pace::new(limit, load.agents)),
             client: Client::new(load.http),
             journals: load.journal_directory,
@@ -126,6 +130,11 @@ impl Agent {
             outbox: RefCell::default(),
             posted: Notify::new(),
         })
+    }
+
+    /// The endpoint of a request: as its script names it, else by its path.
+    pub(crate) fn endpoint(&self, method: &str, name: Option<&str>, path: &str) -> String {
+        of_request(&self.holes, method, name, path)
     }
 
     /// Queues a message to the hub.

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::agent::{Agent, Handle};
-use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Failure, Going, Target};
 use crate::journal::JournalFile;
 use crate::odd::beginning;
@@ -150,7 +149,7 @@ async fn one(caller: &Caller, to: &To, request: &Request, place: u32) -> Outcome
         script_origin: origin.as_deref(),
     };
     let own = request.named.then_some(request.name.as_str());
-    let name = of_request(&request.method, own, path.as_str());
+    let name = agent.endpoint(&request.method, own, path.as_str());
     let flight = origin
         .is_some()
         .then(|| Flight::begin(caller, to, (&name, request), began));

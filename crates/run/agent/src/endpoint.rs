@@ -1,5 +1,7 @@
 //! The name of an endpoint: method and path, with what varies from call to call left out.
 
+use cohort_scenario::Holes;
+
 /// Shortest segment of mixed letters and digits that is taken for a token.
 const TOKEN_CHARS_MIN: usize = 16;
 /// Shortest segment of hexadecimal digits, with a decimal one among them, that is taken for an id.
@@ -7,13 +9,9 @@ const HEX_CHARS_MIN: usize = 8;
 /// Longest name; what is longer is cut.
 const NAME_BYTES_MAX: usize = 160;
 
-/// `GET /items/{}`: numbers, UUIDs, hexadecimal ids and long tokens of the path become `{}`.
-///
-/// ```
-/// assert_eq!(cohort_agent::endpoint("GET", "/items/17/reviews?page=2"), "GET /items/{}/reviews");
-/// ```
-#[must_use]
-pub fn endpoint(method: &str, path_and_query: &str) -> String {
+/// `GET /items/{}`: numbers, UUIDs, hexadecimal ids and long tokens of the path become `{}`, and what has a digit where
+/// the script puts something in.
+fn by_path(holes: &Holes, method: &str, path_and_query: &str) -> String {
     let path = path_and_query.split(['?', '#']).next().unwrap_or("/");
     let mut name = String::with_capacity(method.len() + path.len() + 1);
     name.push_str(method);
@@ -21,14 +19,24 @@ pub fn endpoint(method: &str, path_and_query: &str) -> String {
     if path.is_empty() {
         name.push('/');
     }
+    let mut before = "";
     for (place, segment) in path.split('/').enumerate() {
         if place > 0 {
             name.push('/');
         }
-        if varies(segment) {
+        let beginning = match varies(segment) {
+            true => Some(""),
+            false => (holes.beginning(before, segment)).filter(|beginning| {
+                segment[beginning.len()..].contains(|c: char| c.is_ascii_digit())
+            }),
+        };
+        if let Some(beginning) = beginning {
+            name.push_str(beginning);
             name.push_str("{}");
+            before = "{}";
         } else {
             name.push_str(segment);
+            before = segment;
         }
     }
     if name.len() > NAME_BYTES_MAX {
@@ -43,16 +51,21 @@ pub fn endpoint(method: &str, path_and_query: &str) -> String {
 
 /// The endpoint of a request: as its script names it, else by its path. A name that is a URL, as those of
 /// `` http.url`${BASE}/items/${id}` `` are, says no more than its path does.
-pub(crate) fn of_request(method: &str, name: Option<&str>, path_and_query: &str) -> String {
+pub(crate) fn of_request(
+    holes: &Holes,
+    method: &str,
+    name: Option<&str>,
+    path_and_query: &str,
+) -> String {
     let Some(name) = name else {
-        return endpoint(method, path_and_query);
+        return by_path(holes, method, path_and_query);
     };
     if !name.contains("://") && !name.contains("${}") {
         return name.to_owned();
     }
     let rest = name.split_once("://").map_or(name, |(_, rest)| rest);
     let path = rest.find('/').map_or("/", |start| &rest[start..]);
-    endpoint(method, &path.replace("${}", "{}"))
+    by_path(holes, method, &path.replace("${}", "{}"))
 }
 
 fn varies(segment: &str) -> bool {
@@ -83,20 +96,34 @@ fn varies(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{endpoint, of_request};
+    use super::*;
+
+    #[test]
+    fn what_a_script_puts_in_varies() {
+        let script = "http.get(`${base}/carts/${user}/step2`); http.get(base + '/files/part-' + n)";
+        let holes = Holes::of(script);
+        let of = |path| of_request(&holes, "GET", None, path);
+        assert_eq!(of("/carts/u3/step2"), "GET /carts/{}/step2");
+        assert_eq!(of("/carts/17"), "GET /carts/{}");
+        assert_eq!(of("/carts/all"), "GET /carts/all");
+        assert_eq!(of("/files/part-b7"), "GET /files/part-{}");
+        assert_eq!(of("/other/u3"), "GET /other/u3");
+    }
 
     #[test]
     fn a_name_that_is_a_url_is_its_path() {
-        let of = |name| of_request("GET", Some(name), "/items/17.json");
+        let none = Holes::default();
+        let of = |name| of_request(&none, "GET", Some(name), "/items/17.json");
         assert_eq!(of("${}/items/${}.json"), "GET /items/{}.json");
         assert_eq!(of("http://sut.test/items/${}?page=${}"), "GET /items/{}");
         assert_eq!(of("http://sut.test"), "GET /");
         assert_eq!(of("one item"), "one item");
-        assert_eq!(of_request("GET", None, "/items/17"), "GET /items/{}");
+        assert_eq!(of_request(&none, "GET", None, "/items/17"), "GET /items/{}");
     }
 
     #[test]
     fn what_varies_is_left_out() {
+        let endpoint = |method: &str, path: &str| of_request(&Holes::default(), method, None, path);
         for (path, name) in [
             ("", "GET /"),
             ("/", "GET /"),

@@ -28,5 +28,4 @@ mod telemetry;
 mod thread;
 
 pub use clock::monotonic_ns;
-pub use endpoint::endpoint;
 pub use run::{main_agent, serve};

@@ -14,11 +14,13 @@ use crate::run;
 /// Measures one row.
 type Measure = fn(&Bench) -> Result<Vec<Row>, Error>;
 
-pub(super) const PARTS: [(&str, Measure); 4] = [
+pub(super) const PARTS: [(&str, Measure); 6] = [
     ("localize", localize),
     ("fingerprints", fingerprints),
     ("detect", detect),
     ("disturb", disturb),
+    ("matrix", super::matrix::measure),
+    ("orders", super::orders::compare),
 ];
 
 /// Share of deterministic bugs whose statement is among the first lines.
@@ -209,7 +211,7 @@ fn detect(bench: &Bench) -> Result<Vec<Row>, Error> {
     Ok(vec![row])
 }
 
-/// A program that computes for about a second, with and without disturbance.
+/// A program that computes for about half a second on two CPUs, with and without disturbance.
 fn disturb(bench: &Bench) -> Result<Vec<Row>, Error> {
     let program = bench.work.join("compute");
     compile(&program.with_extension("c"), &program)?;

@@ -31,8 +31,9 @@ use crate::random::Random;
 
 /// Of a program's time it may be disturbed for so much.
 const SHARE: f64 = 0.12;
-/// And for so much at first, microseconds: a short test would not be disturbed otherwise.
-const CREDIT_FIRST_US: f64 = 100_000.0;
+/// And for so much at first, microseconds: a short test would not be disturbed otherwise. With twice as much,
+/// races failed no more often in the same time.
+const CREDIT_FIRST_US: f64 = 50_000.0;
 /// What was not used is not kept beyond this, microseconds.
 const CREDIT_MAX_US: f64 = 100_000.0;
 /// Threads do not run one at a time for less than this, microseconds.
@@ -476,7 +477,8 @@ mod tests {
             }
             let paused = disturbance.paused().as_secs_f64();
             let ran = (now - begin).as_secs_f64();
-            assert!(paused <= SHARE * ran + 0.101, "{seed}: {paused} of {ran}");
+            let promised = SHARE * ran + CREDIT_FIRST_US / 1e6 + 0.001;
+            assert!(paused <= promised, "{seed}: {paused} of {ran}");
         }
     }
 

@@ -102,6 +102,11 @@ impl Failure {
         Failure::new(TransportError::Tls, code, message)
     }
 
+    /// The other side has ended the connection.
+    pub(super) fn is_end(&self) -> bool {
+        self.kind == TransportError::Reset
+    }
+
     /// While a request was sent or its answer read.
     pub(super) fn exchanging(error: &hyper::Error) -> Failure {
         if let Some(failure) = inner_io(error).and_then(Failure::reading) {

@@ -1,7 +1,10 @@
 //! The HTTP client of scenario threads: one exchange at a time, over connections that are the thread's own.
 //!
-//! Promise: a request of which one byte was written is never sent again. A connection that turned
-//! out to be closed before that is replaced by a new one; after that its end is the script's to see.
+//! Promise: a request that may change something is never sent again once one byte of it was written. A
+//! connection that turned out to be closed before that is replaced by a new one. A request that changes nothing
+//! (GET, HEAD, OPTIONS, TRACE) is sent once more, over a new connection, when a kept-alive one ends without a
+//! byte of an answer: servers close these at any time, after an error for instance, and Go's client, which k6
+//! uses, does the same. How the first one ended is what the script sees if that fails too.
 
 mod connection;
 mod failure;
@@ -214,16 +217,20 @@ impl Client {
         let (head, bytes) = request::outgoing(&self.settings, going)?;
         let host = self.host_of(going);
         let mut tries = 0;
+        let mut ended: Option<Failure> = None;
         loop {
             tries += 1;
-            let idle = if tries <= IDLE_TRIES_MAX {
+            let idle = if tries <= IDLE_TRIES_MAX && ended.is_none() {
                 mine.take(going).await
             } else {
                 None
             };
             let (mut open, fresh) = match idle {
                 Some(open) => (open, false),
-                None => (self.open(going, progress).await?, true),
+                None => match self.open(going, progress).await {
+                    Ok(open) => (open, true),
+                    Err(failure) => return Err(ended.unwrap_or(failure)),
+                },
             };
             let outgoing = request::complete(&head, &bytes, &open.http, going, &host)?;
             let result = match &mut open.http {
@@ -252,7 +259,12 @@ impl Client {
                 Err(Broken {
                     unsent: Some(_), ..
                 }) if !fresh => {}
-                Err(Broken { failure, .. }) => return Err(failure),
+                Err(Broken { failure, .. })
+                    if !fresh && failure.is_end() && progress.bytes().1 == 0 && is_safe(going) =>
+                {
+                    ended = Some(failure);
+                }
+                Err(Broken { failure, .. }) => return Err(ended.unwrap_or(failure)),
             }
         }
     }
@@ -353,6 +365,14 @@ impl Client {
             _ => route::authority(going.address),
         }
     }
+}
+
+/// Whether a request changes nothing (RFC 9110, 9.2.1).
+fn is_safe(going: Going<'_>) -> bool {
+    matches!(
+        going.request.method.as_str(),
+        "GET" | "HEAD" | "OPTIONS" | "TRACE"
+    )
 }
 
 fn no_such_host(host: &str) -> Failure {

@@ -189,12 +189,11 @@ fn a_connection_that_was_closed_while_idle_is_replaced() {
     assert_eq!(connections.load(Ordering::SeqCst), 20);
 }
 
-#[test]
-fn a_request_that_was_written_is_never_sent_again() {
+/// Answers the first request of each connection, and hangs up on the second.
+fn hangs_up_on_the_second() -> (Address, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let requests = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&requests);
     let (address, connections) = server(move |_, mut stream| {
-        // Answers the first request of each connection, and hangs up on the second.
         for place in 0..2 {
             if read_request(&mut stream).is_none() {
                 return;
@@ -205,13 +204,53 @@ fn a_request_that_was_written_is_never_sent_again() {
             }
         }
     });
+    (address, connections, requests)
+}
+
+#[test]
+fn a_request_that_may_change_something_is_never_sent_again() {
+    let (address, connections, requests) = hangs_up_on_the_second();
+    run(async {
+        let (client, mine) = (client(), Connections::default());
+        ok(send(&client, &mine, &address, &request("POST")).await);
+        let broken = send(&client, &mine, &address, &request("POST")).await;
+        assert_eq!(failure(&broken).1, TransportError::Reset);
+        assert!(broken.sent > 0 && broken.received == 0);
+        ok(send(&client, &mine, &address, &request("POST")).await);
+    });
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_request_that_changes_nothing_is_sent_once_more_when_a_kept_connection_ends() {
+    let (address, connections, requests) = hangs_up_on_the_second();
+    run(async {
+        let (client, mine) = (client(), Connections::default());
+        ok(send(&client, &mine, &address, &request("GET")).await);
+        ok(send(&client, &mine, &address, &request("GET")).await);
+    });
+    assert_eq!(requests.load(Ordering::SeqCst), 3);
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn it_is_not_sent_a_third_time_and_its_first_end_is_told() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let (address, connections) = server(move |_, mut stream| {
+        while read_request(&mut stream).is_some() {
+            if count.fetch_add(1, Ordering::SeqCst) > 0 {
+                return;
+            }
+            stream.write_all(FINE).unwrap();
+        }
+    });
     run(async {
         let (client, mine) = (client(), Connections::default());
         ok(send(&client, &mine, &address, &request("GET")).await);
         let broken = send(&client, &mine, &address, &request("GET")).await;
         assert_eq!(failure(&broken).1, TransportError::Reset);
-        assert!(broken.sent > 0 && broken.received == 0);
-        ok(send(&client, &mine, &address, &request("GET")).await);
     });
     assert_eq!(requests.load(Ordering::SeqCst), 3);
     assert_eq!(connections.load(Ordering::SeqCst), 2);

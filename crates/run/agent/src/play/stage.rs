@@ -15,7 +15,6 @@ use super::edits::edited;
 use super::pieces::{body_without, url_without};
 use super::take::Take;
 use crate::agent::Agent;
-use crate::endpoint::of_request;
 use crate::http::{Connections, Exchanged, Going, Target};
 use crate::odd::beginning;
 use crate::protocol::{FromAgent, PlayOrder, Played, PlayedAnswers};
@@ -354,9 +353,9 @@ impl Stage {
         let own = request.named.then_some(request.name.as_str());
         match self.agent.resolve(&request.url) {
             Ok(Target::Instance { path, .. } | Target::Other { path, .. }) => {
-                of_request(&request.method, own, path.as_str())
+                (self.agent).endpoint(&request.method, own, path.as_str())
             }
-            Err(_) => of_request(&request.method, own, &request.url),
+            Err(_) => self.agent.endpoint(&request.method, own, &request.url),
         }
     }
 
@@ -457,7 +456,7 @@ impl Stage {
                         Ok(Target::Instance { path, .. }) => path.to_string(),
                         _ => continue,
                     };
-                    is_live.then(|| of_request(&of.method, of.name.as_deref(), &path))
+                    is_live.then(|| (self.agent).endpoint(&of.method, of.name.as_deref(), &path))
                 }
                 None => trail.last.clone(),
             };

@@ -11,7 +11,6 @@ use super::edits;
 use super::needs::Known;
 use super::pieces;
 use crate::agent::Agent;
-use crate::endpoint::of_request;
 use crate::http::Target;
 
 /// What is shown of a body, bytes.
@@ -190,7 +189,7 @@ fn show(agent: &Agent, request: &Request, outcome: Option<&Outcome>) -> CaseRequ
         iteration: 0,
         call: 0,
         after_us: 0,
-        endpoint: of_request(&request.method, own, &path),
+        endpoint: agent.endpoint(&request.method, own, &path),
         method: request.method.clone(),
         headers: request.headers.clone(),
         pieces: pieces::of(&url, &request.body),

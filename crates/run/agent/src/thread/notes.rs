@@ -3,7 +3,6 @@
 use cohort_scenario::{Answered, Failure, FailureKind, Level, Note};
 
 use super::Thread;
-use crate::endpoint::of_request;
 use crate::http::Target;
 use crate::journal::{self, JournalFile};
 use crate::protocol::{FromAgent, LogLevel, OddCall, Oddity};
@@ -56,7 +55,7 @@ impl Thread {
         let Ok(Target::Instance { path, .. }) = self.agent.resolve(&answered.url) else {
             return None;
         };
-        let name = of_request(&answered.method, answered.name.as_deref(), path.as_str());
+        let name = (self.agent).endpoint(&answered.method, answered.name.as_deref(), path.as_str());
         let mut telemetry = self.agent.telemetry.borrow_mut();
         Some(telemetry.windows.number(&name))
     }

@@ -101,6 +101,7 @@ impl Hub {
         let instance = round.instance;
         self.fuzzing.round = Some(round);
         if fresh {
+            self.without_conditions(instance);
             self.begin_replica_anew(instance);
         } else {
             self.fuzz_waiting(instance);

@@ -386,6 +386,12 @@ impl Hub {
         });
     }
 
+    /// From its next start on a replica is under no conditions.
+    pub(crate) fn without_conditions(&mut self, id: InstanceId) {
+        self.ground.set_prefix(id, Vec::new());
+        self.replicas.under.remove(&id);
+    }
+
     /// The server of a replica is started anew, as it was.
     pub(crate) fn begin_replica_anew(&mut self, id: InstanceId) {
         self.set_down(id);

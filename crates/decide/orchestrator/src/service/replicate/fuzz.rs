@@ -175,7 +175,8 @@ impl Conductor {
         let Some((&instance, replica)) = idle else {
             return;
         };
-        let fresh = fuzzing.is_spoilt && replica.fuzzed;
+        let fresh = replica.is_under || (fuzzing.is_spoilt && replica.fuzzed);
+        replica.is_under = false;
         replica.clean = false;
         replica.fuzzed = true;
         replica.ready &= !fresh;
@@ -380,6 +381,7 @@ impl Capsule {
             finding: sight.finding,
             instead: None,
             known: None,
+            stays: std::collections::BTreeSet::new(),
         }
     }
 }

@@ -22,10 +22,12 @@ mod attempt;
 mod capsule;
 mod cut;
 mod fuzz;
+mod guess;
 mod known;
 mod oracle;
 mod replica;
 mod sight;
+mod stage;
 mod suspects;
 
 use std::borrow::Cow;
