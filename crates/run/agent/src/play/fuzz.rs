@@ -56,6 +56,8 @@ pub(crate) struct Fuzzing {
     /// Capsules of which the examples were taken.
     read: BTreeSet<u32>,
     suspects: VecDeque<(usize, Vec<Edit>)>,
+    /// Why no request is an example, as far as that is known.
+    unusable: String,
     told: BTreeMap<(String, Oddity, String), u32>,
     found: u32,
     running: Option<oneshot::Sender<()>>,
@@ -130,7 +132,9 @@ impl Round {
             .add_instance(&self.order.address);
         self.read_capsules().await;
         if self.examples().is_empty() {
+            let plays = self.agent.plays.borrow();
             let mut fuzzed = self.fuzzed.borrow_mut();
+            fuzzed.unusable.clone_from(&plays.fuzzing.unusable);
             if fuzzed.unusable.is_empty() {
                 fuzzed.unusable = "the recorded requests hold nothing that can be changed: no query, no value in a path, no body and no header of their own".to_owned();
             }
@@ -217,7 +221,7 @@ impl Round {
             (odd, _) => {
                 let how = odd.map_or("it is not sent", |_| "it is answered oddly");
                 let name = format!("{} {}", example.shown.method, example.shown.url);
-                self.fuzzed.borrow_mut().unusable = format!(
+                self.agent.plays.borrow_mut().fuzzing.unusable = format!(
                     "no recorded request is usable; the last one, {name}: {how} when it is played again unchanged"
                 );
                 return;

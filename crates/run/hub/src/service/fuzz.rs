@@ -29,6 +29,9 @@ const PATIENCE_US: u64 = 5_000_000;
 /// Why there is no further round.
 const NEVER_AGAIN: &str = "its server did not come up again after what was sent to it, also with nothing of what it had kept; look at its last lines, and have what it keeps outside of {scratch} removed as it starts";
 
+/// What is found of one kind is told so often: one may not show it again.
+const OF_KIND_MAX: u32 = 2;
+
 /// How a campaign changes recorded requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceFuzz {
@@ -57,6 +60,8 @@ pub(crate) struct Fuzzing {
     /// Capsules with changed requests.
     kept: BTreeSet<u32>,
     next: u32,
+    /// How often each kind was told: endpoint, class, place in the program.
+    told: BTreeMap<(String, String, String), u32>,
     /// What was found, until it is known how the server took it.
     waiting: Vec<(Instant, agent::FuzzFound)>,
     ends: Vec<(Instant, InstanceId, Symptom)>,
@@ -277,6 +282,15 @@ impl Hub {
     }
 
     fn tell_found(&mut self, found: agent::FuzzFound, symptom: Symptom, end: Option<Symptom>) {
+        let place = symptom.frames.iter().find(|frame| frame.own);
+        let place = place.or(symptom.frames.first());
+        let place = place.map_or(String::new(), |frame| frame.function.clone());
+        let key = (found.endpoint.clone(), symptom.class.clone(), place);
+        let told = self.fuzzing.told.entry(key).or_default();
+        *told += 1;
+        if *told > OF_KIND_MAX {
+            return;
+        }
         let number = self.fuzzing.next;
         self.fuzzing.next += 1;
         self.fuzzing.found.insert(number, found.file);

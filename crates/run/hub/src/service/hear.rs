@@ -279,6 +279,9 @@ impl Hub {
             return;
         }
         let is_replica = self.replicas.is_one(instance);
+        if let What::Started { .. } = event.what {
+            self.replicas.began(instance);
+        }
         let Some(seen) = event.seen() else {
             self.to_watch.push(instance);
             return;

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cohort_agent::protocol::{self as agent, CaptureOrder, PlayOrder, ThreadTaken, ToAgent};
 use cohort_conditions::Order;
@@ -70,6 +70,8 @@ pub(crate) struct Replicas {
     of_case: BTreeMap<CaseId, u32>,
     /// What instances use, read when a play is half done and when it is over.
     meters: BTreeMap<InstanceId, InstanceReader>,
+    /// When the server of each instance was started last.
+    lives: BTreeMap<InstanceId, SystemTime>,
     /// Ordinary servers that ended unasked, until that is read.
     crashes: Vec<(Instant, InstanceId, Symptom)>,
 }
@@ -108,6 +110,11 @@ impl Replicas {
     /// What an instance uses is read by this from now on.
     pub(crate) fn read_by(&mut self, instance: InstanceId, meter: InstanceReader) {
         self.meters.insert(instance, meter);
+    }
+
+    /// A server is started.
+    pub(crate) fn began(&mut self, instance: InstanceId) {
+        self.lives.insert(instance, SystemTime::now());
     }
 
     pub(crate) fn is_one(&self, instance: InstanceId) -> bool {
@@ -538,10 +545,13 @@ impl Hub {
 
     /// More of what a server wrote last than is told with its end: a backtrace is long.
     fn last_words(&self, instance: InstanceId, lines: &[String]) -> Vec<String> {
+        let began = self.replicas.lives.get(&instance).copied();
         match self.ground.get(instance) {
             Some(instance) => {
                 let lines = instance.last_lines(LAST_WORDS).into_iter();
-                lines.map(|line| line.text).collect()
+                // What a server wrote before it was started again is no word of this one.
+                let own = lines.filter(|line| began.is_none_or(|began| line.at >= began));
+                own.map(|line| line.text).collect()
             }
             None => lines.to_vec(),
         }
@@ -663,7 +673,10 @@ fn patience(one: &Try, played: &agent::Played) -> Duration {
         |answers: &agent::PlayedAnswers| answers.statuses.iter().any(|(status, _)| *status >= 500);
     let broke = played.answers.iter().any(broke);
     let failed = played.answers.iter().any(failed);
-    match (broke && one.ends.is_empty(), failed && one.exceptions.is_empty()) {
+    match (
+        broke && one.ends.is_empty(),
+        failed && one.exceptions.is_empty(),
+    ) {
         (true, _) => END_WAIT,
         (false, true) => ODD_WAIT,
         (false, false) => CALM_WAIT,

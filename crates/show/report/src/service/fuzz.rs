@@ -39,10 +39,11 @@ impl FuzzSum {
             ServiceSeen::FuzzFound {
                 endpoint,
                 symptom,
+                end,
                 edits,
                 ..
             } => {
-                let key = (endpoint.clone(), how(symptom));
+                let key = (endpoint.clone(), how(symptom, end.is_some()));
                 self.found.entry(key).or_insert_with(|| edits.clone());
             }
             _ => {}
@@ -87,6 +88,7 @@ pub(super) fn event(seen: &ServiceSeen) -> Option<Line> {
     let ServiceSeen::FuzzFound {
         endpoint,
         symptom,
+        end,
         edits,
         ..
     } = seen
@@ -94,15 +96,20 @@ pub(super) fn event(seen: &ServiceSeen) -> Option<Line> {
         return None;
     };
     let line = labelled(Tone::Odd, "fuzzed").say(Tone::Name, words::printable(endpoint));
-    let text = format!("  {}, when {}", how(symptom), edits.join(", and "));
+    let text = format!(
+        "  {}, when {}",
+        how(symptom, end.is_some()),
+        edits.join(", and ")
+    );
     Some(line.plain(words::printable(&text)))
 }
 
-fn how(symptom: &cohort_model::Symptom) -> String {
+fn how(symptom: &cohort_model::Symptom, is_end: bool) -> String {
     let kind = match symptom.kind {
         cohort_model::SymptomKind::ErrorAnswer => "it is answered with ",
         cohort_model::SymptomKind::Hang => return "it is not answered in time".to_owned(),
-        _ => "the server ends with ",
+        _ if is_end => "the server ends with ",
+        _ => "it has no answer but ",
     };
     format!("{kind}{}", symptom.class)
 }

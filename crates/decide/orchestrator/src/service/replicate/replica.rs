@@ -10,6 +10,8 @@ use super::Cases;
 
 /// Part of the cores that is kept for the replica while the scenario runs, where the share for trying again is not less.
 const CORES_PART: f64 = 0.1;
+/// The same where recorded requests are changed on it.
+const CORES_PART_FUZZ: f64 = 0.25;
 /// Replicas once the scenario is over.
 const REPLICAS_MAX: usize = 3;
 /// The same where servers have to run for a while before anything is played on them.
@@ -58,7 +60,11 @@ impl Conductor {
         }
         let equal = self.ledger.equal(instances + 1);
         let share = self.plan.cases.as_ref().map_or(1.0, |cases| cases.share);
-        let kept = (CORES_PART.min(share) * self.plan.cores).max(Resource::Cores.floor());
+        let part = match self.plan.fuzz {
+            Some(_) => CORES_PART_FUZZ,
+            None => CORES_PART.min(share),
+        };
+        let kept = (part * self.plan.cores).max(Resource::Cores.floor());
         let kept = Resource::Cores.round(kept).min(equal.cores);
         let each = (self.plan.cores - kept) / f64::from(instances.max(1));
         let each = Resource::Cores.round(each);
