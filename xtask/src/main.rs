@@ -24,6 +24,8 @@ usage: cargo xtask TASK
   test-vm                      the tests of control groups in a virtual machine with version 2 only
   bench suite [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE]
                                side by side with cargo-nextest and pytest-xdist
+  bench fuzz [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE]
+                               how soon a crash is found from recorded traffic, beside radamsa
   bench service [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE] [--minutes N] [--data DIR]
                                campaigns of a service: beside Locust and Goose, and what they find
   bench cases [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE] [--budget TIME] [--bugs A,B]

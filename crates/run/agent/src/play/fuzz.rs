@@ -361,24 +361,31 @@ impl Round {
         let broken = std::mem::take(&mut *self.broken.borrow_mut());
         match broken.as_slice() {
             [] => {}
-            [(number, edits)] => {
-                if let Some(example) = self.examples().get(*number) {
-                    let closed = Oddity::Broken(TransportError::Reset);
-                    let odd = (example.shown.endpoint.clone(), closed, String::new());
-                    let played = Played {
-                        answer: None,
-                        odd: vec![odd],
-                        sent: 0,
-                    };
-                    self.tell(example, edits, &played);
-                }
-            }
+            [(number, edits)] => self.suspect(*number, edits, false),
             many => {
                 let mut plays = self.agent.plays.borrow_mut();
                 let suspects = &mut plays.fuzzing.suspects;
                 suspects.extend(many.iter().cloned());
                 suspects.truncate(SUSPECTS_MAX);
+                drop(plays);
+                for (number, edits) in many {
+                    self.suspect(*number, edits, true);
+                }
             }
+        }
+    }
+
+    /// The server ended with a request.
+    fn suspect(&self, number: usize, edits: &[Edit], is_one_of_many: bool) {
+        if let Some(example) = self.examples().get(number) {
+            let closed = Oddity::Broken(TransportError::Reset);
+            let odd = (example.shown.endpoint.clone(), closed, String::new());
+            let played = Played {
+                answer: None,
+                odd: vec![odd],
+                sent: 0,
+            };
+            self.tell_as(example, edits, &played, is_one_of_many);
         }
     }
 
@@ -401,6 +408,10 @@ impl Round {
 
     /// Tells what was odd, with a capsule that plays it again.
     fn tell(&self, example: &Example, edits: &[Edit], played: &Played) {
+        self.tell_as(example, edits, played, false);
+    }
+
+    fn tell_as(&self, example: &Example, edits: &[Edit], played: &Played, is_suspect: bool) {
         for (endpoint, oddity, said) in &played.odd {
             let file = {
                 let mut plays = self.agent.plays.borrow_mut();
@@ -428,6 +439,7 @@ impl Round {
                 endpoint: endpoint.clone(),
                 oddity: oddity.clone(),
                 said: said.clone(),
+                is_suspect,
                 edits: edits.iter().map(Edit::to_string).collect(),
             })));
         }

@@ -52,6 +52,8 @@ pub struct FuzzFound {
     pub oddity: Oddity,
     /// The beginning of the answer.
     pub said: String,
+    /// It is one of several that were under way as the server ended: the next round tells which it was.
+    pub is_suspect: bool,
     /// What was changed, in words.
     pub edits: Vec<String>,
 }

@@ -64,6 +64,8 @@ pub(crate) struct Fuzzing {
     told: BTreeMap<(String, String, String), u32>,
     /// What was found, until it is known how the server took it.
     waiting: Vec<(Instant, agent::FuzzFound)>,
+    /// Several that were under way as a server ended, until it is known which it was.
+    suspects: Vec<(agent::FuzzFound, Symptom, Option<Symptom>)>,
     ends: Vec<(Instant, InstanceId, Symptom)>,
     exceptions: Vec<(Instant, InstanceId, ExceptionSeen)>,
 }
@@ -173,6 +175,9 @@ impl Hub {
             .as_ref()
             .is_some_and(|round| round.fuzz == fuzzed.fuzz)
         {
+            if fuzzed.trials > 0 && !fuzzed.down {
+                self.fuzzing.suspects.clear();
+            }
             self.conclude_fuzz(FuzzRound {
                 trials: fuzzed.trials,
                 requests: fuzzed.requests,
@@ -212,6 +217,10 @@ impl Hub {
 
     /// The instance of a round does not come up.
     pub(crate) fn fuzz_failed(&mut self, instance: InstanceId) {
+        // Which of them it was cannot be looked into any more.
+        for (found, symptom, end) in std::mem::take(&mut self.fuzzing.suspects) {
+            self.tell_found(found, symptom, end);
+        }
         let round = FuzzRound {
             down: true,
             unusable: NEVER_AGAIN.to_owned(),
@@ -269,7 +278,15 @@ impl Hub {
             match self.fuzzing.symptom(now, since, &found) {
                 Taken::Waits => self.fuzzing.waiting.push((since, found)),
                 Taken::Nothing => {}
-                Taken::As(symptom, end) => self.tell_found(found, symptom, end),
+                Taken::As(symptom, end) if found.is_suspect => {
+                    self.fuzzing.suspects.push((found, symptom, end));
+                }
+                Taken::As(symptom, end) => {
+                    if end.is_some() {
+                        self.fuzzing.suspects.clear();
+                    }
+                    self.tell_found(found, symptom, end);
+                }
             }
         }
         let late = |round: &Round| {

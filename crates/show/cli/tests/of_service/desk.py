@@ -33,7 +33,7 @@ class Desk(BaseHTTPRequestHandler):
             said = json.loads(self.rfile.read(length))
             if not isinstance(said, dict):
                 raise ValueError("no object")
-        except ValueError:
+        except (ValueError, RecursionError):
             return self.answer(400, {"error": "no JSON object"})
         if self.path == "/sign-in":
             token = secrets.token_hex(12)
