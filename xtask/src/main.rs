@@ -24,6 +24,8 @@ usage: cargo xtask TASK
   test-vm                      the tests of control groups in a virtual machine with version 2 only
   bench suite [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE]
                                side by side with cargo-nextest and pytest-xdist
+  bench fuzz [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE]
+                               how soon a crash is found from recorded traffic, beside radamsa
   bench service [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE] [--minutes N] [--data DIR]
                                campaigns of a service: beside Locust and Goose, and what they find
   bench cases [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE] [--budget TIME] [--bugs A,B]
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["test-vm"] => test::test_vm(),
         ["bench", "suite", rest @ ..] => bench::suite(rest),
         ["bench", "service", rest @ ..] => bench::service(rest),
+        ["bench", "fuzz", rest @ ..] => bench::fuzz(rest),
         ["bench", "cases", rest @ ..] => bench::cases(rest),
         other => Err(Error::Usage(other.join(" "))),
     };

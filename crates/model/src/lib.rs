@@ -7,6 +7,7 @@ mod batch;
 mod case;
 mod case_plan;
 mod finding;
+mod fuzz;
 mod helper;
 mod id;
 mod log;
@@ -23,6 +24,7 @@ pub use case::{
 };
 pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};
+pub use fuzz::{FuzzPlan, FuzzRound};
 pub use helper::{HelperEnding, HelperOffer, HelperPlan, HelperTold, HelperWithdrawal};
 pub use id::{At, CaseId, EndpointId, GroupId, InstanceId, TestId, ThreadId};
 pub use log::{Budget, CampaignEnd, CampaignStart, Ending, Plan, Record};

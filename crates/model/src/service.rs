@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    At, CaseId, CasePlan, CaseRequest, EndpointId, Frame, HelperEnding, HelperPlan, HelperTold,
+    At, CaseId, CasePlan, CaseRequest, EndpointId, Frame, FuzzPlan, FuzzRound, HelperEnding, HelperPlan, HelperTold,
     HelperWithdrawal, InstanceId, Measured, OddCall, Played, Policy, Recipe, SampleBatch, Symptom,
     SymptomKind, ThreadId,
 };
@@ -403,6 +403,33 @@ pub enum ServiceSeen {
         /// How it looked.
         symptom: Box<Symptom>,
     },
+    /// A round of changing recorded requests is over.
+    Fuzzed {
+        /// Its number.
+        fuzz: u32,
+        /// On which instance.
+        instance: InstanceId,
+        /// What it came to.
+        round: FuzzRound,
+    },
+    /// A changed request led to something odd.
+    FuzzFound {
+        /// Its number.
+        found: u32,
+        /// Whose iteration it was.
+        thread: CaseThread,
+        /// On which instance.
+        instance: InstanceId,
+        /// The endpoint that was odd.
+        endpoint: String,
+        /// How it looked.
+        symptom: Box<Symptom>,
+        /// How it looked that the server came to its end, when it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<Box<Symptom>>,
+        /// What was changed, in words.
+        edits: Vec<String>,
+    },
     /// Recordings were put together.
     CaseCaptured {
         /// Number of the capsule.
@@ -642,6 +669,35 @@ pub enum ServiceCommand {
         /// Which.
         play: u32,
     },
+    /// Play recorded iterations with changed requests on an instance to which no thread comes.
+    Fuzz {
+        /// Number of this round, never used before.
+        fuzz: u32,
+        /// On which instance.
+        instance: InstanceId,
+        /// Capsules whose requests are changed.
+        capsules: Vec<u32>,
+        /// All that is drawn at random follows from it.
+        seed: u64,
+        /// How long, microseconds.
+        for_us: u64,
+        /// So many iterations at once.
+        lanes: u32,
+        /// The instance begins anew before.
+        fresh: bool,
+    },
+    /// End that at once.
+    EndFuzz {
+        /// Which round.
+        fuzz: u32,
+    },
+    /// Keep what it found as a capsule.
+    KeepFound {
+        /// Number of what was found.
+        found: u32,
+        /// Number of the capsule from now on.
+        capsule: u32,
+    },
     /// Start a helper beside an instance.
     Deploy {
         /// Number of the deployment, never used before.
@@ -706,6 +762,8 @@ pub enum ServiceReason {
     Survey,
     /// Something odd is to be tried again.
     EdgeCase,
+    /// Something odd is looked for.
+    Fuzzing,
     /// The campaign begins.
     Begin,
     /// The schedule asks for it.
@@ -850,6 +908,9 @@ pub struct ServicePlan {
     /// Which helpers are deployed on suspicion; `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helpers: Option<HelperPlan>,
+    /// Whether recorded requests are changed; `None`: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuzz: Option<FuzzPlan>,
 }
 
 /// A check of the script, over the whole campaign.

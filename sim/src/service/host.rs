@@ -292,6 +292,9 @@ impl<'a> ServiceHost<'a> {
             ServiceCommand::OpenReplica { .. }
             | ServiceCommand::Capture { .. }
             | ServiceCommand::TryCase { .. }
+            | ServiceCommand::Fuzz { .. }
+            | ServiceCommand::EndFuzz { .. }
+            | ServiceCommand::KeepFound { .. }
             | ServiceCommand::EndPlay { .. } => panic!("{command:?} without a plan for cases"),
         }
     }

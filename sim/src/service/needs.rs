@@ -120,5 +120,6 @@ pub fn service_plan(instances: u32, policy: Policy, needs: &ServiceNeeds) -> Ser
         leans: true,
         cases: None,
         helpers: None,
+        fuzz: None,
     }
 }

@@ -8,6 +8,7 @@
 mod cases;
 mod collector;
 mod contender;
+mod fuzz;
 mod junit;
 mod made;
 mod measure;
@@ -245,6 +246,11 @@ pub(crate) fn suite(args: &[&str]) -> Result<ExitCode, Error> {
 /// `cargo xtask bench service`.
 pub(crate) fn service(args: &[&str]) -> Result<ExitCode, Error> {
     service::service(&Options::parse(args)?)
+}
+
+/// Runs `cargo xtask bench fuzz`.
+pub(crate) fn fuzz(args: &[&str]) -> Result<ExitCode, Error> {
+    fuzz::fuzz(&Options::parse(args)?)
 }
 
 /// `cargo xtask bench cases`.

@@ -103,6 +103,14 @@ pub fn from_openapi(text: &str) -> Result<Draft, Error> {
     openapi::draft(text)
 }
 
+/// A description of an API, as JSON.
+///
+/// # Errors
+/// The file is no such description.
+pub fn openapi_as_json(text: &str) -> Result<String, Error> {
+    openapi::as_json(text)
+}
+
 /// The value of a JSON file.
 fn json(text: &str, expected: &'static str) -> Result<serde_json::Value, Error> {
     let text = text.trim_start_matches('\u{feff}');

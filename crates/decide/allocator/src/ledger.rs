@@ -170,6 +170,7 @@ mod tests {
             leans: true,
             cases: None,
             helpers: None,
+            fuzz: None,
         }
     }
 

@@ -173,6 +173,8 @@ fn take(agent: &Rc<Agent>, message: ToAgent) {
         ToAgent::Capsule { capsule, file } => play::load(agent, capsule, &file),
         ToAgent::Play(order) => play::begin(agent, *order),
         ToAgent::EndPlay { play } => play::end(agent, play),
+        ToAgent::Fuzz(order) => play::begin_fuzz(agent, *order),
+        ToAgent::EndFuzz => play::end_fuzz(agent),
         ToAgent::OneShot {
             what,
             instance,

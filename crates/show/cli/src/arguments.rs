@@ -264,6 +264,16 @@ pub(crate) struct RunFlags {
     /// Do not try again under other conditions what failed
     #[arg(long, help_heading = "Edge cases")]
     pub(crate) no_reproduce: bool,
+    /// Change requests of the scenario by their structure and send them to an instance of their own, for so
+    /// long in all; what breaks becomes an edge case
+    #[arg(
+        long,
+        value_name = "TIME",
+        help_heading = "Edge cases",
+        value_parser = units::time_us,
+        conflicts_with = "no_reproduce"
+    )]
+    pub(crate) fuzz: Option<u64>,
     /// Run nothing but the tests whose name is, or else holds, TEST, again and again under varied
     /// conditions on all instances
     #[arg(

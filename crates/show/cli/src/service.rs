@@ -16,7 +16,7 @@ use cohort_store::Campaign;
 use console::Term;
 
 use crate::arguments::{Progress, RunFlags};
-use crate::config::Resolved;
+use crate::config::{Fuzz, Resolved};
 use crate::config::service::{Driver, Ready, Service};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -150,6 +150,11 @@ fn setup(
             share: cases.share,
             after_us: cases.after_us,
         }),
+        fuzz: resolved
+            .fuzz
+            .as_ref()
+            .map(|wanted| fuzz(place, wanted))
+            .transpose()?,
         helpers: helpers.transpose()?,
         scenario: hub::Scenario {
             driver: match service.driver {
@@ -177,6 +182,24 @@ fn roots(root: &Path, directory: &Path) -> Vec<PathBuf> {
     let mut all = vec![root.to_owned(), directory.to_owned()];
     all.dedup();
     all
+}
+
+/// What is changed, with the description of the API if there is one.
+fn fuzz(place: &Place, wanted: &Fuzz) -> Result<hub::ServiceFuzz, Failure> {
+    let openapi = wanted.openapi.as_ref().map(|path| {
+        let path = place.root.join(path);
+        let text = std::fs::read_to_string(&path).map_err(|source| Failure::Named {
+            action: "read the description of the API, `openapi` in [fuzz], from",
+            path: path.clone(),
+            source,
+        })?;
+        let read = cohort_draft::openapi_as_json(&text);
+        read.map_err(|source| Failure::Draft { path, source })
+    });
+    Ok(hub::ServiceFuzz {
+        time_us: wanted.time_us,
+        openapi: openapi.transpose()?,
+    })
 }
 
 fn write_preview(

@@ -6,7 +6,7 @@ mod campaign;
 mod effect;
 mod examples;
 mod planted;
-mod process;
+pub(super) mod process;
 mod quiet;
 mod threads;
 mod throughput;

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_secs(20);
 
 /// A process whose output goes to a file; ended when this is dropped.
-pub(super) struct Running {
+pub(in crate::bench) struct Running {
     child: Child,
     program: String,
     log: PathBuf,
@@ -26,7 +26,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts it.
-    pub(super) fn start(mut command: Command, log: &Path) -> Result<Running, Error> {
+    pub(in crate::bench) fn start(mut command: Command, log: &Path) -> Result<Running, Error> {
         run::write(log, "")?;
         let unwritable = |source| Error::File {
             path: log.to_path_buf(),
@@ -55,7 +55,7 @@ impl Running {
     }
 
     /// What it said so far.
-    pub(super) fn said(&self) -> String {
+    pub(in crate::bench) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
@@ -71,12 +71,12 @@ impl Running {
         }
     }
 
-    pub(super) fn is_running(&mut self) -> bool {
+    pub(in crate::bench) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Waits until `seen` gives something; an error when the process ends or `within` is over first.
-    pub(super) fn until<T>(
+    pub(in crate::bench) fn until<T>(
         &mut self,
         what: &str,
         within: Duration,
@@ -110,7 +110,7 @@ impl Running {
     }
 
     /// Asks it to end, and waits.
-    pub(super) fn end(&mut self) {
+    pub(in crate::bench) fn end(&mut self) {
         if self.is_running() {
             // It may have ended just now.
             let _ = kill(

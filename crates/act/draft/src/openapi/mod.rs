@@ -23,3 +23,10 @@ pub(crate) fn draft(text: &str) -> Result<Draft, Error> {
     let operations = operation::read(&document, &mut script)?;
     write::write(&document, script, &base, &operations)
 }
+
+/// The file as JSON, when it is a description.
+pub(crate) fn as_json(text: &str) -> Result<String, Error> {
+    let value = document::parse(text)?;
+    document::Document::of(&value)?;
+    Ok(value.to_string())
+}

@@ -170,7 +170,8 @@ pub struct Conductor {
 fn cases(plan: &ServicePlan) -> Option<Cases> {
     let cases = plan.cases.as_ref()?;
     let able = plan.policy == Policy::Adaptive && plan.hands_over;
-    able.then(|| Cases::new(cases, plan.cores, plan.memory, plan.instances))
+    let new = || Cases::new(cases, plan.cores, plan.memory, plan.instances);
+    able.then(|| new().with_fuzz(plan.fuzz))
 }
 
 impl Conductor {

@@ -73,6 +73,8 @@ impl Conductor {
             | ServiceSeen::OddCalls { .. }
             | ServiceSeen::CrashRead { .. }
             | ServiceSeen::CaseCaptured { .. }
+            | ServiceSeen::Fuzzed { .. }
+            | ServiceSeen::FuzzFound { .. }
             | ServiceSeen::CaseTried { .. }
             | ServiceSeen::HelperStarted { .. }
             | ServiceSeen::HelperUsed { .. }

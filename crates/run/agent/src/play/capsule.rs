@@ -7,16 +7,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cohort_fuzzer::Edit;
 use cohort_model::ThreadId;
 use cohort_scenario::{Birth, Bundle, Record, Recorded, Reply};
 use serde::{Deserialize, Serialize};
 
+use super::take::Spot;
 use crate::agent::Agent;
 use crate::journal::{self, Recovered};
 use crate::protocol::{CaptureOrder, How, ThreadTaken};
 
 /// How every capsule begins.
-const MAGIC: [u8; 8] = *b"COHPLAY1";
+const MAGIC: [u8; 8] = *b"COHPLAY2";
 /// Largest capsule that is read, bytes.
 const BYTES_MAX: u64 = 256 << 20;
 
@@ -57,6 +59,8 @@ pub struct Capsule {
     pub remembers: bool,
     /// Its threads, the most important one first.
     pub tracks: Vec<Track>,
+    /// Requests that are sent otherwise than they were recorded, by where they are: track, iteration, call, place in the call.
+    pub edits: Vec<(Spot, Vec<Edit>)>,
 }
 
 /// One recorded thread.
@@ -101,6 +105,7 @@ impl Capsule {
             base_urls: agent.client.settings.base_urls.clone(),
             remembers: agent.remembers,
             tracks,
+            edits: Vec::new(),
         })
     }
 

@@ -11,17 +11,20 @@
 //! connections are its own.
 
 mod capsule;
+mod edits;
+mod fuzz;
 mod needs;
 mod pieces;
 mod stage;
 mod take;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 pub use capsule::{Capsule, Error, Track};
 pub use pieces::{body_without, url_without};
+pub use take::Spot;
 pub(crate) use take::Take;
 
 use crate::agent::Agent;
@@ -35,7 +38,12 @@ const READ_WITHIN: std::time::Duration = std::time::Duration::from_millis(100);
 pub(crate) struct Plays {
     takes: BTreeMap<u32, Rc<Take>>,
     running: BTreeMap<u32, tokio::sync::oneshot::Sender<()>>,
+    /// Where each capsule lies.
+    files: BTreeMap<u32, PathBuf>,
+    fuzzing: fuzz::Fuzzing,
 }
+
+pub(crate) use fuzz::{begin as begin_fuzz, end as end_fuzz};
 
 /// Puts recordings together.
 pub(crate) fn capture(agent: &Rc<Agent>, order: &CaptureOrder) {
@@ -45,17 +53,24 @@ pub(crate) fn capture(agent: &Rc<Agent>, order: &CaptureOrder) {
         capsule.write(&order.file)?;
         Ok(capsule)
     });
-    keep(agent, order.capsule, written, remarks, order.requests_max);
+    let of = (order.capsule, order.file.as_path());
+    keep(agent, of, written, remarks, order.requests_max);
 }
 
 /// Reads a capsule that was written before.
 pub(crate) fn load(agent: &Rc<Agent>, capsule: u32, file: &Path) {
-    keep(agent, capsule, Capsule::read(file), Vec::new(), u32::MAX);
+    keep(
+        agent,
+        (capsule, file),
+        Capsule::read(file),
+        Vec::new(),
+        u32::MAX,
+    );
 }
 
 fn keep(
     agent: &Rc<Agent>,
-    capsule: u32,
+    (capsule, file): (u32, &Path),
     made: Result<Capsule, Error>,
     mut remarks: Vec<String>,
     requests_max: u32,
@@ -65,7 +80,9 @@ fn keep(
         Ok(take) => {
             let requests = take.requests.clone();
             let take = Rc::new(take);
-            agent.plays.borrow_mut().takes.insert(capsule, take);
+            let mut plays = agent.plays.borrow_mut();
+            plays.takes.insert(capsule, take);
+            plays.files.insert(capsule, file.to_owned());
             Ok(requests)
         }
         Err(error) => Err(error.to_string()),

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use cohort_fuzzer::Edit;
 use cohort_scenario::{Cue, Note, Outcome, Playback, Request, Told};
 use tokio::sync::oneshot::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::edits::edited;
 use super::pieces::{body_without, url_without};
 use super::take::Take;
 use crate::agent::Agent;
@@ -28,9 +30,11 @@ const GROWS_FOR_MAX: Duration = Duration::from_secs(6);
 const TOOK_MAX: usize = 1_000;
 
 /// What all threads of a play share.
-struct Stage {
+pub(super) struct Stage {
     agent: Rc<Agent>,
     order: PlayOrder,
+    /// What is changed of requests, by their numbers.
+    edits: BTreeMap<u32, Vec<Edit>>,
     diary: RefCell<Diary>,
     begun: Instant,
     rounds: Rounds,
@@ -87,6 +91,7 @@ pub(super) async fn play(
         begun: Instant::now(),
         rounds: Rounds::default(),
         open: RefCell::default(),
+        edits: take.edits.clone(),
         order,
     });
     agent.routes.borrow_mut().add_instance(&stage.order.address);
@@ -124,6 +129,29 @@ pub(super) async fn play(
 }
 
 impl Stage {
+    /// For one iteration, with what is changed of its requests.
+    pub(super) fn of_one(
+        agent: &Rc<Agent>,
+        order: PlayOrder,
+        edits: BTreeMap<u32, Vec<Edit>>,
+    ) -> Stage {
+        Stage {
+            agent: Rc::clone(agent),
+            diary: RefCell::new(Diary::default()),
+            begun: Instant::now(),
+            rounds: Rounds::default(),
+            open: RefCell::default(),
+            edits,
+            order,
+        }
+    }
+
+    /// How each request was answered.
+    pub(super) fn answers_so_far(&self) -> Vec<PlayedAnswers> {
+        let mut diary = self.diary.borrow_mut();
+        std::mem::take(&mut diary.answers).into_values().collect()
+    }
+
     /// One thread of it, in all rounds.
     async fn thread(&self, take: &Take, track: usize) {
         let part = &take.parts[track];
@@ -236,7 +264,7 @@ impl Stage {
     }
 
     /// One iteration.
-    async fn scene(
+    pub(super) async fn scene(
         &self,
         take: &Take,
         of: (usize, usize),
@@ -341,11 +369,17 @@ impl Stage {
         let Ok(Target::Instance { path: _, origin }) = self.agent.resolve(&request.url) else {
             return Told::AsRecorded;
         };
-        let request = self.without(request, number);
+        let edits = number.and_then(|number| self.edits.get(&number));
+        let sent = match edits {
+            Some(edits) => self.without(&edited(request, edits), number),
+            None => self.without(request, number),
+        };
+        // It is known by the endpoint that the script called, whatever has become of its address.
+        let endpoint = self.endpoint(request);
+        let request = sent;
         let Ok(Target::Instance { path, .. }) = self.agent.resolve(&request.url) else {
             return Told::AsRecorded;
         };
-        let endpoint = self.endpoint(&request);
         let now = self.agent.clock.now();
         self.diary.borrow_mut().played.first_sent.get_or_insert(now);
         let going = Going {
@@ -389,7 +423,9 @@ impl Stage {
         let outcome: &Outcome = &exchanged.outcome;
         match (outcome, exchanged.failed) {
             (Ok(response), _) => {
-                if response.status >= 500 && answers.said.is_empty() {
+                let odd =
+                    response.status >= 500 || (response.status >= 400 && !self.edits.is_empty());
+                if odd && answers.said.is_empty() {
                     answers.said = beginning(&response.body);
                 }
                 count(&mut answers.statuses, response.status);

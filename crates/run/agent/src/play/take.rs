@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use cohort_fuzzer::Edit;
 use cohort_model::{CaseRequest, ThreadId};
 use cohort_scenario::{Outcome, Recording, Request, Script};
 
 use super::capsule::{Capsule, Error};
+use super::edits;
 use super::needs::Known;
 use super::pieces;
 use crate::agent::Agent;
@@ -15,7 +17,7 @@ use crate::http::Target;
 const BODY_BYTES_MAX: usize = 2 << 10;
 
 /// Where a request is: track, scene, call, place in the call.
-pub(super) type Spot = (usize, usize, usize, usize);
+pub type Spot = (usize, usize, usize, usize);
 
 /// A capsule that can be played.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Take {
     /// Its requests, by their numbers.
     pub(crate) requests: Vec<CaseRequest>,
     pub(super) numbers: BTreeMap<Spot, u32>,
+    /// What is changed of requests, by their numbers.
+    pub(super) edits: BTreeMap<u32, Vec<Edit>>,
     /// When its first request was sent, microseconds since 1970.
     pub(super) began_us: u64,
 }
@@ -72,9 +76,11 @@ impl Take {
             parts,
             requests: Vec::new(),
             numbers: BTreeMap::new(),
+            edits: BTreeMap::new(),
             began_us: 0,
         };
-        take.number(agent, &threads, requests_max as usize, remarks);
+        let edits: BTreeMap<Spot, Vec<Edit>> = capsule.edits.iter().cloned().collect();
+        take.number(agent, (&threads, &edits), requests_max as usize, remarks);
         if take.requests.is_empty() {
             let why = remarks.last().map_or("they sent nothing", String::as_str);
             return Err(Error::Nothing(why.to_owned()));
@@ -86,7 +92,7 @@ impl Take {
     fn number(
         &mut self,
         agent: &Agent,
-        threads: &[ThreadId],
+        (threads, edits): (&[ThreadId], &BTreeMap<Spot, Vec<Edit>>),
         most: usize,
         remarks: &mut Vec<String>,
     ) {
@@ -120,7 +126,13 @@ impl Take {
             // Where iterations know of earlier ones, so do values.
             let of = if recording.remembers() { 0 } else { scene };
             let known = known.entry((track, of)).or_default();
-            let mut shown = show(agent, request, outcome.as_ref());
+            let mut shown = match edits.get(spot) {
+                Some(edits) => {
+                    self.edits.insert(number, edits.clone());
+                    show(agent, &edits::edited(request, edits), outcome.as_ref())
+                }
+                None => show(agent, request, outcome.as_ref()),
+            };
             shown.thread = threads[track];
             shown.iteration = recording.scenes[scene].in_vu;
             shown.call = at as u32;

@@ -6,6 +6,7 @@ use cohort_scenario::Tail;
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
+use super::fuzz::{FuzzFound, Fuzzed};
 use super::play::{Captured, OddCall, Played};
 use super::to_agent::{Luggage, OneShot};
 
@@ -98,6 +99,10 @@ pub enum FromAgent {
         /// Which.
         play: u32,
     },
+    /// A changed request led to something odd.
+    FuzzFound(Box<FuzzFound>),
+    /// `Fuzz` is over.
+    Fuzzed(Box<Fuzzed>),
     /// The slowest request of each endpoint and window.
     Slow(Vec<SlowCall>),
     /// A function that runs once has ended.

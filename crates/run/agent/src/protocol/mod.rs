@@ -9,6 +9,7 @@
 //!    | -- Side(Prepare, Freeze, ...) -------------------> |   Side(JournalPart, Frozen, ...)
 //!    | -- Stop -----------------------------------------> |   Ended, Side(Ended)
 //!    | -- Capture, Capsule, Play ------------------------> |   Captured, Played
+//!    | -- Fuzz -----------------------------------------> |   FuzzFound, Fuzzed
 //!    | -- Report ---------------------------------------> |   Iterated, Windows, ..., Reported
 //!    | -- Finish ---------------------------------------> |   Finished
 //! ```
@@ -25,6 +26,7 @@
 
 mod frame;
 mod from_agent;
+mod fuzz;
 mod histogram;
 mod play;
 mod settings;
@@ -37,6 +39,7 @@ pub use from_agent::{
     LogLine, MetricDelta, MetricKind, MetricValue, OneShotAnswer, OwnCost, SideReport, SlowCall,
     ThreadCalls, TransportError, Window,
 };
+pub use fuzz::{FuzzFound, FuzzOrder, Fuzzed};
 pub use histogram::Histogram;
 pub use play::{
     CaptureOrder, Captured, OddCall, Oddity, PlayOrder, Played, PlayedAnswers, ThreadTaken,

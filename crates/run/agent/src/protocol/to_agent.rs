@@ -7,6 +7,7 @@ use cohort_model::{At, InstanceId, ThreadId};
 use cohort_scenario::{Birth, Tail};
 use serde::{Deserialize, Serialize};
 
+use super::fuzz::FuzzOrder;
 use super::play::{CaptureOrder, PlayOrder};
 use super::settings::{Address, Load};
 
@@ -83,6 +84,10 @@ pub enum ToAgent {
         /// Which.
         play: u32,
     },
+    /// Plays iterations of capsules with requests that are changed; answered by `FuzzFound` and, in the end, `Fuzzed`.
+    Fuzz(Box<FuzzOrder>),
+    /// Ends that at once.
+    EndFuzz,
     /// Tell at once what is otherwise told now and then; answered by `Reported`.
     Report,
     /// Ends every thread at once and the agent with it, after what it knows was sent.

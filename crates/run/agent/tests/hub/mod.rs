@@ -540,6 +540,7 @@ impl Hub {
             Some(FromAgent::Played(played)) => heard.played.push(*played),
             // Half of a play is only of use to who reads its instance.
             Some(FromAgent::PlayedHalf { .. }) => {}
+            Some(FromAgent::FuzzFound(_) | FromAgent::Fuzzed(_)) => {}
             Some(FromAgent::Broken { calls, .. }) => heard.broken.extend(calls),
             Some(FromAgent::Checks(checks)) => {
                 for check in checks {

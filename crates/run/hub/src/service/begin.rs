@@ -228,6 +228,10 @@ pub(crate) fn plan(
         leans: !prepared.remembers && matches!(setup.scenario.driver, Driver::Script(_)),
         cases,
         helpers: setup.helpers.as_ref().map(super::ServiceHelpers::plan),
+        fuzz: setup
+            .fuzz
+            .as_ref()
+            .map(|fuzz| fuzz.plan(setup.scenario.seed)),
     }
 }
 

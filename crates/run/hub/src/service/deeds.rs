@@ -50,6 +50,9 @@ impl Hub {
             ServiceCommand::OpenReplica { .. }
             | ServiceCommand::Capture { .. }
             | ServiceCommand::TryCase { .. }
+            | ServiceCommand::Fuzz { .. }
+            | ServiceCommand::EndFuzz { .. }
+            | ServiceCommand::KeepFound { .. }
             | ServiceCommand::EndPlay { .. } => {}
         }
     }

@@ -100,6 +100,8 @@ impl Hub {
             FromAgent::Captured(captured) => self.captured(*captured),
             FromAgent::Played(played) => self.played(*played),
             FromAgent::PlayedHalf { play } => self.played_half(play),
+            FromAgent::FuzzFound(found) => self.fuzz_found(*found),
+            FromAgent::Fuzzed(fuzzed) => self.fuzzed(*fuzzed),
             FromAgent::Windows(windows) => self.tally.add(agent.0, &windows),
             FromAgent::ThreadCalls(calls) => self.threads_called(&calls),
             FromAgent::Metrics(deltas) => self.timetable.measure(&deltas),
@@ -280,6 +282,9 @@ impl Hub {
             return;
         }
         let is_replica = self.replicas.is_one(instance);
+        if let What::Started { .. } = event.what {
+            self.replicas.began(instance);
+        }
         let Some(seen) = event.seen() else {
             self.to_watch.push(instance);
             return;
@@ -299,6 +304,7 @@ impl Hub {
                 self.tell(seen);
                 if is_replica {
                     self.replica_failed(instance);
+                    self.fuzz_failed(instance);
                 }
             }
             What::Exited {
@@ -312,6 +318,7 @@ impl Hub {
             }
             What::Exceptions(ref exceptions) if is_replica => {
                 self.replica_wrote(instance, exceptions);
+                self.fuzzed_wrote(instance, exceptions);
             }
             What::Exited {
                 ref exit,

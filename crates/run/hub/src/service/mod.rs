@@ -13,6 +13,8 @@ mod agents;
 mod begin;
 mod deeds;
 mod event;
+mod examples;
+mod fuzz;
 mod hear;
 mod helpers;
 mod keep;
@@ -35,6 +37,7 @@ mod threads;
 mod typed;
 
 pub use begin::preview;
+pub use fuzz::ServiceFuzz;
 pub use helpers::ServiceHelpers;
 pub use open::run;
 pub use scan::ServiceScan;
@@ -165,6 +168,8 @@ pub struct ServiceSetup {
     pub policy: Policy,
     /// How edge cases are tried again; none: they are not.
     pub cases: Option<ServiceCases>,
+    /// Whether recorded requests are changed; none: they are not.
+    pub fuzz: Option<ServiceFuzz>,
     /// Which helpers are deployed on suspicion; none: none are.
     pub helpers: Option<ServiceHelpers>,
     /// Readings of an instance in a second.

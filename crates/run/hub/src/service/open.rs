@@ -22,6 +22,8 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events, listen_to_signals};
+use super::examples::Examples;
+use super::fuzz::Fuzzing;
 use super::keep::Keeping;
 use super::metrics::Measured;
 use super::once::Once;
@@ -175,6 +177,8 @@ impl Hub {
             replicas: Replicas::default(),
             keeping: Keeping::default(),
             asked: super::scan::Asked::default(),
+            examples: Examples::default(),
+            fuzzing: Fuzzing::default(),
             out: super::helpers::Out::default(),
             to_watch: Vec::new(),
             campaign,

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cohort_agent::protocol::{self as agent, CaptureOrder, PlayOrder, ThreadTaken, ToAgent};
 use cohort_conditions::Order;
@@ -22,6 +22,7 @@ use cohort_model::{
     ServicePlan, ServiceSeen, Share, SuiteKind, Symptom, SymptomKind, ThreadId,
 };
 
+use super::fuzz::Round;
 use super::keep::PLAY;
 use super::masked::masked;
 use super::shell::Hub;
@@ -36,10 +37,12 @@ const REQUESTS_MAX: u32 = 400;
 const CALM_WAIT: Duration = Duration::from_millis(40);
 /// ... something was, and its log may yet tell more.
 const ODD_WAIT: Duration = Duration::from_millis(450);
+/// ... a connection broke off, and it is not known yet that its server ended: the kernel may be writing down what was left of it.
+const END_WAIT: Duration = Duration::from_millis(1_500);
 /// A play may take so long, microseconds.
 const PLAY_US_MAX: u64 = 45_000_000;
 /// Lines in which it is looked for the reason of a server's end.
-const LAST_WORDS: usize = 150;
+const LAST_WORDS: usize = 600;
 /// The end of an ordinary server is read so long after it, when the calls that this broke were told.
 const CRASH_WAIT: Duration = Duration::from_millis(10);
 
@@ -67,6 +70,8 @@ pub(crate) struct Replicas {
     of_case: BTreeMap<CaseId, u32>,
     /// What instances use, read when a play is half done and when it is over.
     meters: BTreeMap<InstanceId, InstanceReader>,
+    /// When the server of each instance was started last.
+    lives: BTreeMap<InstanceId, SystemTime>,
     /// Ordinary servers that ended unasked, until that is read.
     crashes: Vec<(Instant, InstanceId, Symptom)>,
 }
@@ -105,6 +110,11 @@ impl Replicas {
     /// What an instance uses is read by this from now on.
     pub(crate) fn read_by(&mut self, instance: InstanceId, meter: InstanceReader) {
         self.meters.insert(instance, meter);
+    }
+
+    /// A server is started.
+    pub(crate) fn began(&mut self, instance: InstanceId) {
+        self.lives.insert(instance, SystemTime::now());
     }
 
     pub(crate) fn is_one(&self, instance: InstanceId) -> bool {
@@ -243,6 +253,20 @@ impl Hub {
                 self.try_case(play, one, fresh);
             }
             ServiceCommand::EndPlay { play } => self.end_play(play),
+            ServiceCommand::Fuzz {
+                fuzz,
+                instance,
+                capsules,
+                seed,
+                for_us,
+                lanes,
+                fresh,
+            } => {
+                let round = Round::new((fuzz, instance), capsules, (seed, for_us, lanes));
+                self.begin_fuzz(round, fresh);
+            }
+            ServiceCommand::EndFuzz { fuzz } => self.end_fuzz(fuzz),
+            ServiceCommand::KeepFound { found, capsule } => self.keep_found(found, capsule),
             other => return Some(other),
         }
         None
@@ -300,6 +324,9 @@ impl Hub {
             Err(why) => (Vec::new(), why),
         };
         if failed.is_empty() {
+            if !self.fuzzing.made(captured.capsule) {
+                self.note_examples(&requests);
+            }
             self.replicas
                 .capsules
                 .insert(captured.capsule, requests.clone());
@@ -366,6 +393,12 @@ impl Hub {
         });
     }
 
+    /// From its next start on a replica is under no conditions.
+    pub(crate) fn without_conditions(&mut self, id: InstanceId) {
+        self.ground.set_prefix(id, Vec::new());
+        self.replicas.under.remove(&id);
+    }
+
     /// The server of a replica is started anew, as it was.
     pub(crate) fn begin_replica_anew(&mut self, id: InstanceId) {
         self.set_down(id);
@@ -412,6 +445,7 @@ impl Hub {
 
     /// An instance answers: what waits for it is played.
     pub(crate) fn play_waiting(&mut self, instance: InstanceId) {
+        self.fuzz_waiting(instance);
         let waiting = self
             .replicas
             .plays
@@ -501,6 +535,7 @@ impl Hub {
             return;
         }
         let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
+        self.fuzzed_ended(instance, &symptom);
         if let Some(one) = self.replicas.of_instance(instance)
             && !matches!(one.state, State::Waits)
         {
@@ -510,10 +545,13 @@ impl Hub {
 
     /// More of what a server wrote last than is told with its end: a backtrace is long.
     fn last_words(&self, instance: InstanceId, lines: &[String]) -> Vec<String> {
+        let began = self.replicas.lives.get(&instance).copied();
         match self.ground.get(instance) {
             Some(instance) => {
                 let lines = instance.last_lines(LAST_WORDS).into_iter();
-                lines.map(|line| line.text).collect()
+                // What a server wrote before it was started again is no word of this one.
+                let own = lines.filter(|line| began.is_none_or(|began| line.at >= began));
+                own.map(|line| line.text).collect()
             }
             None => lines.to_vec(),
         }
@@ -552,6 +590,7 @@ impl Hub {
 
     /// What is due by the clock.
     pub(crate) fn follow_plays(&mut self, now: Instant) {
+        self.follow_fuzz(now);
         let crashes = std::mem::take(&mut self.replicas.crashes);
         for (since, instance, symptom) in crashes {
             if now.duration_since(since) < CRASH_WAIT {
@@ -610,6 +649,7 @@ impl Hub {
             self.conclude_play(number, Some("the agent that played it ended"));
         }
         self.replicas.player = None;
+        self.fuzz_lost();
         if let Ok(next) = self.agents.start(&self.load) {
             self.replicas.player = Some(AgentId(next));
             self.inform(AgentId(next));
@@ -633,8 +673,14 @@ fn patience(one: &Try, played: &agent::Played) -> Duration {
         |answers: &agent::PlayedAnswers| answers.statuses.iter().any(|(status, _)| *status >= 500);
     let broke = played.answers.iter().any(broke);
     let failed = played.answers.iter().any(failed);
-    let waits = (broke && one.ends.is_empty()) || (failed && one.exceptions.is_empty());
-    if waits { ODD_WAIT } else { CALM_WAIT }
+    match (
+        broke && one.ends.is_empty(),
+        failed && one.exceptions.is_empty(),
+    ) {
+        (true, _) => END_WAIT,
+        (false, true) => ODD_WAIT,
+        (false, false) => CALM_WAIT,
+    }
 }
 
 /// What an instance uses now.

@@ -28,6 +28,8 @@ use super::ServiceSetup;
 use super::agents::Agents;
 use super::begin::{self, Prepared};
 use super::event::{Event, Events};
+use super::examples::Examples;
+use super::fuzz::Fuzzing;
 use super::helpers::Out;
 use super::keep::Keeping;
 use super::metrics::Measured;
@@ -130,6 +132,10 @@ pub(crate) struct Hub {
     pub(crate) keeping: Keeping,
     /// What endpoints were asked.
     pub(crate) asked: super::scan::Asked,
+    /// Examples of what is asked.
+    pub(crate) examples: Examples,
+    /// Recorded requests, changed.
+    pub(crate) fuzzing: Fuzzing,
     /// Helpers that are out.
     pub(crate) out: Out,
     /// Instances whose server was just started: they are read anew.

@@ -55,6 +55,7 @@ pub(crate) struct Raw {
     pub(crate) report: RawReport,
     pub(crate) edge_cases: RawEdgeCases,
     pub(crate) helpers: RawHelpers,
+    pub(crate) fuzz: RawFuzz,
 }
 
 /// `[suite]`: what to run when no command is given.
@@ -140,6 +141,14 @@ pub(crate) struct RawScan {
     pub(crate) listens: Vec<u16>,
     pub(crate) connects: Vec<String>,
     pub(crate) advisories: Option<PathBuf>,
+}
+
+/// `[fuzz]`: recorded requests are changed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(crate) struct RawFuzz {
+    pub(crate) time: Option<Spanned<Time>>,
+    pub(crate) openapi: Option<PathBuf>,
 }
 
 /// Bytes, written with their unit.

@@ -59,6 +59,15 @@ pub(crate) struct Suite {
     pub(crate) env: BTreeMap<String, String>,
 }
 
+/// How recorded requests of a service are changed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fuzz {
+    /// How long in all, microseconds.
+    pub(crate) time_us: u64,
+    /// A description of the API, as it was written.
+    pub(crate) openapi: Option<PathBuf>,
+}
+
 /// How edge cases are tried again.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EdgeCases {
@@ -98,6 +107,8 @@ pub(crate) struct Resolved {
     pub(crate) helpers: Option<f64>,
     /// How weaknesses are looked for; none: they are not.
     pub(crate) scan: Option<RawScan>,
+    /// How recorded requests are changed; none: they are not.
+    pub(crate) fuzz: Option<Fuzz>,
     /// A load-sensitive test fails the campaign.
     pub(crate) strict: bool,
     /// Samples a second.
@@ -144,6 +155,7 @@ pub(crate) fn resolve(
         cases: cases(&sources)?,
         helpers: helpers(&sources)?,
         scan: Some(&raw.helpers.scan).filter(|it| it.enabled).cloned(),
+        fuzz: fuzz(&sources)?,
         strict: flags.strict || raw.policy.strict.unwrap_or(false),
         hz: hz.unwrap_or(HZ_DEFAULT),
         junit: flags
@@ -311,6 +323,22 @@ fn stress(flags: &RunFlags) -> Option<(Stress, u64)> {
         doubt: 1.0 - confidence,
     };
     Some((stress, flags.stress_for.unwrap_or(STRESS_DEFAULT_US)))
+}
+
+/// Recorded requests are changed when a time is given for it.
+fn fuzz(sources: &Sources<'_>) -> Result<Option<Fuzz>, Error> {
+    let written = &sources.raw.fuzz;
+    let time = sources.setting("fuzz.time", "--fuzz", sources.flags.fuzz);
+    let time_us = time.take(
+        written.time.as_ref(),
+        |Time(us)| *us,
+        &AFTER_US,
+        |us| units::write_time(*us),
+    )?;
+    Ok(time_us.filter(|us| *us > 0).map(|time_us| Fuzz {
+        time_us,
+        openapi: written.openapi.clone(),
+    }))
 }
 
 /// The fixed policy is the plain baseline: it deploys none unless it is asked to.

@@ -10,7 +10,7 @@ const AFTER: &[&str] = &["--reproduce-for", "40s"];
 
 impl Suite {
     /// The last that is told of each edge case.
-    fn cases(&self) -> Vec<Value> {
+    pub(super) fn cases(&self) -> Vec<Value> {
         let mut cases: Vec<Value> = Vec::new();
         for event in self.events() {
             for case in event["cases"].as_array().into_iter().flatten() {
@@ -26,7 +26,7 @@ impl Suite {
     }
 
     /// All of one kind in what was seen, or decided.
-    fn all(&self, list: &str, tag: &str, name: &str) -> Vec<Value> {
+    pub(super) fn all(&self, list: &str, tag: &str, name: &str) -> Vec<Value> {
         let mut found = Vec::new();
         for event in self.events() {
             for one in event[list].as_array().into_iter().flatten() {
@@ -39,7 +39,7 @@ impl Suite {
     }
 
     /// The requests of a case's smallest recipe: endpoints.
-    fn smallest(&self, case: &Value) -> Vec<String> {
+    pub(super) fn smallest(&self, case: &Value) -> Vec<String> {
         let tried = self.all("decisions", "command", "try_case");
         let of = tried
             .iter()

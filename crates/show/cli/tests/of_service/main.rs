@@ -9,6 +9,7 @@ mod bad_server;
 mod cases;
 mod ending;
 mod faults;
+mod fuzz;
 mod healthy;
 mod helpers;
 mod secure;

@@ -7,6 +7,7 @@ use cohort_model::{
     ServiceSeen,
 };
 
+use super::fuzz;
 use super::helpers;
 use super::view::ServiceView;
 use super::words::{self as own, labelled};
@@ -234,6 +235,6 @@ fn event(seen: &ServiceSeen) -> Vec<Line> {
             let head = reason.lines().next().unwrap_or_default();
             own::failed(&[*instance], head.trim_end_matches("; its last lines:"))
         }
-        _ => Vec::new(),
+        _ => fuzz::event(seen).into_iter().collect(),
     }
 }

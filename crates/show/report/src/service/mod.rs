@@ -10,6 +10,7 @@
 
 mod chart;
 mod frame;
+mod fuzz;
 mod helpers;
 mod junit;
 mod lines;
@@ -22,6 +23,7 @@ mod words;
 
 pub(crate) use chart::{COLORS, escape};
 pub use frame::frame;
+pub use fuzz::FuzzSum;
 pub use junit::junit;
 pub use lines::Lines;
 pub(crate) use page::STYLE;

@@ -111,6 +111,7 @@ fn beginning() -> Vec<Record> {
         leans: true,
         cases: None,
         helpers: None,
+        fuzz: None,
     };
     vec![
         Record::ServicePlanned(plan),

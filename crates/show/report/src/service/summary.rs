@@ -53,6 +53,7 @@ impl ServiceSummary<'_> {
         lines.extend(self.endpoints());
         lines.extend(self.instances());
         lines.extend(self.script());
+        lines.extend(self.view.fuzz.lines());
         lines.extend(self.adapted());
         lines.extend(self.missing());
         lines.push(labelled(Tone::Faint, "record").plain(words::printable(self.directory)));

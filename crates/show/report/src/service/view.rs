@@ -9,6 +9,7 @@ use cohort_model::{
     ServiceTotals, Share, Stage, ThreadId,
 };
 
+use super::fuzz::FuzzSum;
 use super::series::{Point, Series};
 use crate::case::words::series;
 use crate::case::{curl, most_telling_first};
@@ -91,6 +92,8 @@ pub struct ServiceView {
     pub weaknesses: Vec<HelperTold>,
     /// Helpers that were deployed, and beside which instance, by their number.
     pub helpers: BTreeMap<u32, (String, InstanceId)>,
+    /// What changed requests came to.
+    pub fuzz: FuzzSum,
     at: At,
     /// The scenario is over.
     scenario_over: bool,
@@ -268,6 +271,14 @@ impl ServiceView {
                 words::counted(self.instances.len() as u64, "instance")
             ));
         }
+        match self.fuzz.found.len() as u64 {
+            0 => {}
+            1 => failures.push("a changed request broke something".to_owned()),
+            more => failures.push(format!(
+                "changed requests broke {} things",
+                words::number(more)
+            )),
+        }
         if self.failed_iterations > 0 {
             failures.push(format!(
                 "{} of {} failed",
@@ -376,6 +387,7 @@ impl ServiceView {
                 self.handed_over += 1;
             }
             ServiceSeen::HandOverFailed { .. } => self.stayed += 1,
+            ServiceSeen::Fuzzed { .. } | ServiceSeen::FuzzFound { .. } => self.fuzz.see(seen),
             ServiceSeen::ScheduleDone => self.scenario_over = true,
             ServiceSeen::CaseTried { .. } => self.plays += u64::from(self.scenario_over),
             ServiceSeen::ThreadsEnded { threads } => {

@@ -4,6 +4,7 @@ use cohort_model::{At, ServiceCommand, ServiceReason};
 
 use super::super::state::Phase;
 use super::super::{Conductor, ServiceStep};
+use super::fuzz::Fuzzing;
 
 impl Conductor {
     /// The scenario is over: the ordinary instances go, and what is worth it is still tried, also what is concluded only now.
@@ -34,13 +35,14 @@ impl Conductor {
         let Some(done) = cases.done else {
             return;
         };
-        let after_us = cases.plan.after_us;
+        let fuzz_us = cases.fuzzing.as_ref().map_or(0, Fuzzing::after_us);
+        let after_us = cases.plan.after_us + fuzz_us;
         let why = if at.since(done) >= after_us {
             let seconds = after_us as f64 / 1e6;
             format!("The time for reproducing, {seconds:.0} s after the scenario, was used up.")
         } else if cases.open_failures > 2 {
             "No instance could be opened to try it again.".to_owned()
-        } else if cases.is_done() || cases.only_known() {
+        } else if cases.is_done() || (cases.only_known() && cases.fuzz_is_done()) {
             String::new()
         } else {
             return;

@@ -154,6 +154,7 @@ impl Conductor {
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
         cases.next_play += 1;
+        cases.end_fuzz_on(instance, step);
         let (recipe, unmade) = cases.as_it_can_be(at, &next, instance);
         let (fresh, age_us) =
             cases.take_stage(at, (play, instance), (next.case, &recipe), is_first);

@@ -417,32 +417,12 @@ impl Conductor {
         {
             crashed.1 = Some(number);
         }
-        cases.capsules.push(Capsule {
-            subject: sight.subject,
-            symptom: sight.symptom,
-            gauge: sight.gauge,
-            thread,
-            instance: sight.instance,
-            asked: at,
-            state: State::Asked,
-            requests: Vec::new(),
-            request: sight.request,
-            age_us,
-            threads: sight.threads.clone(),
-            is_of_end: sight.is_of_end,
-            end: None,
-            is_unanswered: sight.is_unanswered,
-            suspects: sight.suspects,
-            joined: Vec::new(),
-            finding: sight.finding,
-            instead: None,
-            known: None,
-            stays: BTreeSet::new(),
-        });
+        let (instance, threads) = (sight.instance, sight.threads.clone());
+        cases.capsules.push(Capsule::of_sight(at, sight, age_us));
         let command = ServiceCommand::Capture {
             capsule: number,
-            instance: sight.instance,
-            threads: sight.threads,
+            instance,
+            threads,
         };
         step.decide(command, ServiceReason::EdgeCase, None);
     }

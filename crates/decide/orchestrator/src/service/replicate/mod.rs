@@ -21,6 +21,7 @@ mod age;
 mod attempt;
 mod capsule;
 mod cut;
+mod fuzz;
 mod guess;
 mod known;
 mod oracle;
@@ -33,7 +34,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
-    At, Case, CaseId, CasePlan, EndpointId, ExceptionSeen, InstanceId, OddCall, ServiceSeen,
+    At, Case, CaseId, CasePlan, EndpointId, ExceptionSeen, FuzzPlan, InstanceId, OddCall,
+    ServiceSeen,
 };
 use cohort_replicator::{Limits, Replicator, Settings};
 
@@ -43,6 +45,7 @@ use attempt::Play;
 pub use attempt::{ROUNDS_GROWS, TOGETHER};
 use capsule::Capsule;
 use cut::Cut;
+use fuzz::Fuzzing;
 pub use oracle::leaks;
 use replica::Replica;
 use sight::Usual;
@@ -82,6 +85,8 @@ pub(super) struct Cases {
     ages: BTreeMap<CaseId, Age>,
     /// What cases about growth grow by with each repetition, as they were.
     growth: BTreeMap<CaseId, f64>,
+    /// Whether recorded requests are changed.
+    fuzzing: Option<Fuzzing>,
     /// Findings that were taken up.
     taken_up: Vec<u32>,
     open_failures: u32,
@@ -92,6 +97,12 @@ pub(super) struct Cases {
 }
 
 impl Cases {
+    /// Changes recorded requests besides.
+    pub(super) fn with_fuzz(mut self, plan: Option<FuzzPlan>) -> Self {
+        self.fuzzing = plan.map(Fuzzing::new);
+        self
+    }
+
     pub(super) fn new(plan: &CasePlan, cores: f64, memory: u64, instances: u32) -> Self {
         let seconds = plan.after_us as f64 / 1e6;
         let usual = Limits::default();
@@ -127,6 +138,7 @@ impl Cases {
             usual: BTreeMap::new(),
             ages: BTreeMap::new(),
             growth: BTreeMap::new(),
+            fuzzing: None,
             taken_up: Vec::new(),
             open_failures: 0,
             done: None,
@@ -170,7 +182,10 @@ impl Cases {
     fn is_done(&self) -> bool {
         let waits = self.capsules.iter().any(Capsule::waits);
         let cut = self.cuts.values().all(Cut::is_done);
-        self.plays.is_empty() && (self.over || self.replicator.is_settled() && !waits && cut)
+        let fuzzed = self.over || self.fuzz_is_done();
+        self.plays.is_empty()
+            && fuzzed
+            && (self.over || self.replicator.is_settled() && !waits && cut)
     }
 }
 
@@ -197,6 +212,8 @@ impl Conductor {
             }
             ServiceSeen::OddCalls { .. }
             | ServiceSeen::CaseCaptured { .. }
+            | ServiceSeen::Fuzzed { .. }
+            | ServiceSeen::FuzzFound { .. }
             | ServiceSeen::CaseTried { .. } => true,
             _ => false,
         }
@@ -226,6 +243,7 @@ impl Conductor {
         if self.cases.is_none() {
             return;
         }
+        self.see_for_fuzz(at, seen, step);
         match seen {
             ServiceSeen::OddCalls { calls } => {
                 for call in calls {
@@ -274,7 +292,13 @@ impl Conductor {
         if let Some(cases) = &mut self.cases {
             cases.begin_cuts();
         }
+        // Where there are others, one is for changed requests.
+        let several = |cases: &Cases| cases.done.is_some() && cases.alive() > 1;
+        if self.cases.as_ref().is_some_and(several) {
+            self.fuzz(at, step);
+        }
         self.begin_plays(at, step);
+        self.fuzz(at, step);
         if let Some(cases) = &mut self.cases {
             let news = cases.news(at);
             self.explain_findings(at, &news, step);

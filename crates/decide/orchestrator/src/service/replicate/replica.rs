@@ -10,6 +10,8 @@ use super::Cases;
 
 /// Part of the cores that is kept for the replica while the scenario runs, where the share for trying again is not less.
 const CORES_PART: f64 = 0.1;
+/// The same where recorded requests are changed on it.
+const CORES_PART_FUZZ: f64 = 0.25;
 /// Replicas once the scenario is over.
 const REPLICAS_MAX: usize = 3;
 /// The same where servers have to run for a while before anything is played on them.
@@ -27,6 +29,8 @@ pub(in super::super) struct Replica {
     pub(super) opened: bool,
     /// What is played on it.
     pub(super) play: Option<u32>,
+    /// Changed requests were sent to it since it began anew.
+    pub(super) fuzzed: bool,
     /// Nothing was played on it since it began anew.
     pub(super) clean: bool,
     pub(super) closing: bool,
@@ -40,7 +44,7 @@ pub(in super::super) struct Replica {
 }
 
 impl Cases {
-    fn alive(&self) -> usize {
+    pub(super) fn alive(&self) -> usize {
         let alive = self.replicas.values().filter(|replica| !replica.closing);
         alive.count()
     }
@@ -56,7 +60,11 @@ impl Conductor {
         }
         let equal = self.ledger.equal(instances + 1);
         let share = self.plan.cases.as_ref().map_or(1.0, |cases| cases.share);
-        let kept = (CORES_PART.min(share) * self.plan.cores).max(Resource::Cores.floor());
+        let part = match self.plan.fuzz {
+            Some(_) => CORES_PART_FUZZ,
+            None => CORES_PART.min(share),
+        };
+        let kept = (part * self.plan.cores).max(Resource::Cores.floor());
         let kept = Resource::Cores.round(kept).min(equal.cores);
         let each = (self.plan.cores - kept) / f64::from(instances.max(1));
         let each = Resource::Cores.round(each);
@@ -87,7 +95,11 @@ impl Conductor {
             Some(_) if cases.is_done() => cases.alive(),
             // What has to run for a while needs no CPU meanwhile.
             Some(_) if cases.waits_for_old() => OLD_MAX,
-            Some(_) => REPLICAS_MAX.min(self.plan.cores.ceil() as usize).max(1),
+            // One of them is for changed requests.
+            Some(_) => {
+                let most = REPLICAS_MAX.min(self.plan.cores.ceil() as usize).max(1);
+                most + usize::from(!cases.fuzz_is_done())
+            }
         };
         // So many have to share the memory of all.
         let each = self.plan.memory / (OLD_MAX as u64 + 1);

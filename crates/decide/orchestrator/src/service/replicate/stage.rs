@@ -18,10 +18,11 @@ const GROWS_PLAYS: u32 = 10;
 impl Cases {
     /// Replicas on which nothing is played, with how long they have run, microseconds.
     pub(super) fn free(&self, at: At) -> Vec<(InstanceId, u64)> {
-        let free = self
-            .replicas
-            .iter()
-            .filter(|(_, replica)| replica.opened && replica.play.is_none() && !replica.closing);
+        let free = self.replicas.iter().filter(|(id, replica)| {
+            let is_free = replica.opened && replica.play.is_none() && !replica.closing;
+            // Where there are others, changed requests keep theirs.
+            is_free && !(self.is_fuzzed(**id) && self.alive() > 1)
+        });
         free.map(|(&id, _)| (id, self.age_us(at, id))).collect()
     }
 
@@ -128,6 +129,7 @@ impl Cases {
         // Nothing is waited for before something is tried for the first time; what grows goes on growing.
         let at_once = is_first && replica.ready;
         let is_plain = !starts && !replica.is_under;
+        let is_plain = is_plain && !replica.fuzzed;
         let stays = is_plain && (replica.clean || at_once || old || (goes_on && replica.ready));
         let runs = replica.ready && stays;
         replica.play = Some(play);
@@ -136,6 +138,7 @@ impl Cases {
         replica.plays += 1;
         replica.ready &= stays;
         replica.is_under = starts;
+        replica.fuzzed &= stays;
         (!stays, if runs { at.since(replica.since) } else { 0 })
     }
 }
