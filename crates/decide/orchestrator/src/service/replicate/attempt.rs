@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, CaseId, CasePart, Condition, ConditionKind, InstanceId, Played, Recipe, ServiceCommand, ServiceReason,
-    Stage, Subject, Symptom, SymptomKind,
+    At, CaseId, CasePart, Condition, ConditionKind, InstanceId, Played, Recipe, ServiceCommand,
+    ServiceReason, Stage, Subject, Symptom, SymptomKind,
 };
-use cohort_replicator::Room;
 use cohort_replicator::minimize::Candidate;
 use cohort_replicator::sameness::same;
+use cohort_replicator::{Room, Try};
 
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
@@ -30,6 +30,8 @@ pub const ROUNDS_GROWS: u32 = 240;
 pub const TOGETHER: u32 = 4;
 /// What never was slow in so many plays is looked for in what came before.
 const UNSEEN_MIN: u32 = 3;
+/// So many tries are looked at for one that can be played now.
+const LOOKS_MAX: usize = 6;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
 
@@ -71,46 +73,34 @@ impl Conductor {
             return None;
         }
         let free = cases.free(at);
+        if !cases.is_ready_for_first(&free)
+            && let Some(next) = self.next_elsewhere(at, room)
+        {
+            return Some(next);
+        }
+        let cases = self.cases.as_mut()?;
         if free.is_empty() {
-            return self.next_elsewhere(at, room);
+            return None;
         }
         if let Some(cut) = cases.next_cut(at, &free) {
             return Some(cut);
         }
-        let Some(next) = cases.replicator.next(at, room) else {
-            // What can be left out goes on when nothing else is to be tried.
-            return cases.any_cut(at, &free);
-        };
-        let Some(instance) = cases.stage_of(at, next.case, &free) else {
-            // It is not its turn after all.
-            cases.void(at, next.case, &next.recipe);
-            return cases.any_cut(at, &free);
-        };
-        let (case, recipe) = (next.case, next.recipe);
-        let next = Next {
-            case,
-            recipe,
-            cut: None,
-        };
-        Some((instance, next))
+        // What can be left out goes on when nothing else is to be tried.
+        cases
+            .next_try(at, room, &free)
+            .or_else(|| cases.any_cut(at, &free))
     }
 
-    /// What was never tried, while there is no replica for it: on an ordinary instance.
+    /// What was never tried, while no replica is ready for it: on an ordinary instance.
     fn next_elsewhere(&mut self, at: At, room: Room) -> Option<(InstanceId, Next)> {
         let instance = self.ordinary_stage(self.cases.as_ref()?)?;
         let cases = self.cases.as_mut()?;
         let next = cases.replicator.next(at, room)?;
-        if !cases.is_harmless(next.case) {
+        if cases.tried.contains(&next.case) || !cases.is_harmless(next.case) {
             cases.void(at, next.case, &next.recipe);
             return None;
         }
-        let (case, recipe) = (next.case, next.recipe);
-        let next = Next {
-            case,
-            recipe,
-            cut: None,
-        };
-        Some((instance, next))
+        Some((instance, Next::of(next)))
     }
 
     fn begin_play(&mut self, at: At, instance: InstanceId, next: Next, step: &mut ServiceStep) {
@@ -155,7 +145,8 @@ impl Conductor {
         let play = cases.next_play;
         cases.next_play += 1;
         let (recipe, unmade) = cases.as_it_can_be(at, &next, instance);
-        let (fresh, age_us) = cases.take_stage(at, (play, instance), (next.case, &recipe), is_first);
+        let (fresh, age_us) =
+            cases.take_stage(at, (play, instance), (next.case, &recipe), is_first);
         cases.plays.insert(
             play,
             Play {
@@ -295,7 +286,43 @@ pub(super) struct Next {
     pub(super) cut: Option<Candidate<CasePart>>,
 }
 
+impl Next {
+    fn of(next: Try) -> Next {
+        let (case, recipe) = (next.case, next.recipe);
+        Next {
+            case,
+            recipe,
+            cut: None,
+        }
+    }
+}
+
 impl Cases {
+    /// What the replicator wants to be tried next and that can be, on one of these.
+    fn next_try(
+        &mut self,
+        at: At,
+        room: Room,
+        free: &[(InstanceId, u64)],
+    ) -> Option<(InstanceId, Next)> {
+        let mut others = Vec::new();
+        let mut found = None;
+        while others.len() < LOOKS_MAX
+            && let Some(next) = self.replicator.next(at, room)
+        {
+            if let Some(instance) = self.stage_of(at, next.case, free) {
+                found = Some((instance, Next::of(next)));
+                break;
+            }
+            others.push(next);
+        }
+        for next in others {
+            // It is not its turn after all.
+            self.void(at, next.case, &next.recipe);
+        }
+        found
+    }
+
     /// What to leave out next, when it is its turn: it has two of three.
     fn next_cut(&mut self, at: At, free: &[(InstanceId, u64)]) -> Option<(InstanceId, Next)> {
         let untried = self
@@ -336,7 +363,8 @@ impl Cases {
     /// A slow call that is not slow when it is made again may be so by what came before it: that is repeated then.
     fn look_at_the_past(&mut self, case: CaseId) {
         let known = self.replicator.cases().find(|known| known.case == case);
-        let Some(control) = known.and_then(|known| known.arms.iter().find(|arm| arm.control)) else {
+        let Some(control) = known.and_then(|known| known.arms.iter().find(|arm| arm.control))
+        else {
             return;
         };
         let (runs, failed) = (control.rate.runs, control.rate.failed);

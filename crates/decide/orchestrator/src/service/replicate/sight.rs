@@ -335,9 +335,17 @@ impl Conductor {
                 });
             }
         }
+        let usual_us = usual.and_then(|usual| usual.median_us);
+        let said = match (&slowest, usual_us) {
+            (Some((took_us, _, _)), Some(usual_us)) if kind == SymptomKind::Slow => {
+                let ms = |us: u64| us.div_ceil(1_000);
+                format!("{} ms where {} ms is usual", ms(*took_us), ms(usual_us))
+            }
+            _ => String::new(),
+        };
         Some(Sight {
             subject: endpoint.map_or_else(String::new, |endpoint| self.endpoint_name(endpoint)),
-            symptom: symptom(kind, class, ""),
+            symptom: symptom(kind, class, &said),
             gauge,
             instance,
             threads,
