@@ -62,6 +62,15 @@ pub(super) struct Age {
 }
 
 impl Age {
+    /// Of a case that an earlier campaign kept: it showed on servers that had run for so long.
+    pub(super) fn of_kept(age_us: u64) -> Self {
+        Self {
+            shown_us: Some(age_us),
+            needed_us: Some(age_us.min(NEEDED_US_MAX)),
+            ..Self::default()
+        }
+    }
+
     /// A play showed the case, or passed. False: it says nothing, since its server was young.
     fn played(&mut self, age_us: u64, shown: bool, original_us: u64) -> bool {
         if shown {
