@@ -19,7 +19,9 @@ use super::Cases;
 use super::attempt::Play;
 
 /// A server that has run for less is young, whatever showed the case, microseconds.
-const OLD_US: u64 = 4_000_000;
+const OLD_US: u64 = 3_000_000;
+/// The first age at which one is played on again as it grows old, microseconds.
+const FIRST_US: u64 = 8_000_000;
 /// The original, or what showed the case, had run for so many times as long as what did not.
 const TIMES: u64 = 3;
 /// Plays on young servers that pass one after the other until older ones are tried.
@@ -104,7 +106,7 @@ impl Age {
             YOUNG_UNSEEN
         };
         if self.young >= enough {
-            self.needed_us = Some((2 * OLD_US).min(self.top_us(original_us)));
+            self.needed_us = Some(FIRST_US.min(self.top_us(original_us)));
         }
         self.shown_us.is_none()
     }
