@@ -30,8 +30,6 @@ pub const ROUNDS_GROWS: u32 = 240;
 pub const TOGETHER: u32 = 4;
 /// What never was slow in so many plays is looked for in what came before.
 const UNSEEN_MIN: u32 = 3;
-/// So many tries are looked at for one that can be played now.
-const LOOKS_MAX: usize = 6;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
 
@@ -305,22 +303,18 @@ impl Cases {
         room: Room,
         free: &[(InstanceId, u64)],
     ) -> Option<(InstanceId, Next)> {
-        let mut others = Vec::new();
-        let mut found = None;
-        while others.len() < LOOKS_MAX
-            && let Some(next) = self.replicator.next(at, room)
-        {
-            if let Some(instance) = self.stage_of(at, next.case, free) {
-                found = Some((instance, Next::of(next)));
-                break;
-            }
-            others.push(next);
-        }
-        for next in others {
-            // It is not its turn after all.
-            self.void(at, next.case, &next.recipe);
-        }
-        found
+        // What has to wait for its server to grow old is not asked for: each try that is not made counts as one.
+        let open = self.replicator.cases();
+        let open = open.filter(|case| case.stage != Stage::Closed);
+        let can: BTreeSet<CaseId> = open
+            .map(|case| case.case)
+            .filter(|case| self.stage_of(at, *case, free).is_some())
+            .collect();
+        let next = self
+            .replicator
+            .next_of(at, room, |case| can.contains(&case))?;
+        let instance = self.stage_of(at, next.case, free)?;
+        Some((instance, Next::of(next)))
     }
 
     /// What to leave out next, when it is its turn: it has two of three.
