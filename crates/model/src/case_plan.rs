@@ -82,4 +82,15 @@ pub struct KnownCase {
     pub rate: f64,
     /// What had become of it.
     pub verdict: CaseVerdict,
+    /// It showed only on a server that had run for so long, microseconds; 0: on any.
+    #[serde(default, skip_serializing_if = "is_zero_us")]
+    pub age_us: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero_us(us: &u64) -> bool {
+    *us == 0
 }

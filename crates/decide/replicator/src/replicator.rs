@@ -249,14 +249,19 @@ impl Replicator {
     /// What to run next, if there is anything worth it that fits; it counts as under way from now on.
     ///
     /// Memory is a bound; cores are not: a run that gets less than it would use is slower, not wrong.
-    pub fn next(&mut self, _at: At, room: Room) -> Option<Try> {
+    pub fn next(&mut self, at: At, room: Room) -> Option<Try> {
+        self.next_of(at, room, |_| true)
+    }
+
+    /// The same, of cases that can be tried now.
+    pub fn next_of(&mut self, _at: At, room: Room, can: impl Fn(CaseId) -> bool) -> Option<Try> {
         if room.cores <= 0.0 || self.is_spent() {
             return None;
         }
         let mut order: Vec<(f64, CaseId)> = self
             .cases
             .values()
-            .filter(|entry| entry.shown.stage != Stage::Closed)
+            .filter(|entry| entry.shown.stage != Stage::Closed && can(entry.shown.case))
             .filter_map(|entry| Some((entry.turn()?, entry.shown.case)))
             .collect();
         order.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));

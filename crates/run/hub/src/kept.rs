@@ -85,6 +85,7 @@ impl Kept {
                 smallest: smallest.recipe.clone(),
                 rate: f64::from(smallest.rate.failed) / f64::from(smallest.rate.runs.max(1)),
                 verdict: one.case.verdict.unwrap_or(CaseVerdict::Sometimes),
+                age_us: one.case.age_us,
             })
         };
         let mut known: Vec<KnownCase> = kept.iter().filter_map(told).take(KNOWN_MAX).collect();
@@ -200,6 +201,7 @@ fn told(kept: &KeptCase, numbers: &HashMap<&str, TestId>) -> Option<KnownCase> {
         smallest: recipe,
         rate: f64::from(rate.failed) / f64::from(rate.runs.max(1)),
         verdict: kept.case.verdict.unwrap_or(CaseVerdict::NotTried),
+        age_us: kept.case.age_us,
     })
 }
 

@@ -234,6 +234,34 @@ fn a_wrong_answer_is_cut_to_what_leads_to_it_with_the_other_servers_own_tokens()
 }
 
 #[test]
+fn what_a_check_may_rest_on_is_not_left_out() {
+    // The script knows what it put in: with less of it the check would fail on a server without a fault.
+    let buy = "let put = 0; \
+               for (const count of [1, __ITER === 3 ? 7 : 3]) { \
+               put += count; \
+               http.post(U + '/basket/lines', JSON.stringify({ note: 'n', count }), { headers }); }";
+    let of_answer = "r.json('lines').reduce((sum, n) => sum + n, 0)";
+    let visit = VISIT.replace("BUY", buy).replace(of_answer, "put");
+    let suite = Campaign::of(&visit).write();
+    suite.write("server.py", include_str!("basket.py"));
+    let ended = suite.run_and_reproduce(&["--vus", "1", "--duration", "3s"]);
+    let case = only_case(&suite, &ended);
+    let wanted = [
+        "POST /login",
+        "POST /basket/lines",
+        "POST /basket/lines",
+        "GET /basket",
+    ];
+    assert_eq!(suite.smallest(&case), wanted, "{case:#}\n{}", shown(&ended));
+    let remarks = case["remarks"].to_string();
+    assert!(
+        remarks.contains("without it the check fails of itself"),
+        "{case:#}"
+    );
+    suite.assert_replays();
+}
+
+#[test]
 fn a_race_that_needs_two_at_once_is_cut_to_those() {
     let buy = "http.batch([1, 2, 3].map((count) => ['POST', U + '/basket/lines?slow', JSON.stringify({ count }), { headers }]))";
     let suite = visiting(buy);

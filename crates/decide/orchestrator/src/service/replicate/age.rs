@@ -19,7 +19,9 @@ use super::Cases;
 use super::attempt::Play;
 
 /// A server that has run for less is young, whatever showed the case, microseconds.
-const OLD_US: u64 = 4_000_000;
+const OLD_US: u64 = 3_000_000;
+/// The first age at which one is played on again as it grows old, microseconds.
+const FIRST_US: u64 = 8_000_000;
 /// The original, or what showed the case, had run for so many times as long as what did not.
 const TIMES: u64 = 3;
 /// Plays on young servers that pass one after the other until older ones are tried.
@@ -62,6 +64,15 @@ pub(super) struct Age {
 }
 
 impl Age {
+    /// Of a case that an earlier campaign kept: it showed on servers that had run for so long.
+    pub(super) fn of_kept(age_us: u64) -> Self {
+        Self {
+            shown_us: Some(age_us),
+            needed_us: Some(age_us.min(NEEDED_US_MAX)),
+            ..Self::default()
+        }
+    }
+
     /// A play showed the case, or passed. False: it says nothing, since its server was young.
     fn played(&mut self, age_us: u64, shown: bool, original_us: u64) -> bool {
         if shown {
@@ -95,7 +106,7 @@ impl Age {
             YOUNG_UNSEEN
         };
         if self.young >= enough {
-            self.needed_us = Some((2 * OLD_US).min(self.top_us(original_us)));
+            self.needed_us = Some(FIRST_US.min(self.top_us(original_us)));
         }
         self.shown_us.is_none()
     }

@@ -6,9 +6,9 @@ use cohort_model::{
     At, CaseId, CasePart, Condition, ConditionKind, InstanceId, Played, Recipe, ServiceCommand,
     ServiceReason, Stage, Subject, Symptom, SymptomKind,
 };
-use cohort_replicator::Room;
 use cohort_replicator::minimize::Candidate;
 use cohort_replicator::sameness::same;
+use cohort_replicator::{Room, Try};
 
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
@@ -71,46 +71,34 @@ impl Conductor {
             return None;
         }
         let free = cases.free(at);
+        if !cases.is_ready_for_first(&free)
+            && let Some(next) = self.next_elsewhere(at, room)
+        {
+            return Some(next);
+        }
+        let cases = self.cases.as_mut()?;
         if free.is_empty() {
-            return self.next_elsewhere(at, room);
+            return None;
         }
         if let Some(cut) = cases.next_cut(at, &free) {
             return Some(cut);
         }
-        let Some(next) = cases.replicator.next(at, room) else {
-            // What can be left out goes on when nothing else is to be tried.
-            return cases.any_cut(at, &free);
-        };
-        let Some(instance) = cases.stage_of(at, next.case, &free) else {
-            // It is not its turn after all.
-            cases.void(at, next.case, &next.recipe);
-            return cases.any_cut(at, &free);
-        };
-        let (case, recipe) = (next.case, next.recipe);
-        let next = Next {
-            case,
-            recipe,
-            cut: None,
-        };
-        Some((instance, next))
+        // What can be left out goes on when nothing else is to be tried.
+        cases
+            .next_try(at, room, &free)
+            .or_else(|| cases.any_cut(at, &free))
     }
 
-    /// What was never tried, while there is no replica for it: on an ordinary instance.
+    /// What was never tried, while no replica is ready for it: on an ordinary instance.
     fn next_elsewhere(&mut self, at: At, room: Room) -> Option<(InstanceId, Next)> {
         let instance = self.ordinary_stage(self.cases.as_ref()?)?;
         let cases = self.cases.as_mut()?;
         let next = cases.replicator.next(at, room)?;
-        if !cases.is_harmless(next.case) {
+        if cases.tried.contains(&next.case) || !cases.is_harmless(next.case) {
             cases.void(at, next.case, &next.recipe);
             return None;
         }
-        let (case, recipe) = (next.case, next.recipe);
-        let next = Next {
-            case,
-            recipe,
-            cut: None,
-        };
-        Some((instance, next))
+        Some((instance, Next::of(next)))
     }
 
     fn begin_play(&mut self, at: At, instance: InstanceId, next: Next, step: &mut ServiceStep) {
@@ -297,7 +285,39 @@ pub(super) struct Next {
     pub(super) cut: Option<Candidate<CasePart>>,
 }
 
+impl Next {
+    fn of(next: Try) -> Next {
+        let (case, recipe) = (next.case, next.recipe);
+        Next {
+            case,
+            recipe,
+            cut: None,
+        }
+    }
+}
+
 impl Cases {
+    /// What the replicator wants to be tried next and that can be, on one of these.
+    fn next_try(
+        &mut self,
+        at: At,
+        room: Room,
+        free: &[(InstanceId, u64)],
+    ) -> Option<(InstanceId, Next)> {
+        // What has to wait for its server to grow old is not asked for: each try that is not made counts as one.
+        let open = self.replicator.cases();
+        let open = open.filter(|case| case.stage != Stage::Closed);
+        let can: BTreeSet<CaseId> = open
+            .map(|case| case.case)
+            .filter(|case| self.stage_of(at, *case, free).is_some())
+            .collect();
+        let next = self
+            .replicator
+            .next_of(at, room, |case| can.contains(&case))?;
+        let instance = self.stage_of(at, next.case, free)?;
+        Some((instance, Next::of(next)))
+    }
+
     /// What to leave out next, when it is its turn: it has two of three.
     fn next_cut(&mut self, at: At, free: &[(InstanceId, u64)]) -> Option<(InstanceId, Next)> {
         let untried = self

@@ -1,4 +1,5 @@
-//! What is tried before anything is left out by halving: the request that went odd alone, with those whose answers it uses.
+//! What is tried before anything is left out by halving: the request that went odd alone, with those whose answers it uses, and its
+//! iteration alone.
 //!
 //! ```text
 //!   shows the case, twice ─▶ only that is cut further
@@ -18,8 +19,8 @@ use cohort_replicator::minimize::{Candidate, Count};
 
 use super::capsule::{Capsule, Gauge};
 
-/// Most guesses about one case.
-const GUESSES_MAX: usize = 4;
+/// Requests of one case that may be why, at most.
+const GUESSES_MAX: usize = 3;
 /// Plays of one guess that are enough when all show the case, or none does.
 const ENOUGH: u32 = 2;
 /// A guess about what shows now and then is played so often at most.
@@ -55,13 +56,21 @@ pub(super) struct Guesses {
 impl Guesses {
     /// Of a capsule whose case showed so often.
     pub(super) fn new(capsule: &Capsule, with_pieces: bool, known: Count) -> Self {
+        let checks = capsule.symptom.kind == SymptomKind::WrongAnswer;
         let mut lists = VecDeque::new();
         if capsule.known.is_none() {
-            for number in capsule.suspicious().into_iter().take(GUESSES_MAX) {
-                lists.push_back(capsule.alone(number, with_pieces));
+            let mut likeliest = capsule.suspicious();
+            likeliest.truncate(GUESSES_MAX);
+            lists.extend(likeliest.iter().map(|one| capsule.alone(*one, with_pieces)));
+            for iteration in likeliest
+                .iter()
+                .filter_map(|one| capsule.iteration_of(*one, with_pieces))
+            {
+                if !checks && !lists.contains(&iteration) {
+                    lists.push_back(iteration);
+                }
             }
         }
-        let checks = capsule.symptom.kind == SymptomKind::WrongAnswer;
         Self {
             lists,
             count: Count::default(),
@@ -185,6 +194,16 @@ impl Capsule {
             parts.extend(pieces.map(|piece| CasePart::Piece(number, piece.clone())));
         }
         parts
+    }
+
+    /// All of the iteration of a request, where that is not all there is.
+    fn iteration_of(&self, number: u32, with_pieces: bool) -> Option<Vec<CasePart>> {
+        let of = self.requests.get(number as usize)?;
+        let is_its = |one: &CaseRequest| (one.thread, one.iteration) == (of.thread, of.iteration);
+        let others = self.requests.iter().any(|one| !is_its(one));
+        let numbered = (0..).zip(&self.requests);
+        let numbers = numbered.filter(|(_, one)| is_its(one)).map(|(at, _)| at);
+        others.then(|| numbers.flat_map(|at| self.alone(at, with_pieces)).collect())
     }
 
     /// Requests that a check of the subject's last answer may rest on: those of its iteration that change something, and those that

@@ -6,6 +6,7 @@ use cohort_model::{At, CaseId, InstanceId, KnownCase, Stage, Subject, SymptomKin
 use cohort_replicator::Known;
 
 use super::Cases;
+use super::age::Age;
 use super::capsule::{Capsule, Gauge, State, What};
 
 impl Capsule {
@@ -34,7 +35,7 @@ impl Capsule {
             state: State::Asked,
             requests: Vec::new(),
             request: String::new(),
-            age_us: 0,
+            age_us: known.age_us,
             threads: Vec::new(),
             is_of_end: ends,
             end: None,
@@ -78,6 +79,9 @@ impl Cases {
             verdict: known.verdict,
         });
         self.of_case.insert(known.case, number);
+        if known.age_us > 0 {
+            self.ages.insert(known.case, Age::of_kept(known.age_us));
+        }
         true
     }
 

@@ -76,6 +76,8 @@ pub(super) struct Cases {
     tried: BTreeSet<CaseId>,
     /// Calls that got no answer: why may yet be told.
     unanswered: VecDeque<OddCall>,
+    /// Answers from 500 on of late: when, and whose.
+    failed_answers: VecDeque<(At, InstanceId)>,
     /// Exceptions of which it may yet be told which call they belong to.
     exceptions: VecDeque<(At, ExceptionSeen)>,
     /// When the server of an instance came to its end last.
@@ -133,6 +135,7 @@ impl Cases {
             plays: BTreeMap::new(),
             tried: BTreeSet::new(),
             unanswered: VecDeque::new(),
+            failed_answers: VecDeque::new(),
             exceptions: VecDeque::new(),
             crashed: BTreeMap::new(),
             usual: BTreeMap::new(),

@@ -125,8 +125,9 @@ impl Cases {
         };
         if play.cut.is_none() && play.recipe.conditions.is_empty() && grew(*what, grown, 0.0) {
             let each = level(*what, grown).0 / f64::from(grown.rounds.max(1));
+            // What grows little once may be what an allocator holds back: it is no measure.
             let known = self.growth.entry(play.case).or_insert(each);
-            *known = known.min(each);
+            *known = known.max(each);
         }
     }
 

@@ -103,6 +103,12 @@ impl Conductor {
         let subject = self.endpoint_name(call.endpoint);
         let symptom = match &call.oddity {
             Oddity::Status(status) => {
+                if let Some(cases) = &mut self.cases {
+                    cases.failed_answers.push_back((call.at, call.instance));
+                    if cases.failed_answers.len() > UNANSWERED_MAX {
+                        cases.failed_answers.pop_front();
+                    }
+                }
                 symptom(SymptomKind::ErrorAnswer, &status.to_string(), &call.said)
             }
             Oddity::Check(name) => symptom(SymptomKind::WrongAnswer, name, name),
@@ -233,12 +239,19 @@ impl Conductor {
                 call.instance == exception.instance && near(call.at, since) <= TOGETHER_US
             };
             let ripe = at.since(since) >= EXCEPTION_US;
+            // It may have been answered by an error, which is a case itself.
+            let answered = cases.failed_answers.iter();
+            let answered = answered.filter(|(_, instance)| *instance == exception.instance);
+            let answered_us = answered.map(|(answered, _)| near(*answered, since)).min();
+            let nearest = |call: &OddCall| {
+                ripe && answered_us.is_none_or(|answered_us| near(call.at, since) < answered_us)
+            };
             if let Some(call) = cases
                 .unanswered
                 .iter()
                 .find(is_its)
                 .cloned()
-                .filter(|_| ripe)
+                .filter(nearest)
             {
                 cases.unanswered.retain(|other| {
                     !(other.instance == call.instance && other.endpoint == call.endpoint)
@@ -335,9 +348,17 @@ impl Conductor {
                 });
             }
         }
+        let usual_us = usual.and_then(|usual| usual.median_us);
+        let said = match (&slowest, usual_us) {
+            (Some((took_us, _, _)), Some(usual_us)) if kind == SymptomKind::Slow => {
+                let ms = |us: u64| us.div_ceil(1_000);
+                format!("{} ms where {} ms is usual", ms(*took_us), ms(usual_us))
+            }
+            _ => String::new(),
+        };
         Some(Sight {
             subject: endpoint.map_or_else(String::new, |endpoint| self.endpoint_name(endpoint)),
-            symptom: symptom(kind, class, ""),
+            symptom: symptom(kind, class, &said),
             gauge,
             instance,
             threads,

@@ -14,6 +14,8 @@ use super::capsule::Gauge;
 
 /// So many plays of what grows follow each other on one server.
 const GROWS_PLAYS: u32 = 10;
+/// First plays of harmless cases on one ordinary instance.
+const PLAYS_AT_ONCE: usize = 4;
 
 impl Cases {
     /// Replicas on which nothing is played, with how long they have run, microseconds.
@@ -24,6 +26,12 @@ impl Cases {
             is_free && !(self.is_fuzzed(**id) && self.alive() > 1)
         });
         free.map(|(&id, _)| (id, self.age_us(at, id))).collect()
+    }
+
+    /// Whether one of these can play something at once.
+    pub(super) fn is_ready_for_first(&self, free: &[(InstanceId, u64)]) -> bool {
+        let is_ready = |id: &InstanceId| self.replicas.get(id).is_some_and(|one| one.ready);
+        free.iter().any(|(id, _)| is_ready(id))
     }
 
     /// The one of these on which a case is played; `None`: none suits it now.
@@ -176,12 +184,15 @@ impl Conductor {
         }
         let number = cases.of_case.get(&first.case)?;
         let seen_on = cases.capsules.get(*number as usize)?.instance;
-        let busy: BTreeSet<InstanceId> = cases.plays.values().map(|play| play.instance).collect();
+        let plays = |id: InstanceId| {
+            let plays = cases.plays.values();
+            plays.filter(|play| play.instance == id).count()
+        };
         let others = self
             .ready()
-            .filter(|(id, _)| *id != seen_on && !busy.contains(id));
+            .filter(|(id, _)| *id != seen_on && plays(*id) < PLAYS_AT_ONCE);
         others
-            .min_by_key(|(id, place)| (place.threads.len(), *id))
+            .min_by_key(|(id, place)| (plays(*id), place.threads.len(), *id))
             .map(|(id, _)| id)
     }
 }

@@ -1,0 +1,73 @@
+//! What servers say: those of replicas are evidence of a play, and the end of an ordinary one is a case.
+
+use std::time::Instant;
+
+use cohort_model::{ExceptionSeen, Exit, InstanceId};
+
+use super::State;
+use crate::service::shell::Hub;
+use crate::service::symptoms;
+
+/// Lines in which it is looked for the reason of a server's end.
+const LAST_WORDS: usize = 600;
+
+impl Hub {
+    /// A replica's server ended.
+    pub(crate) fn replica_ended(&mut self, instance: InstanceId, exit: &Exit, lines: &[String]) {
+        if *exit == Exit::Asked {
+            return;
+        }
+        let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
+        self.fuzzed_ended(instance, &symptom);
+        if let Some(one) = self.replicas.of_instance(instance)
+            && !matches!(one.state, State::Waits)
+        {
+            one.ends.push(symptom);
+        }
+    }
+
+    /// More of what a server wrote last than is told with its end: a backtrace is long.
+    pub(super) fn last_words(&self, instance: InstanceId, lines: &[String]) -> Vec<String> {
+        let began = self.replicas.lives.get(&instance).copied();
+        match self.ground.get(instance) {
+            Some(instance) => {
+                let lines = instance.last_lines(LAST_WORDS).into_iter();
+                // What a server wrote before it was started again is no word of this one.
+                let own = lines.filter(|line| began.is_none_or(|began| line.at >= began));
+                own.map(|line| line.text).collect()
+            }
+            None => lines.to_vec(),
+        }
+    }
+
+    /// A replica wrote exceptions.
+    pub(crate) fn replica_wrote(&mut self, instance: InstanceId, exceptions: &[ExceptionSeen]) {
+        if let Some(one) = self.replicas.of_instance(instance)
+            && !matches!(one.state, State::Waits)
+        {
+            one.exceptions.extend(exceptions.iter().cloned());
+        }
+    }
+
+    /// A replica does not get ready: nothing can be played on it.
+    pub(crate) fn replica_failed(&mut self, instance: InstanceId) {
+        let plays = self.replicas.plays.iter();
+        let of: Vec<u32> = plays
+            .filter(|(_, one)| one.instance == instance)
+            .map(|(&number, _)| number)
+            .collect();
+        for number in of {
+            self.conclude_play(number, Some("its instance did not get ready"));
+        }
+    }
+
+    /// An ordinary server ended unasked: it is read once the calls that this broke were told.
+    pub(crate) fn server_ended(&mut self, instance: InstanceId, exit: &Exit, lines: &[String]) {
+        if self.replicas.player.is_some() && *exit != Exit::Asked {
+            let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
+            self.replicas
+                .crashes
+                .push((Instant::now(), instance, symptom));
+        }
+    }
+}

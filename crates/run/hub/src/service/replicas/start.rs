@@ -1,0 +1,122 @@
+//! Servers of replicas are started anew, under the conditions of a play.
+
+use cohort_conditions::Order;
+use cohort_model::{Condition, InstanceId, Recipe, Share};
+
+use super::{CAPSULES, Try};
+use crate::service::shell::Hub;
+
+impl Hub {
+    /// The server of a replica is stopped, what it left is removed, and it is started under the conditions of a play.
+    pub(super) fn begin_anew(&mut self, one: &mut Try, conditions: Vec<Condition>) {
+        let id = one.instance;
+        self.set_down(id);
+        let Some(instance) = self.ground.get(id).cloned() else {
+            return;
+        };
+        let prefix = match self.prefix(id, &conditions) {
+            Ok(prefix) => prefix,
+            Err(_) => {
+                one.missing.extend(conditions.iter().map(Condition::kind));
+                Vec::new()
+            }
+        };
+        self.ground.set_prefix(id, prefix);
+        self.replicas.under.insert(id, conditions);
+        let share = self
+            .replicas
+            .shares
+            .get(&id)
+            .map(|share| limited(*share, &one.recipe));
+        let scratch = instance.scratch().to_owned();
+        tokio::spawn(async move {
+            // What fails here shows as an instance that does not get ready.
+            let _ = instance.stop().await;
+            let _ = tokio::task::spawn_blocking(move || empty(&scratch)).await;
+            if let Some(share) = share {
+                let _ = instance.set(share).await;
+            }
+            let _ = instance.start().await;
+        });
+    }
+
+    /// From its next start on a replica is under no conditions.
+    pub(crate) fn without_conditions(&mut self, id: InstanceId) {
+        self.ground.set_prefix(id, Vec::new());
+        self.replicas.under.remove(&id);
+    }
+
+    /// The server of a replica is started anew, as it was.
+    pub(crate) fn begin_replica_anew(&mut self, id: InstanceId) {
+        self.set_down(id);
+        let Some(instance) = self.ground.get(id).cloned() else {
+            return;
+        };
+        let scratch = instance.scratch().to_owned();
+        tokio::spawn(async move {
+            // What fails here shows as an instance that does not get ready.
+            let _ = instance.stop().await;
+            let _ = tokio::task::spawn_blocking(move || empty(&scratch)).await;
+            let _ = instance.start().await;
+        });
+    }
+
+    /// What the server's command is put after.
+    pub(super) fn prefix(
+        &self,
+        id: InstanceId,
+        conditions: &[Condition],
+    ) -> std::io::Result<Vec<String>> {
+        if conditions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let order = Order {
+            conditions: conditions.to_vec(),
+            ..Order::default()
+        };
+        let directory = self.campaign.path().join(CAPSULES);
+        let path = directory.join(format!("under-{id}.json"));
+        std::fs::write(&path, serde_json::to_vec(&order)?)?;
+        let words = [
+            self.setup.executable.display().to_string(),
+            "under".to_owned(),
+            "--order".to_owned(),
+            path.display().to_string(),
+            "--".to_owned(),
+        ];
+        Ok(words.into())
+    }
+}
+
+/// Conditions that a server has to be started under.
+pub(super) fn conditions_of_start(recipe: &Recipe) -> Vec<Condition> {
+    let conditions = recipe.conditions.iter();
+    let of_start = conditions.filter(|condition| condition.is_of_start());
+    of_start.cloned().collect()
+}
+
+/// What an instance may use under the conditions of a recipe.
+pub(super) fn limited(mut share: Share, recipe: &Recipe) -> Share {
+    for condition in &recipe.conditions {
+        match *condition {
+            Condition::CpuLimit { cores } => share.cores = share.cores.min(cores),
+            Condition::MemoryLimit { bytes } => share.memory = share.memory.min(bytes),
+            Condition::NetworkRate { bits_s } => share.network = Some(bits_s),
+            _ => {}
+        }
+    }
+    share
+}
+
+/// Removes what is in a directory.
+pub(super) fn empty(directory: &std::path::Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        // What cannot be removed is there for the next server as it would be for any.
+        let _ = match is_directory {
+            true => std::fs::remove_dir_all(&path),
+            false => std::fs::remove_file(&path),
+        };
+    }
+}
