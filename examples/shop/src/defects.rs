@@ -23,9 +23,11 @@ pub(crate) enum Defect {
     Race,
     /// `GET /search` tries every way of matching a pattern with many stars.
     CpuBlowup,
+    /// `POST /logout` locks what is wanted, then the carts; `POST /cart/items` locks the carts, then what is wanted.
+    Deadlock,
 }
 
-const NAMES: [(&str, Defect); 7] = [
+const NAMES: [(&str, Defect); 8] = [
     ("memory-leak", Defect::MemoryLeak),
     ("descriptor-leak", Defect::DescriptorLeak),
     ("slow-query", Defect::SlowQuery),
@@ -33,6 +35,7 @@ const NAMES: [(&str, Defect); 7] = [
     ("crash", Defect::Crash),
     ("race", Defect::Race),
     ("cpu-blowup", Defect::CpuBlowup),
+    ("deadlock", Defect::Deadlock),
 ];
 
 /// Those that are switched on.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cohort_helper::{Manifest, Runtime, Values, fill, reading};
+use cohort_helper::{Manifest, Runtime, Values, fill, reading, reading::flames};
 use cohort_host::chain;
 use cohort_host::init::Ended;
 use cohort_host::process::{descendants, stat};
@@ -30,6 +30,8 @@ const HELPERS: &str = "helpers";
 const OUTPUT: &str = "output.txt";
 /// What a profiler printed, as flame graphs are made of it.
 const FOLDED: &str = "profile.folded";
+/// Its flame graph.
+const FLAMES: &str = "flames.svg";
 
 /// Helpers that a campaign may deploy.
 #[derive(Clone, Debug)]
@@ -248,9 +250,11 @@ impl Visit {
         let program = program.file_name().unwrap_or_default().to_string_lossy();
         match reading::read(self.manifest.reads, &output, &program) {
             Ok(found) => {
-                if let Some(folded) = found.folded {
+                if let Some(profile) = &found.profile {
                     // The output itself is there in any case.
-                    let _ = std::fs::write(self.directory.join(FOLDED), folded);
+                    let _ = std::fs::write(self.directory.join(FOLDED), profile.folded());
+                    let title = format!("{} at {}", self.manifest.name, self.instance);
+                    let _ = std::fs::write(self.directory.join(FLAMES), flames(profile, &title));
                 }
                 (HelperEnding::Done, found.told)
             }
