@@ -16,10 +16,12 @@ pub struct Values {
 }
 
 /// Programs for other interpreters that helpers are made of, by the name that stands in `{script:NAME}`.
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 5] = [
     ("inspect.js", include_str!("../scripts/inspect.js")),
     ("growth.py", include_str!("../scripts/growth.py")),
     ("inject.sh", include_str!("../scripts/inject.sh")),
+    ("locks.sh", include_str!("../scripts/locks.sh")),
+    ("locks-end.sh", include_str!("../scripts/locks-end.sh")),
 ];
 
 /// Fills a word in. What is in other braces stays, and what a script says too.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 9] = [
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
     (
@@ -23,6 +23,7 @@ pub const BUILT_IN: [(&str, &str); 8] = [
         include_str!("../manifests/python-growth.toml"),
     ),
     ("node-growth", include_str!("../manifests/node-growth.toml")),
+    ("locks", include_str!("../manifests/locks.toml")),
     ("descriptors", include_str!("../manifests/descriptors.toml")),
 ];
 
@@ -40,6 +41,8 @@ pub enum Reads {
     Kept,
     /// A line for each stack: its functions, outermost first, with `;` between, and how often it was seen.
     Folded,
+    /// System calls of locks, and probes where they are let go of (`lock=0x...`), as `perf script` writes them: who holds them for long.
+    Locks,
     /// `seconds 20.0`, then a line for each stack, with bytes that it allocated and that are still there.
     Grown,
     /// A JSON object for each thing found: `{"sentence": ..., "function": ..., "place": ...}`.
@@ -64,6 +67,8 @@ pub struct Manifest {
     /// Its command. Words in braces are filled in: `{pid}`, `{host}`, `{port}`, `{out}`, `{seconds}`,
     /// and `{script:NAME}` for a script that is built in.
     pub command: Vec<String>,
+    /// A command that removes what it may leave on the host itself, after its end, however that came; empty: nothing. As `command`.
+    pub cleanup: Vec<String>,
     /// How long it looks, microseconds.
     pub looks_us: u64,
     /// How its output is read.

@@ -25,7 +25,11 @@ struct Node<'a> {
 
 impl Node<'_> {
     fn depth(&self) -> usize {
-        self.under.values().map(|it| 1 + it.depth()).max().unwrap_or(0)
+        self.under
+            .values()
+            .map(|it| 1 + it.depth())
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -50,7 +54,13 @@ pub fn flames(profile: &Profile, title: &str) -> String {
         root.count
     );
     if root.count > 0 {
-        draw(&root, (0.0, TOP), WIDTH / root.count as f64, root.count, &mut svg);
+        draw(
+            &root,
+            (0.0, TOP),
+            WIDTH / root.count as f64,
+            root.count,
+            &mut svg,
+        );
     }
     svg.push_str("</svg>\n");
     svg
@@ -122,9 +132,13 @@ mod tests {
     fn the_widest_is_what_was_seen_most() {
         let profile = Profile::of_folded("main;find<T> 30\nmain;load 10\n").expect("folded");
         let svg = flames(&profile, "shop & more");
-        assert!(svg.contains("<text x=\"8\" y=\"19\" font-size=\"14\">shop &amp; more: 40 samples</text>"));
+        assert!(svg.contains(
+            "<text x=\"8\" y=\"19\" font-size=\"14\">shop &amp; more: 40 samples</text>"
+        ));
         assert!(svg.contains("<title>find&lt;T&gt; (30 samples, 75.0 %)</title><rect x=\"0.0\" y=\"47.0\" width=\"900.0\""));
-        assert!(svg.contains("<title>load (10 samples, 25.0 %)</title><rect x=\"900.0\" y=\"47.0\" width=\"300.0\""));
+        assert!(svg.contains(
+            "<title>load (10 samples, 25.0 %)</title><rect x=\"900.0\" y=\"47.0\" width=\"300.0\""
+        ));
         assert!(flames(&Profile::default(), "none").contains("0 samples"));
     }
 }

@@ -38,7 +38,9 @@ pub(super) fn read(output: &str, program: &str) -> (Profile, Vec<HelperTold>) {
     let times = || all.iter().map(|it| it.at_s);
     let span_s = times().fold(0.0, f64::max) - times().fold(f64::INFINITY, f64::min);
     let shares = profile.shares(program);
-    let told = shares.iter().map(|share| told(share, span_s.max(SPAN_MIN_S)));
+    let told = shares
+        .iter()
+        .map(|share| told(share, span_s.max(SPAN_MIN_S)));
     let told = told.collect();
     (profile, told)
 }

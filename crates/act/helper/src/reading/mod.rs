@@ -4,6 +4,7 @@ mod flames;
 mod growth;
 mod kept;
 mod lines;
+mod locks;
 mod profile;
 mod samples;
 mod stacks;
@@ -43,9 +44,10 @@ const TOLD_MAX: usize = 20;
 /// When it is not in the form that its manifest names.
 pub fn read(reads: Reads, output: &str, program: &str) -> Result<Found, Error> {
     let mut found = match reads {
-        Reads::Gdb => Found::told(stacks::read(output)?),
+        Reads::Gdb => Found::told(stacks::read(output, program)?),
         Reads::Perf => profiled(Profile::of_perf(output), program),
         Reads::Growth => stays(growth::read(output, program)),
+        Reads::Locks => stays(locks::read(output, program)),
         Reads::Grown => stays(growth::read_folded(output, program)?),
         Reads::Kept => stays(kept::read(output, program)),
         Reads::Folded => profiled(Profile::of_folded(output)?, program),

@@ -184,7 +184,7 @@ impl Profile {
     ) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         let of_crate = format!("{}::", program.replace('-', "_"));
         let is_sure = move |name: &str| match place(name) {
-            Some(place) => is_own(function(name), &place),
+            Some(place) => is_own(function(name), &place) && !place.contains("/node_modules/"),
             None => name.trim_start_matches(['<', '&']).starts_with(&of_crate),
         };
         let all = frames.iter().rev().map(String::as_str);
@@ -241,7 +241,10 @@ mod tests {
         let frames = frames
             .iter()
             .map(|name| format!("\t          310d29 {name} (/app/shop)\n"));
-        format!("tokio-rt-worker 30800 7.5: \n{}\n", frames.collect::<String>())
+        format!(
+            "tokio-rt-worker 30800 7.5: \n{}\n",
+            frames.collect::<String>()
+        )
     }
 
     #[test]

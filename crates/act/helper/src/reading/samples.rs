@@ -97,7 +97,14 @@ mod tests {
         let names: Vec<&str> = all[0].stack.iter().map(|it| it.name).collect();
         assert_eq!(names, ["open", "shop::write"]);
         assert_eq!(all[0].stack[1].address, 0x31_e505);
-        assert_eq!((all[1].thread, all[1].said), (7, "syscalls:sys_enter_close: fd: 0x30"));
-        assert_eq!(samples("\u{0}nonsense\n\n"), samples("x"), "nothing is in it");
+        assert_eq!(
+            (all[1].thread, all[1].said),
+            (7, "syscalls:sys_enter_close: fd: 0x30")
+        );
+        assert_eq!(
+            samples("\u{0}nonsense\n\n"),
+            samples("x"),
+            "nothing is in it"
+        );
     }
 }

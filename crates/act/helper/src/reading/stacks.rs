@@ -6,6 +6,7 @@ use cohort_model::{Frame, HelperTold};
 use cohort_symptom::stacks::{About, Stood, threads};
 
 use super::Error;
+use super::symbols::plain;
 
 /// What begins the stacks of one look.
 const FIRST_THREAD: &str = "Thread 1 ";
@@ -13,22 +14,61 @@ const FIRST_THREAD: &str = "Thread 1 ";
 /// Reads them.
 /// # Errors
 /// When there are none.
-pub(super) fn read(output: &str) -> Result<Vec<HelperTold>, Error> {
+pub(super) fn read(output: &str, program: &str) -> Result<Vec<HelperTold>, Error> {
     let looks = looks(output);
     if looks.is_empty() {
         return Err(Error::NoStacks);
     }
-    Ok(told(&looks))
+    let looks = looks.iter().map(|text| threads(text)).collect();
+    Ok(told(&of_program(looks, program)))
 }
 
-fn told(looks: &[String]) -> Vec<HelperTold> {
-    let looks: Vec<Vec<Stood>> = looks.iter().map(|text| threads(text)).collect();
+/// Only what is the program's own for sure: in a file of its own, or in its own crate. Where nothing is, whatever may be; but not
+/// what only rests there until there is something to do.
+fn of_program(looks: Vec<Vec<Stood>>, program: &str) -> Vec<Vec<Stood>> {
+    let of_crate = format!("{}::", program.replace('-', "_"));
+    let is_sure = |frame: &Frame| {
+        let name = frame.function.trim_start_matches(['<', '&']);
+        !frame.file.is_empty() || name.starts_with(&of_crate)
+    };
+    let any = looks.iter().flatten().any(|it| it.own.iter().any(is_sure));
+    let kept = |mut stood: Stood| {
+        for frame in &mut stood.own {
+            frame.function = plain(&frame.function).to_owned();
+        }
+        if any {
+            stood.own.retain(is_sure);
+        } else if stood.about == About::Waits && stood.own.iter().any(|it| rests(&it.function)) {
+            stood.own.clear();
+        }
+        (!stood.own.is_empty()).then_some(stood)
+    };
+    let looks = looks.into_iter();
+    looks
+        .map(|look| look.into_iter().filter_map(kept).collect())
+        .collect()
+}
+
+/// Whether a function is one in which the threads of a runtime or a pool wait for work.
+fn rests(function: &str) -> bool {
+    const WORDS: [&str; 6] = [
+        "park",
+        "epoll",
+        "poll_wait",
+        "idle",
+        "tokio::runtime",
+        "worker",
+    ];
+    WORDS.iter().any(|word| function.contains(word))
+}
+
+fn told(looks: &[Vec<Stood>]) -> Vec<HelperTold> {
     let locked: Vec<&Vec<Stood>> = looks
         .iter()
         .filter(|look| look.iter().any(waits_for_lock))
         .collect();
     if locked.is_empty() {
-        return most(&looks, |it| it.about != About::Joins)
+        return most(looks, |it| it.about != About::Joins)
             .map(|(frame, seen)| {
                 let sentence = format!(
                     "In {seen} of {} looks a thread stands in `{}`.",
@@ -40,8 +80,8 @@ fn told(looks: &[String]) -> Vec<HelperTold> {
             .into_iter()
             .collect();
     }
-    let waiting = most(&looks, waits_for_lock);
-    let other = most(&looks, |it| !waits_for_lock(it) && it.about != About::Joins);
+    let waiting = most(looks, waits_for_lock);
+    let other = most(looks, |it| !waits_for_lock(it) && it.about != About::Joins);
     let of = locked.len();
     let all = looks.len();
     match (waiting, other) {
@@ -157,7 +197,7 @@ mod tests {
                     "bank::pay (it=0x1) at src/bank.rs:20",
                 ],
             );
-        let told = read(&look.repeat(3)).expect("stacks");
+        let told = read(&look.repeat(3), "bank").expect("stacks");
         assert_eq!(
             told[0].sentence,
             "In 3 of 3 looks threads wait for a lock in `bank::balance (src/bank.rs:9)`; in 3 of them another is in `bank::pay (src/bank.rs:20)` meanwhile."
@@ -169,7 +209,7 @@ mod tests {
     fn a_deadlock_names_both() {
         let look = thread(1, &[LOCK, "bank::give (it=0x1) at src/bank.rs:9"])
             + &thread(2, &[LOCK, "bank::take (it=0x1) at src/bank.rs:19"]);
-        let told = read(&look.repeat(2)).expect("stacks");
+        let told = read(&look.repeat(2), "bank").expect("stacks");
         assert_eq!(
             told[0].sentence,
             "In 2 of 2 looks threads wait for locks in `bank::give (src/bank.rs:9)` and `bank::take (src/bank.rs:19)`, and nobody goes on."
@@ -178,14 +218,22 @@ mod tests {
 
     #[test]
     fn without_own_code_it_says_nothing() {
-        let refused = read("ptrace: Operation not permitted.\n");
+        let refused = read("ptrace: Operation not permitted.\n", "bank");
         assert_eq!(refused, Err(Error::NoStacks));
         assert_eq!(
-            read(&thread(
-                1,
-                &["epoll_wait () from /lib/x86_64-linux-gnu/libc.so.6"]
-            )),
+            read(
+                &thread(1, &["epoll_wait () from /lib/x86_64-linux-gnu/libc.so.6"]),
+                "bank"
+            ),
             Ok(Vec::new())
         );
+        let parked = thread(
+            1,
+            &[
+                "syscall () from /lib/x86_64-linux-gnu/libc.so.6",
+                "tokio::runtime::scheduler::multi_thread::park::Inner::park_condvar::h798eb1c2d3e4f506 ()",
+            ],
+        );
+        assert_eq!(read(&parked.repeat(3), "bank"), Ok(Vec::new()));
     }
 }

@@ -35,7 +35,9 @@ impl Symbols {
         }
         let object = self.objects.entry(site.object.to_owned());
         let loader = object.or_insert_with(|| Loader::new(site.object).ok());
-        let mut names = loader.as_ref().map_or_else(Vec::new, |it| lines(it, address));
+        let mut names = loader
+            .as_ref()
+            .map_or_else(Vec::new, |it| lines(it, address));
         if site.name != "[unknown]" {
             match names.last_mut() {
                 None => names.push(plain(site.name).to_owned()),
@@ -60,7 +62,9 @@ fn lines(loader: &Loader, address: u64) -> Vec<String> {
         let Some(name) = frame.function else {
             continue;
         };
-        let name = name.demangle().map_or_else(|_| String::new(), |it| plain(&it).to_owned());
+        let name = name
+            .demangle()
+            .map_or_else(|_| String::new(), |it| plain(&it).to_owned());
         let place = frame.location.and_then(|it| Some((it.file?, it.line?)));
         if let Some((file, line)) = place {
             names.push(format!("{name} ({file}:{line})"));
@@ -70,7 +74,7 @@ fn lines(loader: &Loader, address: u64) -> Vec<String> {
 }
 
 /// Without the hash at the end of a name of Rust, and what an optimizer adds.
-fn plain(name: &str) -> &str {
+pub(super) fn plain(name: &str) -> &str {
     let name = name.split(".llvm.").next().unwrap_or(name);
     match name.rsplit_once("::h") {
         Some((rest, hash)) if hash.len() == 16 && hash.bytes().all(|it| it.is_ascii_hexdigit()) => {
