@@ -239,6 +239,11 @@ pub(crate) fn service(args: &[&str]) -> Result<ExitCode, Error> {
     service::service(&Options::parse(args)?)
 }
 
+/// `cargo xtask bench helpers`.
+pub(crate) fn helpers(args: &[&str]) -> Result<ExitCode, Error> {
+    service::helpers(&Options::parse(args)?)
+}
+
 /// `cargo xtask bench cases`.
 pub(crate) fn cases(args: &[&str]) -> Result<ExitCode, Error> {
     cases::cases(&Options::parse(args)?)
