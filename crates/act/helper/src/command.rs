@@ -16,7 +16,8 @@ pub struct Values {
 }
 
 /// Programs for other interpreters that helpers are made of, by the name that stands in `{script:NAME}`.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 6] = [
+    ("debugger.sh", include_str!("../scripts/debugger.sh")),
     ("inspect.js", include_str!("../scripts/inspect.js")),
     ("growth.py", include_str!("../scripts/growth.py")),
     ("inject.sh", include_str!("../scripts/inject.sh")),

@@ -1,5 +1,6 @@
 //! From what a helper printed to what it tells.
 
+mod cycle;
 mod flames;
 mod growth;
 mod kept;

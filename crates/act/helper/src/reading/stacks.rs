@@ -6,6 +6,7 @@ use cohort_model::{Frame, HelperTold};
 use cohort_symptom::stacks::{About, Stood, threads};
 
 use super::Error;
+use super::cycle::{Link, cycle};
 use super::symbols::plain;
 
 /// What begins the stacks of one look.
@@ -19,8 +20,34 @@ pub(super) fn read(output: &str, program: &str) -> Result<Vec<HelperTold>, Error
     if looks.is_empty() {
         return Err(Error::NoStacks);
     }
+    if let Some(circle) = looks.iter().rev().find_map(|text| cycle(text)) {
+        return Ok(circular(&circle));
+    }
     let looks = looks.iter().map(|text| threads(text)).collect();
     Ok(told(&of_program(looks, program)))
+}
+
+/// Threads that wait for each other.
+fn circular(circle: &[Link]) -> Vec<HelperTold> {
+    let shown = |at: usize| {
+        circle[at % circle.len()]
+            .stood
+            .own
+            .first()
+            .map(Frame::shown)
+    };
+    let parts = circle.iter().enumerate().map(|(at, link)| {
+        let (thread, lock) = (link.thread, &link.lock);
+        let own = shown(at).unwrap_or_default();
+        let next = circle[(at + 1) % circle.len()].thread;
+        format!("thread {thread} in `{own}` waits for the lock {lock}, which thread {next} holds")
+    });
+    let sentence = format!("Deadlock: {}.", parts.collect::<Vec<_>>().join("; "));
+    let first = circle.first().and_then(|it| it.stood.own.first());
+    first
+        .map(|frame| about(frame, sentence))
+        .into_iter()
+        .collect()
 }
 
 /// Only what is the program's own for sure: in a file of its own, or in its own crate. Where nothing is, whatever may be; but not
@@ -214,6 +241,22 @@ mod tests {
             told[0].sentence,
             "In 2 of 2 looks threads wait for locks in `bank::give (src/bank.rs:9)` and `bank::take (src/bank.rs:19)`, and nobody goes on."
         );
+    }
+
+    #[test]
+    fn a_circle_is_named_lock_by_lock_where_owners_are_known() {
+        let lock = "___pthread_mutex_lock (mutex=0x1) at ./nptl/pthread_mutex_lock.c:93";
+        let look = thread(1, &[lock, "give (it=0x1) at src/bank.c:9"])
+            + &thread(2, &[lock, "take (it=0x1) at src/bank.c:19"])
+            + &thread(3, &[lock, "look (it=0x1) at src/bank.c:29"]);
+        let owners = "Lock: 3 0x7f10 1\nLock: 1 0x7f20 2\nLock: 2 0x7f10 1\n";
+        let told = read(&(look.clone() + owners), "bank").expect("stacks");
+        assert_eq!(
+            told[0].sentence,
+            "Deadlock: thread 1 in `give (src/bank.c:9)` waits for the lock 0x7f20, which thread 2 holds; thread 2 in `take (src/bank.c:19)` waits for the lock 0x7f10, which thread 1 holds."
+        );
+        let told = read(&(look + "Lock: 1 0x7f20 0\nLock: 2 nonsense\n"), "bank").expect("stacks");
+        assert!(told[0].sentence.contains("nobody goes on"), "{told:?}");
     }
 
     #[test]
