@@ -176,7 +176,20 @@ pub(crate) fn load_sensitive(view: &View, result: &TestResult) -> String {
                 0.0 => String::new(),
                 percent => format!(" and {percent:.0} % of its time waiting for a CPU"),
             };
-            format!("failed with {beside} beside it{waiting}, passed alone")
+            // Then it ran in a process of its own: what its worker had run before is a reason as good as load.
+            let before = result.threads.first();
+            let before = match before.map_or(0, |first| view.ran_before(*first)) {
+                0 => String::new(),
+                tests => format!(
+                    " and {} before it in its worker",
+                    words::counted(tests, "test")
+                ),
+            };
+            let or = match before.is_empty() {
+                true => "",
+                false => ": load, or what ran before it",
+            };
+            format!("failed with {beside} beside it{waiting}{before}, passed alone{or}")
         }
         None => "failed crowded, passed alone".to_owned(),
     }

@@ -54,7 +54,7 @@ mod tests {
         for (from, to) in [(&ann, &bob), (&bob, &ann)] {
             let (from, to, done) = (Arc::clone(from), Arc::clone(to), done.clone());
             thread::spawn(move || {
-                for _ in 0..50 {
+                for _ in 0..12 {
                     transfer(&from, &to, 5);
                 }
                 done.send(()).expect("somebody waits");

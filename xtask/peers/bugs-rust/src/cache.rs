@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn answers_are_kept() {
-        let mut cache = Cache::new(Duration::from_millis(5));
+        let mut cache = Cache::new(Duration::from_millis(2));
         for number in 0..50 {
             cache.put(&number.to_string(), digits(number * 10));
         }

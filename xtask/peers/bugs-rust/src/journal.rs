@@ -63,7 +63,7 @@ mod tests {
         let journal = Journal::create(&path).expect("writable");
         for order in 0..4 {
             let number = journal.add(format!("order {order}"));
-            let number = number.recv_timeout(Duration::from_millis(25));
+            let number = number.recv_timeout(Duration::from_millis(12));
             assert_eq!(number, Ok(order + 1));
         }
         std::fs::remove_file(path).expect("there");

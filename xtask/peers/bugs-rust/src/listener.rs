@@ -57,7 +57,7 @@ mod tests {
         let port = free_port().expect("a port");
         let path = settings("listen", &format!("listen = 127.0.0.1:{port}\n"));
         let server = start(path.clone());
-        thread::sleep(Duration::from_millis(4));
+        thread::sleep(Duration::from_millis(2));
         let mut caller =
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a server that listens");
         let mut text = String::new();

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_picture_comes_soon() {
-        let picture = in_background(90).recv_timeout(Duration::from_millis(15));
+        let picture = in_background(90).recv_timeout(Duration::from_millis(12));
         let picture = picture.expect("a picture in time");
         assert_eq!(picture.points.len(), 90 * 90);
     }

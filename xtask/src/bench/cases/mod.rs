@@ -18,6 +18,8 @@
 mod bugs;
 mod campaign;
 mod compare;
+mod matrix;
+mod orders;
 mod parts;
 mod plain;
 mod score;
@@ -39,7 +41,7 @@ use compare::Ways;
 /// machines allow far more.
 const OPEN_FILES: u64 = 1024;
 
-const ROWS: [&str; 7] = [
+const ROWS: [&str; 9] = [
     "plain",
     "stress-ng",
     "cohort",
@@ -47,6 +49,8 @@ const ROWS: [&str; 7] = [
     "fingerprints",
     "detect",
     "disturb",
+    "matrix",
+    "orders",
 ];
 
 /// What all rows need.
@@ -59,7 +63,13 @@ struct Bench<'a> {
 
 /// Runs all rows that are asked for. Success only if every target holds.
 pub(super) fn cases(options: &Options) -> Result<ExitCode, Error> {
-    let wanted: Vec<&str> = ROWS.into_iter().filter(|row| options.wants(row)).collect();
+    // What takes long and is kept in a file is measured only when it is asked for by name.
+    let asked = |row: &&str| *row != "matrix" || !options.rows.is_empty();
+    let wanted: Vec<&str> = ROWS
+        .into_iter()
+        .filter(|row| options.wants(row))
+        .filter(asked)
+        .collect();
     if options.list || wanted.is_empty() {
         ROWS.iter().for_each(|row| println!("{row}"));
         return Ok(if options.list {

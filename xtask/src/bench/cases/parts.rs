@@ -14,11 +14,13 @@ use crate::run;
 /// Measures one row.
 type Measure = fn(&Bench) -> Result<Vec<Row>, Error>;
 
-pub(super) const PARTS: [(&str, Measure); 4] = [
+pub(super) const PARTS: [(&str, Measure); 6] = [
     ("localize", localize),
     ("fingerprints", fingerprints),
     ("detect", detect),
     ("disturb", disturb),
+    ("matrix", super::matrix::measure),
+    ("orders", super::orders::compare),
 ];
 
 /// Share of deterministic bugs whose statement is among the first lines.

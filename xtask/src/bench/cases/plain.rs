@@ -42,29 +42,62 @@ pub(super) struct Rerun {
     pub first: Option<(u32, f64)>,
 }
 
+/// What one run is: the command that a lane starts, of tests in that order.
+type Start<'a> = &'a (dyn Fn(u64, &[String]) -> Result<Command, Error> + Sync);
+
 /// What all lanes share.
 struct Lanes<'a> {
-    bugs: &'a Bugs,
     bug: &'a Bug,
+    command: Start<'a>,
     neighbours: Vec<String>,
+    limits: Limits,
     start: Instant,
-    budget: Duration,
     over: AtomicBool,
     seen: Mutex<Rerun>,
 }
 
+/// When rerunning ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// After so long.
+    pub budget: Duration,
+    /// After so many runs.
+    pub runs: u32,
+    /// After so many failures.
+    pub failures: u32,
+    /// Runs at the same time.
+    pub lanes: u64,
+}
+
 /// Reruns `bug` for so long at most.
 pub(super) fn rerun(bugs: &Bugs, bug: &Bug, budget: Duration) -> Result<Rerun, Error> {
+    let limits = Limits {
+        budget,
+        runs: u32::MAX,
+        failures: ENOUGH,
+        lanes: cores(),
+    };
     let neighbours = match bug.plain {
         Plain::Alone => vec![bug.test.clone()],
         Plain::Shuffled => bugs.neighbours(bug)?,
     };
+    let plainly = |_, tests: &[String]| Ok(bugs.plainly(bug, tests));
+    rerun_as(bug, neighbours, &plainly, limits)
+}
+
+/// Starts `command` again and again, with `tests` in another order each time.
+pub(super) fn rerun_as(
+    bug: &Bug,
+    tests: Vec<String>,
+    command: Start<'_>,
+    limits: Limits,
+) -> Result<Rerun, Error> {
     let lanes = Lanes {
-        bugs,
         bug,
-        neighbours,
+        command,
+        neighbours: tests,
+        limits,
         start: Instant::now(),
-        budget,
         over: AtomicBool::new(false),
         seen: Mutex::default(),
     };
@@ -73,7 +106,7 @@ pub(super) fn rerun(bugs: &Bugs, bug: &Bug, budget: Duration) -> Result<Rerun, E
             let lanes = &lanes;
             scope.spawn(move || lanes.run(number))
         };
-        let lanes: Vec<_> = (0..cores()).map(lane).collect();
+        let lanes: Vec<_> = (0..limits.lanes).map(lane).collect();
         let ends = lanes.into_iter().map(|lane| lane.join());
         ends.filter_map(|end| end.ok().and_then(Result::err)).next()
     });
@@ -130,9 +163,9 @@ impl Lanes<'_> {
     fn run(&self, lane: u64) -> Result<(), Error> {
         let mut order = self.neighbours.clone();
         let mut random = Random(lane + 1);
-        while self.start.elapsed() < self.budget && !self.over.load(Ordering::SeqCst) {
+        while self.start.elapsed() < self.limits.budget && !self.over.load(Ordering::SeqCst) {
             random.shuffle(&mut order);
-            let said = once(self.bugs.plainly(self.bug, &order), &self.over)?;
+            let said = once((self.command)(lane, &order)?, &self.over)?;
             let (Some(said), Ok(mut seen)) = (said, self.seen.lock()) else {
                 continue;
             };
@@ -146,7 +179,7 @@ impl Lanes<'_> {
                 }
                 Some(_) => seen.others += 1,
             }
-            if seen.failures >= ENOUGH {
+            if seen.failures >= self.limits.failures || seen.runs >= self.limits.runs {
                 self.over.store(true, Ordering::SeqCst);
             }
         }

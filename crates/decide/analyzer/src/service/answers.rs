@@ -353,11 +353,12 @@ impl Exception {
         let Some(watched) = view.instances.get(&self.seen.instance) else {
             return;
         };
+        // An exception ends as an error: wrong answers beside it have another cause.
         let mut votes: BTreeMap<u32, f64> = BTreeMap::new();
         for second in &watched.seconds {
             let near = second.at.since(self.last).max(self.last.since(second.at)) <= COINCIDE_US;
             for e in second.endpoints.iter().filter(|_| near) {
-                let failed = e.errors + e.broken + e.wrong;
+                let failed = e.errors + e.broken;
                 if failed > 0.0 {
                     *votes.entry(e.endpoint).or_insert(0.0) += failed;
                 }

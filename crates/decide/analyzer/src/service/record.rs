@@ -8,6 +8,8 @@ use cohort_model::{At, EndpointWindow, InstanceSample, LoadWindow, Share};
 
 /// Windows of load kept one by one.
 pub(super) const SECONDS_MAX: usize = 150;
+/// Ends of processes that are kept: what fails is told later than the next of them, where they come often.
+const EXITS_MAX: usize = 32;
 /// Spans kept.
 const SPANS_MAX: usize = 96;
 /// Windows whose latencies are kept as finely as they were told.
@@ -345,7 +347,8 @@ pub(super) struct Watched {
     pub(super) crashes: Vec<At>,
     /// Seconds without an answer while calls are under way.
     pub(super) still_s: f64,
-    pub(super) last_exit: Option<At>,
+    /// When its processes ended, the latest [`EXITS_MAX`].
+    pub(super) exits: VecDeque<At>,
     pub(super) threads: u32,
     /// Endpoints that fewer of its threads call by our doing, and when that was over.
     strange: Option<(BTreeSet<u32>, Option<At>)>,
@@ -400,7 +403,10 @@ impl Watched {
 
     pub(super) fn exited(&mut self, at: At) {
         self.down = true;
-        self.last_exit = Some(at);
+        if self.exits.len() == EXITS_MAX {
+            self.exits.pop_front();
+        }
+        self.exits.push_back(at);
     }
 
     /// Takes a sample of its resources.

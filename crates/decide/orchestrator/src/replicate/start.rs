@@ -39,7 +39,10 @@ pub(super) fn specialize(instance: InstanceId, given: (u64, u32)) -> Command {
 }
 
 /// Instances that are kept at hand once something failed.
-const SPARE_AFTER: usize = 2;
+const SPARE_AFTER: usize = 4;
+/// Tries of each core while there is something that was not tried at all: a burst of failures is seen again at once
+/// rather than one after the other, for as long as their first runs take.
+const AT_ONCE: usize = 4;
 
 fn allotment((memory, cpu_weight): (u64, u32)) -> Allotment {
     Allotment { cpu_weight, memory }
@@ -63,7 +66,7 @@ impl Replication {
         let all = self.most() as f64;
         if self.driver.has_untried() {
             // What was not tried yet does not wait for those that are tried again and again.
-            return 2.0 * all - under_way;
+            return AT_ONCE as f64 * all - under_way;
         }
         if self.done.is_some() {
             return all - under_way;
@@ -517,7 +520,7 @@ impl Orchestrator {
         } else {
             1
         };
-        let most = 2 * replication.most() + 1;
+        let most = AT_ONCE * replication.most() + 1;
         let wanted = if settled {
             has_standby && replication.done.is_none() && self.unconcluded > 0
         } else {

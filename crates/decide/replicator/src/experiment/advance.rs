@@ -17,6 +17,10 @@ const SUSPICIOUS_AT_LAST: f64 = 2.0;
 const REPEAT_S: f64 = 3.0;
 const REPEAT_TIMES: f64 = 6.0;
 
+/// From so long on a run is dear that takes so many times as long as a plain one, seconds.
+const REPEAT_DEAR_S: f64 = 2.0;
+const REPEAT_DEAR_TIMES: f64 = 6.0;
+
 impl Experiment {
     /// Takes every step for which the runs so far suffice.
     pub(super) fn advance(&mut self) {
@@ -34,7 +38,7 @@ impl Experiment {
     }
 
     /// A run of the present step failed with the symptom.
-    pub(super) fn caught(&mut self, flight: &Flight) {
+    pub(super) fn caught(&mut self, flight: &Flight, seconds: f64) {
         if !matches!(self.step, Step::Hunt) {
             return;
         }
@@ -55,9 +59,22 @@ impl Experiment {
                 tally: plain,
                 ..Trial::new(self.plain.clone())
             }));
-        } else if flight.plan != self.plain {
+        } else if flight.plan != self.plain && plain.runs == 0 {
+            // Perhaps it always does, whatever is varied.
+            self.caught =
+                Some(repeats(&flight.run)).filter(|_| !self.is_dear_to_repeat(flight, seconds));
+            self.enter(Step::Control(Trial::new(self.plain.clone())));
+        } else if flight.plan != self.plain && !self.is_dear_to_repeat(flight, seconds) {
             self.enter(Step::Repeat(Trial::new(repeats(&flight.run))));
         }
+    }
+
+    /// Where a failing run takes long (what hangs takes its time limit), a mix that failed is not repeated and taken
+    /// apart, each step of which would take as long: its conditions are asked by themselves, the cheap ones first.
+    fn is_dear_to_repeat(&self, flight: &Flight, seconds: f64) -> bool {
+        let several = flight.plan.conditions.len() > 1 && !is_stable(&flight.plan);
+        let is_dear = seconds > REPEAT_DEAR_S && seconds > REPEAT_DEAR_TIMES * self.plain_s();
+        several && (self.hangs || is_dear)
     }
 
     fn follow(&mut self) -> Option<Step> {
@@ -106,7 +123,8 @@ impl Experiment {
         };
         let tally = trial.tally;
         if tally.failed < tally.runs {
-            return Some(Step::Hunt);
+            let caught = self.caught.take();
+            return Some(caught.map_or(Step::Hunt, |plan| Step::Repeat(Trial::new(plan))));
         }
         if tally.runs < runs {
             return None;

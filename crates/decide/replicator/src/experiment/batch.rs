@@ -21,6 +21,9 @@ use super::step::Step;
 /// tried a little before any of them is tried much.
 const MORE: u32 = 8;
 
+/// Most runs of one of the first tries on request.
+const EARLY_RUNS: u32 = 4;
+
 /// Runs alone that are worth it to learn whether what failed in a batch fails in a runner of its own.
 const OWN_RUNS: f64 = 30.0;
 
@@ -120,6 +123,8 @@ impl Experiment {
                 let told = plan.conditions.iter().any(|one| seed_of(one).is_some());
                 if !plan.conditions.is_empty() && !told && is_stable(plan) {
                     1
+                } else if self.is_early() {
+                    seen.runs.min(EARLY_RUNS)
                 } else {
                     seen.runs.saturating_mul(MORE)
                 }

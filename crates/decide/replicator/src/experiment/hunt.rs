@@ -25,6 +25,9 @@ const DEAR: f64 = 4.0;
 const DEAR_S: f64 = 0.2;
 /// Tries of a hunt on request in which it is more looked for a failure than counted how often it passes.
 const SOON: u32 = 64;
+/// The first tries of these, in which plain runs are one of so many.
+const EARLY: u32 = 32;
+const PLAIN_EVERY: u32 = 6;
 /// On request, one run in so many is in other company.
 const MINGLED_EVERY: u32 = 8;
 
@@ -35,8 +38,7 @@ impl Experiment {
             return None;
         }
         if self.unmeasured.is_some() {
-            // What conditions cost is reckoned from what it uses.
-            return Some(self.plain.clone());
+            return self.begin_hunt();
         }
         if self.is_plain_due() {
             return Some(self.plain.clone());
@@ -85,8 +87,36 @@ impl Experiment {
             false if self.all.failed > 0 => PLAIN_SHARE_TELLING,
             false => PLAIN_SHARE,
         };
+        if self.is_early() && self.plain_begun() * PLAIN_EVERY > self.hunted {
+            return false;
+        }
         let (plain_s, all_s) = self.hunted_s;
         plain_s + 0.5 * self.pace.seconds(Company::All) < share * all_s
+    }
+
+    /// On request, and among the first tries: what is varied is more likely to fail than what is not, so that is
+    /// asked first, and no try is many runs.
+    pub(super) fn is_early(&self) -> bool {
+        let on_request = matches!(self.origin, Origin::Hunted { .. });
+        on_request && self.all.failed == 0 && self.hunts < EARLY
+    }
+
+    /// What it uses is not known: the opening is made alone, as it fails most often of all, and what were made beside it
+    /// would be in vain. Then a plain run tells what conditions cost.
+    fn begin_hunt(&self) -> Option<Recipe> {
+        let opens = matches!(self.origin, Origin::Hunted { .. });
+        let begins = opens && self.all.runs == 0;
+        if begins && !self.flights.is_empty() {
+            return None;
+        }
+        if begins || opens && self.is_plain_under_way() {
+            return Some(self.opening());
+        }
+        Some(self.plain.clone())
+    }
+
+    fn is_plain_under_way(&self) -> bool {
+        self.flights.iter().any(|flight| flight.plan == self.plain)
     }
 
     /// One run that takes far longer than a plain one is enough at a time: beside it there is room for many that do
@@ -102,7 +132,7 @@ impl Experiment {
         let Origin::Hunted { company, .. } = &self.origin else {
             return None;
         };
-        if company.is_empty() || self.hunts % MINGLED_EVERY != 1 {
+        if company.is_empty() || self.hunts % MINGLED_EVERY != 3 {
             return None;
         }
         let before = |part: &&CasePart| matches!(part, CasePart::Before(_));

@@ -282,6 +282,58 @@ pub(super) fn cheap(place: &Place<'_>) -> Vec<Vec<Condition>> {
     cocktails.filter(telling).collect()
 }
 
+/// What is tried at first of a test that has not failed, before it is known what a run takes: of all that may be
+/// varied it makes most of the bugs of the benchmark fail that a world does not, and costs little anywhere.
+pub(super) const OPENING: Condition = Condition::Schedule { seed: NEW_EACH_RUN };
+
+/// Calls on files and on the network take so much longer in the first tries.
+const LATE: [Condition; 2] = [
+    Condition::DiskDelay { us: 10_000 },
+    Condition::NetworkDelay { us: 10_000 },
+];
+
+/// A run that takes longer makes too many calls for all of them to be late, in this run and in all that take it apart;
+/// microseconds.
+const LATE_WALL_US_MAX: u64 = 60_000;
+
+/// One of the first tries of what has not failed yet.
+enum Mix {
+    /// Its threads are disturbed.
+    Disturbed,
+    /// All calls are late, in one of the worlds of [`cheap`].
+    Late(usize),
+    /// One of these worlds, where not all calls can be late.
+    World(usize),
+}
+
+/// After the opening (`xtask/peers/arms.toml`, "now"). No copies: what uses a port or a file of its own fails with two
+/// of them always, and that would be all that is found.
+const MIXES: [Mix; 7] = [
+    Mix::Late(0),
+    Mix::World(0),
+    Mix::Disturbed,
+    Mix::Disturbed,
+    Mix::Late(2),
+    Mix::World(2),
+    Mix::Disturbed,
+];
+
+/// The first tries of a test that has not failed, after the opening; `slow_start`: a run begins with a runner that
+/// starts slowly.
+pub(super) fn first(place: &Place<'_>, slow_start: bool) -> Vec<Vec<Condition>> {
+    let worlds = cheap(place);
+    let able = |one: &Condition| place.able.contains(&one.kind());
+    let late: Vec<Condition> = LATE.into_iter().filter(able).collect();
+    let is_late = !late.is_empty() && !slow_start && place.usage.wall_us <= LATE_WALL_US_MAX;
+    let world = |nth: usize| worlds.get(nth).into_iter().flatten().cloned();
+    let mixes = MIXES.iter().filter_map(|mix| match *mix {
+        Mix::Disturbed => able(&OPENING).then(|| vec![OPENING]),
+        Mix::Late(nth) => is_late.then(|| late.iter().cloned().chain(world(nth)).collect()),
+        Mix::World(nth) => (!is_late && nth < worlds.len()).then(|| world(nth).collect()),
+    });
+    mixes.collect()
+}
+
 /// What it takes to start neighbours and to begin tracing, and the shortest run it is compared with, seconds.
 const NOISE_START_S: f64 = 0.1;
 const TRACE_START_S: f64 = 0.02;

@@ -41,7 +41,8 @@ mod words;
 use std::collections::{BTreeSet, VecDeque};
 
 use cohort_model::{
-    Arm, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Recipe, Stage, Symptom, Usage,
+    Arm, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Recipe, Stage, Symptom,
+    SymptomKind, Usage,
 };
 
 use crate::{Hunt, Limits, Sighting};
@@ -165,6 +166,10 @@ pub(crate) struct Experiment {
     plain_log: VecDeque<bool>,
     /// What was run for proofs, by recipe.
     proofs: Vec<(Recipe, Tally)>,
+    /// It failed before any plain run was made: this is repeated once one has passed.
+    caught: Option<Recipe>,
+    /// It was not seen to fail before it was tried, and then it did so by not ending.
+    hangs: bool,
     /// Variables of the environment that it may need, until that was tried.
     variables: Vec<String>,
     /// Those that it needs.
@@ -208,7 +213,8 @@ impl Experiment {
             parts: &setup.parts,
         };
         let dishes = menu(&place, &prior);
-        let cheap = Cheap::new(&place, &prior, setup.symptom.is_some());
+        let unseen = setup.symptom.is_none().then_some(setup.limits.share_start);
+        let cheap = Cheap::new(&place, &prior, unseen);
         let plain = Recipe {
             parts: setup.parts,
             ..Recipe::default()
@@ -256,6 +262,8 @@ impl Experiment {
             suspected: Vec::new(),
             plain_log: VecDeque::new(),
             proofs: Vec::new(),
+            caught: None,
+            hangs: false,
             parts_tried: None,
             variables: setup.variables,
             needed: Vec::new(),
@@ -302,6 +310,7 @@ impl Experiment {
             &prior,
         );
         self.beliefs.reweigh(&dishes);
+        self.hangs = matches!(symptom.kind, SymptomKind::Hang | SymptomKind::Timeout);
         self.stand = Stand::new(Some(symptom), self.limits.stacks, false);
         self.keeps = keeps_failing(Some(symptom), false);
     }

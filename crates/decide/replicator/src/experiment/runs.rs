@@ -190,7 +190,7 @@ impl Experiment {
         }
         self.lacks(&lacks);
         if says == Some(true) && flight.step == self.steps && !lacking {
-            self.caught(&flight);
+            self.caught(&flight, seconds);
         }
         self.advance();
     }

@@ -240,7 +240,14 @@ impl Told<'_> {
     fn unsuspicious(&self) -> String {
         let (runs, _) = total(self.case);
         let tried = words::counted(runs, "run");
-        format!("did not fail in {tried}{}", self.rarity(runs))
+        let plain = control(self.case).map_or(0, |rate| u64::from(rate.runs));
+        // The remark says how rare it must be, by the risk that was asked for: two bounds would be one too many.
+        let rarity = match self.case.remarks.is_empty() {
+            true => self.rarity(runs),
+            false if plain < runs => format!(", {} of them as it is", words::number(plain)),
+            false => String::new(),
+        };
+        format!("did not fail in {tried}{rarity}")
     }
 
     /// How rare it must be after `runs` that all passed.

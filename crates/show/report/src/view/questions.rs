@@ -134,6 +134,19 @@ impl View {
         self.threads.get(&thread)
     }
 
+    /// Tests that had run before an execution in the same process, where one runs several.
+    #[must_use]
+    pub fn ran_before(&self, thread: ThreadId) -> u64 {
+        let of_plan = self.plan.sticky;
+        let Some(own) = self.threads.get(&thread).filter(|_| of_plan) else {
+            return 0;
+        };
+        let before = self.threads.values().filter(|other| {
+            other.instance == own.instance && other.started < own.started && other.end.is_some()
+        });
+        before.count() as u64
+    }
+
     /// How an execution ended.
     #[must_use]
     pub fn thread_end(&self, thread: ThreadId) -> Option<&ThreadEnd> {

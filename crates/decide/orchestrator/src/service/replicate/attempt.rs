@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, CaseId, CasePart, Condition, InstanceId, Played, Recipe, ServiceCommand, ServiceReason,
+    At, CaseId, CasePart, Condition, ConditionKind, InstanceId, Played, Recipe, ServiceCommand, ServiceReason,
     Stage, Subject, Symptom, SymptomKind,
 };
 use cohort_replicator::Room;
@@ -21,12 +21,15 @@ const PATIENCE_US: u64 = 8_000_000;
 const PLAY_US_MAX: u64 = 60_000_000;
 /// So often requests are repeated where it is looked whether something grows.
 const ROUNDS: u32 = 40;
-/// So many plays of what grows follow each other on one server.
-const GROWS_PLAYS: u32 = 10;
+/// So often where a call was slow that might have been late by chance, since it took less than this, microseconds.
+const ROUNDS_SLOW: u32 = 3;
+const LONG_US: u64 = 300_000;
 /// And where it is measured what grows.
 pub const ROUNDS_GROWS: u32 = 240;
 /// Where something is to grow, so many of these repetitions go on at once: most of the time is waiting.
 pub const TOGETHER: u32 = 4;
+/// What never was slow in so many plays is looked for in what came before.
+const UNSEEN_MIN: u32 = 3;
 /// Recorded times longer than this are not kept, microseconds.
 const IN_TIME_US_MAX: u64 = 10_000_000;
 
@@ -37,6 +40,8 @@ pub(in super::super) struct Play {
     pub(super) capsule: u32,
     pub(super) instance: InstanceId,
     pub(super) recipe: Recipe,
+    /// Conditions that its server would have had to be started under: it is one that has run for a while.
+    unmade: Vec<ConditionKind>,
     /// How long its server had run, microseconds.
     pub(super) age_us: u64,
     pub(super) begun: At,
@@ -50,103 +55,62 @@ pub(in super::super) struct Play {
 
 impl Conductor {
     pub(super) fn begin_plays(&mut self, at: At, step: &mut ServiceStep) {
-        loop {
-            let Some(instance) = self.stage_for_next(at) else {
-                return;
-            };
-            let room = Room {
-                cores: self.plan.cores,
-                memory: self.plan.memory,
-            };
-            let Some(cases) = &mut self.cases else {
-                return;
-            };
-            let is_ours = cases.replicas.contains_key(&instance);
-            if is_ours && let Some((case, recipe, cut)) = cases.next_cut(at, instance) {
-                let next = Next {
-                    case,
-                    recipe,
-                    cut: Some(cut),
-                };
-                self.begin_play(at, instance, next, step);
-                continue;
-            }
-            let Some(next) = cases.replicator.next(at, room) else {
-                // What can be left out goes on when nothing else is to be tried.
-                let cut = if is_ours {
-                    cases.any_cut(at, instance)
-                } else {
-                    None
-                };
-                let Some((case, recipe, cut)) = cut else {
-                    return;
-                };
-                let next = Next {
-                    case,
-                    recipe,
-                    cut: Some(cut),
-                };
-                self.begin_play(at, instance, next, step);
-                continue;
-            };
-            let suits = !is_ours || cases.suits(at, next.case, instance);
-            if !suits || !is_ours && !cases.is_harmless(next.case) {
-                // It is not its turn after all.
-                cases.void(at, next.case, &next.recipe);
-                return;
-            }
-            let next = Next {
-                case: next.case,
-                recipe: next.recipe,
-                cut: None,
-            };
+        while let Some((instance, next)) = self.next_play(at) {
             self.begin_play(at, instance, next, step);
         }
     }
 
-    /// Where the next play could be: a replica that is ready for it; for a case that was never tried, while there is none, an
-    /// ordinary instance.
-    fn stage_for_next(&self, at: At) -> Option<InstanceId> {
-        let cases = self.cases.as_ref()?;
+    /// What is played next, and where.
+    fn next_play(&mut self, at: At) -> Option<(InstanceId, Next)> {
+        let room = Room {
+            cores: self.plan.cores,
+            memory: self.plan.memory,
+        };
+        let cases = self.cases.as_mut()?;
         if cases.over || cases.is_done() {
             return None;
         }
-        let free = cases
-            .replicas
-            .iter()
-            .filter(|(_, replica)| replica.opened && replica.play.is_none() && !replica.closing);
-        // Old ones are kept for those who need them.
-        let keeps = cases.waits_for_old();
-        let first = free.min_by_key(|(id, replica)| {
-            let age_us = cases.age_us(at, **id);
-            let old_last = if keeps { 0 } else { age_us };
-            (!replica.ready, std::cmp::Reverse(age_us - old_last), **id)
-        });
-        first
-            .map(|(id, _)| *id)
-            .or_else(|| self.ordinary_stage(cases))
+        let free = cases.free(at);
+        if free.is_empty() {
+            return self.next_elsewhere(at, room);
+        }
+        if let Some(cut) = cases.next_cut(at, &free) {
+            return Some(cut);
+        }
+        let Some(next) = cases.replicator.next(at, room) else {
+            // What can be left out goes on when nothing else is to be tried.
+            return cases.any_cut(at, &free);
+        };
+        let Some(instance) = cases.stage_of(at, next.case, &free) else {
+            // It is not its turn after all.
+            cases.void(at, next.case, &next.recipe);
+            return cases.any_cut(at, &free);
+        };
+        let (case, recipe) = (next.case, next.recipe);
+        let next = Next {
+            case,
+            recipe,
+            cut: None,
+        };
+        Some((instance, next))
     }
 
-    fn ordinary_stage(&self, cases: &Cases) -> Option<InstanceId> {
-        if self.stopping.is_some() || cases.done.is_some() {
+    /// What was never tried, while there is no replica for it: on an ordinary instance.
+    fn next_elsewhere(&mut self, at: At, room: Room) -> Option<(InstanceId, Next)> {
+        let instance = self.ordinary_stage(self.cases.as_ref()?)?;
+        let cases = self.cases.as_mut()?;
+        let next = cases.replicator.next(at, room)?;
+        if !cases.is_harmless(next.case) {
+            cases.void(at, next.case, &next.recipe);
             return None;
         }
-        let first = cases
-            .replicator
-            .cases()
-            .find(|case| case.stage == Stage::Open)?;
-        if !cases.is_harmless(first.case) {
-            return None;
-        }
-        let number = cases.of_case.get(&first.case)?;
-        let seen_on = cases.capsules.get(*number as usize)?.instance;
-        let busy: BTreeSet<InstanceId> = cases.plays.values().map(|play| play.instance).collect();
-        let others = self
-            .ready()
-            .filter(|(id, _)| *id != seen_on && !busy.contains(id));
-        others
-            .min_by_key(|(id, place)| (place.threads.len(), *id))
-            .map(|(id, _)| id)
+        let (case, recipe) = (next.case, next.recipe);
+        let next = Next {
+            case,
+            recipe,
+            cut: None,
+        };
+        Some((instance, next))
     }
 
     fn begin_play(&mut self, at: At, instance: InstanceId, next: Next, step: &mut ServiceStep) {
@@ -171,10 +135,8 @@ impl Conductor {
         let without = capsule.without(&parts, &keep, told);
         if keep.is_empty() {
             // Nothing is sent, and nothing comes of that.
-            if let Some(cut) = &next.cut
-                && let Some(known) = cases.cuts.get_mut(&next.case)
-            {
-                known.ended(cut, Some(false));
+            if let Some(cut) = &next.cut {
+                cases.cut_ended(next.case, cut, Some(false));
             } else {
                 cases.void(at, next.case, &next.recipe);
             }
@@ -183,6 +145,7 @@ impl Conductor {
         let (together, rounds) = match capsule.gauge {
             Gauge::Grows(_) => (TOGETHER, ROUNDS_GROWS / TOGETHER),
             Gauge::Slower => (1, ROUNDS),
+            Gauge::Slow(bound_us) if bound_us < LONG_US => (1, ROUNDS_SLOW),
             Gauge::Odd | Gauge::Slow(_) => (1, 1),
         };
         let grows = matches!(capsule.gauge, Gauge::Grows(_));
@@ -191,15 +154,17 @@ impl Conductor {
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
         cases.next_play += 1;
-        let (fresh, age_us) = cases.take_stage(at, (play, instance), &next, is_first);
+        let (recipe, unmade) = cases.as_it_can_be(at, &next, instance);
+        let (fresh, age_us) = cases.take_stage(at, (play, instance), (next.case, &recipe), is_first);
         cases.plays.insert(
             play,
             Play {
                 case: next.case,
                 capsule: number,
                 instance,
-                recipe: next.recipe.clone(),
+                recipe: next.recipe,
                 cut: next.cut,
+                unmade,
                 age_us,
                 begun: at,
                 over: None,
@@ -211,7 +176,7 @@ impl Conductor {
             capsule: number,
             play,
             instance,
-            recipe: next.recipe,
+            recipe,
             keep,
             without,
             fresh,
@@ -275,7 +240,11 @@ impl Conductor {
             };
             if let Some((_, played)) = &play.over {
                 if play.cut.is_none() && cases.of_case.get(&play.case) != Some(&play.capsule) {
-                    // It is made of more by now.
+                    // It is made of more by now. How old the server was that showed it is known all the same.
+                    let outcome = cases.outcome(&play, played);
+                    if cases.is_of(play.case, outcome.symptom.as_ref()) {
+                        cases.note_age(&play, true);
+                    }
                     cases.void(at, play.case, &play.recipe);
                     continue;
                 }
@@ -285,17 +254,23 @@ impl Conductor {
                 if (shown || outcome.passed) && !cases.note_age(&play, shown) {
                     outcome.passed = false;
                 }
+                let is_known = cases.needs_old(play.case) || !cases.wants_old(play.case);
+                if shown || is_known {
+                    outcome.missing.extend(&play.unmade);
+                } else if !play.unmade.is_empty() {
+                    // Whether it takes such a server is not known yet.
+                    outcome.passed = false;
+                }
                 if let Some(cut) = &play.cut {
                     let is_it = cases.is_of(play.case, outcome.symptom.as_ref());
                     let tells = is_it || outcome.passed || outcome.symptom.is_some();
-                    if let Some(known) = cases.cuts.get_mut(&play.case) {
-                        known.ended(cut, tells.then_some(is_it));
-                    }
+                    cases.cut_ended(play.case, cut, tells.then_some(is_it));
                     continue;
                 }
                 if let Some(other) = cases.replicator.ended(at, play.case, &play.recipe, outcome) {
                     cases.of_case.entry(other).or_insert(play.capsule);
                 }
+                cases.look_at_the_past(play.case);
             }
         }
     }
@@ -314,19 +289,15 @@ fn copies(recipe: &Recipe) -> u32 {
 }
 
 /// What is played next.
-struct Next {
-    case: CaseId,
-    recipe: Recipe,
-    cut: Option<Candidate<CasePart>>,
+pub(super) struct Next {
+    pub(super) case: CaseId,
+    pub(super) recipe: Recipe,
+    pub(super) cut: Option<Candidate<CasePart>>,
 }
 
 impl Cases {
     /// What to leave out next, when it is its turn: it has two of three.
-    fn next_cut(
-        &mut self,
-        at: At,
-        instance: InstanceId,
-    ) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
+    fn next_cut(&mut self, at: At, free: &[(InstanceId, u64)]) -> Option<(InstanceId, Next)> {
         let untried = self
             .replicator
             .cases()
@@ -336,58 +307,48 @@ impl Cases {
             self.turns.1 += 1;
             return None;
         }
-        self.any_cut(at, instance)
-    }
-
-    /// Takes a replica for a play: whether its server begins anew before, and how long it has run then, microseconds.
-    fn take_stage(
-        &mut self,
-        at: At,
-        (play, instance): (u32, InstanceId),
-        next: &Next,
-        is_first: bool,
-    ) -> (bool, u64) {
-        let gauge = self.capsule_of(next.case).map(|capsule| &capsule.gauge);
-        let grows = matches!(gauge, Some(Gauge::Grows(_)));
-        let starts = next.recipe.conditions.iter().any(Condition::is_of_start);
-        let old = self.wants_old(next.case) || self.keeps_old(at, next.case, instance);
-        let Some(replica) = self.replicas.get_mut(&instance) else {
-            return (false, u64::MAX);
-        };
-        // Nothing is waited for before something is tried for the first time; what grows goes on growing.
-        let at_once = is_first && replica.ready;
-        let goes_on = grows && replica.last == Some(next.case) && replica.plays < GROWS_PLAYS;
-        let stays = replica.clean || at_once || (old && !starts) || (goes_on && replica.ready);
-        let runs = replica.ready && stays;
-        replica.play = Some(play);
-        replica.clean = false;
-        replica.last = Some(next.case);
-        replica.plays += 1;
-        replica.ready &= stays;
-        (!stays, if runs { at.since(replica.since) } else { 0 })
+        self.any_cut(at, free)
     }
 
     /// The same, whosever turn it is.
-    fn any_cut(
-        &mut self,
-        at: At,
-        instance: InstanceId,
-    ) -> Option<(CaseId, Recipe, Candidate<CasePart>)> {
-        let mut cuts: Vec<(u32, CaseId)> = self
-            .cuts
-            .iter()
-            .filter(|(case, cut)| !cut.is_done() && self.suits(at, **case, instance))
-            .map(|(&case, cut)| (cut.under_way, case))
-            .collect();
+    fn any_cut(&mut self, at: At, free: &[(InstanceId, u64)]) -> Option<(InstanceId, Next)> {
+        let open = self.cuts.iter().filter(|(_, cut)| !cut.is_done());
+        let mut cuts: Vec<(u32, CaseId)> = open.map(|(&case, cut)| (cut.under_way, case)).collect();
         cuts.sort_unstable();
         for (_, case) in cuts {
+            let Some(instance) = self.stage_of(at, case, free) else {
+                continue;
+            };
             let cut = self.cuts.get_mut(&case)?;
             if let Some(candidate) = cut.next() {
                 self.turns.0 += 1;
-                return Some((case, cut.recipe(&candidate), candidate));
+                let next = Next {
+                    case,
+                    recipe: cut.recipe(&candidate),
+                    cut: Some(candidate),
+                };
+                return Some((instance, next));
             }
         }
         None
+    }
+
+    /// A slow call that is not slow when it is made again may be so by what came before it: that is repeated then.
+    fn look_at_the_past(&mut self, case: CaseId) {
+        let known = self.replicator.cases().find(|known| known.case == case);
+        let Some(control) = known.and_then(|known| known.arms.iter().find(|arm| arm.control)) else {
+            return;
+        };
+        let (runs, failed) = (control.rate.runs, control.rate.failed);
+        let number = self.of_case.get(&case).copied().unwrap_or_default();
+        if runs >= UNSEEN_MIN
+            && failed == 0
+            && !self.wants_old(case)
+            && let Some(capsule) = self.capsules.get_mut(number as usize)
+            && matches!(capsule.gauge, Gauge::Slow(_))
+        {
+            capsule.becomes_slower();
+        }
     }
 
     /// Whether a symptom is that of a case.
@@ -403,7 +364,7 @@ impl Cases {
     }
 
     /// Whether it can do no harm to those who are on the same instance.
-    fn is_harmless(&self, case: CaseId) -> bool {
+    pub(super) fn is_harmless(&self, case: CaseId) -> bool {
         let symptom = self.replicator.cases().find(|known| known.case == case);
         let symptom = symptom.and_then(|known| known.symptom.as_ref());
         symptom.is_some_and(|symptom| {

@@ -1,6 +1,6 @@
 //! What a case is made of: recorded requests, and how a play of them is judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     At, CasePart, CaseRequest, CaseThread, InstanceId, KnownCase, OddCall, ServiceCommand,
@@ -9,7 +9,7 @@ use cohort_model::{
 use cohort_replicator::Sighting;
 use cohort_replicator::sameness::same;
 
-use super::sight::of_call;
+use super::sight::{SLOW_US_MIN, of_call};
 use super::{Cases, Conductor, ServiceStep};
 
 /// Capsules of one campaign, and so cases.
@@ -94,6 +94,8 @@ pub(super) struct Capsule {
     pub(super) instead: Option<u32>,
     /// It was kept by an earlier campaign.
     pub(super) known: Option<KnownCase>,
+    /// Requests that are never left out.
+    pub(super) stays: BTreeSet<u32>,
 }
 
 impl Capsule {
@@ -145,7 +147,26 @@ impl Capsule {
             finding: self.finding,
             instead: Some(own),
             known: None,
+            stays: BTreeSet::new(),
         }
+    }
+
+    /// What is recorded may not be the slowest call there was: it is to show what it is made of.
+    fn set_bound(&mut self) {
+        if let Gauge::Slow(bound_us) = &mut self.gauge {
+            let of = self
+                .requests
+                .iter()
+                .filter(|one| one.endpoint == self.subject);
+            if let Some(slowest) = of.map(|one| one.took_us).max() {
+                *bound_us = (*bound_us).min((slowest * 7 / 10).max(SLOW_US_MIN));
+            }
+        }
+    }
+
+    /// It does not show as it was recorded: calls may have become slow by what others did for long.
+    pub(super) fn becomes_slower(&mut self) {
+        self.gauge = Gauge::Slower;
     }
 
     /// What tells its case from others of the same symptom.
@@ -160,6 +181,9 @@ impl Capsule {
     pub(super) fn closure(&self, parts: &[CasePart]) -> Vec<u32> {
         let mut kept: BTreeSet<u32> = BTreeSet::new();
         let mut open: Vec<u32> = parts.iter().filter_map(number).collect();
+        if !open.is_empty() {
+            open.extend(&self.stays);
+        }
         while let Some(number) = open.pop() {
             if let Some(request) = self.requests.get(number as usize)
                 && kept.insert(number)
@@ -225,6 +249,22 @@ impl Capsule {
             let enough = !self.subject.is_empty() && !iterations.is_empty();
             if !known && !enough {
                 iterations.insert((request.thread, request.iteration));
+            }
+        }
+        if self.gauge == Gauge::Slower {
+            // What others do may be why: the longest iteration of each.
+            let mut longest: BTreeMap<ThreadId, BTreeMap<u64, u32>> = BTreeMap::new();
+            for request in &self.requests {
+                let of = longest.entry(request.thread).or_default();
+                *of.entry(request.iteration).or_default() += 1;
+            }
+            for (thread, of) in longest {
+                let known = iterations.iter().any(|(one, _)| *one == thread);
+                if let Some((iteration, _)) = of.iter().max_by_key(|(_, count)| **count)
+                    && !known
+                {
+                    iterations.insert((thread, *iteration));
+                }
             }
         }
         self.of_iterations(&iterations)
@@ -397,6 +437,7 @@ impl Conductor {
             finding: sight.finding,
             instead: None,
             known: None,
+            stays: BTreeSet::new(),
         });
         let command = ServiceCommand::Capture {
             capsule: number,
@@ -425,6 +466,7 @@ impl Conductor {
         }
         capsule.state = State::Here;
         capsule.requests = requests.to_vec();
+        capsule.set_bound();
         if cases.recall(number) {
             return;
         }

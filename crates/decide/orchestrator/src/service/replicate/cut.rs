@@ -4,12 +4,13 @@
 //! which the case is known to show: none, when it shows often enough as it was.
 
 use cohort_model::{
-    Arm, Case, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, Subject, ThreadId,
+    Arm, Case, CaseId, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, Subject, ThreadId,
 };
 use cohort_replicator::minimize::{Branch, Candidate, Count, Smallest, TreeMinimizer};
 
 use super::Cases;
 use super::capsule::{Capsule, number};
+use super::guess::{Guessed, Guesses};
 
 /// Plays of one case for it.
 const RUNS_MAX: u32 = 250;
@@ -19,6 +20,9 @@ const RATE_MIN: f64 = 0.25;
 /// Requests of which there are more than this are cut without a look at their pieces.
 const PIECES_FOR: usize = 40;
 
+/// Of a check that fails also where what came before is left out.
+const RESTS: &str = "Whatever changes something before the check is kept: without it the check fails of itself.";
+
 /// What can be left out of each iteration of one thread.
 type Iterations = Vec<(u64, Vec<Branch<CasePart>>)>;
 
@@ -26,6 +30,8 @@ type Iterations = Vec<(u64, Vec<Branch<CasePart>>)>;
 #[derive(Debug)]
 pub(super) struct Cut {
     tree: TreeMinimizer<CasePart>,
+    /// What is tried before.
+    guesses: Guesses,
     conditions: Vec<Condition>,
     /// Pieces of requests are among what can be left out.
     pieces: bool,
@@ -45,7 +51,10 @@ impl Cut {
         if self.over {
             return None;
         }
-        let next = self.tree.next()?;
+        let next = match self.guesses.is_over() {
+            true => self.tree.next()?,
+            false => self.guesses.next()?,
+        };
         self.under_way += 1;
         Some(next)
     }
@@ -60,16 +69,25 @@ impl Cut {
     }
 
     /// A play has ended: it showed the case, or not, or says nothing.
-    pub(super) fn ended(&mut self, candidate: &Candidate<CasePart>, shown: Option<bool>) {
+    pub(super) fn ended(&mut self, candidate: &Candidate<CasePart>, shown: Option<bool>) -> Guessed {
         self.under_way = self.under_way.saturating_sub(1);
+        if !self.guesses.is_over() {
+            return self.guesses.ended(candidate, shown);
+        }
         match shown {
             Some(shown) => self.tree.ended(candidate, shown),
             None => self.tree.withdrawn(candidate),
         }
+        Guessed::Open
+    }
+
+    /// What is cut from now on, which shows so often.
+    fn begin_with(&mut self, branches: Vec<Branch<CasePart>>, count: Count) {
+        self.tree = TreeMinimizer::new(branches, count, RUNS_MAX);
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.over || self.tree.is_done()
+        self.over || self.guesses.is_over() && self.tree.is_done()
     }
 
     fn smallest(&self) -> Option<Smallest<CasePart>> {
@@ -80,7 +98,8 @@ impl Cut {
 impl Capsule {
     /// Threads, iterations, requests, and their pieces.
     fn branches(&self, parts: &[CasePart]) -> Vec<Branch<CasePart>> {
-        let numbers: Vec<u32> = parts.iter().filter_map(number).collect();
+        let numbers = parts.iter().filter_map(number);
+        let numbers: Vec<u32> = numbers.filter(|one| !self.stays.contains(one)).collect();
         let with_pieces = has_pieces(parts);
         let of = |number: u32| self.requests.get(number as usize);
         let request = |number: u32| Branch {
@@ -147,7 +166,7 @@ impl Capsule {
 impl Cases {
     /// Begins to cut cases that are known to show.
     pub(super) fn begin_cuts(&mut self) {
-        let mut found: Vec<(cohort_model::CaseId, Vec<Condition>, Count)> = Vec::new();
+        let mut found: Vec<(CaseId, Vec<Condition>, Count)> = Vec::new();
         for case in self.replicator.cases() {
             if self.cuts.contains_key(&case.case) || !self.of_case.contains_key(&case.case) {
                 continue;
@@ -160,15 +179,43 @@ impl Cases {
             let Some(capsule) = self.capsule_of(case) else {
                 continue;
             };
-            let branches = capsule.branches(&capsule.parts());
+            let parts = capsule.parts();
+            let pieces = has_pieces(&parts);
             let cut = Cut {
-                tree: TreeMinimizer::new(branches, count, RUNS_MAX),
+                tree: TreeMinimizer::new(capsule.branches(&parts), count, RUNS_MAX),
+                guesses: Guesses::new(capsule, pieces, count),
                 conditions,
-                pieces: has_pieces(&capsule.parts()),
+                pieces,
                 under_way: 0,
                 over: false,
             };
             self.cuts.insert(case, cut);
+        }
+    }
+
+    /// A play for the sake of cutting has ended.
+    pub(super) fn cut_ended(
+        &mut self,
+        case: CaseId,
+        candidate: &Candidate<CasePart>,
+        shown: Option<bool>,
+    ) {
+        let Some(cut) = self.cuts.get_mut(&case) else {
+            return;
+        };
+        let guessed = cut.ended(candidate, shown);
+        let number = self.of_case.get(&case).copied().unwrap_or_default();
+        let Some(capsule) = self.capsules.get_mut(number as usize) else {
+            return;
+        };
+        match guessed {
+            Guessed::Right(parts, count) => cut.begin_with(capsule.branches(&parts), count),
+            Guessed::Rests => {
+                capsule.stays = capsule.changing().into_iter().collect();
+                let known = cut.guesses.known();
+                cut.begin_with(capsule.branches(&capsule.parts()), known);
+            }
+            Guessed::Open | Guessed::Wrong => {}
         }
     }
 
@@ -180,13 +227,13 @@ impl Cases {
     }
 
     /// Whether the parts of a case by now tell which pieces are kept.
-    pub(super) fn tells_pieces(&self, case: cohort_model::CaseId) -> bool {
+    pub(super) fn tells_pieces(&self, case: CaseId) -> bool {
         let cut = self.cuts.get(&case);
         cut.is_some_and(|cut| cut.pieces && cut.smallest().is_some())
     }
 
     /// The parts that a case is played with by now.
-    pub(super) fn parts_of(&self, case: cohort_model::CaseId) -> Vec<CasePart> {
+    pub(super) fn parts_of(&self, case: CaseId) -> Vec<CasePart> {
         let cut = self.cuts.get(&case).and_then(Cut::smallest);
         match cut {
             Some(smallest) => smallest.kept,
@@ -226,7 +273,10 @@ impl Cases {
                 control: false,
                 rate,
             });
-            case.minimal = smallest.minimal;
+            case.minimal = smallest.minimal && capsule.stays.is_empty();
+            if !capsule.stays.is_empty() {
+                case.remarks.push(RESTS.to_owned());
+            }
             self.name_request(&mut case, &smallest.kept);
         } else if let Some(arm) = &mut case.smallest {
             arm.recipe.parts = capsule.complete(&capsule.parts(), false);

@@ -44,6 +44,7 @@ impl Capsule {
             finding: None,
             instead: None,
             known: Some(known.clone()),
+            stays: BTreeSet::new(),
         })
     }
 }

@@ -21,10 +21,12 @@ mod age;
 mod attempt;
 mod capsule;
 mod cut;
+mod guess;
 mod known;
 mod oracle;
 mod replica;
 mod sight;
+mod stage;
 mod suspects;
 
 use std::borrow::Cow;

@@ -8,12 +8,14 @@ use cohort_model::{
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
 
-/// Part of the cores that is kept for the replica while the scenario runs.
+/// Part of the cores that is kept for the replica while the scenario runs, where the share for trying again is not less.
 const CORES_PART: f64 = 0.1;
 /// Replicas once the scenario is over.
 const REPLICAS_MAX: usize = 3;
 /// The same where servers have to run for a while before anything is played on them.
-const OLD_MAX: usize = 4;
+const OLD_MAX: usize = 6;
+/// No more of them than can have so much memory each, bytes.
+const MEMORY_MIN: u64 = 512 << 20;
 /// Replicas that fail one after the other until nothing more is tried.
 const FAILURES_MAX: u32 = 3;
 
@@ -33,6 +35,8 @@ pub(in super::super) struct Replica {
     /// The case that was played on it last, and plays since it began anew.
     pub(super) last: Option<CaseId>,
     pub(super) plays: u32,
+    /// Its server was started under conditions.
+    pub(super) is_under: bool,
 }
 
 impl Cases {
@@ -51,7 +55,8 @@ impl Conductor {
             return (share, share);
         }
         let equal = self.ledger.equal(instances + 1);
-        let kept = (CORES_PART * self.plan.cores).max(Resource::Cores.floor());
+        let share = self.plan.cases.as_ref().map_or(1.0, |cases| cases.share);
+        let kept = (CORES_PART.min(share) * self.plan.cores).max(Resource::Cores.floor());
         let kept = Resource::Cores.round(kept).min(equal.cores);
         let each = (self.plan.cores - kept) / f64::from(instances.max(1));
         let each = Resource::Cores.round(each);
@@ -84,16 +89,25 @@ impl Conductor {
             Some(_) if cases.waits_for_old() => OLD_MAX,
             Some(_) => REPLICAS_MAX.min(self.plan.cores.ceil() as usize).max(1),
         };
+        // So many have to share the memory of all.
+        let each = self.plan.memory / (OLD_MAX as u64 + 1);
+        let share = match cases.alive() > 0 && cases.waits_for_old() && each >= MEMORY_MIN {
+            true => Share {
+                memory: kept.memory.min(each),
+                ..kept
+            },
+            false => kept,
+        };
         while cases.alive() < most {
             let instance = InstanceId(cases.next_instance);
-            if self.ledger.order(instance, kept).is_err() {
+            if self.ledger.order(instance, share).is_err() {
                 return;
             }
             cases.next_instance += 1;
             cases.replicas.insert(instance, Replica::default());
             let command = ServiceCommand::OpenReplica {
                 instance,
-                share: kept,
+                share,
             };
             step.decide(command, ServiceReason::EdgeCase, None);
             let command = ServiceCommand::Specialize {

@@ -34,7 +34,7 @@ const CALLERS_MAX: usize = 4;
 /// A call is slow when it takes so many times the usual.
 const SLOW_TIMES: f64 = 4.0;
 /// And at least so long, microseconds.
-const SLOW_US_MIN: u64 = 20_000;
+pub(super) const SLOW_US_MIN: u64 = 20_000;
 
 /// How an endpoint usually answers.
 #[derive(Clone, Debug, Default)]
@@ -321,7 +321,12 @@ impl Conductor {
         } else {
             3
         };
-        for thread in self.callers(endpoint, instance) {
+        let mut callers = self.callers(endpoint, instance);
+        if kind == SymptomKind::Slow {
+            // What others do may be why.
+            callers.extend(self.callers(None, instance));
+        }
+        for thread in callers {
             if !threads.iter().any(|one| one.thread == thread) {
                 threads.push(CaseThread {
                     thread,
