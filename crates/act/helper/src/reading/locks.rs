@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn who_holds_an_asynchronous_lock_for_long_is_named() {
         let mut output = String::new();
-        for round in 0..20 {
+        for round in 0..20_u32 {
             let lets = |at, function| {
                 let said = "cohort_5:released: (55a3) lock=0x7f01";
                 event(
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn who_holds_a_lock_of_threads_for_long_is_named_and_idle_threads_are_not() {
         let mut output = String::new();
-        for round in 0..20 {
+        for round in 0..20_u32 {
             let futex = |at, op: &str, inner, function| {
                 let said = format!("syscalls:sys_enter_futex: uaddr: 0x7f02, op: {op}, val: 0x2");
                 event(round * 100 + at, &said, inner, function)
