@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +16,7 @@ use crate::session::Session;
 use crate::shop::{Shop, blocking};
 
 const CARTS: usize = 1_000;
+const SUPPLIER_ANSWERS_AFTER: Duration = Duration::from_millis(5);
 const LINES: usize = 50;
 const QUANTITY: u32 = 20;
 
@@ -44,6 +46,13 @@ impl Cart {
             Some(had) => had.quantity += line.quantity,
             None => self.lines.push(line),
         }
+    }
+}
+
+/// The supplier takes its time, as the bank does.
+fn tell_supplier(wanted: &Demand) {
+    if !wanted.0.is_empty() {
+        std::thread::sleep(SUPPLIER_ANSWERS_AFTER);
     }
 }
 
@@ -126,8 +135,9 @@ impl Carts {
 
     pub(crate) fn forget(&self, session: Session, defects: &Defects) {
         if defects.on(Defect::Deadlock) {
-            // The other way round than everybody else.
+            // The other way round than everybody else, and the supplier is told in between.
             let mut wanted = self.demand();
+            tell_supplier(&wanted);
             let cart = self.lock().by_session.remove(&session.number);
             wanted.less(&cart.unwrap_or_default());
         } else {
