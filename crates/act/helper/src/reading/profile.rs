@@ -13,6 +13,15 @@ use super::symbols::Symbols;
 const SAMPLES_MIN: u64 = 20;
 /// A function with a smaller share is not worth telling, 0 to 1.
 const SHARE_MIN: f64 = 0.1;
+/// Parts of paths to what is a library's.
+const LIBRARIES: [&str; 6] = [
+    "/node_modules/",
+    "/rustc/",
+    "/rust/deps/",
+    "/registry/src/",
+    "/git/checkouts/",
+    "/go/pkg/mod/",
+];
 /// Of a path these last parts are told.
 const PLACE_PARTS: usize = 2;
 /// Functions told.
@@ -184,7 +193,9 @@ impl Profile {
     ) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         let of_crate = format!("{}::", program.replace('-', "_"));
         let is_sure = move |name: &str| match place(name) {
-            Some(place) => is_own(function(name), &place) && !place.contains("/node_modules/"),
+            Some(place) => {
+                is_own(function(name), &place) && !LIBRARIES.iter().any(|it| place.contains(it))
+            }
             None => name.trim_start_matches(['<', '&']).starts_with(&of_crate),
         };
         let all = frames.iter().rev().map(String::as_str);
