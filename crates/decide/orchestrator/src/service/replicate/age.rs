@@ -77,14 +77,14 @@ impl Age {
         if self.shown_us.is_none() && original_us >= OLD_US {
             if age_us >= original_us {
                 self.unseen_on_old += 1;
-            } else if age_us >= NEARLY * original_us / 10 {
+            } else if age_us >= original_us / 10 * NEARLY {
                 self.nearly += 1;
                 return self.nearly > NEARLY_MAX;
             }
         }
         let seen_us = self.shown_us.unwrap_or(original_us);
         let unknown = self.shown_us.is_none() && self.unseen_on_old > 0;
-        if seen_us < OLD_US || seen_us < TIMES * age_us || unknown {
+        if seen_us < OLD_US || seen_us < age_us.saturating_mul(TIMES) || unknown {
             return true;
         }
         self.young += 1;
@@ -120,7 +120,7 @@ impl Age {
     /// How old servers are at most made for it, microseconds.
     fn top_us(&self, original_us: u64) -> u64 {
         let seen_us = self.shown_us.unwrap_or(original_us);
-        (seen_us + MARGIN_US).min(NEEDED_US_MAX)
+        seen_us.saturating_add(MARGIN_US).min(NEEDED_US_MAX)
     }
 
     fn passed_on_old(&mut self, age_us: u64, needed_us: u64, original_us: u64) -> bool {
@@ -267,6 +267,16 @@ mod tests {
             assert!(age.played(31 * S, false, 30 * S));
         }
         assert!(age.settled);
+    }
+
+    #[test]
+    fn a_server_that_is_not_ours_alone_is_as_old_as_any() {
+        let mut age = Age::default();
+        assert!(age.played(u64::MAX, true, 20 * S));
+        assert!(!age.played(0, false, 20 * S));
+        assert!(!age.played(0, false, 20 * S));
+        assert_eq!(age.needed_us, Some(8 * S));
+        assert!(age.played(u64::MAX, false, 20 * S));
     }
 
     #[test]
