@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 volatile unsigned total;
+char *volatile kept;
 
 __attribute__((noinline)) void count_slowly(unsigned steps) {
     for (unsigned step = 0; step < steps; step++) total += step * step % 7;
@@ -35,7 +36,8 @@ __attribute__((noinline)) void forget_to_close(void) {
 }
 
 __attribute__((noinline)) void remember(void) {
-    memset(malloc(20000), 1, 20000);
+    kept = malloc(20000);
+    memset((void *)kept, 1, 20000);
 }
 
 int main(int count, char **words) {
