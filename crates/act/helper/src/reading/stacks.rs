@@ -1,6 +1,6 @@
 //! Stacks of all threads, several times over: who waits for whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{Frame, HelperTold};
 use cohort_symptom::stacks::{About, Stood, threads};
@@ -9,6 +9,8 @@ use super::Error;
 use super::cycle::{Link, cycle};
 use super::symbols::plain;
 
+/// Places of waiting that are told at most.
+const PLACES_MAX: usize = 4;
 /// What begins the stacks of one look.
 const FIRST_THREAD: &str = "Thread 1 ";
 
@@ -54,9 +56,19 @@ fn circular(circle: &[Link]) -> Vec<HelperTold> {
 /// what only rests there until there is something to do.
 fn of_program(looks: Vec<Vec<Stood>>, program: &str) -> Vec<Vec<Stood>> {
     let of_crate = format!("{}::", program.replace('-', "_"));
-    let is_sure = |frame: &Frame| {
+    let is_of_crate = |frame: &Frame| {
         let name = frame.function.trim_start_matches(['<', '&']);
-        !frame.file.is_empty() || name.starts_with(&of_crate)
+        name.starts_with(&of_crate)
+    };
+    // Names of functions that were compiled into others have no crate before them: then their folder tells.
+    let frames = looks.iter().flatten().flat_map(|it| &it.own);
+    let folders: BTreeSet<String> = frames
+        .filter(|it| is_of_crate(it))
+        .map(|it| folder(&it.file).to_owned())
+        .collect();
+    let is_sure = |frame: &Frame| {
+        let known = !frame.file.is_empty();
+        is_of_crate(frame) || known && (folders.is_empty() || folders.contains(folder(&frame.file)))
     };
     let any = looks.iter().flatten().any(|it| it.own.iter().any(is_sure));
     let kept = |mut stood: Stood| {
@@ -74,6 +86,10 @@ fn of_program(looks: Vec<Vec<Stood>>, program: &str) -> Vec<Vec<Stood>> {
     looks
         .map(|look| look.into_iter().filter_map(kept).collect())
         .collect()
+}
+
+fn folder(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Whether a function is one in which the threads of a runtime or a pool wait for work.
@@ -127,19 +143,25 @@ fn told(looks: &[Vec<Stood>]) -> Vec<HelperTold> {
 
 /// All that stand wait for locks.
 fn deadlock(locked: &[&Vec<Stood>], all: usize) -> Vec<HelperTold> {
-    let mut places: Vec<&Frame> = Vec::new();
+    let mut places: BTreeMap<(&Frame, Option<&str>), usize> = BTreeMap::new();
     for stood in locked.iter().flat_map(|look| look.iter()) {
         if let Some(frame) = stood.own.first()
             && waits_for_lock(stood)
-            && !places.contains(&frame)
         {
-            places.push(frame);
+            let caller = stood.own.get(1).map(|it| it.function.as_str());
+            *places.entry((frame, caller)).or_default() += 1;
         }
     }
-    places.sort();
+    // What most wait at is the queue behind it.
+    let mut places: Vec<_> = places.into_iter().collect();
+    places.sort_by_key(|(_, seen)| *seen);
     let shown: Vec<String> = places
         .iter()
-        .map(|it| format!("`{}`", it.shown()))
+        .take(PLACES_MAX)
+        .map(|((frame, caller), _)| {
+            let called = caller.map_or_else(String::new, |it| format!(", called by `{it}`"));
+            format!("`{}`{called}", frame.shown())
+        })
         .collect();
     let sentence = format!(
         "In {} of {all} looks threads wait for locks in {}, and nobody goes on.",
@@ -148,7 +170,7 @@ fn deadlock(locked: &[&Vec<Stood>], all: usize) -> Vec<HelperTold> {
     );
     places
         .first()
-        .map(|first| about(first, sentence))
+        .map(|((first, _), _)| about(first, sentence))
         .into_iter()
         .collect()
 }
