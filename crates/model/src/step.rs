@@ -195,6 +195,10 @@ pub enum Command {
         /// Several times, one after the other; none: once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batch: Option<Batch>,
+        /// It will be killed after so long, microseconds, so it may be ended as soon as it is sure that nothing of it
+        /// can go on before; none: it is not looked whether that is so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit_us: Option<u64>,
     },
     /// Build the program of a test anew, so that it tells which lines it runs; in an instance for tries. Its end
     /// is a [`Observation::ThreadEnded`], which says whether that came about.

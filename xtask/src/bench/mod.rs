@@ -46,6 +46,8 @@ struct Options {
     data: Option<PathBuf>,
     /// How long one bug may be tried in one way.
     budget: Duration,
+    /// The same for a campaign of Cohort; none: as for the other ways.
+    cohort_budget: Option<Duration>,
     /// Parts of names of bugs; all when empty.
     bugs: Vec<String>,
     /// Campaigns on each bug.
@@ -63,6 +65,7 @@ impl Options {
             minutes: 10,
             data: None,
             budget: Duration::from_mins(5),
+            cohort_budget: None,
             bugs: Vec::new(),
             campaigns: 1,
         };
@@ -108,6 +111,11 @@ impl Options {
                     let budget = args.next().and_then(|text| duration(text));
                     options.budget = budget.ok_or_else(|| wrong("a time such as 30s or 5m"))?;
                 }
+                "--cohort-budget" => {
+                    let budget = args.next().and_then(|text| duration(text));
+                    options.cohort_budget =
+                        Some(budget.ok_or_else(|| wrong("a time such as 30s or 5m"))?);
+                }
                 "--bugs" => {
                     let bugs = args.next();
                     let bugs = bugs.ok_or_else(|| wrong("names, with commas between"))?;
@@ -115,7 +123,7 @@ impl Options {
                 }
                 _ => {
                     return Err(wrong(
-                        "--json, --list, --runs N, --rows A,B, --cohort FILE, --minutes N, --data DIR, --budget TIME, --bugs A,B or --campaigns N",
+                        "--json, --list, --runs N, --rows A,B, --cohort FILE, --minutes N, --data DIR, --budget TIME, --cohort-budget TIME, --bugs A,B or --campaigns N",
                     ));
                 }
             }

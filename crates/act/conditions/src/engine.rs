@@ -25,6 +25,7 @@ use crate::output::Output;
 use crate::plan::Plan;
 use crate::remains;
 use crate::spawn::{Child, Program, Settings, Streams, null, pipe};
+use crate::stuck::Watch;
 use crate::times::Runs;
 use crate::trace::{Filter, Tracer};
 use crate::under::{End, awaited};
@@ -51,6 +52,8 @@ enum Outcome {
     Ended(usize, End),
     /// This process was told to end.
     Told(i32),
+    /// Nothing of it can go on.
+    Stuck,
     /// It does not bear a tracer; why not.
     Refused(String),
 }
@@ -59,6 +62,7 @@ enum Outcome {
 enum Event {
     Ended(i32, End),
     Told(i32),
+    Stuck,
     Refused(String),
 }
 
@@ -80,6 +84,8 @@ struct Run<'a> {
     programs: Vec<i32>,
     /// What is printed is read here first.
     kept: bool,
+    /// It is ended once nothing of it can go on.
+    watch: Option<Watch>,
 }
 
 /// Runs a program under an order; gives how it ended.
@@ -107,7 +113,7 @@ fn run_once(
         let mut run = Run::new(order, &plan, ambient);
         run.kept |= runs.are_several();
         let (outcome, outputs) = run.whole(program);
-        if let Ok(Outcome::Told(_)) = &outcome {
+        if let Ok(Outcome::Told(_) | Outcome::Stuck) = &outcome {
             run.look_at_all();
         }
         let left = remains::kill();
@@ -123,6 +129,10 @@ fn run_once(
         let (copy, end) = match outcome? {
             Outcome::Ended(copy, end) => (copy, end),
             Outcome::Told(signal) => (0, End::Killed(signal)),
+            Outcome::Stuck => {
+                run.report.stuck = true;
+                (0, End::Killed(libc::SIGTERM))
+            }
             Outcome::Refused(_) => unreachable!("tried again above"),
         };
         if end.is_success() && left == 0 && runs.another()? {
@@ -157,6 +167,8 @@ impl<'a> Run<'a> {
             report: Report::default(),
             programs: Vec::new(),
             kept: plan.copies > 1,
+            watch: (order.limit_us)
+                .map(|limit| Watch::new(Duration::from_micros(limit), Instant::now())),
         }
     }
 
@@ -278,6 +290,7 @@ impl<'a> Run<'a> {
                 Event::Ended(pid, _) if pid == awaited => return None,
                 Event::Ended(..) => {}
                 Event::Told(signal) => return Some(Outcome::Told(signal)),
+                Event::Stuck => return Some(Outcome::Stuck),
                 Event::Refused(why) => return Some(Outcome::Refused(why)),
             }
         }
@@ -290,6 +303,7 @@ impl<'a> Run<'a> {
             let (pid, end) = match self.event() {
                 Event::Ended(pid, end) => (pid, end),
                 Event::Told(signal) => return Ok(Outcome::Told(signal)),
+                Event::Stuck => return Ok(Outcome::Stuck),
                 Event::Refused(why) => return Ok(Outcome::Refused(why)),
             };
             let found = (copies.iter_mut().enumerate()).find(|(_, copy)| copy.child.pid == pid);
@@ -352,6 +366,14 @@ impl<'a> Run<'a> {
                 continue;
             }
             events = 0;
+            if let Some(watch) = &mut self.watch {
+                let now = Instant::now();
+                if watch.is_stuck(now) {
+                    return Event::Stuck;
+                }
+                let next = watch.next().saturating_duration_since(now);
+                timeout = Some(timeout.map_or(next, |one| one.min(next)));
+            }
             if is_eager {
                 timeout = Some(Duration::ZERO);
             }

@@ -27,6 +27,7 @@ mod plan;
 mod random;
 mod remains;
 mod spawn;
+mod stuck;
 mod times;
 mod trace;
 mod under;

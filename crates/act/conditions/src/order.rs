@@ -37,6 +37,10 @@ pub struct Order {
     /// of a signal that it does not handle, or when this is told to end (SIGTERM) before it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<PathBuf>,
+    /// A run is ended after so long by the caller, microseconds; so it is ended, with its evidence, as soon as it is sure that
+    /// nothing of it can go on before: all threads wait for each other. None: it is not looked whether they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_us: Option<u64>,
     /// Run several times; none: once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<Times>,
@@ -123,6 +127,9 @@ pub struct Report {
     /// Which of the copies ended first with a failure, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_copy: Option<u32>,
+    /// It was ended because nothing of it could go on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stuck: bool,
     /// What the user should know, one sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,

@@ -60,7 +60,7 @@ pub(crate) fn kill() -> usize {
 }
 
 /// All processes that this one started, and those that they did.
-fn descendants(of: i32) -> Vec<i32> {
+pub(crate) fn descendants(of: i32) -> Vec<i32> {
     let mut found = children(of).unwrap_or_else(|| children_by_search(of));
     let mut next = 0;
     while let Some(pid) = found.get(next).copied() {

@@ -50,6 +50,9 @@ fn a_seed_that_fails_is_repeated_and_named_within_seconds() {
 
 #[test]
 fn what_tracing_alone_provokes_is_not_put_down_to_the_network() {
-    let row = all(|bug| bug.name == "traced is late", 60.0, true);
-    assert!(row.wrong == 0 && row.right == row.campaigns, "{row:?}");
+    let bugs = real::all();
+    let bug = bugs.iter().find(|bug| bug.name == "traced is late");
+    // As many of twelve tell a rate of 90 % from one of 50 % better than three of three do.
+    let row = measure(bug.expect("it is among them"), 1, 12, 60.0, true);
+    assert!(row.wrong == 0 && row.right >= 10, "{row:?}");
 }

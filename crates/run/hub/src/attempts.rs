@@ -71,7 +71,7 @@ impl Hub {
         task: Task,
         case: CaseId,
         id: InstanceId,
-        (recipe, batch): (&Recipe, Option<&Batch>),
+        (recipe, batch, limit_us): (&Recipe, Option<&Batch>, Option<u64>),
     ) -> Result<(), Error> {
         let directory = self.ground.shared.join(format!("try-{}", task.thread));
         let Some(instance) = self.instances.get_mut(&id) else {
@@ -102,6 +102,8 @@ impl Hub {
             worker: id.0,
             plain: false,
             batch,
+            limit_us,
+            looked_at: self.stuck.contains(&task.test),
             directory: &directory,
         }
         .launch(Some(&self.located));
@@ -131,17 +133,25 @@ impl Hub {
     /// A try ended.
     pub(crate) async fn attempt_ended(
         &mut self,
-        thread: Thread,
+        mut thread: Thread,
         ended: &Ended,
     ) -> Result<(), Error> {
         let Some(attempt) = thread.attempt.clone() else {
             return Ok(());
         };
+        let report = under_report(&attempt);
         let (mut end, output) = self.judge_attempt(&thread, &attempt, ended);
         let is_under = attempt.directory.join(UNDER_ORDER).exists();
-        if is_under && thread.killed.is_none() && under_report(&attempt).is_none() {
+        if is_under && thread.killed.is_none() && report.is_none() {
             // Not the test failed, but what was to bring its conditions about.
             end.verdict = Verdict::Aborted;
+        }
+        let stuck = report.as_ref().is_some_and(|report| report.stuck);
+        if stuck && thread.killed.is_none() && end.verdict != Verdict::Aborted {
+            let why = KillReason::Stalled;
+            thread.killed = Some(why);
+            end.verdict = why.verdict(end.verdict);
+            self.stuck.insert(thread.test);
         }
         end.passed_before = passed_before(&attempt);
         self.account(&thread, &mut end);
@@ -156,7 +166,7 @@ impl Hub {
             }
         }
         end.unapplied.clone_from(&attempt.unapplied);
-        if let Some(report) = under_report(&attempt) {
+        if let Some(report) = report {
             let missing = report.missing.iter().map(|missing| missing.condition);
             end.unapplied.extend(missing);
         }

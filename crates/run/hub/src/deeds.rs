@@ -52,9 +52,10 @@ impl Hub {
                 instance,
                 ref recipe,
                 ref batch,
+                limit_us,
             } => {
                 let task = Task { thread, test };
-                let what = (recipe, batch.as_ref());
+                let what = (recipe, batch.as_ref(), limit_us);
                 self.try_case(task, case, instance, what).await?;
             }
             Command::Instrument {

@@ -148,6 +148,8 @@ impl Place<'_> {
             worker: 0,
             plain: true,
             batch: None,
+            limit_us: None,
+            looked_at: false,
             directory: &directory,
         };
         let (launch, _) = run.launch(None)?;

@@ -115,6 +115,7 @@ impl Scenario {
             instance,
             recipe,
             batch: None,
+            limit_us: None,
         };
         self.decide(vec![(command, Reason::Case { case, stage })]);
         thread

@@ -22,7 +22,7 @@ impl Gate {
     pub fn pass(&self, who: &str) -> usize {
         let mut crowd = self.crowd.lock().expect("not poisoned");
         while !self.open.load(Ordering::SeqCst) {
-            let line = format!("{who} waits");
+            let line = format!("{who} waits behind [{}]", crowd.join(", "));
             crowd.push(line);
             crowd = self.opened.wait(crowd).expect("not poisoned");
         }
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn everybody_passes_when_it_opens() {
         let gate = Arc::new(Gate::default());
-        let visitors: Vec<_> = (0..2)
+        let visitors: Vec<_> = (0..3)
             .map(|number| {
                 let gate = Arc::clone(&gate);
                 thread::spawn(move || gate.pass(&format!("visitor {number}")))
@@ -61,6 +61,6 @@ mod tests {
             places.push(visitor.join().expect("a visitor passes"));
         }
         places.sort_unstable();
-        assert_eq!(places, [1, 2]);
+        assert_eq!(places, [1, 2, 3]);
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Ways<'a> {
     pub work: &'a Path,
     /// For each bug, way and campaign.
     pub budget: Duration,
+    /// The same for each campaign of Cohort.
+    pub cohort_budget: Duration,
     /// Campaigns of Cohort on each bug.
     pub campaigns: usize,
     /// Which ways are gone.
@@ -53,7 +55,7 @@ impl Ways<'_> {
 
     /// `--stress` on the test, as if it had never failed.
     fn campaign<'a>(&'a self, bug: &'a Bug, round: usize) -> Campaign<'a> {
-        let for_s = format!("{}s", self.budget.as_secs());
+        let for_s = format!("{}s", self.cohort_budget.as_secs());
         let flags = ["--stress", &bug.test, "--for", &for_s];
         let kept = match round {
             0 => bug.name.clone(),
@@ -65,7 +67,7 @@ impl Ways<'_> {
             cohort: self.cohort,
             flags: flags.map(str::to_owned).to_vec(),
             tests: tests(bug),
-            within: self.budget,
+            within: self.cohort_budget,
             kept: self.work.join("logs").join(kept),
         }
     }

@@ -57,9 +57,9 @@ struct Arms {
 impl Arm {
     /// Runs that one try is.
     pub(super) fn copies(&self) -> u32 {
-        let counts = self.conditions.iter();
-        let count = counts.filter_map(|one| (one["condition"] == "copies").then(|| &one["count"]));
-        let count = count.filter_map(Value::as_u64).next();
+        let mut conditions = self.conditions.iter();
+        let copies = conditions.find(|one| one["condition"] == "copies");
+        let count = copies.and_then(|copies| copies["count"].as_u64());
         count.map_or(1, |count| u32::try_from(count).unwrap_or(1))
     }
 

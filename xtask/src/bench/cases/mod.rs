@@ -53,6 +53,9 @@ const ROWS: [&str; 9] = [
     "orders",
 ];
 
+/// Rows for which Cohort need not be built.
+const WITHOUT_COHORT: [&str; 3] = ["plain", "stress-ng", "orders"];
+
 /// What all rows need.
 struct Bench<'a> {
     options: &'a Options,
@@ -83,7 +86,10 @@ pub(super) fn cases(options: &Options) -> Result<ExitCode, Error> {
     let bench = Bench {
         options,
         bugs: Bugs::prepare(&work, &options.bugs)?,
-        cohort: cohort(options.cohort.as_deref())?,
+        cohort: match wanted.iter().all(|row| WITHOUT_COHORT.contains(row)) {
+            true => PathBuf::new(),
+            false => cohort(options.cohort.as_deref())?,
+        },
         work,
     };
     let mut told = Told::new("cases", options.json);
@@ -94,6 +100,7 @@ pub(super) fn cases(options: &Options) -> Result<ExitCode, Error> {
             cohort: &bench.cohort,
             work: &bench.work,
             budget: options.budget,
+            cohort_budget: options.cohort_budget.unwrap_or(options.budget),
             campaigns: options.campaigns,
             plain: has("plain"),
             noise: has("stress-ng"),
@@ -121,7 +128,10 @@ fn reproducing(ways: &Ways) -> Vec<Row> {
             Err(error) => eprintln!("  {}: left out: {error}", bug.name),
         }
     }
-    score::rows(&all, ways.budget.as_secs_f64())
+    score::rows(
+        &all,
+        (ways.budget.as_secs_f64(), ways.cohort_budget.as_secs_f64()),
+    )
 }
 
 /// Lowers the soft limit, never raises it.

@@ -16,9 +16,9 @@ use crate::error::Error;
 use crate::run;
 
 /// Tries of an order that is fitted.
-const LENGTH: usize = 10;
+const LENGTH: usize = 7;
 /// Rounds of all arms after which what is left is neglected.
-const ROUNDS: u32 = 400;
+const ROUNDS: u32 = 60;
 /// Weight of the plain rate in the rate under an arm, tries.
 const PRIOR: f64 = 1.0;
 
@@ -48,7 +48,10 @@ impl Table {
             let rate = |arm: &Arm| {
                 let cell = row.and_then(|row| row.get(&arm.name)).copied();
                 let cell = cell.unwrap_or_default();
-                (f64::from(cell.failures) + PRIOR * base) / (f64::from(cell.tries) + PRIOR)
+                let rate =
+                    (f64::from(cell.failures) + PRIOR * base) / (f64::from(cell.tries) + PRIOR);
+                // Too few tries to tell that it fails less often than plain runs do.
+                rate.max(base)
             };
             [base].into_iter().chain(arms.iter().map(rate)).collect()
         };
@@ -78,7 +81,7 @@ impl Table {
         for _ in 0..ROUNDS {
             let mut least = 1.0;
             (0..self.runs.len()).for_each(|arm| least = tried(arm));
-            if least < 1e-6 {
+            if least < 1e-4 {
                 break;
             }
         }

@@ -146,8 +146,9 @@ impl Compared {
 }
 
 /// Sums over all bugs, each of which had so many seconds for each way.
-pub(super) fn rows(all: &[Compared], budget_s: f64) -> Vec<Row> {
+pub(super) fn rows(all: &[Compared], (budget_s, cohort_s): (f64, f64)) -> Vec<Row> {
     let within = format!("within {budget_s:.0} s on {} cores", cores());
+    let in_campaign = format!("within {cohort_s:.0} s on {} cores", cores());
     let reruns = |pick: fn(&Compared) -> Option<&Rerun>| -> Vec<bool> {
         let seen = all.iter().filter_map(pick);
         seen.map(|rerun| rerun.failures > 0).collect()
@@ -179,12 +180,12 @@ pub(super) fn rows(all: &[Compared], budget_s: f64) -> Vec<Row> {
             Target::None,
         ),
         share(
-            &format!("cohort: failed {within}, campaigns"),
+            &format!("cohort: failed {in_campaign}, campaigns"),
             &campaigns(|_, told| Some(told.first.is_some())),
             Target::None,
         ),
         share(
-            &format!("cohort: failed again {within}, campaigns"),
+            &format!("cohort: failed again {in_campaign}, campaigns"),
             &campaigns(|_, told| Some(told.reproduced)),
             Target::AtLeast(REPRODUCED),
         ),
@@ -199,7 +200,7 @@ pub(super) fn rows(all: &[Compared], budget_s: f64) -> Vec<Row> {
             Target::AtMost(NAMED_WRONG),
         ),
     ];
-    rows.extend(ratios(all, budget_s));
+    rows.extend(ratios(all, cohort_s));
     rows.retain(|row| row.value.is_some());
     rows
 }
@@ -213,7 +214,7 @@ fn share(name: &str, of: &[bool], target: Target) -> Row {
     Row::new(format!("{name}: {yes} of {count}"), "share", &share, target)
 }
 
-fn ratios(all: &[Compared], budget_s: f64) -> Vec<Row> {
+fn ratios(all: &[Compared], cohort_s: f64) -> Vec<Row> {
     let row = |name: &str, ratios: &[f64], target| {
         let mean: Vec<f64> = geometric(ratios).into_iter().collect();
         let mut row = Row::new(name, "ratio", &mean, target);
@@ -261,7 +262,7 @@ fn ratios(all: &[Compared], budget_s: f64) -> Vec<Row> {
         &noise.collect::<Vec<_>>(),
         Target::None,
     ));
-    let seconds = all.iter().flat_map(|one| one.time_ratios(budget_s));
+    let seconds = all.iter().flat_map(|one| one.time_ratios(cohort_s));
     rows.push(row(
         "cohort: time against plain, geom. mean, where that failed",
         &seconds.collect::<Vec<_>>(),

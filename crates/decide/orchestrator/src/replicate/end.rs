@@ -44,7 +44,8 @@ impl Orchestrator {
                 *usual = usual.max(wall_us);
             }
         }
-        replication.note_long(at, &attempt, &outcome);
+        let timed_out = end.verdict == Verdict::TimedOut;
+        replication.note_long(at, (&attempt, timed_out), &outcome);
         let ran = outcome.passed
             || outcome.passed_before > 0
             || outcome.symptom.is_some()
@@ -66,13 +67,15 @@ impl Orchestrator {
 
 impl Replication {
     /// Learns how long failing runs take.
-    fn note_long(&mut self, at: At, attempt: &Attempt, outcome: &Outcome) {
+    fn note_long(&mut self, at: At, (attempt, timed_out): (&Attempt, bool), outcome: &Outcome) {
         if outcome.symptom.is_none() {
             return;
         }
         let before_us = u64::from(outcome.passed_before) * outcome.usage.wall_us;
         let wall_us = at.since(attempt.started).saturating_sub(before_us);
         let ended = match attempt.killed {
+            // It was ended where it ran, for nothing of it could go on.
+            None if timed_out => Some(wall_us),
             None => None,
             Some(KillReason::Timeout | KillReason::Stalled) => Some(at.since(attempt.moved.0)),
             Some(_) => return,

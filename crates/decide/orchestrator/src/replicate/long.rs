@@ -31,6 +31,11 @@ impl Long {
         }
     }
 
+    /// It has a time limit of its own, or may have one: what it says then tells more than that it stands still.
+    pub(super) fn speaks(&self) -> bool {
+        self.spoke_us > STILL_US
+    }
+
     /// How long a run may take, and how long it may stand still, microseconds, where that is otherwise `usual` and it
     /// usually takes `wall_us`.
     pub(super) fn limits_us(

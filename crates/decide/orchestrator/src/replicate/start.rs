@@ -7,6 +7,7 @@ use cohort_model::{
 };
 use cohort_replicator::{Outcome, Room, Try};
 
+use super::long::Long;
 use super::{Attempt, Place, Replication};
 use crate::admit::memory_needed;
 use crate::state::Attempt as Which;
@@ -293,6 +294,7 @@ impl Orchestrator {
         let Some(replication) = &mut self.replication else {
             return false;
         };
+        let speaks = replication.long.get(&test).is_some_and(Long::speaks);
         let mut overlapped = false;
         for other in replication.attempts.values_mut() {
             if other.runs(test) {
@@ -324,6 +326,7 @@ impl Orchestrator {
             instance,
             recipe: wanted.recipe,
             batch: wanted.batch,
+            limit_us: (!speaks).then_some(limit_us),
         };
         step.decide(command, reason);
         true

@@ -201,9 +201,11 @@ impl Cases {
     /// How long the server of an instance has run as the original did.
     pub(super) fn age_us(&self, at: At, instance: InstanceId) -> u64 {
         let replica = self.replicas.get(&instance);
-        replica.map_or(u64::MAX, |replica| match replica.ready && !replica.is_under {
-            true => at.since(replica.since),
-            false => 0,
+        replica.map_or(u64::MAX, |replica| {
+            match replica.ready && !replica.is_under {
+                true => at.since(replica.since),
+                false => 0,
+            }
         })
     }
 

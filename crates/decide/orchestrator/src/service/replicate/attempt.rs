@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use cohort_model::{
-    At, CaseId, CasePart, Condition, ConditionKind, InstanceId, Played, Recipe, ServiceCommand, ServiceReason,
-    Stage, Subject, Symptom, SymptomKind,
+    At, CaseId, CasePart, Condition, ConditionKind, InstanceId, Played, Recipe, ServiceCommand,
+    ServiceReason, Stage, Subject, Symptom, SymptomKind,
 };
 use cohort_replicator::Room;
 use cohort_replicator::minimize::Candidate;
@@ -155,7 +155,8 @@ impl Conductor {
         let play = cases.next_play;
         cases.next_play += 1;
         let (recipe, unmade) = cases.as_it_can_be(at, &next, instance);
-        let (fresh, age_us) = cases.take_stage(at, (play, instance), (next.case, &recipe), is_first);
+        let (fresh, age_us) =
+            cases.take_stage(at, (play, instance), (next.case, &recipe), is_first);
         cases.plays.insert(
             play,
             Play {
@@ -336,7 +337,8 @@ impl Cases {
     /// A slow call that is not slow when it is made again may be so by what came before it: that is repeated then.
     fn look_at_the_past(&mut self, case: CaseId) {
         let known = self.replicator.cases().find(|known| known.case == case);
-        let Some(control) = known.and_then(|known| known.arms.iter().find(|arm| arm.control)) else {
+        let Some(control) = known.and_then(|known| known.arms.iter().find(|arm| arm.control))
+        else {
             return;
         };
         let (runs, failed) = (control.rate.runs, control.rate.failed);

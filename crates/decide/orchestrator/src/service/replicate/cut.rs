@@ -21,7 +21,8 @@ const RATE_MIN: f64 = 0.25;
 const PIECES_FOR: usize = 40;
 
 /// Of a check that fails also where what came before is left out.
-const RESTS: &str = "Whatever changes something before the check is kept: without it the check fails of itself.";
+const RESTS: &str =
+    "Whatever changes something before the check is kept: without it the check fails of itself.";
 
 /// What can be left out of each iteration of one thread.
 type Iterations = Vec<(u64, Vec<Branch<CasePart>>)>;
@@ -69,7 +70,11 @@ impl Cut {
     }
 
     /// A play has ended: it showed the case, or not, or says nothing.
-    pub(super) fn ended(&mut self, candidate: &Candidate<CasePart>, shown: Option<bool>) -> Guessed {
+    pub(super) fn ended(
+        &mut self,
+        candidate: &Candidate<CasePart>,
+        shown: Option<bool>,
+    ) -> Guessed {
         self.under_way = self.under_way.saturating_sub(1);
         if !self.guesses.is_over() {
             return self.guesses.ended(candidate, shown);

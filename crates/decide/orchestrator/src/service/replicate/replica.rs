@@ -105,10 +105,7 @@ impl Conductor {
             }
             cases.next_instance += 1;
             cases.replicas.insert(instance, Replica::default());
-            let command = ServiceCommand::OpenReplica {
-                instance,
-                share,
-            };
+            let command = ServiceCommand::OpenReplica { instance, share };
             step.decide(command, ServiceReason::EdgeCase, None);
             let command = ServiceCommand::Specialize {
                 instance,

@@ -35,7 +35,9 @@ impl Cases {
         let is_ready = |id: InstanceId| self.replicas.get(&id).is_some_and(|one| one.ready);
         if !self.tried.contains(&case) {
             // At once: nothing is begun anew for it, and the original was seen on one that had run for as long.
-            let first = free.iter().max_by_key(|(id, age_us)| (is_ready(*id), *age_us));
+            let first = free
+                .iter()
+                .max_by_key(|(id, age_us)| (is_ready(*id), *age_us));
             return first.map(|(id, _)| *id);
         }
         if self.wants_old(case) {
@@ -104,9 +106,8 @@ impl Cases {
         let gauge = self.capsule_of(case).map(|capsule| &capsule.gauge);
         let replica = self.replicas.get(&instance);
         matches!(gauge, Some(Gauge::Grows(_)))
-            && replica.is_some_and(|one| {
-                one.ready && one.last == Some(case) && one.plays < GROWS_PLAYS
-            })
+            && replica
+                .is_some_and(|one| one.ready && one.last == Some(case) && one.plays < GROWS_PLAYS)
     }
 
     /// Takes a replica for a play: whether its server begins anew before, and how long it has run then, microseconds.
