@@ -78,7 +78,8 @@ impl Found {
 }
 
 fn profiled(profile: Profile, program: &str) -> Found {
-    stays((profile.clone(), profile.told(program)))
+    let told = profile.told(program);
+    stays((profile, told))
 }
 
 fn stays((profile, told): (Profile, Vec<HelperTold>)) -> Found {

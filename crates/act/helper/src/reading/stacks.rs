@@ -124,7 +124,9 @@ fn told(looks: &[Vec<Stood>]) -> Vec<HelperTold> {
             .collect();
     }
     let waiting = most(looks, waits_for_lock);
-    let other = most(looks, |it| !waits_for_lock(it) && it.about != About::Joins);
+    let other = most(looks, |it| {
+        !waits_for_lock(it) && it.about != About::Joins && !is_entry(it)
+    });
     let of = locked.len();
     let all = looks.len();
     match (waiting, other) {
@@ -182,6 +184,12 @@ fn about(frame: &Frame, sentence: String) -> HelperTold {
         function: (!frame.function.is_empty()).then(|| frame.function.clone()),
         place,
     }
+}
+
+/// Only the first function of a program, which waits for what it has started.
+fn is_entry(stood: &Stood) -> bool {
+    let is_main = |it: &Frame| it.function == "main" || it.function.ends_with("::main");
+    stood.about != About::Runs && stood.own.iter().all(is_main)
 }
 
 fn waits_for_lock(stood: &Stood) -> bool {
