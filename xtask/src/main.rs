@@ -28,6 +28,8 @@ usage: cargo xtask TASK
                                how soon a crash is found from recorded traffic, beside radamsa
   bench service [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE] [--minutes N] [--data DIR]
                                campaigns of a service: beside Locust and Goose, and what they find
+  bench helpers [--json] [--rows A,B] [--list] [--cohort FILE]
+                               what helpers name, how soon they are there, and what they cost
   bench cases [--json] [--rows A,B] [--runs N] [--list] [--cohort FILE] [--budget TIME] [--bugs A,B]
                                small bugs with known causes: beside plain rerunning and stress-ng
 ";
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         ["bench", "suite", rest @ ..] => bench::suite(rest),
         ["bench", "service", rest @ ..] => bench::service(rest),
         ["bench", "fuzz", rest @ ..] => bench::fuzz(rest),
+        ["bench", "helpers", rest @ ..] => bench::helpers(rest),
         ["bench", "cases", rest @ ..] => bench::cases(rest),
         other => Err(Error::Usage(other.join(" "))),
     };

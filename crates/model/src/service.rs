@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    At, CaseId, CasePlan, CaseRequest, EndpointId, Frame, FuzzPlan, FuzzRound, HelperEnding, HelperPlan, HelperTold,
-    HelperWithdrawal, InstanceId, Measured, OddCall, Played, Policy, Recipe, SampleBatch, Symptom,
-    SymptomKind, ThreadId,
+    At, CaseId, CasePlan, CaseRequest, EndpointId, Frame, FuzzPlan, FuzzRound, HelperEnding,
+    HelperPlan, HelperTold, HelperWithdrawal, InstanceId, Measured, OddCall, Played, Policy,
+    Recipe, SampleBatch, Symptom, SymptomKind, ThreadId,
 };
 
 /// What an instance of a service may use now. `None`: no limit of its own.

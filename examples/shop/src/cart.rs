@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::answer::Refusal;
-use crate::defects::Defect;
+use crate::defects::{Defect, Defects};
 use crate::session::Session;
 use crate::shop::{Shop, blocking};
 
 const CARTS: usize = 1_000;
+const SUPPLIER_ANSWERS_AFTER: Duration = Duration::from_millis(5);
 const LINES: usize = 50;
 const QUANTITY: u32 = 20;
 
@@ -47,9 +49,39 @@ impl Cart {
     }
 }
 
+/// The supplier takes its time, as the bank does.
+fn tell_supplier(wanted: &Demand) {
+    if !wanted.0.is_empty() {
+        std::thread::sleep(SUPPLIER_ANSWERS_AFTER);
+    }
+}
+
 /// All carts.
 #[derive(Default)]
-pub(crate) struct Carts(Mutex<Kept>);
+pub(crate) struct Carts {
+    kept: Mutex<Kept>,
+    /// Taken after `kept` where both are.
+    wanted: Mutex<Demand>,
+}
+
+/// How many pieces of each product lie in carts.
+#[derive(Default)]
+struct Demand(HashMap<u32, u32>);
+
+impl Demand {
+    fn more(&mut self, product: u32, pieces: u32) {
+        *self.0.entry(product).or_default() += pieces;
+    }
+
+    fn less(&mut self, cart: &Cart) {
+        for line in &cart.lines {
+            if let Some(pieces) = self.0.get_mut(&line.product) {
+                *pieces = pieces.saturating_sub(line.quantity);
+            }
+        }
+        self.0.retain(|_, pieces| *pieces > 0);
+    }
+}
 
 #[derive(Default)]
 struct Kept {
@@ -59,7 +91,11 @@ struct Kept {
 
 impl Carts {
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn demand(&self) -> MutexGuard<'_, Demand> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn get(&self, session: Session) -> Cart {
@@ -71,31 +107,42 @@ impl Carts {
     }
 
     /// Changes a cart in one step.
-    fn change(&self, session: Session, change: impl FnOnce(&mut Cart)) -> Cart {
+    fn change(&self, session: Session, line: Line, change: impl FnOnce(&mut Cart, Line)) -> Cart {
         let mut kept = self.lock();
         if !kept.by_session.contains_key(&session.number) {
             kept.oldest_first.push_back(session.number);
             if kept.oldest_first.len() > CARTS
                 && let Some(oldest) = kept.oldest_first.pop_front()
             {
-                kept.by_session.remove(&oldest);
+                let gone = kept.by_session.remove(&oldest).unwrap_or_default();
+                self.demand().less(&gone);
             }
         }
         let cart = kept.by_session.entry(session.number).or_default();
-        change(cart);
+        let (product, pieces) = (line.product, line.quantity);
+        change(cart, line);
+        self.demand().more(product, pieces);
         cart.clone()
     }
 
     /// Gives the cart away.
     pub(crate) fn take(&self, session: Session) -> Cart {
-        self.lock()
-            .by_session
-            .remove(&session.number)
-            .unwrap_or_default()
+        let mut kept = self.lock();
+        let cart = kept.by_session.remove(&session.number).unwrap_or_default();
+        self.demand().less(&cart);
+        cart
     }
 
-    pub(crate) fn forget(&self, session: Session) {
-        self.take(session);
+    pub(crate) fn forget(&self, session: Session, defects: &Defects) {
+        if defects.on(Defect::Deadlock) {
+            // The other way round than everybody else, and the supplier is told in between.
+            let mut wanted = self.demand();
+            tell_supplier(&wanted);
+            let cart = self.lock().by_session.remove(&session.number);
+            wanted.less(&cart.unwrap_or_default());
+        } else {
+            self.take(session);
+        }
     }
 }
 
@@ -104,7 +151,7 @@ pub(crate) async fn show(State(shop): State<Arc<Shop>>, session: Session) -> Jso
 }
 
 pub(crate) async fn clear(State(shop): State<Arc<Shop>>, session: Session) -> Json<Value> {
-    shop.carts.forget(session);
+    shop.carts.forget(session, &shop.defects);
     Json(json!({ "lines": [] }))
 }
 
@@ -138,7 +185,7 @@ pub(crate) async fn add(
     };
     let more = price_cents * u64::from(line.quantity);
     let careless = shop.defects.on(Defect::Race);
-    let cart = shop.carts.change(session, |cart| {
+    let cart = shop.carts.change(session, line, |cart, line| {
         cart.add(line);
         // Whoever else added something while this call waited for the price is forgotten in the sum.
         let had = if careless {

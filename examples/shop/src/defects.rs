@@ -39,9 +39,11 @@ pub(crate) enum Defect {
     UnexpectedListener,
     /// The widget for paying is of a version that is known to be vulnerable.
     VulnerableDependency,
+    /// `POST /logout` locks what is wanted, then the carts; `POST /cart/items` locks the carts, then what is wanted.
+    Deadlock,
 }
 
-const NAMES: [(&str, Defect); 15] = [
+const NAMES: [(&str, Defect); 16] = [
     ("memory-leak", Defect::MemoryLeak),
     ("descriptor-leak", Defect::DescriptorLeak),
     ("slow-query", Defect::SlowQuery),
@@ -57,6 +59,7 @@ const NAMES: [(&str, Defect); 15] = [
     ("weak-cookie", Defect::WeakCookie),
     ("unexpected-listener", Defect::UnexpectedListener),
     ("vulnerable-dependency", Defect::VulnerableDependency),
+    ("deadlock", Defect::Deadlock),
 ];
 
 /// Those that are switched on.

@@ -126,7 +126,7 @@ pub(crate) async fn login(
 }
 
 pub(crate) async fn logout(State(shop): State<Arc<Shop>>, session: Session) -> Response {
-    shop.carts.forget(session);
+    shop.carts.forget(session, &shop.defects);
     let cookie = "session=; Path=/; Max-Age=0";
     (
         [(SET_COOKIE, cookie)],

@@ -253,6 +253,11 @@ pub(crate) fn fuzz(args: &[&str]) -> Result<ExitCode, Error> {
     fuzz::fuzz(&Options::parse(args)?)
 }
 
+/// `cargo xtask bench helpers`.
+pub(crate) fn helpers(args: &[&str]) -> Result<ExitCode, Error> {
+    service::helpers(&Options::parse(args)?)
+}
+
 /// `cargo xtask bench cases`.
 pub(crate) fn cases(args: &[&str]) -> Result<ExitCode, Error> {
     cases::cases(&Options::parse(args)?)

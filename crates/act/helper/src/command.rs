@@ -15,9 +15,26 @@ pub struct Values {
     pub seconds: u64,
 }
 
-/// Fills a word in. What is in other braces stays.
+/// Programs for other interpreters that helpers are made of, by the name that stands in `{script:NAME}`.
+const SCRIPTS: [(&str, &str); 6] = [
+    ("debugger.sh", include_str!("../scripts/debugger.sh")),
+    ("inspect.js", include_str!("../scripts/inspect.js")),
+    ("growth.py", include_str!("../scripts/growth.py")),
+    ("inject.sh", include_str!("../scripts/inject.sh")),
+    ("locks.sh", include_str!("../scripts/locks.sh")),
+    ("locks-end.sh", include_str!("../scripts/locks-end.sh")),
+];
+
+/// Fills a word in. What is in other braces stays, and what a script says too.
 #[must_use]
 pub fn fill(word: &str, values: &Values) -> String {
+    let scripts = SCRIPTS.iter();
+    let script = scripts.map(|(name, text)| (format!("{{script:{name}}}"), text));
+    for (hole, text) in script {
+        if let Some((before, after)) = word.split_once(&hole) {
+            return format!("{}{text}{}", fill(before, values), fill(after, values));
+        }
+    }
     word.replace("{pid}", &values.pid.to_string())
         .replace("{host}", &values.host)
         .replace("{port}", &values.port.to_string())
@@ -41,5 +58,7 @@ mod tests {
         let word = "-p {pid} http://{host}:{port}/ -o {out}/x -d {seconds} {print $1}";
         let filled = "-p 7 http://127.0.0.1:8080/ -o /tmp/a/x -d 10 {print $1}";
         assert_eq!(fill(word, &values), filled);
+        let script = fill("P={script:growth.py} {pid}", &values);
+        assert!(script.starts_with("P=# Runs inside") && script.ends_with(" 7"));
     }
 }

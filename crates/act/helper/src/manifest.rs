@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 4] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
     ("scanner", include_str!("../manifests/scanner.toml")),
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
@@ -14,6 +14,18 @@ pub const BUILT_IN: [(&str, &str); 4] = [
         "python-profiler",
         include_str!("../manifests/python-profiler.toml"),
     ),
+    (
+        "node-profiler",
+        include_str!("../manifests/node-profiler.toml"),
+    ),
+    ("growth", include_str!("../manifests/growth.toml")),
+    (
+        "python-growth",
+        include_str!("../manifests/python-growth.toml"),
+    ),
+    ("node-growth", include_str!("../manifests/node-growth.toml")),
+    ("locks", include_str!("../manifests/locks.toml")),
+    ("descriptors", include_str!("../manifests/descriptors.toml")),
 ];
 
 /// How the output of a helper is read.
@@ -22,10 +34,18 @@ pub const BUILT_IN: [(&str, &str); 4] = [
 pub enum Reads {
     /// Stacks of all threads as gdb writes them, any number of times.
     Gdb,
-    /// Samples as `perf script` writes them.
+    /// Samples of what runs, as `perf script` writes them.
     Perf,
+    /// Page faults as `perf script` writes them, with their addresses: which memory stays, and who took it.
+    Growth,
+    /// System calls that open, close, start and end, as `perf script` writes them: which descriptors and threads stay, and who opened them.
+    Kept,
     /// A line for each stack: its functions, outermost first, with `;` between, and how often it was seen.
     Folded,
+    /// System calls of locks, and probes where they are let go of (`lock=0x...`), as `perf script` writes them: who holds them for long.
+    Locks,
+    /// `seconds 20.0`, then a line for each stack, with bytes that it allocated and that are still there.
+    Grown,
     /// A JSON object for each thing found: `{"sentence": ..., "function": ..., "place": ...}`.
     Json,
     /// Each line is something found.
@@ -45,8 +65,11 @@ pub struct Manifest {
     pub needs: Vec<String>,
     /// What it can look at; empty: whatever there is.
     pub runtimes: Vec<Runtime>,
-    /// Its command. Words in braces are filled in: `{pid}`, `{host}`, `{port}`, `{out}`, `{seconds}`.
+    /// Its command. Words in braces are filled in: `{pid}`, `{host}`, `{port}`, `{out}`, `{seconds}`,
+    /// and `{script:NAME}` for a script that is built in.
     pub command: Vec<String>,
+    /// A command that removes what it may leave on the host itself, after its end, however that came; empty: nothing. As `command`.
+    pub cleanup: Vec<String>,
     /// How long it looks, microseconds.
     pub looks_us: u64,
     /// How its output is read.

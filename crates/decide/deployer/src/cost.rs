@@ -4,7 +4,7 @@ use cohort_model::{HelperOffer, HelperWithdrawal as Withdrawal};
 
 use crate::terms::Cost;
 
-/// Measures in a row beyond the bound before it counts: one alone may be the host's doing.
+/// Measures before it counts: one alone may be the host's doing.
 const BEYOND_MAX: u32 = 3;
 /// A helper may use so much more than it is expected to: expectations are of other hosts.
 const CORES_FACTOR: f64 = 2.0;
@@ -16,7 +16,9 @@ const CORES_LEAST: f64 = 0.02;
 pub(crate) struct Meter {
     /// Last CPU measured, cores.
     pub(crate) cores: f64,
-    costly: u32,
+    /// Sum of all measures, cores, and how many there were.
+    all: f64,
+    measures: u32,
     harmful: u32,
 }
 
@@ -25,11 +27,10 @@ impl Meter {
     pub(crate) fn take(&mut self, cost: Cost, offer: &HelperOffer) -> Option<Withdrawal> {
         self.cores = cost.cores;
         let most = (offer.cores * CORES_FACTOR).max(CORES_LEAST);
-        self.costly = if cost.cores > most {
-            self.costly + 1
-        } else {
-            0
-        };
+        self.all += cost.cores;
+        self.measures += 1;
+        // On average: what was recorded for long is read in a moment.
+        let average = self.all / f64::from(self.measures);
         match cost.slowdown {
             Some(slowdown) if slowdown > offer.slowdown_max => self.harmful += 1,
             Some(_) => self.harmful = 0,
@@ -41,8 +42,8 @@ impl Meter {
                 bound: offer.slowdown_max,
             });
         }
-        (self.costly >= BEYOND_MAX).then_some(Withdrawal::Costly {
-            cores: cost.cores,
+        (self.measures >= BEYOND_MAX && average > most).then_some(Withdrawal::Costly {
+            cores: average,
             expected: offer.cores,
         })
     }

@@ -16,8 +16,8 @@ use cohort_store::Campaign;
 use console::Term;
 
 use crate::arguments::{Progress, RunFlags};
-use crate::config::{Fuzz, Resolved};
 use crate::config::service::{Driver, Ready, Service};
+use crate::config::{Fuzz, Resolved};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::report::{EventFile, JunitFile};

@@ -1,8 +1,14 @@
 //! Each planted defect shows, and does not show in a healthy shop: the same calls to both.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, Server};
+
+/// Calls of each caller, of which one is to lock the shop.
+const CALLS: usize = 100;
+/// Without an answer for so long it is locked.
+const STUCK: Duration = Duration::from_secs(2);
 
 /// A healthy shop, and one with this defect.
 fn both(defect: &str) -> [Server; 2] {
@@ -165,4 +171,42 @@ fn cpu_blowup() {
         blown_s > 5.0 * healthy_s && blown_s > 5.0 * plain_s,
         "{took:?}"
     );
+}
+
+#[test]
+fn deadlock() {
+    let [healthy, locked] = both("deadlock").map(|mut server| {
+        let answers = AtomicUsize::new(0);
+        let clients: Vec<Client> = (0..8).map(|n| Client::customer(&server, n)).collect();
+        std::thread::scope(|scope| {
+            let answers = &answers;
+            let callers = clients.into_iter().map(|mut client| {
+                scope.spawn(move || {
+                    for n in 0..CALLS {
+                        let item = r#"{"product":7,"quantity":1}"#;
+                        let path = if n % 8 == 7 { "/logout" } else { "/cart/items" };
+                        if client.call("POST", path, item).is_err() {
+                            return;
+                        }
+                        answers.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            });
+            let callers: Vec<_> = callers.collect();
+            let mut seen = (0, Instant::now());
+            while callers.iter().any(|it| !it.is_finished()) {
+                let now = answers.load(Ordering::Relaxed);
+                if now != seen.0 {
+                    seen = (now, Instant::now());
+                } else if seen.1.elapsed() > STUCK {
+                    server.kill();
+                    return true;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            false
+        })
+    });
+    assert!(!healthy, "a healthy shop answers");
+    assert!(locked, "nobody is locked out");
 }

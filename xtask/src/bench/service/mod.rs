@@ -5,6 +5,7 @@
 mod campaign;
 mod effect;
 mod examples;
+mod helpers;
 mod planted;
 pub(super) mod process;
 mod quiet;
@@ -51,12 +52,31 @@ const GROUPS: [(&str, Measure); 10] = [
     ("quiet-redis", quiet::redis),
 ];
 
-/// Runs all groups that are asked for. Success only if every target holds.
+/// Groups of helpers.
+const HELPERS: [(&str, Measure); 3] = [
+    ("visits", helpers::visits),
+    ("costs", helpers::costs),
+    ("named", helpers::named),
+];
+
 pub(super) fn service(options: &Options) -> Result<ExitCode, Error> {
-    let groups = GROUPS.iter().filter(|(name, _)| options.wants(name));
+    run_groups("service", &GROUPS, options)
+}
+
+pub(super) fn helpers(options: &Options) -> Result<ExitCode, Error> {
+    run_groups("helpers", &HELPERS, options)
+}
+
+/// Runs all groups that are asked for. Success only if every target holds.
+fn run_groups(
+    name: &'static str,
+    all: &[(&str, Measure)],
+    options: &Options,
+) -> Result<ExitCode, Error> {
+    let groups = all.iter().filter(|(name, _)| options.wants(name));
     let groups: Vec<&(&str, Measure)> = groups.collect();
     if options.list || groups.is_empty() {
-        GROUPS.iter().for_each(|(name, _)| println!("{name}"));
+        all.iter().for_each(|(name, _)| println!("{name}"));
         return Ok(if options.list {
             ExitCode::SUCCESS
         } else {
@@ -67,7 +87,7 @@ pub(super) fn service(options: &Options) -> Result<ExitCode, Error> {
         options,
         work: run::target_dir().join("bench/service"),
     };
-    let mut told = Told::new("service", options.json);
+    let mut told = Told::new(name, options.json);
     for (name, measure) in groups {
         eprintln!("{name}");
         told.group(name, measure(&bench))?;

@@ -1,13 +1,21 @@
 //! From what a helper printed to what it tells.
 
+mod cycle;
+mod flames;
+mod growth;
+mod kept;
 mod lines;
+mod locks;
 mod profile;
+mod samples;
 mod stacks;
+mod symbols;
 
 use cohort_model::HelperTold;
 
 use crate::Reads;
 
+pub use flames::flames;
 pub use profile::Profile;
 
 /// What was printed is not what was expected.
@@ -37,9 +45,13 @@ const TOLD_MAX: usize = 20;
 /// When it is not in the form that its manifest names.
 pub fn read(reads: Reads, output: &str, program: &str) -> Result<Found, Error> {
     let mut found = match reads {
-        Reads::Gdb => Found::told(stacks::read(output)?),
-        Reads::Perf => profiled(&Profile::of_perf(output), program),
-        Reads::Folded => profiled(&Profile::of_folded(output)?, program),
+        Reads::Gdb => Found::told(stacks::read(output, program)?),
+        Reads::Perf => profiled(Profile::of_perf(output), program),
+        Reads::Growth => stays(growth::read(output, program)),
+        Reads::Locks => stays(locks::read(output, program)),
+        Reads::Grown => stays(growth::read_folded(output, program)?),
+        Reads::Kept => stays(kept::read(output, program)),
+        Reads::Folded => profiled(Profile::of_folded(output)?, program),
         Reads::Json => Found::told(lines::json(output)?),
         Reads::Lines => Found::told(lines::plain(output)),
     };
@@ -52,19 +64,27 @@ pub fn read(reads: Reads, output: &str, program: &str) -> Result<Found, Error> {
 pub struct Found {
     /// Sentences, the most telling first.
     pub told: Vec<HelperTold>,
-    /// Folded stacks, of which flame graphs are made.
-    pub folded: Option<String>,
+    /// Stacks, of which flame graphs are made.
+    pub profile: Option<Profile>,
 }
 
 impl Found {
     fn told(told: Vec<HelperTold>) -> Self {
-        Self { told, folded: None }
+        Self {
+            told,
+            profile: None,
+        }
     }
 }
 
-fn profiled(profile: &Profile, program: &str) -> Found {
+fn profiled(profile: Profile, program: &str) -> Found {
+    let told = profile.told(program);
+    stays((profile, told))
+}
+
+fn stays((profile, told): (Profile, Vec<HelperTold>)) -> Found {
     Found {
-        told: profile.told(program),
-        folded: Some(profile.folded()),
+        told,
+        profile: Some(profile),
     }
 }

@@ -6,11 +6,24 @@ use cohort_model::HelperTold;
 use cohort_symptom::stacks::is_own;
 
 use super::Error;
+use super::samples::samples;
+use super::symbols::Symbols;
 
 /// Fewer samples say nothing.
 const SAMPLES_MIN: u64 = 20;
 /// A function with a smaller share is not worth telling, 0 to 1.
 const SHARE_MIN: f64 = 0.1;
+/// Parts of paths to what is a library's.
+const LIBRARIES: [&str; 6] = [
+    "/node_modules/",
+    "/rustc/",
+    "/rust/deps/",
+    "/registry/src/",
+    "/git/checkouts/",
+    "/go/pkg/mod/",
+];
+/// Of a path these last parts are told.
+const PLACE_PARTS: usize = 2;
 /// Functions told.
 const FUNCTIONS_MAX: usize = 3;
 
@@ -29,37 +42,57 @@ struct Spent<'a> {
 }
 
 impl Spent<'_> {
-    fn told(&self, of: u64) -> Option<HelperTold> {
+    fn share(&self, of: u64) -> Option<Share> {
         let (name, _) = self.lines.iter().max_by_key(|(_, samples)| **samples)?;
         let (caller, _) = self.callers.iter().max_by_key(|(_, samples)| **samples)?;
-        let called = caller.map_or_else(String::new, |it| format!(", called by `{it}`"));
-        let share = 100.0 * self.samples as f64 / of as f64;
-        let samples = self.samples;
-        Some(HelperTold {
-            sentence: format!(
-                "{share:.0} % of the CPU time goes to `{name}`{called} ({samples} of {of} samples)."
-            ),
-            function: Some(function(name).to_owned()),
-            place: place(name),
-            ..HelperTold::default()
+        Some(Share {
+            name: (*name).to_owned(),
+            caller: caller.map(str::to_owned),
+            samples: self.samples,
+            of,
         })
     }
 }
 
+/// The share of one function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    name: String,
+    caller: Option<String>,
+    pub(super) samples: u64,
+    pub(super) of: u64,
+}
+
+impl Share {
+    pub(super) fn percent(&self) -> f64 {
+        100.0 * self.samples as f64 / self.of as f64
+    }
+
+    /// The function, and who calls it.
+    pub(super) fn whom(&self) -> String {
+        let caller = self.caller.as_ref();
+        let called = caller.map_or_else(String::new, |it| format!(", called by `{it}`"));
+        format!("`{}`{called}", shown(&self.name))
+    }
+
+    pub(super) fn tell(&self, sentence: &str) -> HelperTold {
+        HelperTold {
+            sentence: sentence.to_owned(),
+            function: Some(function(&self.name).to_owned()),
+            place: place(&self.name),
+            ..HelperTold::default()
+        }
+    }
+}
+
 impl Profile {
-    /// As `perf script -F comm,tid,ip,sym,dso` writes them: a line for the thread, one for each frame, innermost first, and an
-    /// empty one.
+    /// As `perf script` writes samples of what runs.
     #[must_use]
     pub fn of_perf(output: &str) -> Self {
+        let mut symbols = Symbols::default();
         let mut profile = Self::default();
-        let mut frames: Vec<String> = Vec::new();
-        for line in output.lines().chain([""]) {
-            if line.trim().is_empty() {
-                frames.reverse();
-                profile.add(std::mem::take(&mut frames), 1);
-            } else if line.starts_with(char::is_whitespace) {
-                frames.extend(perf_frame(line.trim()));
-            }
+        for sample in samples(output) {
+            profile.add(symbols.stack(&sample), 1);
         }
         profile
     }
@@ -89,7 +122,7 @@ impl Profile {
         Ok(profile)
     }
 
-    fn add(&mut self, frames: Vec<String>, count: u64) {
+    pub(super) fn add(&mut self, frames: Vec<String>, count: u64) {
         if !frames.is_empty() {
             *self.stacks.entry(frames).or_default() += count;
         }
@@ -103,9 +136,30 @@ impl Profile {
         lines.collect()
     }
 
+    /// Stacks and how often each was seen.
+    pub(super) fn stacks(&self) -> impl Iterator<Item = (&[String], u64)> {
+        let stacks = self.stacks.iter();
+        stacks.map(|(frames, count)| (frames.as_slice(), *count))
+    }
+
     /// The functions of the program's own in which most of the time goes, each with who calls it.
     #[must_use]
     pub fn told(&self, program: &str) -> Vec<HelperTold> {
+        let shares = self.shares(program);
+        let told = shares.iter().map(|it| {
+            it.tell(&format!(
+                "{:.0} % of the CPU time goes to {} ({} of {} samples).",
+                it.percent(),
+                it.whom(),
+                it.samples,
+                it.of
+            ))
+        });
+        told.collect()
+    }
+
+    /// The functions of the program's own that have most of the samples.
+    pub(super) fn shares(&self, program: &str) -> Vec<Share> {
         let samples: u64 = self.stacks.values().sum();
         if samples < SAMPLES_MIN {
             return Vec::new();
@@ -127,39 +181,42 @@ impl Profile {
         by.iter()
             .take(FUNCTIONS_MAX)
             .filter(|spent| spent.samples as f64 >= SHARE_MIN * samples as f64)
-            .filter_map(|spent| spent.told(samples))
+            .filter_map(|spent| spent.share(samples))
             .collect()
     }
 
-    /// Own functions of a stack, innermost first. In a program of Rust its own crate's count, where they are in it at all: names tell
-    /// what is a library's in no other way.
+    /// Own functions of a stack, innermost first. Where a frame is in a file of its own code, or in a program of Rust in its own
+    /// crate, only such frames count, where there are any at all: names alone do not tell what is a library's.
     fn own<'a>(
         &self,
         frames: &'a [String],
         program: &str,
     ) -> Box<dyn Iterator<Item = &'a str> + 'a> {
         let of_crate = format!("{}::", program.replace('-', "_"));
-        let is_of_crate = move |name: &str| {
-            let name = name.trim_start_matches(['<', '&']);
-            name.starts_with(&of_crate)
+        let is_sure = move |name: &str| match place(name) {
+            Some(place) => {
+                is_own(function(name), &place) && !LIBRARIES.iter().any(|it| place.contains(it))
+            }
+            None => name.trim_start_matches(['<', '&']).starts_with(&of_crate),
         };
         let all = frames.iter().rev().map(String::as_str);
-        let has = |frames: &[String]| frames.iter().any(|it| is_of_crate(it));
+        let has = |frames: &[String]| frames.iter().any(|it| is_sure(it));
         if self.stacks.keys().any(|it| has(it)) {
-            Box::new(all.filter(move |name| is_of_crate(name)))
+            Box::new(all.filter(move |name| is_sure(name)))
         } else {
-            Box::new(all.filter(|name| is_own(function(name), &place(name).unwrap_or_default())))
+            Box::new(all.filter(|name| place(name).is_none() && is_own(function(name), "")))
         }
     }
 }
 
-/// `310d40 shop::search::find (/app/shop)`; none of the kernel's.
-fn perf_frame(line: &str) -> Option<String> {
-    let (_, rest) = line.split_once(' ')?;
-    let (name, object) = rest.rsplit_once(" (")?;
-    let kernel = object.starts_with("[kernel") || object.starts_with("[guest");
-    let known = name != "[unknown]" && !kernel;
-    known.then(|| name.trim_end_matches(" (inlined)").to_owned())
+/// With the end of a long path only.
+fn shown(name: &str) -> String {
+    let Some(place) = place(name).filter(|it| it.starts_with('/')) else {
+        return name.to_owned();
+    };
+    let parts: Vec<&str> = place.split('/').collect();
+    let end = parts[parts.len().saturating_sub(PLACE_PARTS)..].join("/");
+    format!("{} ({end})", function(name))
 }
 
 /// `find (app/search.py:12)` without its place.
@@ -196,7 +253,10 @@ mod tests {
         let frames = frames
             .iter()
             .map(|name| format!("\t          310d29 {name} (/app/shop)\n"));
-        format!("tokio-rt-worker 30800 \n{}\n", frames.collect::<String>())
+        format!(
+            "tokio-rt-worker 30800 7.5: \n{}\n",
+            frames.collect::<String>()
+        )
     }
 
     #[test]

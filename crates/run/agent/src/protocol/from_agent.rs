@@ -5,8 +5,8 @@ use cohort_model::{At, InstanceId, ThreadId};
 use cohort_scenario::Tail;
 use serde::{Deserialize, Serialize};
 
-use super::histogram::Histogram;
 use super::fuzz::{FuzzFound, Fuzzed};
+use super::histogram::Histogram;
 use super::play::{Captured, OddCall, Played};
 use super::to_agent::{Luggage, OneShot};
 

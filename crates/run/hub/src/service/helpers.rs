@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cohort_helper::{Manifest, Runtime, Values, fill, reading};
+use cohort_helper::{Manifest, Runtime, Values, fill, reading, reading::flames};
 use cohort_host::chain;
 use cohort_host::init::Ended;
 use cohort_host::process::{descendants, stat};
@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const CORES_FACTOR: f64 = 4.0;
 /// And so much in any case: a helper that is held back holds what it traces.
 const CORES_LEAST: f64 = 0.5;
+/// What it takes to clean up at most.
+const CLEAN_UP: Duration = Duration::from_secs(10);
 /// Lines of its complaints that are told.
 const LINES_MAX: usize = 3;
 /// Directory of all helpers in the campaign's.
@@ -34,6 +36,8 @@ const OUTPUT: &str = "output.txt";
 const PLAN: &str = "plan.json";
 /// What a profiler printed, as flame graphs are made of it.
 const FOLDED: &str = "profile.folded";
+/// Its flame graph.
+const FLAMES: &str = "flames.svg";
 
 /// Helpers that a campaign may deploy.
 #[derive(Clone, Debug)]
@@ -156,7 +160,7 @@ impl Visit {
             self.tell(self.ended(ending, Vec::new())).await;
             return Vec::new();
         }
-        let begun = match self.errand() {
+        let begun = match self.errand(&self.manifest.command) {
             Ok(errand) => helpers.start(errand).await.map_err(|error| chain(&error)),
             Err(error) => Err(error),
         };
@@ -170,7 +174,8 @@ impl Visit {
         let deployment = self.deployment;
         self.tell(ServiceSeen::HelperStarted { deployment }).await;
         let ended = self.watch(&mut helper, stopped).await;
-        let left = helper.end().await;
+        let mut left = helper.end().await;
+        left.extend(self.clean_up(&helpers).await);
         if let Some(ended) = ended {
             let (ending, told) = self.read(&ended);
             self.tell(self.ended(ending, told)).await;
@@ -190,7 +195,7 @@ impl Visit {
         }
     }
 
-    fn errand(&self) -> Result<Errand, String> {
+    fn errand(&self, command: &[String]) -> Result<Errand, String> {
         let made = std::fs::create_dir_all(&self.directory);
         made.map_err(|error| format!("create {}: {error}", self.directory.display()))?;
         if let Some(plan) = &self.plan {
@@ -206,7 +211,7 @@ impl Visit {
             out: self.directory.display().to_string(),
             seconds: manifest.looks_us.div_ceil(1_000_000),
         };
-        let command = manifest.command.iter();
+        let command = command.iter();
         Ok(Errand {
             deployment: self.deployment,
             instance: self.instance,
@@ -219,6 +224,34 @@ impl Visit {
             memory: manifest.memory,
             output: manifest.output,
         })
+    }
+
+    /// Removes what it may have left on the host; gives why that is not certain, in words.
+    async fn clean_up(&self, helpers: &Helpers) -> Option<String> {
+        if self.manifest.cleanup.is_empty() {
+            return None;
+        }
+        let errand = self.errand(&self.manifest.cleanup).map(|it| Errand {
+            // The server may be gone, and its network with it.
+            network_of: None,
+            ..it
+        });
+        let mut helper = match errand {
+            Ok(errand) => match helpers.start(errand).await {
+                Ok(helper) => helper,
+                Err(error) => return Some(chain(&error)),
+            },
+            Err(why) => return Some(why),
+        };
+        let ended = tokio::time::timeout(CLEAN_UP, helper.ended()).await;
+        let left = helper.end().await;
+        let name = &self.manifest.name;
+        match ended {
+            Ok(Ok(ended)) if ended.exit_code == Some(0) => left.into_iter().next(),
+            Ok(Ok(ended)) => Some(format!("clean up after {name}: {}", how(&ended))),
+            Ok(Err(error)) => Some(format!("clean up after {name}: {}", chain(&error))),
+            Err(_) => Some(format!("clean up after {name}: it did not end")),
+        }
     }
 
     /// Until its end, which is told; or until it is to end.
@@ -271,9 +304,11 @@ impl Visit {
         let program = program.file_name().unwrap_or_default().to_string_lossy();
         match reading::read(self.manifest.reads, &output, &program) {
             Ok(found) => {
-                if let Some(folded) = found.folded {
+                if let Some(profile) = &found.profile {
                     // The output itself is there in any case.
-                    let _ = std::fs::write(self.directory.join(FOLDED), folded);
+                    let _ = std::fs::write(self.directory.join(FOLDED), profile.folded());
+                    let title = format!("{} at {}", self.manifest.name, self.instance);
+                    let _ = std::fs::write(self.directory.join(FLAMES), flames(profile, &title));
                 }
                 (HelperEnding::Done, found.told)
             }

@@ -40,8 +40,8 @@ pub use begin::preview;
 pub use fuzz::ServiceFuzz;
 pub use helpers::ServiceHelpers;
 pub use open::run;
-pub use scan::ServiceScan;
 pub use repeat::{ServiceRepeat, ServiceRepeated, repeat};
+pub use scan::ServiceScan;
 
 /// What the hidden command `agent` is: drives scenario threads for the hub at its standard input.
 /// Gives the exit code.

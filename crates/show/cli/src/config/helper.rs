@@ -43,6 +43,7 @@ struct RawManifest {
     #[serde(default)]
     runtimes: Vec<Runtime>,
     command: Spanned<Words>,
+    cleanup: Option<Words>,
     looks: Option<Spanned<Time>>,
     reads: Reads,
     #[serde(default)]
@@ -180,6 +181,7 @@ fn parse(name: &str, path: &Path, text: &str) -> Result<Manifest, Error> {
         needs: raw.needs,
         runtimes: raw.runtimes,
         command: raw.command.into_inner().0,
+        cleanup: raw.cleanup.map_or_else(Vec::new, |it| it.0),
         looks_us: looks.map_or(LOOKS_US, |(us, _)| us),
         reads: raw.reads,
         cores: raw.cost.cores.map_or(CORES, Spanned::into_inner),

@@ -1,5 +1,6 @@
 /* The same in C: fails now and then, and every answer costs CPU. */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,10 +8,14 @@
 #include <unistd.h>
 
 volatile unsigned total;
+char *volatile kept;
 
 __attribute__((noinline)) void count_slowly(unsigned steps) {
     for (unsigned step = 0; step < steps; step++) total += step * step % 7;
 }
+
+void remember(void);
+void forget_to_close(void);
 
 __attribute__((noinline)) void answer(int caller) {
     char asked[4096];
@@ -18,10 +23,21 @@ __attribute__((noinline)) void answer(int caller) {
     if (bytes <= 0) return;
     asked[bytes] = 0;
     int fails = strstr(asked, " /fail ") != NULL;
-    if (!strstr(asked, " /health ")) count_slowly(8000000);
+    if (strstr(asked, " /burn ")) count_slowly(8000000);
+    if (strstr(asked, " /grow ")) remember();
+    if (strstr(asked, " /open ")) forget_to_close();
     const char *said = fails ? "HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                              : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     if (write(caller, said, strlen(said)) < 0) return;
+}
+
+__attribute__((noinline)) void forget_to_close(void) {
+    if (open("/dev/null", O_RDONLY) < 0) abort();
+}
+
+__attribute__((noinline)) void remember(void) {
+    kept = malloc(20000);
+    memset((void *)kept, 1, 20000);
 }
 
 int main(int count, char **words) {

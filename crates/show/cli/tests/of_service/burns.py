@@ -11,12 +11,21 @@ def count_slowly(steps):
     return total
 
 
+kept = []
+
+
+def remember(visitor):
+    kept.append([f"{visitor} was here {time}" for time in range(200)])
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         fails = self.path == "/fail"
-        body = str(count_slowly(10 if self.path == "/health" else 200_000)).encode()
+        if self.path == "/grow":
+            remember(self.client_address)
+        body = str(count_slowly(200_000 if self.path == "/burn" else 10)).encode()
         self.send_response(500 if fails else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

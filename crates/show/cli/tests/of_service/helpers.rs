@@ -136,56 +136,93 @@ fn a_manifest_that_makes_no_sense_is_refused_with_its_place() {
     assert_said(&ended, 2, &wanted);
 }
 
-/// A campaign against a server that burns CPU, in which this helper, as it is built in, comes for failed calls. With `path` before
-/// `PATH`.
-fn profiled(command: &str, (name, manifest): (&str, &str), path: &Path) -> Ended {
-    let suite = Campaign {
-        command,
-        sut: "instances = 1\nnetwork = \"host\"",
-        script: script("http.get(`${U}${__ITER % 5 === 0 ? '/fail' : '/burn'}`)"),
-        ..Campaign::default()
-    }
-    .write();
-    suite.write("burns.py", include_str!("burns.py"));
-    suite.write("burns.c", include_str!("burns.c"));
-    std::fs::create_dir(suite.root().join("helpers")).unwrap();
-    let sooner = manifest
-        .replace("detects = [", "detects = [\"errors\", \"error_burst\", ")
-        .replace("looks = \"10s\"", "looks = \"3s\"")
-        // How much the host sways is not what is tested here.
-        .replace("slowdown = 1.1", "slowdown = 9.0");
-    suite.write(&format!("helpers/{name}.toml"), &sooner);
-    let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_cohort"));
-    let before = std::env::var_os("PATH").unwrap_or_default();
-    let paths = [path.to_owned()]
-        .into_iter()
-        .chain(std::env::split_paths(&before));
-    run.env("PATH", std::env::join_paths(paths).unwrap());
-    let words = [
-        "run",
-        "--progress",
-        "plain",
-        "--events",
-        "events",
-        "--no-reproduce",
-        "--vus",
-        "2",
-        "--duration",
-        "12s",
-    ];
-    run.args(words);
-    let ended = suite.spawn(run).end();
-    suite.assert_all_gone(&ended);
-    let folded = suite.read(&format!(
-        ".cohort/campaigns/1/helpers/0-{name}/profile.folded"
-    ));
-    assert!(
-        folded.contains("count_slowly"),
-        "{}\n{folded}",
-        shown(&ended)
-    );
-    ended
+/// A server, and a helper that is built in, which comes for failed calls here.
+struct Looked<'a> {
+    command: &'a str,
+    helper: (&'a str, &'a str),
+    /// What is called apart from what fails.
+    call: &'a str,
+    /// Before `PATH`.
+    path: &'a Path,
+    /// Is in the stacks that are kept.
+    folded: &'a str,
 }
+
+impl Looked<'_> {
+    fn ended(&self) -> Ended {
+        let (name, manifest) = self.helper;
+        let call = format!(
+            "http.get(`${{U}}${{__ITER % 5 === 0 ? '/fail' : '{}'}}`)",
+            self.call
+        );
+        let suite = Campaign {
+            command: self.command,
+            sut: "instances = 1\nnetwork = \"host\"",
+            script: script(&call),
+            ..Campaign::default()
+        }
+        .write();
+        suite.write("burns.py", include_str!("burns.py"));
+        suite.write("burns.c", include_str!("burns.c"));
+        suite.write("burns.js", include_str!("burns.js"));
+        std::fs::create_dir(suite.root().join("helpers")).unwrap();
+        suite.write(&format!("helpers/{name}.toml"), &sooner(manifest));
+        let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_cohort"));
+        let before = std::env::var_os("PATH").unwrap_or_default();
+        let paths = [self.path.to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&before));
+        run.env("PATH", std::env::join_paths(paths).unwrap());
+        let words = [
+            "run",
+            "--progress",
+            "plain",
+            "--events",
+            "events",
+            "--no-reproduce",
+            "--vus",
+            "2",
+            "--duration",
+            "12s",
+        ];
+        run.args(words);
+        let ended = suite.spawn(run).end();
+        suite.assert_all_gone(&ended);
+        let kept = format!(".cohort/campaigns/1/helpers/0-{name}");
+        let folded = suite.read(&format!("{kept}/profile.folded"));
+        assert!(folded.contains(self.folded), "{}\n{folded}", shown(&ended));
+        let flames = suite.read(&format!("{kept}/flames.svg"));
+        assert!(flames.contains(self.folded), "{flames}");
+        ended
+    }
+}
+
+/// The manifest, deployed for failed calls and for a few seconds; how much the host sways is not what is tested here.
+fn sooner(manifest: &str) -> String {
+    let lines = manifest.lines().map(|line| match line.split_once(" = ") {
+        Some(("detects", _)) => "detects = [\"errors\", \"error_burst\"]".to_owned(),
+        Some(("looks", _)) => "looks = \"4s\"".to_owned(),
+        Some(("cost", _)) => "cost = { cores = 0.2, slowdown = 99.0 }".to_owned(),
+        _ => line.to_owned(),
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+/// Whether a program is there; says so when a test has to be left out.
+fn has(program: &str) -> bool {
+    let found = std::process::Command::new(program)
+        .arg("--version")
+        .output();
+    let found = found.is_ok_and(|it| it.status.success());
+    if !found {
+        eprintln!("LEFT OUT: no {program}");
+    }
+    found
+}
+
+const PYTHON: &str = r#"["python3", "burns.py", "{port}"]"#;
+const COMPILED: &str = r#""cc -O1 -g -o burns burns.c && exec ./burns {port}""#;
+const NODE: &str = r#"["node", "burns.js", "{port}"]"#;
 
 #[test]
 fn the_function_of_python_that_burns_is_named() {
@@ -197,25 +234,167 @@ fn the_function_of_python_that_burns_is_named() {
         return;
     };
     let manifest = include_str!("../../../../act/helper/manifests/python-profiler.toml");
-    let command = r#"["python3", "burns.py", "{port}"]"#;
-    let ended = profiled(command, ("python-profiler", manifest), path);
+    let looked = Looked {
+        command: PYTHON,
+        helper: ("python-profiler", manifest),
+        call: "/burn",
+        path,
+        folded: "count_slowly",
+    };
     let wanted = [" % of the CPU time goes to `count_slowly (", "do_GET` ("];
-    assert_said(&ended, 1, &wanted);
+    assert_said(&looked.ended(), 1, &wanted);
+}
+
+#[test]
+fn the_line_of_python_whose_memory_stays_is_named() {
+    if !has("gdb") {
+        return;
+    }
+    let manifest = include_str!("../../../../act/helper/manifests/python-growth.toml");
+    let looked = Looked {
+        command: PYTHON,
+        helper: ("python-growth", manifest),
+        call: "/grow",
+        path: Path::new("/usr/bin"),
+        folded: "remember",
+    };
+    let wanted = [
+        " % of the growth, ",
+        " MB a minute, is allocated in `remember (",
+    ];
+    assert_said(&looked.ended(), 1, &wanted);
 }
 
 #[test]
 fn the_function_of_a_compiled_server_that_burns_is_named() {
-    let perf = std::process::Command::new("perf").arg("--version").output();
-    if !perf.is_ok_and(|it| it.status.success()) {
-        eprintln!("LEFT OUT: no perf");
+    if !has("perf") {
         return;
     }
     let manifest = include_str!("../../../../act/helper/manifests/profiler.toml");
-    let command = r#""cc -O1 -g -o burns burns.c && exec ./burns {port}""#;
-    let ended = profiled(command, ("profiler", manifest), Path::new("/usr/bin"));
+    let looked = Looked {
+        command: COMPILED,
+        helper: ("profiler", manifest),
+        call: "/burn",
+        path: Path::new("/usr/bin"),
+        folded: "count_slowly",
+    };
     let wanted = [
-        " % of the CPU time goes to `count_slowly`",
+        " % of the CPU time goes to `count_slowly",
         "called by `answer`",
     ];
-    assert_said(&ended, 1, &wanted);
+    assert_said(&looked.ended(), 1, &wanted);
+}
+
+#[test]
+fn the_function_of_a_compiled_server_whose_memory_stays_is_named() {
+    if !has("perf") {
+        return;
+    }
+    let manifest = include_str!("../../../../act/helper/manifests/growth.toml");
+    let looked = Looked {
+        command: COMPILED,
+        helper: ("growth", manifest),
+        call: "/grow",
+        path: Path::new("/usr/bin"),
+        folded: "remember",
+    };
+    let wanted = [" MB a minute, is allocated in `remember (", "burns.c:"];
+    assert_said(&looked.ended(), 1, &wanted);
+}
+
+#[test]
+fn the_function_of_a_compiled_server_whose_files_stay_open_is_named() {
+    if !has("perf") {
+        return;
+    }
+    // Tracepoints are root's.
+    let mounted = [
+        "-m",
+        "mount",
+        "-t",
+        "tracefs",
+        "none",
+        "/sys/kernel/tracing",
+    ];
+    let mounted = std::process::Command::new("unshare").args(mounted).output();
+    if !mounted.is_ok_and(|it| it.status.success()) {
+        eprintln!("LEFT OUT: no tracepoints");
+        return;
+    }
+    let manifest = include_str!("../../../../act/helper/manifests/descriptors.toml");
+    let looked = Looked {
+        command: COMPILED,
+        helper: ("descriptors", manifest),
+        call: "/open",
+        path: Path::new("/usr/bin"),
+        folded: "forget_to_close",
+    };
+    let wanted = [
+        " of the descriptors that stay open, ",
+        " are opened in `forget_to_close (",
+    ];
+    assert_said(&looked.ended(), 1, &wanted);
+}
+
+#[test]
+fn the_function_of_node_that_burns_and_that_whose_memory_stays_are_named() {
+    if !has("node") {
+        return;
+    }
+    let manifests = [
+        (
+            "node-profiler",
+            include_str!("../../../../act/helper/manifests/node-profiler.toml"),
+            "/burn",
+            "countSlowly",
+            " % of the CPU time goes to `countSlowly (",
+        ),
+        (
+            "node-growth",
+            include_str!("../../../../act/helper/manifests/node-growth.toml"),
+            "/grow",
+            "remember",
+            "`remember",
+        ),
+    ];
+    for (name, manifest, call, folded, wanted) in manifests {
+        let looked = Looked {
+            command: NODE,
+            helper: (name, manifest),
+            call,
+            path: Path::new("/usr/bin"),
+            folded,
+        };
+        assert_said(&looked.ended(), 1, &[wanted]);
+    }
+}
+
+#[test]
+fn a_server_that_ends_while_a_helper_attaches_is_no_harm() {
+    // The helper itself ends it, as a debugger that was killed may.
+    let suite = failing(&manifest("kill -KILL {pid}; sleep 0.2; exit 1", ""));
+    let ended = run(&suite);
+    assert_said(
+        &ended,
+        1,
+        &["deployed", "mine failed: it exited with code 1"],
+    );
+}
+
+#[test]
+fn what_a_helper_leaves_on_the_host_is_cleaned_up_whatever_happens() {
+    for (script, said) in [
+        ("echo left > /tmp/cohort-test-{port}; echo looked", "looked"),
+        (
+            "echo left > /tmp/cohort-test-{port}; while :; do sleep 0.1; done",
+            "deployed",
+        ),
+    ] {
+        let cleanup = "cleanup = ['sh', '-c', 'mv /tmp/cohort-test-{port} {out}/cleaned']";
+        let suite = failing(&manifest(script, cleanup));
+        let ended = run(&suite);
+        assert_said(&ended, 1, &[said]);
+        let cleaned = suite.read(".cohort/campaigns/1/helpers/0-mine/cleaned");
+        assert_eq!(cleaned, "left\n");
+    }
 }

@@ -192,9 +192,8 @@ impl Failing {
 fn is_explained(view: &View<'_>, endpoint: u32, broken: &Broken) -> bool {
     let ended = view.instances.get(&broken.instance).is_none_or(|watched| {
         watched.down
-            || (watched.exits.iter()).any(|exit| {
-                broken.at.since(*exit).max(exit.since(broken.at)) < AROUND_EXIT_US
-            })
+            || (watched.exits.iter())
+                .any(|exit| broken.at.since(*exit).max(exit.since(broken.at)) < AROUND_EXIT_US)
     });
     ended || view.hangs(endpoint)
 }
