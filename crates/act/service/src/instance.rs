@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cohort_host::InstanceReader;
 use cohort_host::cgroup::IoLimit;
-use cohort_model::{InstanceId, Share};
+use cohort_model::{ExceptionSeen, InstanceId, Share};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Error;
@@ -125,6 +125,12 @@ impl Instance {
     #[must_use]
     pub fn last_lines(&self, most: usize) -> Vec<Line> {
         self.record.last_lines(most)
+    }
+
+    /// Exceptions that it wrote and that were not told yet: without waiting for more lines of them.
+    #[must_use]
+    pub fn exceptions_by_now(&self) -> Vec<ExceptionSeen> {
+        self.record.exceptions_by_now()
     }
 
     /// Waits until its status is as wanted, and gives it.

@@ -109,7 +109,11 @@ pub(crate) fn keep(all: &mut Vec<Stood>, one: Stood) {
 /// The stacks of a case: of a try that looked as it does, whichever case it was for.
 pub(crate) fn of(all: &[Stood], case: &Case) -> Option<String> {
     let symptom = case.symptom.as_ref()?;
-    let about = |one: &&Stood| Subject::Test(one.test) == case.subject && one.kind == symptom.kind;
+    let stands = |kind| matches!(kind, SymptomKind::Timeout | SymptomKind::Hang);
+    let about = |one: &&Stood| {
+        let is_alike = one.kind == symptom.kind || (stands(one.kind) && stands(symptom.kind));
+        Subject::Test(one.test) == case.subject && is_alike
+    };
     let alike = all.iter().filter(about);
     let same = alike.clone().find(|one| one.frames == symptom.frames);
     let own = || alike.clone().find(|one| one.case == case.case);

@@ -140,6 +140,15 @@ impl Record {
         }
     }
 
+    /// Exceptions since the last call, those too of which more lines might come: for when all that led to them is over.
+    pub(crate) fn exceptions_by_now(&self) -> Vec<ExceptionSeen> {
+        let inner = &mut *lock(&self.inner);
+        for parser in &mut inner.parsers {
+            inner.known.extend(parser.finish());
+        }
+        inner.known.take_new(self.instance)
+    }
+
     pub(super) fn count_bytes(&self, bytes: usize) {
         lock(&self.inner).counts.bytes += bytes as u64;
     }

@@ -262,6 +262,21 @@ fn what_a_check_may_rest_on_is_not_left_out() {
 }
 
 #[test]
+fn what_is_left_of_a_body_fails_for_the_same_reason() {
+    // Without a code it answers 500 too, but by another exception.
+    let suite = Campaign::of(
+        "http.post(U + '/percent', JSON.stringify({ note: 'n', code: __ITER === 5 ? 50 : 10 }))",
+    )
+    .write();
+    let ended = suite.run_and_reproduce(&["--vus", "1", "--duration", "3s"]);
+    let case = only_case(&suite, &ended);
+    let parts = case["smallest"]["recipe"]["parts"].to_string();
+    let fails_for_it = parts.contains("/code") && !parts.contains("/note");
+    assert!(fails_for_it, "{case:#}\n{}", shown(&ended));
+    suite.assert_replays();
+}
+
+#[test]
 fn a_race_that_needs_two_at_once_is_cut_to_those() {
     let buy = "http.batch([1, 2, 3].map((count) => ['POST', U + '/basket/lines?slow', JSON.stringify({ count }), { headers }]))";
     let suite = visiting(buy);

@@ -12,6 +12,7 @@ import signal
 import ssl
 import sys
 import time
+import traceback
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.do_GET()
 
     def do_GET(self):
@@ -77,6 +78,12 @@ class Handler(BaseHTTPRequestHandler):
         elif kind == "keep":
             KEPT.append(os.urandom(40_000))
             self.answer(200, {})
+        elif kind == "percent":
+            try:
+                self.answer(200, 100 // (json.loads(self.body)["code"] - 50))
+            except Exception:  # as frameworks do: whatever it was, the answer is the same
+                traceback.print_exc()
+                self.answer(500, "Internal Server Error")
         elif kind == "price":
             self.answer(200, {"price": price(number)})
         elif kind == "total":

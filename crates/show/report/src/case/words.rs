@@ -249,7 +249,13 @@ pub fn part(part: &CasePart, names: Names<'_>) -> String {
         CasePart::Beside(test) => format!("{} beside it", quoted(&names(*test))),
         CasePart::Request(place) => format!("request {}", place + 1),
         CasePart::Piece(place, path) => {
-            format!("{} of the body of request {}", quoted(path), place + 1)
+            let (name, of) = match (path.strip_prefix('?'), path.strip_prefix('&')) {
+                _ if path.is_empty() => return format!("no field of request {}", place + 1),
+                (Some(name), _) => (name, "query"),
+                (_, Some(name)) => (name, "form"),
+                _ => (path.as_str(), "body"),
+            };
+            format!("{} of the {of} of request {}", quoted(name), place + 1)
         }
         CasePart::Variable(name) => format!("{} in the environment", quoted(name)),
     }

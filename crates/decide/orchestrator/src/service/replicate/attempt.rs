@@ -241,6 +241,7 @@ impl Conductor {
                 cases.note_growth(&play, played);
                 let mut outcome = cases.outcome(&play, played);
                 let shown = cases.is_of(play.case, outcome.symptom.as_ref());
+                cases.note_beside(&play, played, shown);
                 if (shown || outcome.passed) && !cases.note_age(&play, shown) {
                     outcome.passed = false;
                 }

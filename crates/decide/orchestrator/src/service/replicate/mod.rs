@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cohort_model::{
     At, Case, CaseId, CasePlan, EndpointId, ExceptionSeen, FuzzPlan, InstanceId, OddCall,
-    ServiceSeen,
+    ServiceSeen, Symptom,
 };
 use cohort_replicator::{Limits, Replicator, Settings};
 
@@ -87,6 +87,8 @@ pub(super) struct Cases {
     ages: BTreeMap<CaseId, Age>,
     /// What cases about growth grow by with each repetition, as they were.
     growth: BTreeMap<CaseId, f64>,
+    /// Exceptions that came with every answer by which a case showed, as it was.
+    beside: BTreeMap<CaseId, Vec<Symptom>>,
     /// Whether recorded requests are changed.
     fuzzing: Option<Fuzzing>,
     /// Findings that were taken up.
@@ -141,6 +143,7 @@ impl Cases {
             usual: BTreeMap::new(),
             ages: BTreeMap::new(),
             growth: BTreeMap::new(),
+            beside: BTreeMap::new(),
             fuzzing: None,
             taken_up: Vec::new(),
             open_failures: 0,

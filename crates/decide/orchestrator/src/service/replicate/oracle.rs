@@ -49,7 +49,9 @@ impl Cases {
         };
         let shown = match capsule.gauge {
             _ if *known != capsule.symptom => self.odd(play, known, played),
-            Gauge::Odd => self.odd(play, known, played),
+            Gauge::Odd => (self.odd(play, known, played)).filter(|odd| {
+                odd.kind != SymptomKind::ErrorAnswer || !self.is_another(play, played)
+            }),
             Gauge::Slow(bound_us) => {
                 let of = |number: &u32| {
                     let request = capsule.requests.get(*number as usize);
@@ -131,6 +133,32 @@ impl Cases {
         }
     }
 
+    /// Which exceptions came with the answers by which a case shows, as it was: what is left of it comes with them too.
+    pub(super) fn note_beside(&mut self, play: &Play, played: &Played, shown: bool) {
+        let seen: Vec<Symptom> = exceptions(played).cloned().collect();
+        if !shown || play.cut.is_some() || seen.is_empty() {
+            return;
+        }
+        let known = (self.beside.entry(play.case)).or_insert_with(|| seen.clone());
+        known.retain(|one| seen.iter().any(|other| same(one, other)));
+    }
+
+    /// Whether what is left of a case answers with an error for another reason: many servers say the same of all of
+    /// them, and only their logs tell.
+    fn is_another(&self, play: &Play, played: &Played) -> bool {
+        let Some(known) = self
+            .beside
+            .get(&play.case)
+            .filter(|known| !known.is_empty())
+        else {
+            return false;
+        };
+        let mut seen = exceptions(played).peekable();
+        play.cut.is_some()
+            && seen.peek().is_some()
+            && !seen.any(|one| known.iter().any(|other| same(one, other)))
+    }
+
     /// A play that could not be begun says nothing.
     pub(super) fn void(&mut self, at: At, case: CaseId, recipe: &Recipe) {
         let outcome = Outcome {
@@ -142,6 +170,12 @@ impl Cases {
         };
         self.replicator.ended(at, case, recipe, outcome);
     }
+}
+
+/// What its server wrote of exceptions.
+fn exceptions(played: &Played) -> impl Iterator<Item = &Symptom> {
+    let odd = played.odd.iter().map(|(_, symptom)| symptom);
+    odd.filter(|symptom| symptom.kind == SymptomKind::Exception)
 }
 
 /// How much it grew in this, and how much is growth at the least: with each repetition, and in all.

@@ -331,6 +331,7 @@ impl Hub {
                 symptom: Box::new(symptom),
             });
         }
+        self.read_logs_of_plays(now);
         let due = |one: &Try| match &one.state {
             State::Over(since, played) => now.duration_since(*since) >= patience(one, played),
             State::Plays => false,

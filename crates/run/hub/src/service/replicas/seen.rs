@@ -1,15 +1,18 @@
 //! What servers say: those of replicas are evidence of a play, and the end of an ordinary one is a case.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cohort_model::{ExceptionSeen, Exit, InstanceId};
 
 use super::State;
+use super::told::failed;
 use crate::service::shell::Hub;
 use crate::service::symptoms;
 
 /// Lines in which it is looked for the reason of a server's end.
 const LAST_WORDS: usize = 600;
+/// What a server writes about a call that failed is there so long after the call.
+const WRITTEN: Duration = Duration::from_millis(150);
 
 impl Hub {
     /// A replica's server ended.
@@ -37,6 +40,23 @@ impl Hub {
                 own.map(|line| line.text).collect()
             }
             None => lines.to_vec(),
+        }
+    }
+
+    /// Plays that are over, and failed: what their servers wrote of it is taken as it is by now.
+    pub(super) fn read_logs_of_plays(&mut self, now: Instant) {
+        for one in self.replicas.plays.values_mut() {
+            let State::Over(since, played) = &one.state else {
+                continue;
+            };
+            let is_due = now.duration_since(*since) >= WRITTEN && one.exceptions.is_empty();
+            if is_due
+                && failed(played)
+                && self.replicas.shares.contains_key(&one.instance)
+                && let Some(instance) = self.ground.get(one.instance)
+            {
+                one.exceptions.extend(instance.exceptions_by_now());
+            }
         }
     }
 

@@ -24,10 +24,8 @@ pub(super) fn patience(one: &Try, played: &agent::Played) -> Duration {
             .into_iter()
             .any(|(error, _)| *error != agent::TransportError::Timeout)
     };
-    let failed =
-        |answers: &agent::PlayedAnswers| answers.statuses.iter().any(|(status, _)| *status >= 500);
     let broke = played.answers.iter().any(broke);
-    let failed = played.answers.iter().any(failed);
+    let failed = failed(played);
     match (
         broke && one.ends.is_empty(),
         failed && one.exceptions.is_empty(),
@@ -36,6 +34,13 @@ pub(super) fn patience(one: &Try, played: &agent::Played) -> Duration {
         (false, true) => ODD_WAIT,
         (false, false) => CALM_WAIT,
     }
+}
+
+/// Whether anything was answered by an error of the server.
+pub(super) fn failed(played: &agent::Played) -> bool {
+    let failed =
+        |answers: &agent::PlayedAnswers| answers.statuses.iter().any(|(status, _)| *status >= 500);
+    played.answers.iter().any(failed)
 }
 
 /// What an instance uses now.
