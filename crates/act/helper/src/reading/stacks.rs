@@ -25,8 +25,9 @@ pub(super) fn read(output: &str, program: &str) -> Result<Vec<HelperTold>, Error
     if let Some(circle) = looks.iter().rev().find_map(|text| cycle(text)) {
         return Ok(circular(&circle));
     }
-    let looks = looks.iter().map(|text| threads(text)).collect();
-    Ok(told(&of_program(looks, program)))
+    let looks: Vec<Vec<Stood>> = looks.iter().map(|text| threads(text)).collect();
+    let has_one = looks.iter().all(|look| look.len() < 2);
+    Ok(told(&of_program(looks, program), has_one))
 }
 
 /// Threads that wait for each other.
@@ -105,23 +106,26 @@ fn rests(function: &str) -> bool {
     WORDS.iter().any(|word| function.contains(word))
 }
 
-fn told(looks: &[Vec<Stood>]) -> Vec<HelperTold> {
+/// What there is to say. Of a program with several threads, a `main` that waits for the others tells nothing.
+fn told(looks: &[Vec<Stood>], has_one: bool) -> Vec<HelperTold> {
     let locked: Vec<&Vec<Stood>> = looks
         .iter()
         .filter(|look| look.iter().any(waits_for_lock))
         .collect();
     if locked.is_empty() {
-        return most(looks, |it| it.about != About::Joins)
-            .map(|(frame, seen)| {
-                let sentence = format!(
-                    "In {seen} of {} looks a thread stands in `{}`.",
-                    looks.len(),
-                    frame.shown()
-                );
-                about(frame, sentence)
-            })
-            .into_iter()
-            .collect();
+        return most(looks, |it| {
+            it.about != About::Joins && (has_one || !is_entry(it))
+        })
+        .map(|(frame, seen)| {
+            let sentence = format!(
+                "In {seen} of {} looks a thread stands in `{}`.",
+                looks.len(),
+                frame.shown()
+            );
+            about(frame, sentence)
+        })
+        .into_iter()
+        .collect();
     }
     let waiting = most(looks, waits_for_lock);
     let other = most(looks, |it| {
@@ -309,5 +313,17 @@ mod tests {
             ],
         );
         assert_eq!(read(&parked.repeat(3), "bank"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_main_that_waits_tells_nothing_where_others_work() {
+        let waits = "syscall () from /lib/x86_64-linux-gnu/libc.so.6";
+        let main = "shop::main () at src/main.rs:67";
+        let look = thread(1, &[waits, main])
+            + &thread(2, &[waits, "tokio::runtime::park::Inner::park ()"])
+            + &thread(3, &[waits, "tokio::runtime::park::Inner::park ()"]);
+        assert_eq!(read(&look.repeat(3), "shop"), Ok(Vec::new()));
+        let alone = read(&thread(1, &[waits, main]).repeat(3), "shop").expect("stacks");
+        assert!(alone[0].sentence.contains("src/main.rs:67"), "{alone:?}");
     }
 }
