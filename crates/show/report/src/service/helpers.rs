@@ -40,7 +40,8 @@ pub(super) fn decision(view: &ServiceView, decision: &ServiceDecision) -> Option
 /// Why, where a person wonders.
 fn withdrawn(why: HelperWithdrawal) -> Option<String> {
     match why {
-        HelperWithdrawal::ReasonGone | HelperWithdrawal::InstanceGone => None,
+        HelperWithdrawal::ReasonGone => None,
+        HelperWithdrawal::InstanceGone => Some("its server ended".to_owned()),
         HelperWithdrawal::Overdue => Some("it did not end".to_owned()),
         HelperWithdrawal::Costly { cores, expected } => Some(format!(
             "it used {}, and was said to use {}",
