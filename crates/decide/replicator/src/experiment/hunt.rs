@@ -134,7 +134,7 @@ impl Experiment {
         let Origin::Hunted { company, .. } = &self.origin else {
             return None;
         };
-        if company.is_empty() || self.hunts % MINGLED_EVERY != MINGLED_FIRST {
+        if company.is_empty() || self.hunts < MINGLED_FIRST + MINGLED_EVERY * self.mingled {
             return None;
         }
         let before = |part: &&CasePart| matches!(part, CasePart::Before(_));

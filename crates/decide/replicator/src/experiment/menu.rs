@@ -300,11 +300,9 @@ pub(super) fn opening(place: &Place<'_>) -> Vec<Condition> {
 /// lines to a socket would take minutes.
 const LATE: Condition = Condition::DiskDelay { us: 10_000 };
 
-/// A run that takes longer may make too many calls for all of them to be late, in this run and in all that take it apart;
-/// microseconds.
-const LATE_WALL_US_MAX: u64 = 60_000;
-/// The same where a run begins with a runner that starts slowly: most of its calls are on its own code, and not late.
-const LATE_WALL_US_MAX_RUNNER: u64 = 1_000_000;
+/// A run that takes longer, what disturbance takes of it included, may make too many calls for all of them to be late, in
+/// this run and in all that take it apart; microseconds. A runner that starts slowly makes hundreds before its test begins.
+const LATE_WALL_US_MAX: u64 = 120_000;
 
 /// One of the first tries of what has not failed yet.
 enum Mix {
@@ -332,11 +330,7 @@ const MIXES: [Mix; 6] = [
 pub(super) fn first(place: &Place<'_>, slow_start: bool) -> Vec<Vec<Condition>> {
     let worlds = cheap(place);
     let able = |one: &Condition| place.able.contains(&one.kind());
-    let most = match slow_start {
-        true => LATE_WALL_US_MAX_RUNNER,
-        false => LATE_WALL_US_MAX,
-    };
-    let is_late = able(&LATE) && place.usage.wall_us <= most;
+    let is_late = able(&LATE) && !slow_start && place.usage.wall_us <= LATE_WALL_US_MAX;
     let world = |nth: usize| worlds.get(nth).into_iter().flatten().cloned();
     let mixes = MIXES.iter().filter_map(|mix| match *mix {
         Mix::Disturbed => able(&DISTURBED).then(|| vec![DISTURBED]),
