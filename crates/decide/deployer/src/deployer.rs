@@ -73,6 +73,7 @@ impl Deployer {
             match ending {
                 Ending::Done => self.past.answered(at, key, it.finding, rest_us),
                 Ending::Unfit => self.past.banned(key),
+                Ending::Missing { .. } => self.past.missing(it.helper),
                 Ending::Failed { .. } => self.past.failed(at, key, rest_us),
             }
         }
