@@ -91,7 +91,7 @@ impl Slow {
                 Target::Path(at, path) => {
                     let path = path_of(pid, tid, call, at, path);
                     let is_data = path.is_some_and(|path| {
-                        !is_program(&path) && !(calls::looks(call.number) && path.is_dir())
+                        !is_program(&path) && (!calls::looks(call.number) || !path.is_dir())
                     });
                     if is_data {
                         verdict.delay += traced.disk_delay;
