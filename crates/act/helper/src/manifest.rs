@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 10] = [
+pub const BUILT_IN: [(&str, &str); 12] = [
     ("scanner", include_str!("../manifests/scanner.toml")),
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
@@ -17,6 +17,11 @@ pub const BUILT_IN: [(&str, &str); 10] = [
     (
         "node-profiler",
         include_str!("../manifests/node-profiler.toml"),
+    ),
+    ("waits", include_str!("../manifests/waits.toml")),
+    (
+        "python-waits",
+        include_str!("../manifests/python-waits.toml"),
     ),
     ("growth", include_str!("../manifests/growth.toml")),
     (
@@ -46,6 +51,10 @@ pub enum Reads {
     Locks,
     /// `seconds 20.0`, then a line for each stack, with bytes that it allocated and that are still there.
     Grown,
+    /// Threads that stop and go on, as `perf script --show-switch-events` writes them: where and for what they wait.
+    Switches,
+    /// As `folded`, of all threads whether they run or wait: where the time goes that calls take.
+    Waited,
     /// A JSON object for each thing found: `{"sentence": ..., "function": ..., "place": ...}`.
     Json,
     /// Each line is something found.
@@ -74,6 +83,10 @@ pub struct Manifest {
     pub looks_us: u64,
     /// How its output is read.
     pub reads: Reads,
+    /// Time between two samples, microseconds; 0: it does not sample, or nobody knows.
+    pub every_us: u64,
+    /// Whether a healthy instance is looked at too, by the same command, so that what it finds can be compared.
+    pub compares: bool,
     /// CPU that it is expected to use, cores.
     pub cores: f64,
     /// The latency of its instance may rise by this factor.
