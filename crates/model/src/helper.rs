@@ -18,6 +18,9 @@ pub struct HelperOffer {
     pub looks_us: u64,
     /// The median latency of its instance may rise by this factor.
     pub slowdown_max: f64,
+    /// Whether it looks at an instance that is well too, where there is one, to compare them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compares: bool,
     /// Names of helpers that it gets along with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alongside: Vec<String>,
@@ -58,6 +61,11 @@ pub enum HelperEnding {
     Done,
     /// It cannot look at what this instance runs.
     Unfit,
+    /// It could look, and this host lacks what it needs.
+    Missing {
+        /// What, and how to get it, a sentence each.
+        lacks: Vec<String>,
+    },
     /// It could not be started, crashed, or what it printed is not understood.
     Failed {
         /// Why, in words.

@@ -1,5 +1,7 @@
 //! What a helper is.
 
+use std::collections::BTreeMap;
+
 use cohort_model::{HelperOffer, ServiceFindingKind};
 use serde::Deserialize;
 
@@ -72,6 +74,8 @@ pub struct Manifest {
     pub detects: Vec<ServiceFindingKind>,
     /// Programs that it needs along `PATH`.
     pub needs: Vec<String>,
+    /// How to get them, by program: `pip install py-spy`.
+    pub install: BTreeMap<String, String>,
     /// What it can look at; empty: whatever there is.
     pub runtimes: Vec<Runtime>,
     /// Its command. Words in braces are filled in: `{pid}`, `{host}`, `{port}`, `{out}`, `{seconds}`,
@@ -115,6 +119,7 @@ impl Manifest {
             cores: self.cores,
             looks_us: self.looks_us,
             slowdown_max: self.slowdown_max,
+            compares: self.compares,
             alongside: self.alongside.clone(),
         }
     }

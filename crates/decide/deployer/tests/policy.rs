@@ -19,6 +19,7 @@ fn offer(name: &str, detects: &[Kind], cores: f64) -> Offer {
         cores,
         looks_us: 10 * SECOND,
         slowdown_max: 1.1,
+        compares: false,
         alongside: Vec::new(),
     }
 }

@@ -169,6 +169,7 @@ impl Conductor {
                     deployment,
                     helper,
                     instance,
+                    reference,
                     finding,
                 } => {
                     let visit = self.visit(at, instance, finding);
@@ -179,6 +180,7 @@ impl Conductor {
                         deployment,
                         helper,
                         instance,
+                        reference,
                     };
                     step.decide(command, ServiceReason::Found { finding }, None);
                 }

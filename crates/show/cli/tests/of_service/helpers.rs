@@ -50,7 +50,8 @@ fn what_a_helper_finds_stands_with_the_finding_and_its_files_are_kept() {
 
 #[test]
 fn one_that_is_not_installed_is_missing_and_not_deployed() {
-    let suite = failing(&manifest("true", "needs = ['no-such-program']"));
+    let needs = "needs = ['no-such-program']\ninstall = { no-such-program = 'pip install it' }";
+    let suite = failing(&manifest("true", needs));
     let listed = suite.cohort(&["helpers"]);
     assert_said(
         &listed,
@@ -62,6 +63,8 @@ fn one_that_is_not_installed_is_missing_and_not_deployed() {
         ],
     );
     let ended = run(&suite);
+    let said = "mine for its errors cannot be had: no-such-program is not installed";
+    assert_said(&ended, 1, &[said, "(get it: pip install it)"]);
     assert!(!ended.stderr.contains("deployed"), "{}", shown(&ended));
 }
 
