@@ -173,7 +173,9 @@ impl Deployer {
             return None;
         }
         let mut others = up.iter().copied().filter(|it| *it != instance);
-        others.find(|it| !self.suspicions.names(*it) && !self.running.values().any(|run| run.is_at(*it)))
+        others.find(|it| {
+            !self.suspicions.names(*it) && !self.running.values().any(|run| run.is_at(*it))
+        })
     }
 
     fn wanted(&self, at: At, up: &BTreeSet<InstanceId>) -> Option<(u32, InstanceId, usize)> {
