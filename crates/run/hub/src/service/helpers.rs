@@ -44,7 +44,7 @@ const REFERENCE: &str = "reference";
 /// In the number of its deployment.
 const REFERENCE_BIT: u32 = 1 << 31;
 /// That one begins so much later: where both want the same port, the first gets it.
-const REFERENCE_AFTER: Duration = Duration::from_secs(1);
+const REFERENCE_AFTER: Duration = Duration::from_millis(300);
 /// And it is waited for so long at most.
 const REFERENCE_WITHIN: Duration = Duration::from_secs(10);
 
