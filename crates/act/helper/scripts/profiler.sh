@@ -1,8 +1,8 @@
 # Prints where a process runs. Arguments: process, directory, seconds.
 pid=$1 out=$2 seconds=$3
-# Software events are there in virtual machines too.
+# Software events are there in virtual machines too; without those of BPF it ends a second sooner.
 record() {
-  perf record -q -F 99 --call-graph dwarf,8192 -o "$out/perf.data" "$@" -- sleep "$seconds" 2>"$out/warnings"
+  perf record -q --no-bpf-event -F 99 --call-graph dwarf,8192 -o "$out/perf.data" "$@" -- sleep "$seconds" 2>"$out/warnings"
 }
 while read -r key value; do
   case $key in Cpus_allowed_list:) cpus=$value ;; esac
