@@ -204,7 +204,7 @@ fn cost(bench: &Bench, helper: &Costly, (port, pid): (u16, u32)) -> Result<Vec<R
         let mut runs = Running::start(command, &bench.work.join("logs/helpers-helper.log"))?;
         let mut ended = Ok(());
         let calls = drive(port, || {
-            ended = runs.wait(Duration::from_secs(60)).map(|_| ())
+            ended = runs.wait(Duration::from_secs(60)).map(|_| ());
         });
         ended?;
         let after = without();

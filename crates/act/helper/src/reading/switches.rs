@@ -174,7 +174,7 @@ mod tests {
     /// Stops at one time, in a state and in functions, innermost first, and goes on at another.
     fn wait(thread: u32, (from, to): (f64, f64), state: char, frames: &[&str]) -> String {
         let kernel = |name: &&str| name.starts_with("do_") || name.contains("tcp_");
-        let frames = frames.iter().map(|it| match kernel(&it) {
+        let frames = frames.iter().map(|it| match kernel(it) {
             true => format!("\tffffffff81 {it} ([kernel.kallsyms])\n"),
             false => format!("\t 1 {it} (/none/shop)\n"),
         });

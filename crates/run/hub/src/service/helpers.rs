@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use cohort_helper::reading::{Found, Profile, compared};
+use cohort_helper::reading::Found;
 use cohort_helper::{Manifest, Runtime, Values, fill, missing, reading};
 use cohort_host::chain;
 use cohort_host::init::Ended;
@@ -39,13 +39,7 @@ const HELPERS: &str = "helpers";
 const OUTPUT: &str = "output.txt";
 /// What a scanner is told.
 const PLAN: &str = "plan.json";
-/// Where the command beside an instance that is well keeps its files meanwhile.
-const REFERENCE: &str = "reference";
-/// In the number of its deployment.
-const REFERENCE_BIT: u32 = 1 << 31;
-/// That one begins so much later: where both want the same port, the first gets it.
-const REFERENCE_AFTER: Duration = Duration::from_millis(300);
-/// And it is waited for so long at most.
+/// What is done beside an instance that is well is waited for so long at most, when the other is done.
 const REFERENCE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Helpers that a campaign may deploy.
@@ -181,16 +175,16 @@ struct Read {
 
 /// One deployment.
 #[derive(Clone)]
-struct Visit {
-    deployment: u32,
-    instance: InstanceId,
-    pid: i32,
-    address: (String, u16),
+pub(super) struct Visit {
+    pub(super) deployment: u32,
+    pub(super) instance: InstanceId,
+    pub(super) pid: i32,
+    pub(super) address: (String, u16),
     /// Of its own, in the campaign's.
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// The same, relative to the campaign's.
-    shown: PathBuf,
-    manifest: Manifest,
+    pub(super) shown: PathBuf,
+    pub(super) manifest: Manifest,
     /// What it is told beside its command, where it looks for weaknesses.
     plan: Option<Plan>,
     /// This very program.
@@ -201,19 +195,6 @@ struct Visit {
 }
 
 impl Visit {
-    /// The same command for another instance, which nothing else is done for.
-    fn at(&self, (instance, (pid, address)): (InstanceId, (i32, SocketAddr))) -> Self {
-        Self {
-            deployment: self.deployment | REFERENCE_BIT,
-            instance,
-            pid,
-            address: (address.ip().to_string(), address.port()),
-            directory: self.directory.join(REFERENCE),
-            shown: self.shown.join(REFERENCE),
-            ..self.clone()
-        }
-    }
-
     async fn run(
         self,
         reference: Option<Visit>,
@@ -275,39 +256,14 @@ impl Visit {
         left
     }
 
-    /// One command, begun a little later and without a word; what it printed, and what is left of it.
-    async fn look(
-        &self,
-        helpers: &Helpers,
-        mut stopped: oneshot::Receiver<()>,
-    ) -> (Option<String>, Vec<String>) {
-        tokio::select! {
-            () = tokio::time::sleep(REFERENCE_AFTER) => {}
-            _ = &mut stopped => return (None, Vec::new()),
-        }
-        let begun = match self.fits().map(|()| self.errand(&self.manifest.command)) {
-            Ok(Ok(errand)) => helpers.start(errand).await,
-            Ok(Err(_)) | Err(_) => return (None, Vec::new()),
-        };
-        let Ok(mut helper) = begun else {
-            return (None, Vec::new());
-        };
-        let ended = tokio::select! {
-            ended = helper.ended() => ended.ok(),
-            _ = &mut stopped => None,
-        };
-        let mut left = helper.end().await;
-        left.extend(self.clean_up(helpers).await);
-        let printed = ended.filter(|it| it.exit_code == Some(0));
-        let printed = printed.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
-        (printed, left)
-    }
-
     /// Reads what it printed, and tells it.
     async fn conclude(self, own: (Result<Ended, String>, Look), beside: Option<(Visit, String)>) {
         let events = self.events.clone();
         let deployment = self.deployment;
-        let seen = calmly("reads-helper", move || self.understood(&own, beside)).await;
+        let seen = calmly("reads-helper", move || {
+            self.understood(&own, beside.as_ref())
+        })
+        .await;
         let why = || "its output could not be read".to_owned();
         let seen = seen.unwrap_or_else(|| failed(deployment, why()));
         // A hub that is gone needs to hear nothing.
@@ -317,31 +273,17 @@ impl Visit {
     fn understood(
         &self,
         (ended, look): &(Result<Ended, String>, Look),
-        beside: Option<(Visit, String)>,
+        beside: Option<&(Visit, String)>,
     ) -> ServiceSeen {
         let (ending, Read { found, program }) = self.read(ended, *look);
         let mut told = found.told;
-        if let (Some(profile), Some((other, printed))) = (&found.profile, &beside) {
+        if let (Some(profile), Some((other, printed))) = (&found.profile, beside) {
             told.extend(self.compared((profile, &program), (other, printed)));
         }
         self.ended(ending, told)
     }
 
-    /// What is different from another instance.
-    fn compared(
-        &self,
-        (profile, program): (&Profile, &str),
-        (other, printed): (&Visit, &str),
-    ) -> Option<HelperTold> {
-        let reads = self.manifest.reads;
-        let there = reading::read(reads, printed, program).ok()?.profile?;
-        let name = other.instance.to_string();
-        let title = format!("{} at {} against {name}", self.manifest.name, self.instance);
-        profiles::keep_reference(&self.directory, &title, (profile, &there));
-        compared(reads, (profile, &there), program, &name)
-    }
-
-    fn fits(&self) -> Result<(), HelperEnding> {
+    pub(super) fn fits(&self) -> Result<(), HelperEnding> {
         let Some(runs) = Runtime::of(self.pid) else {
             let why = format!("process {} is gone", self.pid);
             return Err(HelperEnding::Failed { why });
@@ -356,7 +298,7 @@ impl Visit {
         }
     }
 
-    fn errand(&self, command: &[String]) -> Result<Errand, String> {
+    pub(super) fn errand(&self, command: &[String]) -> Result<Errand, String> {
         let made = std::fs::create_dir_all(&self.directory);
         made.map_err(|error| format!("create {}: {error}", self.directory.display()))?;
         if let Some(plan) = &self.plan {
@@ -389,7 +331,7 @@ impl Visit {
     }
 
     /// Removes what it may have left on the host; gives why that is not certain, in words.
-    async fn clean_up(&self, helpers: &Helpers) -> Option<String> {
+    pub(super) async fn clean_up(&self, helpers: &Helpers) -> Option<String> {
         if self.manifest.cleanup.is_empty() {
             return None;
         }

@@ -27,6 +27,7 @@ mod orders;
 mod place;
 mod plan;
 mod profiles;
+mod reference;
 mod repeat;
 mod replicas;
 mod scan;
