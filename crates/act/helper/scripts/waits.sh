@@ -14,6 +14,6 @@ threads=$({ echo "$before"; counts; } |
 if [ -z "$threads" ]; then echo "the server ended" >&2; exit 1; fi
 perf record -q --no-bpf-event -m 2M --switch-events -e sched:sched_switch --filter 'prev_state & 0xff' --call-graph dwarf,8192 \
   -t "$threads" -o "$out/perf.data" -- sleep "$seconds" >&2 || exit 1
-nice -n 19 perf script -i "$out/perf.data" --no-inline --show-switch-events -F comm,tid,time,event,trace,ip,sym,dso 2>"$out/warnings" |
+nice -n 10 perf script -i "$out/perf.data" --no-inline --show-switch-events -F comm,tid,time,event,trace,ip,sym,dso 2>"$out/warnings" |
   head -c 16000000
 rm -f "$out/perf.data" "$out/warnings"

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cohort_helper::reading::{Found, Taken, Weight, compared, pprof, read};
 use cohort_helper::{Reads, Values, fill};
@@ -46,9 +47,12 @@ impl Server {
     fn looked_at(
         &self,
         directory: &Path,
-        (command, reads): (&[&str], Reads),
+        (manifest, reads): (&str, Reads),
         calls: &[&str],
     ) -> Found {
+        let manifest: toml::Table = manifest.parse().expect("a manifest");
+        let command = manifest["command"].as_array().expect("a command").iter();
+        let command = command.map(|it| it.as_str().expect("a word"));
         let stop = AtomicBool::new(false);
         let values = Values {
             pid: self.child.id().cast_signed(),
@@ -57,7 +61,7 @@ impl Server {
             out: directory.display().to_string(),
             seconds: SECONDS,
         };
-        let words: Vec<String> = command.iter().map(|it| fill(it, &values)).collect();
+        let words: Vec<String> = command.map(|it| fill(it, &values)).collect();
         let output = std::thread::scope(|scope| {
             for path in calls {
                 scope.spawn(|| call(self.port, path, &stop));
@@ -87,6 +91,8 @@ fn call(port: u16, path: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         stream.write_all(asked.as_bytes()).expect("it listens");
         assert!(stream.read(&mut answer).expect("it answers") > 0);
+        // As users do; and others are to get some of the CPU too.
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -104,18 +110,7 @@ fn works(words: &[&str]) -> bool {
     works
 }
 
-const PROFILER: (&[&str], Reads) = (
-    &[
-        "sh",
-        "-c",
-        "{script:profiler.sh}",
-        "sh",
-        "{pid}",
-        "{out}",
-        "{seconds}",
-    ],
-    Reads::Perf,
-);
+const PROFILER: (&str, Reads) = (include_str!("../manifests/profiler.toml"), Reads::Perf);
 
 #[test]
 fn the_profile_of_one_that_burns_is_compared_and_kept_for_pprof() {
@@ -137,7 +132,7 @@ fn the_profile_of_one_that_burns_is_compared_and_kept_for_pprof() {
     assert!(left.iter().all(|it| !it.exists()), "nothing is left");
 
     // The same server, asked for something else.
-    let well = server.looked_at(directory.path(), PROFILER, &["/", "/"]);
+    let well = server.looked_at(directory.path(), PROFILER, &["/other"]);
     let (here, there) = (
         burns.profile.expect("stacks"),
         well.profile.expect("stacks"),
@@ -181,22 +176,7 @@ fn where_threads_wait_is_named_with_what_for() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let server = Server::compiled(directory.path());
-    let command: (&[&str], Reads) = (
-        &[
-            "unshare",
-            "-m",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            "{script:waits.sh}",
-            "sh",
-            "{pid}",
-            "{out}",
-            "{seconds}",
-        ],
-        Reads::Switches,
-    );
+    let command = (include_str!("../manifests/waits.toml"), Reads::Switches);
     let found = server.looked_at(directory.path(), command, &["/pay", "/elsewhere"]);
     let said = sentences(&found);
     let has = |does: &str, function: &str| {
@@ -233,14 +213,8 @@ fn where_calls_of_python_wait_is_named() {
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server.py"));
     let server = Server::start(command);
     let manifest = include_str!("../manifests/python-waits.toml");
-    let line = manifest.lines().find(|it| it.contains("py-spy record"));
-    let line = line.expect("its command").trim().trim_matches([',', '"']);
-    let line = line.replacen("py-spy", &spy, 1);
-    let found = server.looked_at(
-        directory.path(),
-        (&["sh", "-c", &line], Reads::Waited),
-        &["/pay", "/"],
-    );
+    let manifest = manifest.replace("py-spy record", &format!("{spy} record"));
+    let found = server.looked_at(directory.path(), (&manifest, Reads::Waited), &["/pay", "/"]);
     let said = sentences(&found);
     assert!(
         said[0].contains("running or waiting, goes to `pay (") && said[0].contains("server.py:"),

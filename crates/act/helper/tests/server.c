@@ -13,6 +13,10 @@ __attribute__((noinline)) void count_slowly(unsigned steps) {
     for (unsigned step = 0; step < steps; step++) total += step * step % 7;
 }
 
+__attribute__((noinline)) void count_otherwise(unsigned steps) {
+    for (unsigned step = 0; step < steps; step++) total += step * step % 5;
+}
+
 __attribute__((noinline)) void pay(void) {
     usleep(60000);
     total++;
@@ -35,6 +39,7 @@ __attribute__((noinline)) void *answer(void *words) {
     while ((bytes = read(caller, asked, sizeof asked - 1)) > 0) {
         asked[bytes] = 0;
         if (strstr(asked, " /burn ")) count_slowly(2000000);
+        if (strstr(asked, " /other ")) count_otherwise(2000000);
         if (strstr(asked, " /pay ")) pay();
         if (strstr(asked, " /elsewhere ")) ask_elsewhere();
         const char *said = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
