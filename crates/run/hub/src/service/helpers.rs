@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use super::calm::calmly;
 use super::event::{Event, Events};
 use super::profiles::{self, Look};
+use super::reference::Wells;
 use super::scan::ServiceScan;
 use super::shell::Hub;
 
@@ -72,6 +73,7 @@ impl ServiceHelpers {
 pub(crate) struct Out {
     stops: BTreeMap<u32, oneshot::Sender<()>>,
     tasks: JoinSet<Vec<String>>,
+    wells: Wells,
 }
 
 impl Hub {
@@ -109,6 +111,7 @@ impl Hub {
             directory,
             shown: Path::new(HELPERS).join(out),
             manifest,
+            wells: self.out.wells.clone(),
             events: self.events.clone(),
         };
         let reference = reference.map(|it| visit.at(it));
@@ -191,6 +194,8 @@ pub(super) struct Visit {
     cohort: String,
     /// Where its programs are looked up.
     path: OsString,
+    /// What was seen of instances that were well.
+    pub(super) wells: Wells,
     events: Events,
 }
 
@@ -277,8 +282,8 @@ impl Visit {
     ) -> ServiceSeen {
         let (ending, Read { found, program }) = self.read(ended, *look);
         let mut told = found.told;
-        if let (Some(profile), Some((other, printed))) = (&found.profile, beside) {
-            told.extend(self.compared((profile, &program), (other, printed)));
+        if let Some(profile) = found.profile.filter(|_| self.manifest.compares) {
+            told.extend(self.compared((&profile, &program), beside));
         }
         self.ended(ending, told)
     }

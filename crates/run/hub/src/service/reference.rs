@@ -1,8 +1,11 @@
 //! An instance that is well, which is looked at beside one that is not, by the same command: what is different is told.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cohort_helper::Manifest;
 use cohort_helper::reading::{self, Profile, compared};
 use cohort_model::{HelperTold, InstanceId};
 use cohort_service::Helpers;
@@ -59,17 +62,69 @@ impl Visit {
         (printed, left)
     }
 
-    /// What is different from another instance.
+    /// What is different from another instance, of which `beside` is what was printed; where none is well now, from the last one
+    /// that was, this one before all others.
     pub(super) fn compared(
         &self,
         (profile, program): (&Profile, &str),
-        (other, printed): (&Visit, &str),
+        beside: Option<&(Visit, String)>,
     ) -> Option<HelperTold> {
-        let reads = self.manifest.reads;
-        let there = reading::read(reads, printed, program).ok()?.profile?;
-        let name = other.instance.to_string();
-        let title = format!("{} at {} against {name}", self.manifest.name, self.instance);
+        let Manifest { name, reads, .. } = &self.manifest;
+        let now = beside.and_then(|(other, printed)| {
+            let there = reading::read(*reads, printed, program).ok()?.profile?;
+            self.wells.keep(name, other.instance, &there);
+            Some((other.instance.to_string(), there))
+        });
+        let before = || {
+            let (instance, there) = self.wells.last(name, self.instance)?;
+            Some((format!("{instance} when it was well"), there))
+        };
+        let (other, there) = now.or_else(before)?;
+        let title = format!("{name} at {} against {other}", self.instance);
         profiles::keep_reference(&self.directory, &title, (profile, &there));
-        compared(reads, (profile, &there), program, &name)
+        compared(*reads, (profile, &there), program, &other)
+    }
+}
+
+/// Profiles of instances as long as they were well, by the helper that made them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wells(Arc<Mutex<BTreeMap<(String, InstanceId), Profile>>>);
+
+impl Wells {
+    fn keep(&self, helper: &str, instance: InstanceId, profile: &Profile) {
+        if let Ok(mut all) = self.0.lock() {
+            all.insert((helper.to_owned(), instance), profile.clone());
+        }
+    }
+
+    /// That of an instance, or else of any other.
+    fn last(&self, helper: &str, instance: InstanceId) -> Option<(InstanceId, Profile)> {
+        let all = self.0.lock().ok()?;
+        let mut of_helper = all.iter().filter(|((name, _), _)| name == helper);
+        let own = of_helper.clone().find(|((_, it), _)| *it == instance);
+        let ((_, instance), profile) = own.or_else(|| of_helper.next())?;
+        Some((*instance, profile.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_compared_with_itself_before_it_is_with_others() {
+        let wells = Wells::default();
+        let profile =
+            |count: u64| Profile::of_folded(&format!("main;find {count}\n")).expect("folded");
+        let [first, second, third] = [0, 1, 2].map(InstanceId);
+        assert_eq!(wells.last("profiler", first), None);
+        wells.keep("profiler", second, &profile(1));
+        wells.keep("profiler", third, &profile(2));
+        wells.keep("waits", first, &profile(3));
+        assert_eq!(wells.last("profiler", first), Some((second, profile(1))));
+        assert_eq!(wells.last("profiler", third), Some((third, profile(2))));
+        wells.keep("profiler", third, &profile(4));
+        assert_eq!(wells.last("profiler", third), Some((third, profile(4))));
+        assert_eq!(wells.last("node-profiler", first), None);
     }
 }
