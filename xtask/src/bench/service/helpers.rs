@@ -170,7 +170,7 @@ const COSTLY: [Costly; 3] = [
         rounds: 3,
         // It counts first.
         begun: Duration::from_millis(1700),
-        p50_max: 1.3,
+        p50_max: 1.15,
         p99_max: None,
     },
 ];
