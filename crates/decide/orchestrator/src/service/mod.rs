@@ -44,8 +44,8 @@ use std::collections::{BTreeMap, VecDeque};
 use cohort_allocator::Ledger;
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{
-    Area, At, Case, CaseId, Change, EndpointId, InstanceId, Policy, ServiceCommand,
-    ServiceDecision, ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
+    Area, At, Case, Change, EndpointId, InstanceId, Policy, ServiceCommand, ServiceDecision,
+    ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
 };
 
 use gather::Gather;
@@ -158,8 +158,8 @@ pub struct Conductor {
     survey: Survey,
     /// All findings, each as last heard.
     heard: BTreeMap<u32, ServiceFinding>,
-    /// What cases tell of findings, by their numbers: the request that provokes it.
-    explained: BTreeMap<u32, (CaseId, String, Option<EndpointId>)>,
+    /// What cases tell of findings, by their numbers.
+    explained: BTreeMap<u32, replicate::Explanation>,
     /// What was seen to the last is concluded.
     concluded: bool,
     stopping: Option<end::Stop>,

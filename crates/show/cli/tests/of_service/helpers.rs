@@ -218,7 +218,7 @@ fn sooner(manifest: &str) -> String {
 }
 
 /// Whether a program is there; says so when a test has to be left out.
-fn has(program: &str) -> bool {
+pub(super) fn has(program: &str) -> bool {
     let found = std::process::Command::new(program)
         .arg("--version")
         .output();

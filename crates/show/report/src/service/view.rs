@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cohort_model::{
     Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
     ChangeVerdict, EndpointId, EndpointWindow, Exit, HelperTold, InstanceId, Purpose, Record,
-    SampleBatch, ServiceCommand, ServiceDecision, ServiceReason, ServiceFinding, ServicePlan, ServiceSeen,
-    ServiceTotals, Share, Stage, ThreadId,
+    SampleBatch, ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceReason,
+    ServiceSeen, ServiceTotals, Share, Stage, ThreadId,
 };
 
 use super::fuzz::FuzzSum;
