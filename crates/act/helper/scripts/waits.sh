@@ -12,7 +12,7 @@ threads=$({ echo "$before"; counts; } |
   awk '$1 in had { print $2 - had[$1], $1 } { had[$1] = $2 }' | sort -n |
   awk '{ sum += $1 } NR > 1 && sum > 1000 { exit } { printf "%s%s", comma, $2; comma = "," }')
 if [ -z "$threads" ]; then echo "the server ended" >&2; exit 1; fi
-perf record -q --no-bpf-event -m 2M --switch-events -e sched:sched_switch --filter 'prev_state & 0xff' --call-graph dwarf,8192 \
+perf record -q --no-bpf-event -BN -m 2M --switch-events -e sched:sched_switch --filter 'prev_state & 0xff' --call-graph dwarf,8192 \
   -t "$threads" -o "$out/perf.data" -- sleep "$seconds" >&2 || exit 1
 nice -n 10 perf script -i "$out/perf.data" --no-inline --show-switch-events -F comm,tid,time,event,trace,ip,sym,dso 2>"$out/warnings" |
   head -c 16000000

@@ -128,7 +128,7 @@ fn the_profile_of_one_that_burns_is_compared_and_kept_for_pprof() {
         burn.is_some_and(|it| it.contains("server.c:") && it.contains("called by `answer`")),
         "{said:?}"
     );
-    let left = ["perf.data", "warnings"].map(|it| directory.path().join(it));
+    let left = ["perf.data", "warnings", "files"].map(|it| directory.path().join(it));
     assert!(left.iter().all(|it| !it.exists()), "nothing is left");
 
     // The same server, asked for something else.
