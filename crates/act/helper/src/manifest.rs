@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 12] = [
+pub const BUILT_IN: [(&str, &str); 14] = [
     ("scanner", include_str!("../manifests/scanner.toml")),
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
@@ -19,6 +19,14 @@ pub const BUILT_IN: [(&str, &str); 12] = [
     (
         "node-profiler",
         include_str!("../manifests/node-profiler.toml"),
+    ),
+    (
+        "java-profiler",
+        include_str!("../manifests/java-profiler.toml"),
+    ),
+    (
+        "java-debugger",
+        include_str!("../manifests/java-debugger.toml"),
     ),
     ("waits", include_str!("../manifests/waits.toml")),
     (

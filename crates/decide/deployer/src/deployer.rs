@@ -93,6 +93,13 @@ impl Deployer {
         self.running.keys().copied()
     }
 
+    /// Whether a helper is at an instance for a finding.
+    #[must_use]
+    pub fn looks(&self, instance: InstanceId, finding: u32) -> bool {
+        let mut running = self.running.values();
+        running.any(|it| it.instance == instance && it.finding == finding)
+    }
+
     /// Compares what is wanted with what runs. `up` are the instances whose server runs.
     pub fn step(&mut self, at: At, up: &BTreeSet<InstanceId>) -> Vec<Order> {
         let mut orders = self.withdraw(at, up);

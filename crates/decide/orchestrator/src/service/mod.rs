@@ -243,7 +243,8 @@ impl Conductor {
             self.see_for_survey(at, seen, &mut step);
         }
         if self.stopping.is_none() && !self.lingers() && !self.survey.is_on() {
-            if at >= self.next_beat {
+            let beats = at >= self.next_beat;
+            if beats {
                 self.next_beat = at.plus_us(BEAT_US);
                 self.beat(at, &mut step);
             }
@@ -251,6 +252,9 @@ impl Conductor {
             self.place_wanted(at, &mut step);
             self.close_failed(&mut step);
             self.deploy(at, &mut step);
+            if beats {
+                self.restart_hung(at, &mut step);
+            }
         }
         self.survey(at, &mut step);
         self.replicate(at, &mut step);
@@ -280,7 +284,6 @@ impl Conductor {
             return;
         }
         self.refresh(at);
-        self.restart_hung(at, step);
         self.advance_trials(at, step);
         if self.plan.hands_over {
             self.weigh(at);

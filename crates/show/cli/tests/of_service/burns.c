@@ -35,6 +35,7 @@ __attribute__((noinline)) void answer(int caller) {
     if (strstr(asked, " /grow ")) remember();
     if (strstr(asked, " /open ")) forget_to_close();
     if (strstr(asked, " /crash ")) write_nowhere(NULL);
+    while (strstr(asked, " /hang ")) pause();
     const char *said = fails ? "HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                              : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     if (write(caller, said, strlen(said)) < 0) return;

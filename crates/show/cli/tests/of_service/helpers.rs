@@ -417,6 +417,30 @@ fn a_server_that_ends_while_a_helper_attaches_is_no_harm() {
 }
 
 #[test]
+fn a_server_that_hangs_is_looked_at_before_it_is_started_anew() {
+    let suite = Campaign {
+        command: r#"["./burns", "{port}"]"#,
+        sut: "build = \"cc -O1 -o burns burns.c\"\ninstances = 1",
+        script: script("http.get(`${U}${__ITER === 20 ? '/hang' : '/'}`)"),
+        ..Campaign::default()
+    }
+    .write();
+    suite.write("burns.c", include_str!("burns.c"));
+    std::fs::create_dir(suite.root().join("helpers")).unwrap();
+    let looks = manifest("sleep 2; kill -0 {pid} && echo it was there", "");
+    let looks = looks.replace("'errors', 'error_burst', 'exception'", "'hang'");
+    suite.write("helpers/mine.toml", &looks);
+    let ended = suite.run_for("16s");
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+    assert_said(
+        &ended,
+        1,
+        &["it was there", "restarted        i0  for its hang"],
+    );
+}
+
+#[test]
 fn what_a_helper_leaves_on_the_host_is_cleaned_up_whatever_happens() {
     for (script, said) in [
         ("echo left > /tmp/cohort-test-{port}; echo looked", "looked"),
