@@ -120,7 +120,8 @@ fn setup(
     let program = service.command.first().cloned();
     let helpers = resolved
         .helpers
-        .map(|share| helpers::for_campaign(&place.root, program.as_deref(), (share, scan), cores));
+        .as_ref()
+        .map(|rules| helpers::for_campaign(&place.root, program.as_deref(), (rules, scan), cores));
     Ok(hub::ServiceSetup {
         project: place.project.clone(),
         root: place.root.clone(),

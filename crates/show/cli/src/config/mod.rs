@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use place::Place;
 pub(crate) use raw::{File, find, parse};
-pub(crate) use resolved::{EdgeCases, Fuzz, Means, Resolved, resolve};
+pub(crate) use resolved::{EdgeCases, Fuzz, HelperRules, Means, Resolved, resolve};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]

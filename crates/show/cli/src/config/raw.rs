@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use cohort_model::Policy;
+use cohort_model::{Policy, ServiceFindingKind};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
@@ -126,6 +126,7 @@ pub(crate) struct RawEdgeCases {
 pub(crate) struct RawHelpers {
     pub(crate) enabled: Option<bool>,
     pub(crate) share: Option<Spanned<f64>>,
+    pub(crate) on: BTreeMap<ServiceFindingKind, Vec<Spanned<String>>>,
     pub(crate) scan: RawScan,
 }
 

@@ -6,11 +6,11 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use cohort_model::{Budget, Isolation, Policy};
+use cohort_model::{Budget, Isolation, Policy, ServiceFindingKind};
 use toml::Spanned;
 
 use super::raw::{Raw, RawScan, RawSuite, Size, Time};
-use super::{Error, File, Place, units};
+use super::{Error, File, Place, helper, units};
 use crate::arguments::{Namespace, RunFlags};
 
 const CORES: RangeInclusive<f64> = 0.1..=4096.0;
@@ -68,6 +68,15 @@ pub(crate) struct Fuzz {
     pub(crate) openapi: Option<PathBuf>,
 }
 
+/// What helpers may use, and what a campaign says of when they come.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HelperRules {
+    /// Share of the CPU that they may use together, 0 to 1.
+    pub(crate) share: f64,
+    /// By suspicion, names of those that come then, and no others.
+    pub(crate) on: BTreeMap<ServiceFindingKind, Vec<String>>,
+}
+
 /// How edge cases are tried again.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EdgeCases {
@@ -103,8 +112,8 @@ pub(crate) struct Resolved {
     pub(crate) isolation: Isolation,
     /// How edge cases are tried again; none: they are not.
     pub(crate) cases: Option<EdgeCases>,
-    /// Share of the CPU that helpers may use together, 0 to 1; none: they are not deployed.
-    pub(crate) helpers: Option<f64>,
+    /// Helpers; none: they are not deployed.
+    pub(crate) helpers: Option<HelperRules>,
     /// How weaknesses are looked for; none: they are not.
     pub(crate) scan: Option<RawScan>,
     /// How recorded requests are changed; none: they are not.
@@ -342,7 +351,7 @@ fn fuzz(sources: &Sources<'_>) -> Result<Option<Fuzz>, Error> {
 }
 
 /// The fixed policy is the plain baseline: it deploys none unless it is asked to.
-fn helpers(sources: &Sources<'_>) -> Result<Option<f64>, Error> {
+fn helpers(sources: &Sources<'_>) -> Result<Option<HelperRules>, Error> {
     let written = &sources.raw.helpers;
     let share = sources.setting("helpers.share", "", None).take(
         written.share.as_ref(),
@@ -353,7 +362,23 @@ fn helpers(sources: &Sources<'_>) -> Result<Option<f64>, Error> {
     let policy = sources.flags.policy.or(sources.raw.policy.kind);
     let usual = policy.unwrap_or_default() == Policy::Adaptive;
     let enabled = written.enabled.unwrap_or(usual);
-    Ok(enabled.then_some(share.unwrap_or(HELPERS_SHARE_DEFAULT)))
+    let mut on = BTreeMap::new();
+    if let Some(file) = sources.file.filter(|_| !written.on.is_empty()) {
+        let known = helper::load(file.root())?;
+        let known: Vec<String> = known.into_iter().map(|it| it.manifest.name).collect();
+        for (kind, listed) in &written.on {
+            if let Some(other) = listed.iter().find(|it| !known.contains(it.get_ref())) {
+                let (place, name) = (file.place(other), other.get_ref());
+                let known = known.join(", ");
+                let what = format!("`{name}` is no helper; there are {known}, and helpers/*.toml");
+                return Err(Error::Wrong { place, what });
+            }
+            let listed = listed.iter().map(|it| it.get_ref().clone());
+            on.insert(*kind, listed.collect());
+        }
+    }
+    let share = share.unwrap_or(HELPERS_SHARE_DEFAULT);
+    Ok(enabled.then_some(HelperRules { share, on }))
 }
 
 /// The fixed policy is the plain baseline: it tries nothing again unless it is asked to.
