@@ -58,6 +58,11 @@ pub enum HelperEnding {
     Done,
     /// It cannot look at what this instance runs.
     Unfit,
+    /// It could look, and this host lacks what it needs.
+    Missing {
+        /// What, and how to get it, a sentence each.
+        lacks: Vec<String>,
+    },
     /// It could not be started, crashed, or what it printed is not understood.
     Failed {
         /// Why, in words.

@@ -37,6 +37,9 @@ pub struct Order {
     /// of a signal that it does not handle, or when this is told to end (SIGTERM) before it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<PathBuf>,
+    /// Only of a death by a signal: a program that is told to end is a server that is stopped, and is not looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crashes_only: bool,
     /// A run is ended after so long by the caller, microseconds; so it is ended, with its evidence, as soon as it is sure that
     /// nothing of it can go on before: all threads wait for each other. None: it is not looked whether they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -55,6 +55,8 @@ pub(crate) struct Traced {
     pub(crate) clock: Option<u64>,
     /// Where it stands when it comes to its end is looked at; beside this file.
     pub(crate) evidence: Option<PathBuf>,
+    /// Only when that is a signal that it does not handle.
+    pub(crate) crashes_only: bool,
 }
 
 impl Traced {
@@ -73,6 +75,7 @@ impl Plan {
         };
         if order.evidence.is_some() && able::of(&Condition::Schedule { seed: 0 }).is_ok() {
             plan.traced.evidence.clone_from(&order.evidence);
+            plan.traced.crashes_only = order.crashes_only;
             // Its own stacks, on stderr (docs.python.org/3/library/faulthandler.html).
             plan.set("PYTHONFAULTHANDLER", "1");
         }

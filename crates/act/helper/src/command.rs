@@ -16,10 +16,15 @@ pub struct Values {
 }
 
 /// Programs for other interpreters that helpers are made of, by the name that stands in `{script:NAME}`.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 8] = [
     ("debugger.sh", include_str!("../scripts/debugger.sh")),
     ("inspect.js", include_str!("../scripts/inspect.js")),
     ("growth.py", include_str!("../scripts/growth.py")),
+    (
+        "java-stacks.awk",
+        include_str!("../scripts/java-stacks.awk"),
+    ),
+    ("java-locks.awk", include_str!("../scripts/java-locks.awk")),
     ("inject.sh", include_str!("../scripts/inject.sh")),
     ("locks.sh", include_str!("../scripts/locks.sh")),
     ("locks-end.sh", include_str!("../scripts/locks-end.sh")),

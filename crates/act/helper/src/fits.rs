@@ -12,7 +12,11 @@ pub fn missing(manifest: &Manifest, path: &OsStr) -> Vec<String> {
     let programs = manifest.needs.iter();
     programs
         .filter(|program| !std::env::split_paths(path).any(|it| is_program(&it.join(program))))
-        .map(|program| format!("{program} is not installed, or not along PATH"))
+        .map(|program| {
+            let how = manifest.install.get(program);
+            let how = how.map_or_else(String::new, |how| format!(" (get it: {how})"));
+            format!("{program} is not installed, or not along PATH{how}")
+        })
         .collect()
 }
 

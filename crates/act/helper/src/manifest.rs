@@ -1,12 +1,14 @@
 //! What a helper is.
 
+use std::collections::BTreeMap;
+
 use cohort_model::{HelperOffer, ServiceFindingKind};
 use serde::Deserialize;
 
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 10] = [
+pub const BUILT_IN: [(&str, &str); 12] = [
     ("scanner", include_str!("../manifests/scanner.toml")),
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
@@ -17,6 +19,14 @@ pub const BUILT_IN: [(&str, &str); 10] = [
     (
         "node-profiler",
         include_str!("../manifests/node-profiler.toml"),
+    ),
+    (
+        "java-profiler",
+        include_str!("../manifests/java-profiler.toml"),
+    ),
+    (
+        "java-debugger",
+        include_str!("../manifests/java-debugger.toml"),
     ),
     ("growth", include_str!("../manifests/growth.toml")),
     (
@@ -63,6 +73,8 @@ pub struct Manifest {
     pub detects: Vec<ServiceFindingKind>,
     /// Programs that it needs along `PATH`.
     pub needs: Vec<String>,
+    /// How to get them, by program: `pip install py-spy`.
+    pub install: BTreeMap<String, String>,
     /// What it can look at; empty: whatever there is.
     pub runtimes: Vec<Runtime>,
     /// Its command. Words in braces are filled in: `{pid}`, `{host}`, `{port}`, `{out}`, `{seconds}`,

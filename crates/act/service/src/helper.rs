@@ -32,6 +32,8 @@ pub struct Errand {
     pub command: Vec<String>,
     /// A directory of its own that exists.
     pub directory: PathBuf,
+    /// Its `PATH`.
+    pub path: OsString,
     /// A process whose network it shares, where instances have networks of their own.
     pub network_of: Option<i32>,
     /// CPU that it may use, cores.
@@ -114,7 +116,10 @@ impl Helper {
             thread: THREAD,
             program: words.next().unwrap_or_default(),
             args: words.collect(),
-            env: std::env::vars_os().collect(),
+            env: std::env::vars_os()
+                .filter(|(name, _)| name != "PATH")
+                .chain([("PATH".into(), errand.path)])
+                .collect(),
             cwd: errand.directory,
             nice: 0,
         };

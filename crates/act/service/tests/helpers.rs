@@ -21,6 +21,7 @@ fn errand(deployment: u32, directory: &Path, command: &[&str]) -> Errand {
         instance: InstanceId(0),
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         directory: directory.to_owned(),
+        path: std::env::var_os("PATH").unwrap(),
         network_of: None,
         cores: 1.0,
         memory: 64 << 20,

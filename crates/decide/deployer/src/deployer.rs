@@ -73,6 +73,7 @@ impl Deployer {
             match ending {
                 Ending::Done => self.past.answered(at, key, it.finding, rest_us),
                 Ending::Unfit => self.past.banned(key),
+                Ending::Missing { .. } => self.past.missing(it.helper),
                 Ending::Failed { .. } => self.past.failed(at, key, rest_us),
             }
         }
@@ -81,6 +82,13 @@ impl Deployer {
     /// Numbers of the deployments that run, as far as is known here.
     pub fn running(&self) -> impl Iterator<Item = u32> {
         self.running.keys().copied()
+    }
+
+    /// Whether a helper is at an instance for a finding.
+    #[must_use]
+    pub fn looks(&self, instance: InstanceId, finding: u32) -> bool {
+        let mut running = self.running.values();
+        running.any(|it| it.instance == instance && it.finding == finding)
     }
 
     /// Compares what is wanted with what runs. `up` are the instances whose server runs.

@@ -1,7 +1,7 @@
 //! What helpers did on an instance before, and when they may come again.
 
 use cohort_model::{At, InstanceId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Failures after which a helper is not asked any more on an instance.
 const FAILURES_MAX: u32 = 3;
@@ -10,6 +10,8 @@ const FAILURES_MAX: u32 = 3;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     of: BTreeMap<(InstanceId, usize), Visits>,
+    /// Those that this host does not have.
+    missing: BTreeSet<usize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -24,12 +26,14 @@ struct Visits {
 impl Past {
     /// Whether it may come for this finding now.
     pub(crate) fn allows(&self, at: At, instance: InstanceId, helper: usize, finding: u32) -> bool {
-        self.of.get(&(instance, helper)).is_none_or(|visits| {
-            !visits.banned
-                && visits.failures < FAILURES_MAX
-                && at >= visits.rests_until
-                && !visits.answered.contains(&finding)
-        })
+        let visits = self.of.get(&(instance, helper));
+        !self.missing.contains(&helper)
+            && visits.is_none_or(|visits| {
+                !visits.banned
+                    && visits.failures < FAILURES_MAX
+                    && at >= visits.rests_until
+                    && !visits.answered.contains(&finding)
+            })
     }
 
     /// It looked to the end.
@@ -62,6 +66,11 @@ impl Past {
     /// It cost more than it may: it does not come here again.
     pub(crate) fn banned(&mut self, key: (InstanceId, usize)) {
         self.of.entry(key).or_default().banned = true;
+    }
+
+    /// This host does not have what it needs, on whichever instance.
+    pub(crate) fn missing(&mut self, helper: usize) {
+        self.missing.insert(helper);
     }
 
     /// A finding came again: what was found of it before may not hold.

@@ -331,7 +331,8 @@ impl Replicator {
             (Some(new), Some(known)) if entry.is_of(known, new) => {
                 // The first that tells where threads stand tells more than the original did.
                 let is_told = |one: &Symptom| one.frames.iter().any(|frame| frame.own);
-                if recipe.stacks && is_told(new) && !is_told(known) {
+                let crashed = matches!(known.kind, SymptomKind::Signal | SymptomKind::Abort);
+                if (recipe.stacks || crashed) && is_told(new) && !is_told(known) {
                     let known = Symptom {
                         frames: new.frames.clone(),
                         ..known.clone()

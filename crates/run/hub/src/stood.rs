@@ -57,11 +57,7 @@ pub(crate) fn take(
     let native = read(&directory.join(STACKS));
     let python = stacks::excerpt(stderr);
     tell(symptom, &native, stderr);
-    for frame in &mut symptom.frames {
-        if let Ok(inside) = Path::new(&frame.file).strip_prefix(root) {
-            frame.file = inside.to_string_lossy().into_owned();
-        }
-    }
+    shorten(symptom, root);
     let texts = [native, python.unwrap_or_default()];
     let texts = texts.iter().filter(|text| !text.trim().is_empty());
     let text = texts.map(String::as_str).collect::<Vec<_>>().join("\n");
@@ -74,7 +70,17 @@ pub(crate) fn take(
     })
 }
 
-fn read(path: &Path) -> String {
+/// Files below a directory are named as they are seen from there.
+pub(crate) fn shorten(symptom: &mut Symptom, root: &Path) {
+    for frame in &mut symptom.frames {
+        if let Ok(inside) = Path::new(&frame.file).strip_prefix(root) {
+            frame.file = inside.to_string_lossy().into_owned();
+        }
+    }
+}
+
+/// Stacks that `cohort under` wrote; empty where there are none.
+pub(crate) fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = fs::File::open(path) {
         // What can be read is what there is.
@@ -85,7 +91,7 @@ fn read(path: &Path) -> String {
 
 /// What it wrote by itself counts, where it tells the code under test; but whichever thread wrote it,
 /// for what took too long all threads count.
-fn tell(symptom: &mut Symptom, native: &str, output: &str) {
+pub(crate) fn tell(symptom: &mut Symptom, native: &str, output: &str) {
     let own = |frames: &[Frame]| frames.iter().any(|frame| frame.own);
     let frames = match symptom.kind {
         SymptomKind::Timeout | SymptomKind::Hang => stacks::stood(native, output),

@@ -1,12 +1,13 @@
 //! `cohort helpers`, and which of them a campaign may deploy.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use cohort_helper::missing;
 use cohort_hub::service::{ServiceHelpers, ServiceScan};
 use console::style;
 
-use crate::config::helper::{Known, load};
+use crate::config::helper::load;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::say;
@@ -18,9 +19,10 @@ const REST_US: u64 = 60_000_000;
 pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
     console::set_colors_enabled(color);
     let all = load(root)?;
+    let path = path(root, None);
     say::print(|out| {
         for known in &all {
-            let lacks = lacks(known);
+            let lacks = missing(&known.manifest, &path);
             let state = if lacks.is_empty() {
                 style("can be had").green()
             } else {
@@ -46,18 +48,16 @@ pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
     Ok(Exit::Passed)
 }
 
-/// Those that a campaign may deploy; `share` of `cores` is theirs.
+/// Those that a campaign may deploy beside a server that `program` starts; `share` of `cores` is theirs.
 pub(crate) fn for_campaign(
     root: &Path,
+    program: Option<&str>,
     (share, scan): (f64, Option<ServiceScan>),
     cores: f64,
 ) -> Result<ServiceHelpers, Failure> {
     let budget = share * cores;
     let mut manifests = Vec::new();
     for known in load(root)? {
-        if !lacks(&known).is_empty() {
-            continue;
-        }
         let it = known.manifest;
         if it.scans() && scan.is_none() {
             continue;
@@ -73,15 +73,22 @@ pub(crate) fn for_campaign(
     }
     Ok(ServiceHelpers {
         manifests,
+        path: path(root, program),
         cores: budget,
         rest_us: REST_US,
         scan,
     })
 }
 
-fn lacks(known: &Known) -> Vec<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    missing(&known.manifest, &path)
+/// Where the programs of helpers are looked up: along `PATH`, then where a project keeps its own, and beside what starts its server.
+fn path(root: &Path, program: Option<&str>) -> OsString {
+    let along = std::env::var_os("PATH").unwrap_or_default();
+    let beside = program.and_then(|it| Path::new(it).parent());
+    let beside = beside.filter(|it| *it != Path::new(""));
+    let own = [".venv/bin", "venv/bin", "node_modules/.bin"].map(Path::new);
+    let own = beside.into_iter().chain(own).map(|it| root.join(it));
+    let all = std::env::split_paths(&along).chain(own.filter(|it| it.is_dir()));
+    std::env::join_paths(all).unwrap_or(along)
 }
 
 fn snake(kind: cohort_model::ServiceFindingKind) -> String {

@@ -117,9 +117,10 @@ fn setup(
         advisories: scan.advisories.as_ref().map(|path| place.root.join(path)),
         roots: roots(&place.root, &service.directory),
     });
+    let program = service.command.first().cloned();
     let helpers = resolved
         .helpers
-        .map(|share| helpers::for_campaign(&place.root, (share, scan), cores));
+        .map(|share| helpers::for_campaign(&place.root, program.as_deref(), (share, scan), cores));
     Ok(hub::ServiceSetup {
         project: place.project.clone(),
         root: place.root.clone(),

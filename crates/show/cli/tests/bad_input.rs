@@ -174,7 +174,7 @@ fn two_hundred_megabytes_of_output_are_bounded() {
         &["loud", "quiet"],
         "test $1 = quiet || { yes | head -c 200M; exit 1; }",
     );
-    let ended = suite.run(&[]);
+    let ended = suite.run(&["--reproduce-for", "5s"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(suite.verdicts()["quiet"], "passed");
     assert_eq!(suite.verdicts()["loud"], "failed");
@@ -481,7 +481,7 @@ fn load_sensitive_passes_and_is_strictly_a_failure() {
     let names = ["sore", "b", "c", "d", "e"];
     for (strict, code) in [(false, 0), (true, 6)] {
         let suite = Suite::new(&names, SENSITIVE);
-        let mut flags = vec!["--cpus", "2", "--timeout", "20s"];
+        let mut flags = vec!["--cpus", "2", "--timeout", "20s", "--reproduce-for", "5s"];
         flags.extend(strict.then_some("--strict"));
         let ended = suite.run(&flags);
         assert_eq!(ended.code, Some(code), "{ended:?}");

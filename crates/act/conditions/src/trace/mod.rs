@@ -118,7 +118,8 @@ impl Tracer {
             refused: None,
             foreign: false,
             stepped: None,
-            witness: traced.evidence.as_deref().map(Witness::new),
+            witness: (traced.evidence.as_deref())
+                .map(|path| Witness::new(path, traced.crashes_only)),
             ends: Vec::new(),
             done: Done::default(),
             traced: traced.clone(),

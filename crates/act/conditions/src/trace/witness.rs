@@ -40,6 +40,8 @@ const NAME_BYTES_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Witness {
     path: PathBuf,
+    /// Whoever is told to end is not looked at.
+    crashes_only: bool,
     snapshots: Vec<Snapshot>,
     /// All was looked at, for it took too long.
     told: bool,
@@ -48,9 +50,10 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    pub(crate) fn new(path: &Path) -> Witness {
+    pub(crate) fn new(path: &Path, crashes_only: bool) -> Witness {
         Witness {
             path: path.to_owned(),
+            crashes_only,
             snapshots: Vec::new(),
             told: false,
             asked: HashSet::new(),
@@ -92,7 +95,7 @@ impl Tracer {
     /// It took too long: looks at all processes, once, and has those of Python write their stacks.
     pub(crate) fn look_at_all(&mut self) {
         match &mut self.witness {
-            Some(witness) if !witness.told => witness.told = true,
+            Some(witness) if !witness.told && !witness.crashes_only => witness.told = true,
             _ => return,
         }
         let mut pids: Vec<i32> = self.threads.processes().map(|(pid, _)| pid).collect();
@@ -136,7 +139,11 @@ impl Tracer {
         let Some(witness) = &mut self.witness else {
             return false;
         };
-        if !is_python(pid) || !handles(pid, libc::SIGABRT) || !witness.asked.insert(pid) {
+        if witness.crashes_only
+            || !is_python(pid)
+            || !handles(pid, libc::SIGABRT)
+            || !witness.asked.insert(pid)
+        {
             return false;
         }
         without_core(pid);

@@ -106,6 +106,12 @@ impl Conductor {
         sum
     }
 
+    /// Whether a helper looks at an instance for a finding.
+    pub(super) fn is_looked_at(&self, instance: InstanceId, finding: u32) -> bool {
+        let helpers = self.helpers.as_ref();
+        helpers.is_some_and(|it| it.deployer.looks(instance, finding))
+    }
+
     fn visit(&self, at: At, instance: InstanceId, finding: u32) -> Visit {
         let from = At(at.0.saturating_sub(COMPARED_US));
         let middle = At(at.0.saturating_sub(COMPARED_US / 2));

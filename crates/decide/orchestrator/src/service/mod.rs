@@ -44,8 +44,8 @@ use std::collections::{BTreeMap, VecDeque};
 use cohort_allocator::Ledger;
 use cohort_analyzer::service::{ServiceAnalyzer, ServiceSettings};
 use cohort_model::{
-    Area, At, Case, CaseId, Change, EndpointId, InstanceId, Policy, ServiceCommand,
-    ServiceDecision, ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
+    Area, At, Case, Change, EndpointId, InstanceId, Policy, ServiceCommand, ServiceDecision,
+    ServiceFinding, ServicePlan, ServiceReason, ServiceSeen, ThreadId,
 };
 
 use gather::Gather;
@@ -158,8 +158,8 @@ pub struct Conductor {
     survey: Survey,
     /// All findings, each as last heard.
     heard: BTreeMap<u32, ServiceFinding>,
-    /// What cases tell of findings, by their numbers: the request that provokes it.
-    explained: BTreeMap<u32, (CaseId, String, Option<EndpointId>)>,
+    /// What cases tell of findings, by their numbers.
+    explained: BTreeMap<u32, replicate::Explanation>,
     /// What was seen to the last is concluded.
     concluded: bool,
     stopping: Option<end::Stop>,
@@ -243,7 +243,8 @@ impl Conductor {
             self.see_for_survey(at, seen, &mut step);
         }
         if self.stopping.is_none() && !self.lingers() && !self.survey.is_on() {
-            if at >= self.next_beat {
+            let beats = at >= self.next_beat;
+            if beats {
                 self.next_beat = at.plus_us(BEAT_US);
                 self.beat(at, &mut step);
             }
@@ -251,6 +252,9 @@ impl Conductor {
             self.place_wanted(at, &mut step);
             self.close_failed(&mut step);
             self.deploy(at, &mut step);
+            if beats {
+                self.restart_hung(at, &mut step);
+            }
         }
         self.survey(at, &mut step);
         self.replicate(at, &mut step);
@@ -280,7 +284,6 @@ impl Conductor {
             return;
         }
         self.refresh(at);
-        self.restart_hung(at, step);
         self.advance_trials(at, step);
         if self.plan.hands_over {
             self.weigh(at);

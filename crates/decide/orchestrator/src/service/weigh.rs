@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{At, InstanceId, ServiceFindingKind, ServiceReason};
+use cohort_model::{At, InstanceId, Policy, ServiceFindingKind, ServiceReason};
 
 use super::load::Profile;
 use super::state::Place;
@@ -212,6 +212,9 @@ impl Conductor {
 
     /// An instance in which nothing moves is started anew, once that is beyond doubt.
     pub(super) fn restart_hung(&mut self, at: At, step: &mut ServiceStep) {
+        if self.plan.policy == Policy::Static || self.placing_since.is_none() {
+            return;
+        }
         let hung: Vec<(InstanceId, u32)> = self
             .open
             .values()
@@ -220,6 +223,8 @@ impl Conductor {
             .filter(|finding| finding.confidence >= HANG_SURE)
             .filter(|finding| at.since(finding.since) >= 5 * BEAT_US)
             .flat_map(|finding| finding.instances.iter().map(|&id| (id, finding.number)))
+            // What a helper looks at now is gone afterwards.
+            .filter(|(id, finding)| !self.is_looked_at(*id, *finding))
             .collect();
         for (instance, finding) in hung {
             let Some(place) = self.places.get_mut(&instance) else {

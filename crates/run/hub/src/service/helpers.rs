@@ -1,10 +1,11 @@
 //! Helpers, as the hub sends them out: one task each, from its start until nothing of it is left.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cohort_helper::{Manifest, Runtime, Values, fill, reading, reading::flames};
+use cohort_helper::{Manifest, Runtime, Values, fill, missing, reading, reading::flames};
 use cohort_host::chain;
 use cohort_host::init::Ended;
 use cohort_host::process::{descendants, stat};
@@ -42,8 +43,10 @@ const FLAMES: &str = "flames.svg";
 /// Helpers that a campaign may deploy.
 #[derive(Clone, Debug)]
 pub struct ServiceHelpers {
-    /// Those that can be had on this host, in the order in which they are asked.
+    /// All that may be deployed, in the order in which they are asked.
     pub manifests: Vec<Manifest>,
+    /// Where their programs are looked up: a `PATH`.
+    pub path: OsString,
     /// CPU that all together may use, cores.
     pub cores: f64,
     /// Rest between two deployments of one to one instance, microseconds.
@@ -72,8 +75,10 @@ pub(crate) struct Out {
 impl Hub {
     pub(crate) fn deploy(&mut self, deployment: u32, name: &str, instance: InstanceId) {
         let server = self.ground.get(instance).map(|it| it.status());
-        let manifest = self.setup.helpers.iter().flat_map(|it| &it.manifests);
-        let manifest = manifest.into_iter().find(|it| it.name == name).cloned();
+        let helpers = self.setup.helpers.as_ref();
+        let path = helpers.map_or_else(OsString::new, |it| it.path.clone());
+        let mut manifests = helpers.into_iter().flat_map(|it| &it.manifests);
+        let manifest = manifests.find(|it| it.name == name).cloned();
         let target = server.and_then(|it| Some((busiest(it.pid?), it.address?)));
         let (Some(manifest), Some((pid, address))) = (manifest, target) else {
             let why = "its instance does not run any more".to_owned();
@@ -90,6 +95,7 @@ impl Hub {
             pid,
             address: (address.ip().to_string(), address.port()),
             plan: manifest.scans().then(|| self.scan_plan(pid, address)),
+            path,
             cohort: self.setup.executable.display().to_string(),
             directory: self.campaign.path().join(HELPERS).join(&out),
             shown: Path::new(HELPERS).join(out),
@@ -151,6 +157,8 @@ struct Visit {
     plan: Option<Plan>,
     /// This very program.
     cohort: String,
+    /// Where its programs are looked up.
+    path: OsString,
     events: Events,
 }
 
@@ -184,14 +192,17 @@ impl Visit {
     }
 
     fn fits(&self) -> Result<(), HelperEnding> {
-        let runs = Runtime::of(self.pid);
+        let Some(runs) = Runtime::of(self.pid) else {
+            let why = format!("process {} is gone", self.pid);
+            return Err(HelperEnding::Failed { why });
+        };
         let wanted = &self.manifest.runtimes;
-        match runs {
-            Some(runs) if wanted.is_empty() || wanted.contains(&runs) => Ok(()),
-            Some(_) => Err(HelperEnding::Unfit),
-            None => Err(HelperEnding::Failed {
-                why: format!("process {} is gone", self.pid),
-            }),
+        if !wanted.is_empty() && !wanted.contains(&runs) {
+            return Err(HelperEnding::Unfit);
+        }
+        match missing(&self.manifest, &self.path) {
+            lacks if lacks.is_empty() => Ok(()),
+            lacks => Err(HelperEnding::Missing { lacks }),
         }
     }
 
@@ -219,6 +230,7 @@ impl Visit {
                 .map(|word| fill(word, &values).replace("{cohort}", &self.cohort))
                 .collect(),
             directory: self.directory.clone(),
+            path: self.path.clone(),
             network_of: Some(self.pid),
             cores: (manifest.cores * CORES_FACTOR).max(CORES_LEAST),
             memory: manifest.memory,

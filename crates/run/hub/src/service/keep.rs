@@ -17,6 +17,7 @@ use cohort_model::{Case, CaseId, Stage, SuiteKind};
 use super::shell::Hub;
 use super::typed;
 use crate::kept::{Kept, Origin};
+use crate::stood::STACKS;
 
 /// What plays a case again.
 pub(crate) const PLAY: &str = "play";
@@ -82,6 +83,10 @@ impl Hub {
         let (own, typed) = (directory.join(PLAY), directory.join(REQUESTS));
         std::fs::copy(&file, &own).map_err(|error| failed(&own, error))?;
         std::fs::write(&typed, &text).map_err(|error| failed(&typed, error))?;
+        if let Some(stacks) = self.replicas.stacks.get(&case.case) {
+            let path = directory.join(STACKS);
+            std::fs::write(&path, stacks).map_err(|error| failed(&path, error))?;
+        }
         let bytes = std::fs::read(&own).map_err(|error| failed(&own, error))?;
         self.pack(case, bytes, &text, &store.capsule(case.case))
     }

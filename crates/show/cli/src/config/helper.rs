@@ -41,6 +41,8 @@ struct RawManifest {
     #[serde(default)]
     needs: Vec<String>,
     #[serde(default)]
+    install: BTreeMap<String, String>,
+    #[serde(default)]
     runtimes: Vec<Runtime>,
     command: Spanned<Words>,
     cleanup: Option<Words>,
@@ -179,6 +181,7 @@ fn parse(name: &str, path: &Path, text: &str) -> Result<Manifest, Error> {
         about: raw.about,
         detects: raw.detects.into_inner(),
         needs: raw.needs,
+        install: raw.install,
         runtimes: raw.runtimes,
         command: raw.command.into_inner().0,
         cleanup: raw.cleanup.map_or_else(Vec::new, |it| it.0),

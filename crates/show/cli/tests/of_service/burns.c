@@ -16,6 +16,7 @@ __attribute__((noinline)) void count_slowly(unsigned steps) {
 
 void remember(void);
 void forget_to_close(void);
+void write_nowhere(int *nowhere);
 
 __attribute__((noinline)) void answer(int caller) {
     char asked[4096];
@@ -26,6 +27,8 @@ __attribute__((noinline)) void answer(int caller) {
     if (strstr(asked, " /burn ")) count_slowly(8000000);
     if (strstr(asked, " /grow ")) remember();
     if (strstr(asked, " /open ")) forget_to_close();
+    if (strstr(asked, " /crash ")) write_nowhere(NULL);
+    while (strstr(asked, " /hang ")) pause();
     const char *said = fails ? "HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                              : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     if (write(caller, said, strlen(said)) < 0) return;
@@ -33,6 +36,10 @@ __attribute__((noinline)) void answer(int caller) {
 
 __attribute__((noinline)) void forget_to_close(void) {
     if (open("/dev/null", O_RDONLY) < 0) abort();
+}
+
+__attribute__((noinline)) void write_nowhere(int *nowhere) {
+    *(volatile int *)nowhere = 1;
 }
 
 __attribute__((noinline)) void remember(void) {

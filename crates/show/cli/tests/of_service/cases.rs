@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Campaign, Suite, assert_said, shown};
+use super::helpers::has;
+use super::{Campaign, Suite, assert_said, script, shown};
 use crate::common::{Ended, wait_until};
 
 /// How long it may go on after the scenario.
@@ -102,6 +103,29 @@ fn a_crash_on_a_poisonous_request_among_many_is_cut_to_that_request() {
 }
 
 #[test]
+fn where_a_compiled_server_crashed_is_told_though_it_wrote_nothing() {
+    if !has("gdb") {
+        return;
+    }
+    let suite = Campaign {
+        command: r#"["./burns", "{port}"]"#,
+        sut: "build = \"cc -O1 -g -o burns burns.c\"",
+        script: script("http.get(`${U}${__ITER === 9 ? '/crash' : '/'}`)"),
+        ..Campaign::default()
+    }
+    .write();
+    suite.write("burns.c", include_str!("burns.c"));
+    let ended = suite.run_and_reproduce(&["--vus", "2", "--duration", "3s"]);
+    let case = only_case(&suite, &ended);
+    let frame = &case["symptom"]["frames"][0];
+    assert_eq!(frame["function"], "write_nowhere", "{case:#}");
+    let stacks = suite.read(".cohort/cases/EC-1/stacks.txt");
+    assert!(stacks.contains("write_nowhere"), "{stacks}");
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+}
+
+#[test]
 fn a_crash_while_others_wait_for_answers_is_cut_to_the_request_that_provokes_it() {
     let path = "__VU === 2 ? (__ITER === 9 ? '/crash/13?why=rare' : '/crash/1') : `/slow/${__VU}`";
     let campaign = Campaign {
@@ -130,7 +154,7 @@ fn a_crash_while_others_wait_for_answers_is_cut_to_the_request_that_provokes_it(
         1,
         &[
             "`GET /crash/13?why=rare` crashes the server every time: ",
-            "GET /crash/13?why=rare provokes it (EC-1).",
+            "GET /crash/13?why=rare provokes it",
         ],
     );
     let junit = suite.read("out.xml");
@@ -316,7 +340,7 @@ fn what_was_kept_is_tried_again_in_the_next_campaign_and_named_when_it_is_back()
     let ended = suite.run_and_reproduce(&flags);
     assert_eq!(only_case(&suite, &ended)["case"], 1, "{}", shown(&ended));
     // Nothing of it is asked for now.
-    suite.write("load.js", &super::script("get('/items/1')"));
+    suite.write("load.js", &script("get('/items/1')"));
     let ended = suite.run_and_reproduce(&["--vus", "1", "--duration", "6s"]);
     let case = only_case(&suite, &ended);
     assert_eq!(

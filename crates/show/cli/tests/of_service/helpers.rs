@@ -50,7 +50,8 @@ fn what_a_helper_finds_stands_with_the_finding_and_its_files_are_kept() {
 
 #[test]
 fn one_that_is_not_installed_is_missing_and_not_deployed() {
-    let suite = failing(&manifest("true", "needs = ['no-such-program']"));
+    let needs = "needs = ['no-such-program']\ninstall = { no-such-program = 'pip install it' }";
+    let suite = failing(&manifest("true", needs));
     let listed = suite.cohort(&["helpers"]);
     assert_said(
         &listed,
@@ -62,6 +63,8 @@ fn one_that_is_not_installed_is_missing_and_not_deployed() {
         ],
     );
     let ended = run(&suite);
+    let said = "mine for its errors cannot be had: no-such-program is not installed";
+    assert_said(&ended, 1, &[said, "(get it: pip install it)"]);
     assert!(!ended.stderr.contains("deployed"), "{}", shown(&ended));
 }
 
@@ -209,7 +212,7 @@ fn sooner(manifest: &str) -> String {
 }
 
 /// Whether a program is there; says so when a test has to be left out.
-fn has(program: &str) -> bool {
+pub(super) fn has(program: &str) -> bool {
     let found = std::process::Command::new(program)
         .arg("--version")
         .output();
@@ -377,6 +380,30 @@ fn a_server_that_ends_while_a_helper_attaches_is_no_harm() {
     let ended = run(&suite);
     let wanted = ["deployed", "  mine: its server ended", "crash "];
     assert_said(&ended, 1, &wanted);
+}
+
+#[test]
+fn a_server_that_hangs_is_looked_at_before_it_is_started_anew() {
+    let suite = Campaign {
+        command: r#"["./burns", "{port}"]"#,
+        sut: "build = \"cc -O1 -o burns burns.c\"\ninstances = 1",
+        script: script("http.get(`${U}${__ITER === 20 ? '/hang' : '/'}`)"),
+        ..Campaign::default()
+    }
+    .write();
+    suite.write("burns.c", include_str!("burns.c"));
+    std::fs::create_dir(suite.root().join("helpers")).unwrap();
+    let looks = manifest("sleep 2; kill -0 {pid} && echo it was there", "");
+    let looks = looks.replace("'errors', 'error_burst', 'exception'", "'hang'");
+    suite.write("helpers/mine.toml", &looks);
+    let ended = suite.run_for("16s");
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+    assert_said(
+        &ended,
+        1,
+        &["it was there", "restarted        i0  for its hang"],
+    );
 }
 
 #[test]

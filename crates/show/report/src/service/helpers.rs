@@ -5,27 +5,18 @@ use cohort_model::{
     ServiceSeen,
 };
 
-use super::view::ServiceView;
+use super::view::{Deployed, ServiceView};
 use super::words::{self as own, labelled};
 use crate::line::{Line, Tone};
 use crate::words;
 
-/// That one is sent out, or taken away.
+/// That one is taken away.
 pub(super) fn decision(view: &ServiceView, decision: &ServiceDecision) -> Option<Line> {
     match &decision.command {
-        ServiceCommand::Deploy {
-            helper, instance, ..
-        } => {
-            let why = match &decision.reason {
-                ServiceReason::Found { finding } => view.findings.get(finding),
-                _ => None,
-            };
-            let why = why.map_or_else(String::new, |it| format!(" for its {}", own::kind(it.kind)));
-            let line = labelled(Tone::Faint, "deployed").say(Tone::Name, instance.to_string());
-            Some(line.plain(format!("  {}{why}", words::printable(helper))))
-        }
         ServiceCommand::Withdraw { deployment } => {
-            let (helper, instance) = view.helpers.get(deployment)?;
+            let Deployed {
+                helper, instance, ..
+            } = view.helpers.get(deployment)?;
             let ServiceReason::Helper(why) = &decision.reason else {
                 return None;
             };
@@ -54,24 +45,34 @@ fn withdrawn(why: HelperWithdrawal) -> Option<String> {
     }
 }
 
-/// That one came to nothing.
+/// That one looks, or came to nothing.
 pub(super) fn event(view: &ServiceView, seen: &ServiceSeen) -> Option<Line> {
-    let ServiceSeen::HelperEnded {
-        deployment,
-        ending: HelperEnding::Failed { why },
-        ..
-    } = seen
-    else {
-        return None;
+    let (deployment, ending) = match seen {
+        ServiceSeen::HelperStarted { deployment } => (deployment, None),
+        ServiceSeen::HelperEnded {
+            deployment, ending, ..
+        } => (deployment, Some(ending)),
+        _ => return None,
     };
-    let (helper, instance) = view.helpers.get(deployment)?;
-    let line = labelled(Tone::Odd, "helper").say(Tone::Name, instance.to_string());
-    let text = format!(
-        "  {} failed: {}",
-        words::printable(helper),
-        words::printable(why)
-    );
-    Some(line.plain(text))
+    let it = view.helpers.get(deployment)?;
+    let why = it.finding.and_then(|it| view.findings.get(&it));
+    let why = why.map_or_else(String::new, |it| format!(" for its {}", own::kind(it.kind)));
+    let helper = words::printable(&it.helper);
+    let (tone, label, text) = match ending {
+        None => (Tone::Faint, "deployed", format!("{helper}{why}")),
+        Some(HelperEnding::Failed { why }) => {
+            let why = words::printable(why);
+            (Tone::Odd, "helper", format!("{helper} failed: {why}"))
+        }
+        Some(HelperEnding::Missing { lacks }) => {
+            let lacks = words::printable(&lacks.join("; "));
+            let text = format!("{helper}{why} cannot be had: {lacks}");
+            (Tone::Odd, "helper", text)
+        }
+        Some(HelperEnding::Done | HelperEnding::Unfit) => return None,
+    };
+    let line = labelled(tone, label).say(Tone::Name, it.instance.to_string());
+    Some(line.plain(format!("  {text}")))
 }
 
 /// What helpers found of a finding, a sentence each, and where it is kept.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cohort_model::{
     Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
     ChangeVerdict, EndpointId, EndpointWindow, Exit, HelperTold, InstanceId, Purpose, Record,
-    SampleBatch, ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceSeen,
-    ServiceTotals, Share, Stage, ThreadId,
+    SampleBatch, ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceReason,
+    ServiceSeen, ServiceTotals, Share, Stage, ThreadId,
 };
 
 use super::fuzz::FuzzSum;
@@ -47,6 +47,17 @@ pub struct ServiceInstance {
     /// What it last said of itself, by metric, with the unit.
     pub own: BTreeMap<String, (f64, String)>,
     last: Option<(At, u64)>,
+}
+
+/// A helper that was sent out.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// Its name.
+    pub helper: String,
+    /// Beside which instance.
+    pub instance: InstanceId,
+    /// The finding that it is to explain.
+    pub finding: Option<u32>,
 }
 
 /// A campaign of a service.
@@ -91,7 +102,7 @@ pub struct ServiceView {
     /// Weaknesses that were found.
     pub weaknesses: Vec<HelperTold>,
     /// Helpers that were deployed, and beside which instance, by their number.
-    pub helpers: BTreeMap<u32, (String, InstanceId)>,
+    pub helpers: BTreeMap<u32, Deployed>,
     /// What changed requests came to.
     pub fuzz: FuzzSum,
     at: At,
@@ -490,7 +501,15 @@ impl ServiceView {
                 helper,
                 instance,
             } => {
-                let it = (helper.clone(), *instance);
+                let finding = match decision.reason {
+                    ServiceReason::Found { finding } => Some(finding),
+                    _ => None,
+                };
+                let it = Deployed {
+                    helper: helper.clone(),
+                    instance: *instance,
+                    finding,
+                };
                 self.helpers.insert(*deployment, it);
             }
             _ => {}

@@ -50,6 +50,7 @@ pub use oracle::leaks;
 use replica::Replica;
 use sight::Usual;
 use suspects::Crashed;
+pub(super) use suspects::Explanation;
 
 /// A recording that was asked for and did not come is not waited for longer, microseconds.
 const CAPTURE_US_MAX: u64 = 15_000_000;

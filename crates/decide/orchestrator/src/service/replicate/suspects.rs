@@ -19,6 +19,30 @@ const JOINED_MAX: usize = 8;
 /// Longest request that is named, characters.
 const REQUEST_CHARS_MAX: usize = 160;
 
+/// What a case tells of a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Explanation {
+    case: CaseId,
+    /// The request that provokes it.
+    request: String,
+    endpoint: Option<EndpointId>,
+    /// Where a server stands when it crashes of it: `total (cart.c:12)`.
+    place: Option<String>,
+}
+
+/// Where a crash of a case is.
+fn place_of(case: &Case) -> Option<String> {
+    let symptom = case.symptom.as_ref()?;
+    let crashed = matches!(symptom.kind, SymptomKind::Signal | SymptomKind::Abort);
+    let frame = symptom.frames.iter().find(|frame| frame.own)?;
+    let place = match (frame.file.as_str(), frame.line) {
+        ("", _) => frame.function.clone(),
+        (file, 0) => format!("{} ({file})", frame.function),
+        (file, line) => format!("{} ({file}:{line})", frame.function),
+    };
+    crashed.then_some(place)
+}
+
 impl Capsule {
     /// The request that provokes it, when one of these does, with its endpoint.
     fn culprit(&self, kept: &[CasePart]) -> Option<(String, String)> {
@@ -179,7 +203,12 @@ impl Conductor {
             }
             let numbers = self.findings_of(case);
             for number in numbers {
-                let told = (case.case, case.request.clone(), endpoint);
+                let told = Explanation {
+                    case: case.case,
+                    request: case.request.clone(),
+                    endpoint,
+                    place: place_of(case),
+                };
                 if self.explained.insert(number, told.clone()).as_ref() == Some(&told) {
                     continue;
                 }
@@ -195,11 +224,21 @@ impl Conductor {
 
     /// A finding as it is told.
     pub(in super::super) fn explain(&self, finding: &mut ServiceFinding) {
-        let Some((case, request, endpoint)) = self.explained.get(&finding.number) else {
+        let Some(explanation) = self.explained.get(&finding.number) else {
             return;
         };
+        let Explanation {
+            case,
+            request,
+            endpoint,
+            place,
+        } = explanation;
         let sentence = finding.sentence.trim_end_matches('.');
-        finding.sentence = format!("{sentence}; {request} provokes it ({case}).");
+        let place = match place {
+            Some(place) if !sentence.contains(place) => format!(" at {place}"),
+            _ => String::new(),
+        };
+        finding.sentence = format!("{sentence}; {request} provokes it{place} ({case}).");
         finding.endpoint = finding.endpoint.or(*endpoint);
         let is_it = |excerpt: &String| excerpt.starts_with(request.as_str());
         if let Some(place) = finding.excerpts.iter().position(is_it) {
@@ -221,7 +260,16 @@ impl Conductor {
             return Vec::new();
         };
         // A case may have been opened by a play of another.
-        let is_it = |symptom| symptom == &capsule.symptom || Some(symptom) == capsule.end.as_ref();
+        let is = |known: &Symptom, symptom: &Symptom| {
+            // Where it stands may have been found by a play.
+            let placed = known.frames.is_empty() || known.frames == symptom.frames;
+            let same = (known.kind, &known.class) == (symptom.kind, &symptom.class);
+            placed && same && known.message == symptom.message
+        };
+        let ends = capsule.end.as_ref();
+        let is_it = |symptom: &Symptom| {
+            is(&capsule.symptom, symptom) || ends.is_some_and(|end| is(end, symptom))
+        };
         if !case.symptom.as_ref().is_some_and(is_it) {
             return Vec::new();
         }

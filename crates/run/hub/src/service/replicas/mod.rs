@@ -14,7 +14,7 @@ mod seen;
 mod start;
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use cohort_agent::protocol::{self as agent, PlayOrder, ToAgent};
@@ -56,6 +56,12 @@ pub(crate) struct Replicas {
     meters: BTreeMap<InstanceId, InstanceReader>,
     /// When the server of each instance was started last.
     lives: BTreeMap<InstanceId, SystemTime>,
+    /// Those whose next crash is looked at while it happens: their last one left no stack.
+    witnessed: BTreeSet<InstanceId>,
+    /// Those where that told nothing either.
+    mute: BTreeSet<InstanceId>,
+    /// The stacks of crashes that were looked at, by case.
+    pub(crate) stacks: BTreeMap<CaseId, String>,
     /// Ordinary servers that ended unasked, until that is read.
     crashes: Vec<(Instant, InstanceId, Symptom)>,
 }
@@ -333,7 +339,10 @@ impl Hub {
         }
         self.read_logs_of_plays(now);
         let due = |one: &Try| match &one.state {
-            State::Over(since, played) => now.duration_since(*since) >= patience(one, played),
+            State::Over(since, played) => {
+                let looked_at = self.replicas.witnessed.contains(&one.instance);
+                now.duration_since(*since) >= patience(one, played, looked_at)
+            }
             State::Plays => false,
             State::Waits => {
                 now.duration_since(one.begun)

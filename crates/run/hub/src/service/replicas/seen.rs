@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use cohort_model::{ExceptionSeen, Exit, InstanceId};
+use cohort_model::{ExceptionSeen, Exit, InstanceId, Symptom, SymptomKind};
 
 use super::State;
 use super::told::failed;
 use crate::service::shell::Hub;
 use crate::service::symptoms;
+use crate::stood;
 
 /// Lines in which it is looked for the reason of a server's end.
 const LAST_WORDS: usize = 600;
@@ -20,13 +21,43 @@ impl Hub {
         if *exit == Exit::Asked {
             return;
         }
-        let symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
+        let mut symptom = symptoms::of_end(exit, &self.last_words(instance, lines));
+        self.look_closer(instance, &mut symptom);
+        stood::shorten(&mut symptom, &self.setup.root);
         self.fuzzed_ended(instance, &symptom);
         if let Some(one) = self.replicas.of_instance(instance)
             && !matches!(one.state, State::Waits)
         {
             one.ends.push(symptom);
         }
+    }
+
+    /// A crash that says nothing by itself is looked at while it happens the next time; what that told is read.
+    fn look_closer(&mut self, instance: InstanceId, symptom: &mut Symptom) {
+        let is_crash = matches!(symptom.kind, SymptomKind::Signal | SymptomKind::Abort);
+        let is_told = |symptom: &Symptom| symptom.frames.iter().any(|frame| frame.own);
+        if !is_crash || is_told(symptom) {
+            return;
+        }
+        if self.replicas.mute.contains(&instance) {
+            return;
+        }
+        if self.replicas.witnessed.insert(instance) {
+            return self.set_witness(instance);
+        }
+        let path = self.stacks_file(instance);
+        let text = stood::read(&path);
+        // The next one is another one's.
+        let _ = std::fs::remove_file(&path);
+        stood::tell(symptom, &text, "");
+        if !is_told(symptom) {
+            self.replicas.mute.insert(instance);
+        } else if let Some(one) = self.replicas.of_instance(instance) {
+            let case = one.case;
+            self.replicas.stacks.entry(case).or_insert(text);
+        }
+        self.replicas.witnessed.remove(&instance);
+        self.set_witness(instance);
     }
 
     /// More of what a server wrote last than is told with its end: a backtrace is long.

@@ -1,5 +1,7 @@
 //! Servers of replicas are started anew, under the conditions of a play.
 
+use std::path::PathBuf;
+
 use cohort_conditions::Order;
 use cohort_model::{Condition, InstanceId, Recipe, Share};
 
@@ -42,8 +44,22 @@ impl Hub {
 
     /// From its next start on a replica is under no conditions.
     pub(crate) fn without_conditions(&mut self, id: InstanceId) {
-        self.ground.set_prefix(id, Vec::new());
         self.replicas.under.remove(&id);
+        self.set_witness(id);
+    }
+
+    /// From its next start on the stacks of a replica that crashes are read, or no longer.
+    pub(super) fn set_witness(&mut self, id: InstanceId) {
+        let under = self.replicas.under.get(&id).cloned().unwrap_or_default();
+        // What cannot be written is not looked at.
+        let prefix = self.prefix(id, &under).unwrap_or_default();
+        self.ground.set_prefix(id, prefix);
+    }
+
+    /// Where those are written.
+    pub(super) fn stacks_file(&self, id: InstanceId) -> PathBuf {
+        let directory = self.campaign.path().join(CAPSULES);
+        directory.join(format!("stacks-{id}.txt"))
     }
 
     /// The server of a replica is started anew, as it was.
@@ -67,11 +83,14 @@ impl Hub {
         id: InstanceId,
         conditions: &[Condition],
     ) -> std::io::Result<Vec<String>> {
-        if conditions.is_empty() {
+        let evidence = self.replicas.witnessed.contains(&id);
+        if conditions.is_empty() && !evidence {
             return Ok(Vec::new());
         }
         let order = Order {
             conditions: conditions.to_vec(),
+            evidence: evidence.then(|| self.stacks_file(id)),
+            crashes_only: true,
             ..Order::default()
         };
         let directory = self.campaign.path().join(CAPSULES);

@@ -15,9 +15,11 @@ const CALM_WAIT: Duration = Duration::from_millis(40);
 const ODD_WAIT: Duration = Duration::from_millis(450);
 /// ... a connection broke off, and it is not known yet that its server ended: the kernel may be writing down what was left of it.
 const END_WAIT: Duration = Duration::from_millis(1_500);
+/// ... and its stacks are read meanwhile.
+const LOOK_WAIT: Duration = Duration::from_secs(12);
 
 /// How long more evidence is waited for: for the end of a server that does not answer any more, and for what it wrote.
-pub(super) fn patience(one: &Try, played: &agent::Played) -> Duration {
+pub(super) fn patience(one: &Try, played: &agent::Played, looked_at: bool) -> Duration {
     let broke = |answers: &agent::PlayedAnswers| {
         let errors = answers.errors.iter();
         errors
@@ -30,6 +32,7 @@ pub(super) fn patience(one: &Try, played: &agent::Played) -> Duration {
         broke && one.ends.is_empty(),
         failed && one.exceptions.is_empty(),
     ) {
+        (true, _) if looked_at => LOOK_WAIT,
         (true, _) => END_WAIT,
         (false, true) => ODD_WAIT,
         (false, false) => CALM_WAIT,
