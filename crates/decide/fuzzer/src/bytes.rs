@@ -116,9 +116,8 @@ impl Bytes {
             0 => input[at] ^= 1 << self.random.below(8),
             1 => input[at] = self.random.bits() as u8,
             2 => {
-                input[at] = input[at]
-                    .wrapping_add(self.random.below(71) as u8)
-                    .wrapping_sub(35)
+                let by = self.random.below(71) as u8;
+                input[at] = input[at].wrapping_add(by).wrapping_sub(35);
             }
             3 => self.number(input, at),
             4 => {

@@ -96,8 +96,8 @@ fn one_that_hangs_is_ended_with_its_children() {
     assert_eq!(run.fault().unwrap().kind, SymptomKind::Timeout);
     let child = fs::read_to_string(project.path("child")).unwrap();
     let stat = Path::new("/proc").join(child.trim()).join("stat");
-    let is_gone = || fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z")) == false;
-    while !is_gone() {
+    let runs = || fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") Z"));
+    while runs() {
         assert!(begun.elapsed() < Duration::from_secs(20));
         std::thread::yield_now();
     }
