@@ -75,9 +75,8 @@ fn nothing_that_breaks_is_no_failure() {
     assert!(ended.stderr.contains("0 new bugs"), "{ended:?}");
 }
 
-/// The engine that is linked into a harness, where there is one that can be.
 #[test]
-fn a_project_of_cargo_fuzz_is_run_by_its_own_engine() {
+fn a_project_of_cargo_fuzz_without_its_tool_is_told_what_to_install() {
     let asked = Command::new("cargo")
         .args(["+nightly", "fuzz", "--version"])
         .output();
