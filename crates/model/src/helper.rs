@@ -18,6 +18,9 @@ pub struct HelperOffer {
     pub looks_us: u64,
     /// The median latency of its instance may rise by this factor.
     pub slowdown_max: f64,
+    /// Whether it looks at an instance that is well too, where there is one, to compare them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compares: bool,
     /// Names of helpers that it gets along with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alongside: Vec<String>,

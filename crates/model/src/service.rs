@@ -706,6 +706,9 @@ pub enum ServiceCommand {
         helper: String,
         /// Beside which instance.
         instance: InstanceId,
+        /// One that is well, which it is compared with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<InstanceId>,
     },
     /// Take a helper away.
     Withdraw {

@@ -18,6 +18,6 @@ PART
     fi
   done
 fi
-perf record -q -m 2M -e syscalls:sys_enter_futex $probe --call-graph dwarf,8192 -p "$pid" -o "$out/perf.data" -- sleep "$seconds" || exit 1
+perf record -q --no-bpf-event -BN -m 2M -e syscalls:sys_enter_futex $probe --call-graph dwarf,8192 -p "$pid" -o "$out/perf.data" -- sleep "$seconds" || exit 1
 perf script -i "$out/perf.data" --no-inline -F comm,tid,time,event,trace,ip,sym,dso 2>"$out/warnings" | head -c 16000000
 rm -f "$out/perf.data" "$out/warnings"

@@ -16,7 +16,7 @@ pub struct Values {
 }
 
 /// Programs for other interpreters that helpers are made of, by the name that stands in `{script:NAME}`.
-const SCRIPTS: [(&str, &str); 8] = [
+const SCRIPTS: [(&str, &str); 10] = [
     ("debugger.sh", include_str!("../scripts/debugger.sh")),
     ("inspect.js", include_str!("../scripts/inspect.js")),
     ("growth.py", include_str!("../scripts/growth.py")),
@@ -28,6 +28,8 @@ const SCRIPTS: [(&str, &str); 8] = [
     ("inject.sh", include_str!("../scripts/inject.sh")),
     ("locks.sh", include_str!("../scripts/locks.sh")),
     ("locks-end.sh", include_str!("../scripts/locks-end.sh")),
+    ("profiler.sh", include_str!("../scripts/profiler.sh")),
+    ("waits.sh", include_str!("../scripts/waits.sh")),
 ];
 
 /// Fills a word in. What is in other braces stays, and what a script says too.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 12] = [
+pub const BUILT_IN: [(&str, &str); 14] = [
     ("scanner", include_str!("../manifests/scanner.toml")),
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
@@ -27,6 +27,11 @@ pub const BUILT_IN: [(&str, &str); 12] = [
     (
         "java-debugger",
         include_str!("../manifests/java-debugger.toml"),
+    ),
+    ("waits", include_str!("../manifests/waits.toml")),
+    (
+        "python-waits",
+        include_str!("../manifests/python-waits.toml"),
     ),
     ("growth", include_str!("../manifests/growth.toml")),
     (
@@ -56,6 +61,10 @@ pub enum Reads {
     Locks,
     /// `seconds 20.0`, then a line for each stack, with bytes that it allocated and that are still there.
     Grown,
+    /// Threads that stop and go on, as `perf script --show-switch-events` writes them: where and for what they wait.
+    Switches,
+    /// As `folded`, of all threads whether they run or wait: where the time goes that calls take.
+    Waited,
     /// A JSON object for each thing found: `{"sentence": ..., "function": ..., "place": ...}`.
     Json,
     /// Each line is something found.
@@ -86,6 +95,10 @@ pub struct Manifest {
     pub looks_us: u64,
     /// How its output is read.
     pub reads: Reads,
+    /// Time between two samples, microseconds; 0: it does not sample, or nobody knows.
+    pub every_us: u64,
+    /// Whether a healthy instance is looked at too, by the same command, so that what it finds can be compared.
+    pub compares: bool,
     /// CPU that it is expected to use, cores.
     pub cores: f64,
     /// The latency of its instance may rise by this factor.
@@ -114,6 +127,7 @@ impl Manifest {
             cores: self.cores,
             looks_us: self.looks_us,
             slowdown_max: self.slowdown_max,
+            compares: self.compares,
             alongside: self.alongside.clone(),
         }
     }

@@ -30,11 +30,20 @@ struct Deployment {
     /// Its place among the offers.
     helper: usize,
     instance: InstanceId,
+    /// One that is well, which is looked at for comparison.
+    reference: Option<InstanceId>,
     finding: u32,
     since: At,
     meter: Meter,
     /// It has to go.
     condemned: Option<Withdrawal>,
+}
+
+impl Deployment {
+    /// Whether it looks at an instance.
+    fn is_at(&self, instance: InstanceId) -> bool {
+        self.instance == instance || self.reference == Some(instance)
+    }
 }
 
 impl Deployer {
@@ -140,9 +149,11 @@ impl Deployer {
         let (finding, instance, helper) = self.wanted(at, up)?;
         let deployment = self.next;
         self.next += 1;
+        let reference = self.reference(&self.plan.offers[helper], instance, up);
         let made = Deployment {
             helper,
             instance,
+            reference,
             finding,
             since: at,
             meter: Meter::default(),
@@ -153,7 +164,24 @@ impl Deployer {
             deployment,
             helper: self.plan.offers[helper].name.clone(),
             instance,
+            reference,
             finding,
+        })
+    }
+
+    /// The first instance that nothing is suspected of and nobody looks at, where the helper compares and both can be afforded.
+    fn reference(
+        &self,
+        offer: &Offer,
+        instance: InstanceId,
+        up: &BTreeSet<InstanceId>,
+    ) -> Option<InstanceId> {
+        if !offer.compares || self.used() + 2.0 * offer.cores > self.plan.cores {
+            return None;
+        }
+        let mut others = up.iter().copied().filter(|it| *it != instance);
+        others.find(|it| {
+            !self.suspicions.names(*it) && !self.running.values().any(|run| run.is_at(*it))
         })
     }
 
@@ -188,15 +216,21 @@ impl Deployer {
 
     /// What those that run use, or are expected to, and this one fit the budget.
     fn is_affordable(&self, offer: &Offer) -> bool {
+        self.used() + offer.cores <= self.plan.cores
+    }
+
+    /// CPU of those that run, or what they are expected to use, cores. That beside a reference is not measured: it is as much.
+    fn used(&self) -> f64 {
         let used = self.running.values().map(|it| {
             let expected = self.plan.offers[it.helper].cores;
-            expected.max(it.meter.cores)
+            let instances = if it.reference.is_some() { 2.0 } else { 1.0 };
+            expected.max(it.meter.cores) * instances
         });
-        used.sum::<f64>() + offer.cores <= self.plan.cores
+        used.sum()
     }
 
     fn gets_along(&self, offer: &Offer, instance: InstanceId) -> bool {
-        let mut beside = self.running.values().filter(|it| it.instance == instance);
+        let mut beside = self.running.values().filter(|it| it.is_at(instance));
         beside.all(|it| {
             let other = &self.plan.offers[it.helper];
             offer.alongside.contains(&other.name) && other.alongside.contains(&offer.name)

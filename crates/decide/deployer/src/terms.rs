@@ -13,6 +13,8 @@ pub enum Order {
         helper: String,
         /// Beside which instance.
         instance: InstanceId,
+        /// One that is well, which it is compared with.
+        reference: Option<InstanceId>,
         /// Number of the finding that is the reason.
         finding: u32,
     },

@@ -41,6 +41,12 @@ impl Suspicions {
         self.open.contains_key(&finding)
     }
 
+    /// Whether an open one is about an instance.
+    pub(crate) fn names(&self, instance: InstanceId) -> bool {
+        let mut open = self.open.values();
+        open.any(|it| it.instances.contains(&instance))
+    }
+
     /// What is most worth looking at first: what cannot be seen later before what lasts, then the surest, then the oldest.
     pub(crate) fn in_order(&self) -> Vec<&Suspicion> {
         let mut all: Vec<&Suspicion> = self.open.values().collect();

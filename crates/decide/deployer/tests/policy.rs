@@ -19,6 +19,7 @@ fn offer(name: &str, detects: &[Kind], cores: f64) -> Offer {
         cores,
         looks_us: 10 * SECOND,
         slowdown_max: 1.1,
+        compares: false,
         alongside: Vec::new(),
     }
 }
@@ -32,7 +33,10 @@ fn deployer(offers: Vec<Offer>, cores: f64) -> Deployer {
 }
 
 fn usual() -> Deployer {
-    let profiler = offer("profiler", &[Kind::CpuBlowUp, Kind::SlowEndpoint], 0.05);
+    let profiler = Offer {
+        compares: true,
+        ..offer("profiler", &[Kind::CpuBlowUp, Kind::SlowEndpoint], 0.05)
+    };
     let leaks = offer("leaks", &[Kind::MemoryLeak], 0.1);
     let debugger = offer("debugger", &[Kind::Hang, Kind::SlowEndpoint], 0.05);
     deployer(vec![profiler, leaks, debugger], 0.2)
@@ -116,6 +120,42 @@ fn when_it_is_done_the_next_that_knows_about_it_comes_and_then_none() {
         deployer.step(At(10 * REST), &up(&[1])),
         [],
         "each has answered"
+    );
+}
+
+#[test]
+fn one_that_compares_looks_at_an_instance_that_is_well_too_where_there_is_one() {
+    let reference = |suspected: &[&[u32]], up_now: &[u32], cores: f64| {
+        let profiler = Offer {
+            compares: true,
+            ..offer("profiler", &[Kind::SlowEndpoint], 0.05)
+        };
+        let mut deployer = deployer(vec![profiler], cores);
+        for (number, instances) in (1..).zip(suspected) {
+            let kind = if number == 1 {
+                Kind::SlowEndpoint
+            } else {
+                Kind::Errors
+            };
+            deployer.found(&finding(number, kind, instances));
+        }
+        match deployer.step(At(0), &up(up_now)).as_slice() {
+            [Order::Deploy { reference, .. }] => reference.map(|it| it.0),
+            orders => panic!("{orders:?}"),
+        }
+    };
+    assert_eq!(reference(&[&[1]], &[0, 1, 2], 0.2), Some(0));
+    assert_eq!(
+        reference(&[&[1], &[0]], &[0, 1, 2], 0.2),
+        Some(2),
+        "0 is not well"
+    );
+    assert_eq!(reference(&[&[1]], &[1], 0.2), None, "nobody else is there");
+    assert_eq!(reference(&[&[0, 1]], &[0, 1], 0.2), None, "nobody is well");
+    assert_eq!(
+        reference(&[&[1]], &[0, 1], 0.07),
+        None,
+        "both cost too much"
     );
 }
 
@@ -318,6 +358,7 @@ proptest! {
         let expected = BTreeMap::from([("profiler", 0.05), ("leaks", 0.1), ("debugger", 0.05)]);
         let (mut at, mut alive) = (0, up(&[0, 1, 2, 3]));
         let mut running: BTreeMap<u32, (String, InstanceId)> = BTreeMap::new();
+        let mut beside: BTreeMap<u32, InstanceId> = BTreeMap::new();
         let mut ever = 0;
         for it in all {
             match it {
@@ -343,13 +384,21 @@ proptest! {
             }
             for order in deployer.step(At(at), &alive) {
                 match order {
-                    Order::Deploy { deployment, helper, instance, .. } => {
+                    Order::Deploy { deployment, helper, instance, reference, .. } => {
                         prop_assert_eq!(deployment, ever, "numbers are used once");
                         ever += 1;
                         prop_assert!(alive.contains(&instance));
-                        prop_assert!(running.values().all(|(_, on)| *on != instance));
+                        beside.retain(|number, _| running.contains_key(number));
+                        let looked_at: BTreeSet<InstanceId> =
+                            running.values().map(|(_, on)| *on).chain(beside.values().copied()).collect();
+                        let here = [instance].into_iter().chain(reference);
+                        prop_assert!(here.clone().all(|it| !looked_at.contains(&it) && alive.contains(&it)));
+                        prop_assert!(reference != Some(instance));
                         running.insert(deployment, (helper, instance));
-                        let used: f64 = running.values().map(|(name, _)| expected[name.as_str()]).sum();
+                        beside.extend(reference.map(|it| (deployment, it)));
+                        let both = |number| if beside.contains_key(number) { 2.0 } else { 1.0 };
+                        let used = running.iter().map(|(number, (name, _))| expected[name.as_str()] * both(number));
+                        let used: f64 = used.sum();
                         prop_assert!(used <= 0.2 + 1e-9);
                     }
                     Order::Withdraw { deployment, .. } => {

@@ -1,21 +1,26 @@
 //! From what a helper printed to what it tells.
 
+mod compare;
 mod cycle;
 mod flames;
 mod growth;
 mod kept;
 mod lines;
 mod locks;
+mod pprof;
 mod profile;
 mod samples;
 mod stacks;
+mod switches;
 mod symbols;
 
 use cohort_model::HelperTold;
 
 use crate::Reads;
 
-pub use flames::flames;
+pub use compare::compared;
+pub use flames::{difference, flames};
+pub use pprof::{Taken, Weight, pprof};
 pub use profile::Profile;
 
 /// What was printed is not what was expected.
@@ -52,6 +57,8 @@ pub fn read(reads: Reads, output: &str, program: &str) -> Result<Found, Error> {
         Reads::Grown => stays(growth::read_folded(output, program)?),
         Reads::Kept => stays(kept::read(output, program)),
         Reads::Folded => profiled(Profile::of_folded(output)?, program),
+        Reads::Switches => stays(switches::read(output, program)),
+        Reads::Waited => waited(Profile::of_folded(output)?, program),
         Reads::Json => Found::told(lines::json(output)?),
         Reads::Lines => Found::told(lines::plain(output)),
     };
@@ -79,6 +86,12 @@ impl Found {
 
 fn profiled(profile: Profile, program: &str) -> Found {
     let told = profile.told(program);
+    stays((profile, told))
+}
+
+fn waited(profile: Profile, program: &str) -> Found {
+    let profile = profile.within(program);
+    let told = profile.told_of_waits(program);
     stays((profile, told))
 }
 

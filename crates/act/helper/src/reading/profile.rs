@@ -68,11 +68,16 @@ impl Share {
         100.0 * self.samples as f64 / self.of as f64
     }
 
+    /// The function and its line.
+    pub(super) fn shown(&self) -> String {
+        shown(&self.name)
+    }
+
     /// The function, and who calls it.
     pub(super) fn whom(&self) -> String {
         let caller = self.caller.as_ref();
         let called = caller.map_or_else(String::new, |it| format!(", called by `{it}`"));
-        format!("`{}`{called}", shown(&self.name))
+        format!("`{}`{called}", self.shown())
     }
 
     pub(super) fn tell(&self, sentence: &str) -> HelperTold {
@@ -158,12 +163,51 @@ impl Profile {
         told.collect()
     }
 
+    /// The same for samples of threads whether they ran or waited, of calls only.
+    pub(super) fn told_of_waits(&self, program: &str) -> Vec<HelperTold> {
+        let shares = self.shares(program);
+        let told = shares.iter().map(|it| {
+            it.tell(&format!(
+                "{:.0} % of the time that threads are in its own code, running or waiting, goes to {} ({} of {} samples).",
+                it.percent(),
+                it.whom(),
+                it.samples,
+                it.of
+            ))
+        });
+        told.collect()
+    }
+
     /// The functions of the program's own that have most of the samples.
     pub(super) fn shares(&self, program: &str) -> Vec<Share> {
-        let samples: u64 = self.stacks.values().sum();
+        let samples = self.samples();
         if samples < SAMPLES_MIN {
             return Vec::new();
         }
+        let mut by: Vec<Spent<'_>> = self.spent(program).into_values().collect();
+        by.sort_by_key(|spent| std::cmp::Reverse(spent.samples));
+        by.iter()
+            .take(FUNCTIONS_MAX)
+            .filter(|spent| spent.samples as f64 >= SHARE_MIN * samples as f64)
+            .filter_map(|spent| spent.share(samples))
+            .collect()
+    }
+
+    /// All samples.
+    pub(super) fn samples(&self) -> u64 {
+        self.stacks.values().sum()
+    }
+
+    /// Samples of each function of the program's own in which there are any, by its name without a line.
+    pub(super) fn by_function(&self, program: &str) -> BTreeMap<String, Share> {
+        let samples = self.samples();
+        let spent = self.spent(program).into_iter();
+        spent
+            .filter_map(|(name, spent)| Some((name, spent.share(samples)?)))
+            .collect()
+    }
+
+    fn spent(&self, program: &str) -> BTreeMap<String, Spent<'_>> {
         let mut by: BTreeMap<String, Spent<'_>> = BTreeMap::new();
         for (frames, &count) in &self.stacks {
             let mut own = self.own(frames, program);
@@ -176,13 +220,24 @@ impl Profile {
             *spent.lines.entry(innermost).or_default() += count;
             *spent.callers.entry(caller.map(function)).or_default() += count;
         }
-        let mut by: Vec<Spent<'_>> = by.into_values().collect();
-        by.sort_by_key(|spent| std::cmp::Reverse(spent.samples));
-        by.iter()
-            .take(FUNCTIONS_MAX)
-            .filter(|spent| spent.samples as f64 >= SHARE_MIN * samples as f64)
-            .filter_map(|spent| spent.share(samples))
-            .collect()
+        by
+    }
+
+    /// Those stacks only in which the program's own code is, beyond its entry.
+    pub(super) fn within(self, program: &str) -> Self {
+        let is_entry = |name: &str| {
+            let name = function(name);
+            matches!(name, "main" | "<module>") || name.ends_with("::main")
+        };
+        let inside = |frames: &Vec<String>| {
+            let mut own = self.own(frames, program);
+            own.any(|it| !is_entry(it))
+        };
+        let kept = self.stacks.iter().filter(|(frames, _)| inside(frames));
+        let stacks = kept.map(|(frames, count)| (frames.clone(), *count));
+        Self {
+            stacks: stacks.collect(),
+        }
     }
 
     /// Own functions of a stack, innermost first. Where a frame is in a file of its own code, or in a program of Rust in its own
@@ -220,7 +275,7 @@ fn shown(name: &str) -> String {
 }
 
 /// `find (app/search.py:12)` without its place.
-fn function(name: &str) -> &str {
+pub(super) fn function(name: &str) -> &str {
     match name.rsplit_once(" (") {
         Some((function, place)) if place.contains(':') || place.contains('.') => function,
         _ => name,
@@ -240,7 +295,8 @@ fn without_line(name: &str) -> String {
     }
 }
 
-fn place(name: &str) -> Option<String> {
+/// Its file and line, where they are known.
+pub(super) fn place(name: &str) -> Option<String> {
     let place = name.rsplit_once(" (")?.1.strip_suffix(')')?;
     place.contains('.').then(|| place.to_owned())
 }

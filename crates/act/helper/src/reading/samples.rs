@@ -11,6 +11,8 @@ pub(super) struct Sample<'a> {
     pub(super) said: &'a str,
     /// Innermost first; none of the kernel's.
     pub(super) stack: Vec<Site<'a>>,
+    /// Functions of the kernel, innermost first.
+    pub(super) kernel: Vec<&'a str>,
 }
 
 /// A frame of a stack.
@@ -30,9 +32,13 @@ pub(super) fn samples(output: &str) -> Vec<Sample<'_>> {
     let mut all: Vec<Sample<'_>> = Vec::new();
     for line in output.lines() {
         if line.starts_with(char::is_whitespace) {
-            let site = site(line.trim());
-            if let (Some(sample), Some(site)) = (all.last_mut(), site) {
-                sample.stack.push(site);
+            let Some(sample) = all.last_mut() else {
+                continue;
+            };
+            match frame(line.trim()) {
+                Some((site, false)) => sample.stack.push(site),
+                Some((site, true)) => sample.kernel.push(site.name),
+                None => {}
             }
         } else if !line.is_empty() {
             all.push(head(line));
@@ -48,6 +54,7 @@ fn head(line: &str) -> Sample<'_> {
         at_s: 0.0,
         said: "",
         stack: Vec::new(),
+        kernel: Vec::new(),
     };
     let mut from = 0;
     let mut before = "";
@@ -66,17 +73,18 @@ fn head(line: &str) -> Sample<'_> {
     sample
 }
 
-/// `310d40 shop::search::find (/app/shop)`
-fn site(line: &str) -> Option<Site<'_>> {
+/// `310d40 shop::search::find (/app/shop)`; whether it is the kernel's.
+fn frame(line: &str) -> Option<(Site<'_>, bool)> {
     let (address, rest) = line.split_once(' ')?;
     let (name, object) = rest.rsplit_once(" (")?;
     let object = object.strip_suffix(')')?;
     let kernel = object.starts_with("[kernel") || object.starts_with("[guest");
-    (!kernel && object != "[unknown]").then(|| Site {
+    let site = || Site {
         address: u64::from_str_radix(address, 16).unwrap_or(0),
         name: name.trim_end_matches(" (inlined)"),
         object,
-    })
+    };
+    (object != "[unknown]").then(|| (site(), kernel))
 }
 
 #[cfg(test)]
@@ -97,6 +105,7 @@ mod tests {
         let names: Vec<&str> = all[0].stack.iter().map(|it| it.name).collect();
         assert_eq!(names, ["open", "shop::write"]);
         assert_eq!(all[0].stack[1].address, 0x31_e505);
+        assert_eq!(all[0].kernel, ["do_it"]);
         assert_eq!(
             (all[1].thread, all[1].said),
             (7, "syscalls:sys_enter_close: fd: 0x30")

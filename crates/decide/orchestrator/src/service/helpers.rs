@@ -175,6 +175,7 @@ impl Conductor {
                     deployment,
                     helper,
                     instance,
+                    reference,
                     finding,
                 } => {
                     let visit = self.visit(at, instance, finding);
@@ -185,6 +186,7 @@ impl Conductor {
                         deployment,
                         helper,
                         instance,
+                        reference,
                     };
                     step.decide(command, ServiceReason::Found { finding }, None);
                 }

@@ -115,6 +115,7 @@ impl Conductor {
                     deployment: DEPLOYMENT,
                     helper,
                     instance,
+                    reference: None,
                 };
                 step.decide(command, ServiceReason::Survey, None);
             }

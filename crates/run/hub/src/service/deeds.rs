@@ -43,7 +43,8 @@ impl Hub {
                 deployment,
                 helper,
                 instance,
-            } => self.deploy(deployment, &helper, instance),
+                reference,
+            } => self.deploy(deployment, &helper, (instance, reference)),
             ServiceCommand::Withdraw { deployment } => self.withdraw(deployment),
             ServiceCommand::Specialize { .. } | ServiceCommand::Finish => {}
             // Carried out before.

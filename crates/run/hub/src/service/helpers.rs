@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use cohort_helper::{Manifest, Runtime, Values, fill, missing, reading, reading::flames};
+use cohort_helper::reading::Found;
+use cohort_helper::{Manifest, Runtime, Values, fill, missing, reading};
 use cohort_host::chain;
 use cohort_host::init::Ended;
 use cohort_host::process::{descendants, stat};
@@ -15,7 +17,10 @@ use cohort_service::{Errand, Helper, Helpers};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::calm::calmly;
 use super::event::{Event, Events};
+use super::profiles::{self, Look};
+use super::reference::Wells;
 use super::scan::ServiceScan;
 use super::shell::Hub;
 
@@ -35,10 +40,8 @@ const HELPERS: &str = "helpers";
 const OUTPUT: &str = "output.txt";
 /// What a scanner is told.
 const PLAN: &str = "plan.json";
-/// What a profiler printed, as flame graphs are made of it.
-const FOLDED: &str = "profile.folded";
-/// Its flame graph.
-const FLAMES: &str = "flames.svg";
+/// What is done beside an instance that is well is waited for so long at most, when the other is done.
+const REFERENCE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Helpers that a campaign may deploy.
 #[derive(Clone, Debug)]
@@ -70,16 +73,22 @@ impl ServiceHelpers {
 pub(crate) struct Out {
     stops: BTreeMap<u32, oneshot::Sender<()>>,
     tasks: JoinSet<Vec<String>>,
+    wells: Wells,
 }
 
 impl Hub {
-    pub(crate) fn deploy(&mut self, deployment: u32, name: &str, instance: InstanceId) {
-        let server = self.ground.get(instance).map(|it| it.status());
+    /// Sends one out, to an instance and to another that is well, where there is one.
+    pub(crate) fn deploy(
+        &mut self,
+        deployment: u32,
+        name: &str,
+        (instance, reference): (InstanceId, Option<InstanceId>),
+    ) {
         let helpers = self.setup.helpers.as_ref();
         let path = helpers.map_or_else(OsString::new, |it| it.path.clone());
         let mut manifests = helpers.into_iter().flat_map(|it| &it.manifests);
         let manifest = manifests.find(|it| it.name == name).cloned();
-        let target = server.and_then(|it| Some((busiest(it.pid?), it.address?)));
+        let target = self.server(instance);
         let (Some(manifest), Some((pid, address))) = (manifest, target) else {
             let why = "its instance does not run any more".to_owned();
             return self.tell(failed(deployment, why));
@@ -89,6 +98,8 @@ impl Hub {
             true => name.to_owned(),
             false => format!("{deployment}-{name}"),
         };
+        let directory = self.campaign.path().join(HELPERS).join(&out);
+        let reference = reference.and_then(|it| Some((it, self.server(it)?)));
         let visit = Visit {
             deployment,
             instance,
@@ -97,16 +108,24 @@ impl Hub {
             plan: manifest.scans().then(|| self.scan_plan(pid, address)),
             path,
             cohort: self.setup.executable.display().to_string(),
-            directory: self.campaign.path().join(HELPERS).join(&out),
+            directory,
             shown: Path::new(HELPERS).join(out),
             manifest,
+            wells: self.out.wells.clone(),
             events: self.events.clone(),
         };
+        let reference = reference.map(|it| visit.at(it));
         let (stop, stopped) = oneshot::channel();
         self.out.stops.insert(deployment, stop);
         self.out
             .tasks
-            .spawn(visit.run(self.ground.helpers(), stopped));
+            .spawn(visit.run(reference, self.ground.helpers(), stopped));
+    }
+
+    /// The process of an instance's server that does the work, and where it listens; `None` when it does not run.
+    fn server(&self, instance: InstanceId) -> Option<(i32, SocketAddr)> {
+        let server = self.ground.get(instance)?.status();
+        Some((busiest(server.pid?), server.address?))
     }
 
     pub(crate) fn withdraw(&mut self, deployment: u32) {
@@ -142,28 +161,51 @@ fn failed(deployment: u32, why: String) -> ServiceSeen {
     }
 }
 
+/// File name of the program that a process is.
+fn program(pid: i32) -> String {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let name = program.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// What a command printed, understood.
+#[derive(Default)]
+struct Read {
+    found: Found,
+    /// File name of what it looked at.
+    program: String,
+}
+
 /// One deployment.
-struct Visit {
-    deployment: u32,
-    instance: InstanceId,
-    pid: i32,
-    address: (String, u16),
+#[derive(Clone)]
+pub(super) struct Visit {
+    pub(super) deployment: u32,
+    pub(super) instance: InstanceId,
+    pub(super) pid: i32,
+    pub(super) address: (String, u16),
     /// Of its own, in the campaign's.
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// The same, relative to the campaign's.
-    shown: PathBuf,
-    manifest: Manifest,
+    pub(super) shown: PathBuf,
+    pub(super) manifest: Manifest,
     /// What it is told beside its command, where it looks for weaknesses.
     plan: Option<Plan>,
     /// This very program.
     cohort: String,
     /// Where its programs are looked up.
     path: OsString,
+    /// What was seen of instances that were well.
+    pub(super) wells: Wells,
     events: Events,
 }
 
 impl Visit {
-    async fn run(self, helpers: Helpers, stopped: oneshot::Receiver<()>) -> Vec<String> {
+    async fn run(
+        self,
+        reference: Option<Visit>,
+        helpers: Helpers,
+        mut stopped: oneshot::Receiver<()>,
+    ) -> Vec<String> {
         if let Err(ending) = self.fits() {
             self.tell(self.ended(ending, Vec::new())).await;
             return Vec::new();
@@ -181,17 +223,72 @@ impl Visit {
         };
         let deployment = self.deployment;
         self.tell(ServiceSeen::HelperStarted { deployment }).await;
-        let ended = self.watch(&mut helper, stopped).await;
-        let mut left = helper.end().await;
+        let began = SystemTime::now();
+        let (stop, stopped_too) = oneshot::channel();
+        let (done, is_done) = oneshot::channel();
+        let own = async {
+            let ended = self.watch(&mut helper, &mut stopped).await;
+            let lasted = began.elapsed().unwrap_or_default();
+            let left = helper.end().await;
+            if matches!(&ended, Some(Ok(ended)) if ended.exit_code == Some(0)) {
+                tokio::select! {
+                    _ = is_done => {}
+                    _ = &mut stopped => {}
+                    () = tokio::time::sleep(REFERENCE_WITHIN) => {}
+                }
+            }
+            drop(stop);
+            (ended, left, Look { began, lasted })
+        };
+        let other = async {
+            let looked = match &reference {
+                Some(reference) => reference.look(&helpers, stopped_too).await,
+                None => (None, Vec::new()),
+            };
+            // Who does not listen any more has ended it.
+            let _ = done.send(());
+            looked
+        };
+        let ((ended, mut left, look), (beside, left_beside)) = tokio::join!(own, other);
+        left.extend(left_beside);
         left.extend(self.clean_up(&helpers).await);
+        if let Some(reference) = &reference {
+            let _ = std::fs::remove_dir_all(&reference.directory);
+        }
         if let Some(ended) = ended {
-            let (ending, told) = self.read(&ended);
-            self.tell(self.ended(ending, told)).await;
+            self.conclude((ended, look), reference.zip(beside)).await;
         }
         left
     }
 
-    fn fits(&self) -> Result<(), HelperEnding> {
+    /// Reads what it printed, and tells it.
+    async fn conclude(self, own: (Result<Ended, String>, Look), beside: Option<(Visit, String)>) {
+        let events = self.events.clone();
+        let deployment = self.deployment;
+        let seen = calmly("reads-helper", move || {
+            self.understood(&own, beside.as_ref())
+        })
+        .await;
+        let why = || "its output could not be read".to_owned();
+        let seen = seen.unwrap_or_else(|| failed(deployment, why()));
+        // A hub that is gone needs to hear nothing.
+        let _ = events.send(Event::Helper(seen)).await;
+    }
+
+    fn understood(
+        &self,
+        (ended, look): &(Result<Ended, String>, Look),
+        beside: Option<&(Visit, String)>,
+    ) -> ServiceSeen {
+        let (ending, Read { found, program }) = self.read(ended, *look);
+        let mut told = found.told;
+        if let Some(profile) = found.profile.filter(|_| self.manifest.compares) {
+            told.extend(self.compared((&profile, &program), beside));
+        }
+        self.ended(ending, told)
+    }
+
+    pub(super) fn fits(&self) -> Result<(), HelperEnding> {
         let Some(runs) = Runtime::of(self.pid) else {
             let why = format!("process {} is gone", self.pid);
             return Err(HelperEnding::Failed { why });
@@ -206,7 +303,7 @@ impl Visit {
         }
     }
 
-    fn errand(&self, command: &[String]) -> Result<Errand, String> {
+    pub(super) fn errand(&self, command: &[String]) -> Result<Errand, String> {
         let made = std::fs::create_dir_all(&self.directory);
         made.map_err(|error| format!("create {}: {error}", self.directory.display()))?;
         if let Some(plan) = &self.plan {
@@ -239,7 +336,7 @@ impl Visit {
     }
 
     /// Removes what it may have left on the host; gives why that is not certain, in words.
-    async fn clean_up(&self, helpers: &Helpers) -> Option<String> {
+    pub(super) async fn clean_up(&self, helpers: &Helpers) -> Option<String> {
         if self.manifest.cleanup.is_empty() {
             return None;
         }
@@ -270,13 +367,13 @@ impl Visit {
     async fn watch(
         &self,
         helper: &mut Helper,
-        mut stopped: oneshot::Receiver<()>,
+        stopped: &mut oneshot::Receiver<()>,
     ) -> Option<Result<Ended, String>> {
         let mut used = (Instant::now(), helper.cpu_us());
         loop {
             tokio::select! {
                 ended = helper.ended() => return Some(ended.map_err(|error| chain(&error))),
-                _ = &mut stopped => return None,
+                _ = &mut *stopped => return None,
                 () = tokio::time::sleep(LOOK) => {}
             }
             let now = (Instant::now(), helper.cpu_us());
@@ -291,8 +388,8 @@ impl Visit {
         }
     }
 
-    fn read(&self, ended: &Result<Ended, String>) -> (HelperEnding, Vec<HelperTold>) {
-        let failed = |why: String| (HelperEnding::Failed { why }, Vec::new());
+    fn read(&self, ended: &Result<Ended, String>, look: Look) -> (HelperEnding, Read) {
+        let failed = |why: String| (HelperEnding::Failed { why }, Read::default());
         let ended = match ended {
             Ok(ended) => ended,
             Err(why) => return failed(why.clone()),
@@ -312,17 +409,14 @@ impl Visit {
             return failed(how(ended));
         }
         let output = String::from_utf8_lossy(&ended.stdout);
-        let program = std::fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
-        let program = program.file_name().unwrap_or_default().to_string_lossy();
+        let program = program(self.pid);
         match reading::read(self.manifest.reads, &output, &program) {
             Ok(found) => {
                 if let Some(profile) = &found.profile {
-                    // The output itself is there in any case.
-                    let _ = std::fs::write(self.directory.join(FOLDED), profile.folded());
-                    let title = format!("{} at {}", self.manifest.name, self.instance);
-                    let _ = std::fs::write(self.directory.join(FLAMES), flames(profile, &title));
+                    let of = (&self.manifest, &*self.instance.to_string());
+                    profiles::keep(&self.directory, of, profile, look);
                 }
-                (HelperEnding::Done, found.told)
+                (HelperEnding::Done, Read { found, program })
             }
             Err(error) => {
                 let said = last_lines(&ended.stderr);

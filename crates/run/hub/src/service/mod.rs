@@ -11,6 +11,7 @@
 mod address;
 mod agents;
 mod begin;
+mod calm;
 mod deeds;
 mod event;
 mod examples;
@@ -25,6 +26,8 @@ mod open;
 mod orders;
 mod place;
 mod plan;
+mod profiles;
+mod reference;
 mod repeat;
 mod replicas;
 mod scan;

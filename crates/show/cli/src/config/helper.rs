@@ -48,6 +48,9 @@ struct RawManifest {
     cleanup: Option<Words>,
     looks: Option<Spanned<Time>>,
     reads: Reads,
+    every: Option<Spanned<Time>>,
+    #[serde(default)]
+    compares: bool,
     #[serde(default)]
     cost: RawCost,
     #[serde(default)]
@@ -154,6 +157,11 @@ fn parse(name: &str, path: &Path, text: &str) -> Result<Manifest, Error> {
     {
         return wrong(at, "looks is not between 1us and 1h");
     }
+    if let Some(every) = &raw.every
+        && !(1..=LOOKS_US_MAX).contains(&every.get_ref().0)
+    {
+        return wrong(every.span().start, "every is not between 1us and 1h");
+    }
     if let Some(cores) = &raw.cost.cores
         && !(cores.get_ref() > &0.0 && cores.get_ref().is_finite())
     {
@@ -187,6 +195,8 @@ fn parse(name: &str, path: &Path, text: &str) -> Result<Manifest, Error> {
         cleanup: raw.cleanup.map_or_else(Vec::new, |it| it.0),
         looks_us: looks.map_or(LOOKS_US, |(us, _)| us),
         reads: raw.reads,
+        every_us: raw.every.map_or(0, |it| it.into_inner().0),
+        compares: raw.compares,
         cores: raw.cost.cores.map_or(CORES, Spanned::into_inner),
         slowdown_max: raw.cost.slowdown.map_or(SLOWDOWN, Spanned::into_inner),
         memory: raw.limits.memory.map_or(MEMORY, |it| it.0),
@@ -261,6 +271,11 @@ mod tests {
                 with("looks = '0s'"),
                 "helpers/mine.toml:5",
                 "between 1us and 1h",
+            ),
+            (
+                with("every = '0s'"),
+                "helpers/mine.toml:5",
+                "every is not between 1us and 1h",
             ),
             (with("looks = 10"), "helpers/mine.toml:5", "unit"),
             (

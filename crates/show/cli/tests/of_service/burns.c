@@ -14,6 +14,13 @@ __attribute__((noinline)) void count_slowly(unsigned steps) {
     for (unsigned step = 0; step < steps; step++) total += step * step % 7;
 }
 
+__attribute__((noinline)) void count_otherwise(unsigned steps) {
+    for (unsigned step = 0; step < steps; step++) total += step * step % 5;
+}
+
+/* Whether it is told to be well: nothing fails, and something else uses the CPU. */
+int well;
+
 void remember(void);
 void forget_to_close(void);
 void write_nowhere(int *nowhere);
@@ -23,8 +30,8 @@ __attribute__((noinline)) void answer(int caller) {
     ssize_t bytes = read(caller, asked, sizeof asked - 1);
     if (bytes <= 0) return;
     asked[bytes] = 0;
-    int fails = strstr(asked, " /fail ") != NULL;
-    if (strstr(asked, " /burn ")) count_slowly(8000000);
+    int fails = strstr(asked, " /fail ") != NULL && !well;
+    if (strstr(asked, " /burn ")) well ? count_otherwise(8000000) : count_slowly(8000000);
     if (strstr(asked, " /grow ")) remember();
     if (strstr(asked, " /open ")) forget_to_close();
     if (strstr(asked, " /crash ")) write_nowhere(NULL);
@@ -48,7 +55,7 @@ __attribute__((noinline)) void remember(void) {
 }
 
 int main(int count, char **words) {
-    (void)count;
+    well = count > 2;
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(words[1]))};
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int one = 1, listening = socket(AF_INET, SOCK_STREAM, 0);

@@ -142,6 +142,7 @@ fn a_manifest_that_makes_no_sense_is_refused_with_its_place() {
 /// A server, and a helper that is built in, which comes for failed calls here.
 struct Looked<'a> {
     command: &'a str,
+    instances: u32,
     helper: (&'a str, &'a str),
     /// What is called apart from what fails.
     call: &'a str,
@@ -153,6 +154,11 @@ struct Looked<'a> {
 
 impl Looked<'_> {
     fn ended(&self) -> Ended {
+        self.kept().0
+    }
+
+    /// And the project.
+    fn kept(&self) -> (Ended, Suite) {
         let (name, manifest) = self.helper;
         let call = format!(
             "http.get(`${{U}}${{__ITER % 5 === 0 ? '/fail' : '{}'}}`)",
@@ -160,7 +166,9 @@ impl Looked<'_> {
         );
         let suite = Campaign {
             command: self.command,
-            sut: "instances = 1\nnetwork = \"host\"",
+            sut: &format!("instances = {}\nnetwork = \"host\"", self.instances),
+            // Both of two that are looked at cost something, and a short look costs more for each second.
+            scenario: "script = \"load.js\"\n[helpers]\nshare = 0.5",
             script: script(&call),
             ..Campaign::default()
         }
@@ -176,6 +184,8 @@ impl Looked<'_> {
             .into_iter()
             .chain(std::env::split_paths(&before));
         run.env("PATH", std::env::join_paths(paths).unwrap());
+        // To look at two and to compare them takes longer.
+        let lasts = if self.instances == 1 { "12s" } else { "15s" };
         let words = [
             "run",
             "--progress",
@@ -186,7 +196,7 @@ impl Looked<'_> {
             "--vus",
             "2",
             "--duration",
-            "12s",
+            lasts,
         ];
         run.args(words);
         let ended = suite.spawn(run).end();
@@ -196,7 +206,7 @@ impl Looked<'_> {
         assert!(folded.contains(self.folded), "{}\n{folded}", shown(&ended));
         let flames = suite.read(&format!("{kept}/flames.svg"));
         assert!(flames.contains(self.folded), "{flames}");
-        ended
+        (ended, suite)
     }
 }
 
@@ -204,7 +214,7 @@ impl Looked<'_> {
 fn sooner(manifest: &str) -> String {
     let lines = manifest.lines().map(|line| match line.split_once(" = ") {
         Some(("detects", _)) => "detects = [\"errors\", \"error_burst\"]".to_owned(),
-        Some(("looks", _)) => "looks = \"4s\"".to_owned(),
+        Some(("looks", _)) => "looks = \"3s\"".to_owned(),
         Some(("cost", _)) => "cost = { cores = 0.2, slowdown = 99.0 }".to_owned(),
         _ => line.to_owned(),
     });
@@ -225,6 +235,8 @@ pub(super) fn has(program: &str) -> bool {
 
 const PYTHON: &str = r#"["python3", "burns.py", "{port}"]"#;
 const COMPILED: &str = r#""cc -O1 -g -o burns burns.c && exec ./burns {port}""#;
+/// The same, where all but the first instance are well.
+const ONE_ODD: &str = r#""cc -O1 -g -o burns-{port} burns.c && if mkdir odd; then exec ./burns-{port} {port}; fi && exec ./burns-{port} {port} well""#;
 const NODE: &str = r#"["node", "burns.js", "{port}"]"#;
 
 #[test]
@@ -239,6 +251,7 @@ fn the_function_of_python_that_burns_is_named() {
     let manifest = include_str!("../../../../act/helper/manifests/python-profiler.toml");
     let looked = Looked {
         command: PYTHON,
+        instances: 1,
         helper: ("python-profiler", manifest),
         call: "/burn",
         path,
@@ -256,6 +269,7 @@ fn the_line_of_python_whose_memory_stays_is_named() {
     let manifest = include_str!("../../../../act/helper/manifests/python-growth.toml");
     let looked = Looked {
         command: PYTHON,
+        instances: 1,
         helper: ("python-growth", manifest),
         call: "/grow",
         path: Path::new("/usr/bin"),
@@ -269,23 +283,40 @@ fn the_line_of_python_whose_memory_stays_is_named() {
 }
 
 #[test]
-fn the_function_of_a_compiled_server_that_burns_is_named() {
+fn the_function_of_a_compiled_server_that_burns_is_named_with_what_it_takes_elsewhere() {
     if !has("perf") {
         return;
     }
     let manifest = include_str!("../../../../act/helper/manifests/profiler.toml");
     let looked = Looked {
-        command: COMPILED,
+        command: ONE_ODD,
+        instances: 2,
         helper: ("profiler", manifest),
         call: "/burn",
         path: Path::new("/usr/bin"),
         folded: "count_slowly",
     };
+    let (ended, suite) = looked.kept();
     let wanted = [
         " % of the CPU time goes to `count_slowly",
         "called by `answer`",
+        " % of the CPU time here, 0 % on i",
     ];
-    assert_said(&looked.ended(), 1, &wanted);
+    assert_said(&ended, 1, &wanted);
+    let kept = |file: &str| {
+        suite
+            .root()
+            .join(".cohort/campaigns/1/helpers/0-profiler")
+            .join(file)
+    };
+    let difference = std::fs::read_to_string(kept("flames-difference.svg")).unwrap();
+    assert!(
+        difference.contains("count_slowly") && difference.contains(" against i"),
+        "{difference}"
+    );
+    let pprof = std::fs::read(kept("profile.pb.gz")).unwrap();
+    assert!(pprof.starts_with(&[0x1f, 0x8b]), "gzip");
+    assert!(kept("reference.folded").exists() && !kept("reference").exists());
 }
 
 #[test]
@@ -296,6 +327,7 @@ fn the_function_of_a_compiled_server_whose_memory_stays_is_named() {
     let manifest = include_str!("../../../../act/helper/manifests/growth.toml");
     let looked = Looked {
         command: COMPILED,
+        instances: 1,
         helper: ("growth", manifest),
         call: "/grow",
         path: Path::new("/usr/bin"),
@@ -327,6 +359,7 @@ fn the_function_of_a_compiled_server_whose_files_stay_open_is_named() {
     let manifest = include_str!("../../../../act/helper/manifests/descriptors.toml");
     let looked = Looked {
         command: COMPILED,
+        instances: 1,
         helper: ("descriptors", manifest),
         call: "/open",
         path: Path::new("/usr/bin"),
@@ -363,6 +396,7 @@ fn the_function_of_node_that_burns_and_that_whose_memory_stays_are_named() {
     for (name, manifest, call, folded, wanted) in manifests {
         let looked = Looked {
             command: NODE,
+            instances: 1,
             helper: (name, manifest),
             call,
             path: Path::new("/usr/bin"),

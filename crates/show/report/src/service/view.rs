@@ -500,6 +500,7 @@ impl ServiceView {
                 deployment,
                 helper,
                 instance,
+                ..
             } => {
                 let finding = match decision.reason {
                     ServiceReason::Found { finding } => Some(finding),
