@@ -34,7 +34,7 @@ impl Instance {
         fs::create_dir_all(&plan.scratch)?;
         let log = plan.scratch.with_extension("log");
         let child = spawn(&plan, &log, setup.executable)?;
-        let instance = Self {
+        let mut instance = Self {
             plan,
             child,
             group,
@@ -45,12 +45,14 @@ impl Instance {
         Ok(instance)
     }
 
-    fn enter(&self) {
+    /// It is let go on once it is where its children shall be.
+    fn enter(&mut self) {
         let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
         if let Some(group) = &self.group {
             // One that has ended already needs no group.
             let _ = group.enter(pid);
         }
+        drop(self.child.stdin.take());
     }
 
     /// Whether the engine still runs.
@@ -93,7 +95,16 @@ impl Instance {
 
     /// Ends it with all of its processes.
     pub(crate) fn end(mut self) {
+        // Without a group these would go on.
+        let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
+        let inside = cohort_host::process::descendants(Path::new("/"), pid);
         let _ = self.child.kill();
+        for pid in inside {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
         if let Some(group) = self.group.take() {
             group.kill_all(&[]);
             let _ = self.child.wait();
@@ -119,7 +130,10 @@ fn spawn(plan: &Plan, log: &Path, executable: &Path) -> io::Result<Child> {
         .current_dir(&plan.target.directory)
         .envs(&plan.target.env)
         .env("TMPDIR", &plan.scratch)
-        .stdin(Stdio::null())
+        .stdin(match plan.target.engine {
+            Engine::Own => Stdio::piped(),
+            Engine::LibFuzzer => Stdio::null(),
+        })
         .stdout(Stdio::null())
         .stderr(output)
         .spawn()

@@ -52,7 +52,10 @@ pub struct Plan {
 /// Runs the plan in a file; the exit code for the process.
 #[must_use]
 pub fn main(plan: &Path) -> i32 {
-    let done = fs::read(plan)
+    // Closed once this process is in its control group.
+    let placed = io::copy(&mut io::stdin(), &mut io::sink());
+    let done = placed
+        .and_then(|_| fs::read(plan))
         .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from))
         .and_then(|plan: Plan| work(&plan));
     match done {
