@@ -18,6 +18,16 @@ pub fn able() -> Vec<(ConditionKind, Result<(), String>)> {
         .to_vec()
 }
 
+/// What is done to threads at random is weaker here than it could be: why, in one sentence; none: it is not, or cannot be
+/// done at all.
+#[must_use]
+pub fn weak() -> Option<&'static str> {
+    let weak = of_kind(ConditionKind::Schedule).is_ok() && !nix::unistd::geteuid().is_root();
+    weak.then_some(
+        "without root, threads that are disturbed yield to each other less readily, and races are found more seldom",
+    )
+}
+
 /// Whether a condition can be applied, its degree included.
 pub(crate) fn of(condition: &Condition) -> Result<(), String> {
     of_kind(condition.kind())?;
@@ -102,6 +112,14 @@ mod tests {
                 assert!(why.len() > 20, "{kind:?}: {why}");
             }
         }
+    }
+
+    #[test]
+    fn whoever_is_root_is_told_of_no_weakness() {
+        assert_eq!(
+            weak().is_none(),
+            nix::unistd::geteuid().is_root() || probe::tracing().is_err()
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod times;
 mod trace;
 mod under;
 
-pub use able::able;
+pub use able::{able, weak};
 pub use error::Error;
 pub use order::{Command, Done, Missing, Order, Report, Times};
 pub use under::main;

@@ -214,6 +214,11 @@ fn files_are_slow_and_programs_are_not() {
     // It is opened, and read until there is nothing more.
     assert!(under.report().done.delays >= 3);
     assert!(read >= Duration::from_millis(300), "{start:?} {read:?}");
+    // Whether a folder is there is known to the kernel; a file is looked for.
+    under.run(&["sh", "-c", "[ -d tmp ] && [ -d tmp ]"]);
+    let of_folder = under.report().done.delays;
+    under.run(&["sh", "-c", "[ -d tmp ] && [ -f data ]"]);
+    assert_eq!(under.report().done.delays, of_folder + 1);
 }
 
 #[test]

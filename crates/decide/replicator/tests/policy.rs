@@ -639,6 +639,11 @@ fn a_seed_that_failed_is_run_again_at_once() {
         .iter()
         .position(|one| bad.is_some() && seed_of(&one.recipe) == bad);
     let first = first.expect("a third of all seeds fail");
+    // What fails before any plain run was made may fail always: that is asked by one in between.
+    let plain = tried[first + 1..].iter();
+    let plain = plain.take_while(|one| one.recipe.conditions.is_empty());
+    let first = first + plain.count();
+    assert!(first <= 2, "{first}");
     let again = tried[first + 1..=first + 2].iter();
     assert!(again.clone().all(|one| seed_of(&one.recipe) == bad));
     let named = replicator

@@ -103,7 +103,6 @@ impl Hub {
             plain: false,
             batch,
             limit_us,
-            looked_at: self.stuck.contains(&task.test),
             directory: &directory,
         }
         .launch(Some(&self.located));
@@ -151,7 +150,6 @@ impl Hub {
             let why = KillReason::Stalled;
             thread.killed = Some(why);
             end.verdict = why.verdict(end.verdict);
-            self.stuck.insert(thread.test);
         }
         end.passed_before = passed_before(&attempt);
         self.account(&thread, &mut end);

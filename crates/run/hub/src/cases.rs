@@ -78,6 +78,11 @@ pub struct Repeat {
 }
 
 impl Cases {
+    /// Whether a test that has not failed is tried on request.
+    pub(crate) fn is_stress(&self) -> bool {
+        matches!(self.work, Work::Stress { .. })
+    }
+
     /// The same in the numbers of a plan.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use cohort_workload::{Discovery, Launches, Show, Stop, Suite};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::{self, Receiver};
 
+use crate::cases::Cases;
 use crate::event::{EVENTS_MAX, Event, Events, accept_python, listen_to_signals};
 use crate::ground::{Ground, Wanted};
 use crate::instance::Instance;
@@ -121,7 +122,12 @@ pub(crate) async fn discover(mut setup: Setup, look_only: bool) -> Result<Discov
         }
     };
     let known = found.and_then(|mut found| match know(&setup, &ground, &mut found.plan) {
-        Ok(()) => Ok(found),
+        Ok(()) => {
+            let asked = setup.cases.as_ref().is_some_and(Cases::is_stress);
+            let weak = asked.then(cohort_conditions::weak).flatten();
+            found.notes.extend(weak.map(str::to_owned));
+            Ok(found)
+        }
         Err(error) => Err((error, found.instances)),
     });
     match known {

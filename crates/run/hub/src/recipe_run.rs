@@ -42,10 +42,8 @@ pub(crate) struct RecipeRun<'a> {
     pub(crate) plain: bool,
     /// It is run several times, one after the other; none: once.
     pub(crate) batch: Option<&'a Batch>,
-    /// It is ended once nothing of it can go on before so long, microseconds, if it is under an order ...
+    /// It is ended once nothing of it can go on before so long, microseconds; none: nobody looks.
     pub(crate) limit_us: Option<u64>,
-    /// ... and it is under one in any case.
-    pub(crate) looked_at: bool,
     /// Its own, which is made: files by which it is told what to do and tells what came of it.
     pub(crate) directory: &'a Path,
 }
@@ -143,7 +141,8 @@ impl RecipeRun<'_> {
         }
         let plain =
             order.conditions.is_empty() && order.evidence.is_none() && order.times.is_none();
-        let looked_at = (self.looked_at || self.batch.is_some()) && order.limit_us.is_some();
+        // A first hang would take all of its time otherwise.
+        let looked_at = order.limit_us.is_some();
         if plain && !looked_at && order.before.is_empty() && order.beside.is_empty() {
             return Ok((launch, recording));
         }

@@ -149,7 +149,6 @@ impl Place<'_> {
             plain: true,
             batch: None,
             limit_us: None,
-            looked_at: false,
             directory: &directory,
         };
         let (launch, _) = run.launch(None)?;

@@ -1,13 +1,12 @@
 //! The loop.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use cohort_host::init::{Ended, FromInit};
 use cohort_model::{
     At, Budget, CampaignEnd, CampaignStart, CaseId, Ending, FORMAT, InstanceId, KillReason,
-    Observation, Plan, Record, SampleBatch, SuiteKind, TestId, TestResult, ThreadEnd, ThreadId,
-    Verdict,
+    Observation, Plan, Record, SampleBatch, SuiteKind, TestResult, ThreadEnd, ThreadId, Verdict,
 };
 use cohort_orchestrator::Orchestrator;
 use cohort_store::{Campaign, Stream};
@@ -55,8 +54,6 @@ pub(crate) struct Hub {
     pub(crate) kept_attempts: BTreeMap<CaseId, Vec<ThreadId>>,
     pub(crate) keeper: Keeper,
     pub(crate) located: Located,
-    /// Tests of which a try was ended because nothing of it could go on.
-    pub(crate) stuck: BTreeSet<TestId>,
     epoch: Instant,
     start: At,
     pub(crate) show: Show,
@@ -117,7 +114,6 @@ pub(crate) async fn conduct(
         kept_attempts: BTreeMap::new(),
         keeper: Keeper::new(&setup, seed),
         located: Located::new(&setup.root),
-        stuck: BTreeSet::new(),
         epoch: Instant::now(),
         start,
         show,

@@ -68,6 +68,23 @@ const OLD_PATHS: &[(i64, Option<usize>, usize)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_PATHS: &[(i64, Option<usize>, usize)] = &[];
 
+/// Those that only look at what is there.
+const LOOKS: &[i64] = &[
+    libc::SYS_statx,
+    libc::SYS_newfstatat,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+];
+#[cfg(target_arch = "x86_64")]
+const OLD_LOOKS: &[i64] = &[libc::SYS_stat, libc::SYS_lstat, libc::SYS_access];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_LOOKS: &[i64] = &[];
+
+/// Whether a call only looks at what a path names.
+pub(crate) fn looks(number: i64) -> bool {
+    LOOKS.contains(&number) || OLD_LOOKS.contains(&number)
+}
+
 /// Calls that take an open file.
 const FILES: &[(i64, Moves)] = &[
     (libc::SYS_read, Moves::In),

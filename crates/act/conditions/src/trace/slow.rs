@@ -2,8 +2,9 @@
 //!
 //! Files: what belongs to the program rather than to its data is not delayed, so that a slow disk does
 //! not merely mean a slow start: everything below the system's directories, below directories that hold
-//! installed packages, and files of code (`is_program`). Neither are the files that the caller gave as
-//! the three streams. Memory that is mapped, and `io_uring`, are not seen.
+//! installed packages, and files of code (`is_program`). Nor are looks at whether a directory is there, which a kernel
+//! answers from memory: an interpreter looks at the folder that it was started in for each module that it loads.
+//! Neither are the files that the caller gave as the three streams. Memory that is mapped, and `io_uring`, are not seen.
 //!
 //! Sockets: of the internet, loopback included; not those within a host (`AF_UNIX`). A lost datagram is
 //! never sent, and the program believes it was. Over a connection nothing is lost: it is late by a
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::plan::Traced;
 use crate::random::Random;
-use crate::trace::calls::{Moves, Target, target};
+use crate::trace::calls::{self, Moves, Target, target};
 use crate::trace::ptrace::{Call, read_text, read_words, write};
 
 /// What a lost packet of a connection costs.
@@ -88,7 +89,11 @@ impl Slow {
         for target in target(call, traced) {
             match target {
                 Target::Path(at, path) => {
-                    if path_of(pid, tid, call, at, path).is_some_and(|path| !is_program(&path)) {
+                    let path = path_of(pid, tid, call, at, path);
+                    let is_data = path.is_some_and(|path| {
+                        !is_program(&path) && (!calls::looks(call.number) || !path.is_dir())
+                    });
+                    if is_data {
                         verdict.delay += traced.disk_delay;
                     }
                 }

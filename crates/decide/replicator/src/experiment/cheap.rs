@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use cohort_model::{Condition, ConditionKind, Recipe};
 
 use super::Experiment;
-use super::menu::{Family, OPENING, Place, cheap, family, first};
+use super::menu::{Family, Place, cheap, family, first, opening};
 use super::prior::Prior;
 use super::recipes::Company;
 
@@ -35,6 +35,8 @@ pub(super) struct Cheap {
     begun: u32,
     /// Nothing had failed; then, whether a run begins with a runner that starts slowly.
     unseen: Option<bool>,
+    /// What comes before all of that, of a test that has not failed.
+    opening: Vec<Condition>,
 }
 
 impl Cheap {
@@ -54,6 +56,7 @@ impl Cheap {
             at_once: FIRST,
             begun: 0,
             unseen,
+            opening: opening(place),
         };
         cheap.reckon(place);
         cheap
@@ -77,10 +80,11 @@ impl Cheap {
 impl Experiment {
     /// What comes before all of that, of a test that has not failed.
     pub(super) fn opening(&self) -> Recipe {
-        let known = self.beliefs.all.iter().any(|own| own.condition == OPENING);
+        let known = |one: &&Condition| self.beliefs.all.iter().any(|own| own.condition == **one);
+        let conditions = self.cheap.opening.iter().filter(known);
         Recipe {
             parts: Company::All.of(&self.plain.parts),
-            conditions: Vec::from_iter(known.then_some(OPENING)),
+            conditions: conditions.cloned().collect(),
             ..Recipe::default()
         }
     }

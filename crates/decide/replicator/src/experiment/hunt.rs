@@ -28,8 +28,10 @@ const SOON: u32 = 64;
 /// The first tries of these, in which plain runs are one of so many.
 const EARLY: u32 = 32;
 const PLAIN_EVERY: u32 = 6;
-/// On request, one run in so many is in other company.
+/// On request, one run in so many is in other company, the first of them soon: what another test leaves behind is told
+/// by one run.
 const MINGLED_EVERY: u32 = 8;
+const MINGLED_FIRST: u32 = 2;
 
 impl Experiment {
     /// One plan of the hunt.
@@ -102,7 +104,7 @@ impl Experiment {
     }
 
     /// What it uses is not known: the opening is made alone, as it fails most often of all, and what were made beside it
-    /// would be in vain. Then a plain run tells what conditions cost.
+    /// would be in vain. When it passes, it tells what others cost; otherwise a plain run does.
     fn begin_hunt(&self) -> Option<Recipe> {
         let opens = matches!(self.origin, Origin::Hunted { .. });
         let begins = opens && self.all.runs == 0;
@@ -126,19 +128,19 @@ impl Experiment {
         self.flights.iter().any(|flight| flight.expected_s > most)
     }
 
-    /// On request: the test after others and beside them, in their order, in the other one, and then after some of
-    /// them in any order.
+    /// On request: the test after others and beside them, in the order that a suite does not have, in its own, and then
+    /// after some of them in any order.
     fn mingle(&mut self) -> Option<Recipe> {
         let Origin::Hunted { company, .. } = &self.origin else {
             return None;
         };
-        if company.is_empty() || self.hunts % MINGLED_EVERY != 3 {
+        if company.is_empty() || self.hunts < MINGLED_FIRST + MINGLED_EVERY * self.mingled {
             return None;
         }
         let before = |part: &&CasePart| matches!(part, CasePart::Before(_));
         let mut parts: Vec<CasePart> = match self.mingled {
-            0 => company.iter().filter(before).cloned().collect(),
-            1 => company.iter().filter(before).rev().cloned().collect(),
+            0 => company.iter().filter(before).rev().cloned().collect(),
+            1 => company.iter().filter(before).cloned().collect(),
             _ => {
                 let chance = &mut self.chance;
                 let some = company.iter().filter(|_| chance.happens(0.5));

@@ -40,6 +40,14 @@ impl Pace {
         self.seconds[Self::place(company)]
     }
 
+    /// A run under conditions took so long, and there was none without.
+    pub(super) fn guess(&mut self, company: Company, seconds: f64) {
+        let place = Self::place(company);
+        if !self.learned[place] {
+            self.seconds[place] = seconds;
+        }
+    }
+
     /// One such run took so long.
     pub(super) fn learn(&mut self, company: Company, seconds: f64) {
         let place = Self::place(company);
