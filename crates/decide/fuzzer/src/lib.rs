@@ -10,6 +10,7 @@
 //! Promise: the same examples, seed and answers give the same requests.
 
 mod bandit;
+mod bytes;
 mod change;
 mod edit;
 mod fuzzer;
@@ -20,6 +21,7 @@ mod request;
 mod sites;
 mod text;
 
+pub use bytes::Bytes;
 pub use edit::Edit;
 pub use fuzzer::{Answer, Fuzzer, Trial};
 pub use hints::{Hint, Hints};

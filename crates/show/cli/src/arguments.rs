@@ -125,6 +125,13 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         plan: PathBuf,
     },
+    /// Runs a harness on input after input; started by Cohort itself.
+    #[command(hide = true)]
+    Harness {
+        /// What it is told, as JSON
+        #[arg(value_name = "FILE")]
+        plan: PathBuf,
+    },
     /// Runs one program under conditions; started by Cohort itself.
     #[command(hide = true)]
     Under {
@@ -264,8 +271,9 @@ pub(crate) struct RunFlags {
     /// Do not try again under other conditions what failed
     #[arg(long, help_heading = "Edge cases")]
     pub(crate) no_reproduce: bool,
-    /// Change requests of the scenario by their structure and send them to an instance of their own, for so
-    /// long in all; what breaks becomes an edge case
+    /// Server: change requests of the scenario by their structure and send them to an instance of their own, for
+    /// so long in all. Harness ([fuzz] in cohort.toml, or cargo-fuzz): give it inputs for so long. What breaks
+    /// becomes an edge case
     #[arg(
         long,
         value_name = "TIME",

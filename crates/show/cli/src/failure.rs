@@ -15,6 +15,7 @@ pub(crate) enum Failure {
     Past(cohort_hub::PastError),
     Store(cohort_store::Error),
     Suite(cohort_workload::Error),
+    Harness(cohort_harness::Error),
     /// A command in one word, which is that of no suite.
     Quoted {
         command: String,
@@ -73,7 +74,9 @@ impl Failure {
                 }
                 _ => Exit::Suite,
             },
-            Failure::Hub(Hub::Pytest(_)) | Failure::Quoted { .. } => Exit::Suite,
+            Failure::Hub(Hub::Pytest(_)) | Failure::Quoted { .. } | Failure::Harness(_) => {
+                Exit::Suite
+            }
             Failure::Hub(Hub::Scenario(_)) | Failure::Draft { .. } | Failure::Named { .. } => {
                 Exit::Usage
             }
@@ -102,6 +105,7 @@ impl fmt::Display for Failure {
             Failure::Past(error) => causes(error, out),
             Failure::Store(error) => causes(error, out),
             Failure::Suite(error) => causes(error, out),
+            Failure::Harness(error) => causes(error, out),
             Failure::Quoted { command, source } => {
                 causes(source, out)?;
                 write!(out, "; is it quoted? try: cohort run -- {command}")

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod faces;
 mod failure;
+mod harness;
 mod helpers;
 mod past;
 mod report;
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
     }
     if let Command::Scan { plan } = &arguments.command {
         std::process::exit(cohort_scan::main(plan));
+    }
+    if let Command::Harness { plan } = &arguments.command {
+        std::process::exit(cohort_harness::main(plan));
     }
     if let Command::Under { order, program } = &arguments.command {
         std::process::exit(cohort_conditions::main(order, program));
@@ -77,6 +81,7 @@ fn answer(arguments: Arguments) -> Result<Exit, Failure> {
         }
         Command::Agent
         | Command::Scan { .. }
+        | Command::Harness { .. }
         | Command::Under { .. }
         | Command::InstanceInit { .. } => std::process::exit(cohort_host::init::main()),
     }

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::faces::{self, Shared};
 use crate::failure::Failure;
 use crate::report::{EventFile, JunitFile};
-use crate::{case, past, say, service};
+use crate::{case, harness, past, say, service};
 
 /// Tests that a dry run names, longest first.
 const DRY_RUN_NAMED: usize = 20;
@@ -67,9 +67,9 @@ impl Place {
 
 pub(crate) fn run(directory: &Path, flags: &RunFlags, color: bool) -> Result<Exit, Failure> {
     let place = Place::new(directory, !flags.command.is_empty())?;
-    let (resolved, host) = resolved(&place, flags)?;
+    let (mut resolved, host) = resolved(&place, flags)?;
     let _lock = place.project.lock()?;
-    let exit = run_locked(&place, flags, &resolved, (&host, color));
+    let exit = run_locked(&place, flags, &mut resolved, (&host, color));
     place.project.tidy();
     exit
 }
@@ -77,13 +77,19 @@ pub(crate) fn run(directory: &Path, flags: &RunFlags, color: bool) -> Result<Exi
 fn run_locked(
     place: &Place,
     flags: &RunFlags,
-    resolved: &Resolved,
+    resolved: &mut Resolved,
     (host, color): (&HostBudget, bool),
 ) -> Result<Exit, Failure> {
     clean_up();
     let service = config::service::resolve(place.file.as_ref(), flags, resolved.budget.cores)?;
-    if let Some(service) = &service {
+    if let Some(service) = &service
+        && !harness::is_meant(place, resolved)
+    {
         return service::run(place, service, resolved, (flags, color));
+    }
+    match harness::run(place, resolved, flags.dry_run)? {
+        harness::Done::Unbroken => return Ok(Exit::Passed),
+        harness::Done::Suite | harness::Done::Nothing => {}
     }
     let setup = setup(place, resolved, None)?;
     if flags.dry_run {
@@ -138,6 +144,7 @@ fn as_then(
     if start.suite == SuiteKind::Exec {
         resolved.suite.command.clear();
         resolved.suite.given = false;
+        harness::take_suite_again(place, &start.command, &mut resolved);
     }
     Ok((resolved, flags))
 }
@@ -200,7 +207,11 @@ fn setup_again(
                 faces,
                 ..RunFlags::default()
             };
-            (resolved(&place, &flags)?.0, flags)
+            let mut resolved = resolved(&place, &flags)?.0;
+            if is_exec {
+                harness::take_suite_again(&place, &suite.command, &mut resolved);
+            }
+            (resolved, flags)
         }
     };
     let mut setup = setup(&place, &resolved, None)?;

@@ -11,39 +11,34 @@
 //!
 //! Promise: an example that is answered oddly as it was recorded is never changed: nothing would follow from its answers.
 
+mod example;
+mod play;
+mod played;
+mod tell;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use cohort_fuzzer::{Answer, Edit, Fuzzer, Hints};
-use cohort_model::CaseRequest;
-use cohort_scenario::{Cue, Playback};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::capsule::Capsule;
 use super::edits::plain;
-use super::stage::Stage;
-use super::take::{Spot, Take};
+use super::take::Take;
 use crate::agent::Agent;
 use crate::http::Connections;
-use crate::protocol::{
-    Address, FromAgent, FuzzFound, FuzzOrder, Fuzzed, Oddity, PlayOrder, PlayedAnswers,
-    TransportError,
-};
+use crate::protocol::{Address, FromAgent, FuzzOrder, Fuzzed, Oddity, TransportError};
+use example::Example;
+use played::{Played, is_broken, timed_out};
 
 /// An answer that breaks off is looked into so often for whether the server is still there.
 const PROBES: u32 = 3;
 const PROBE_EVERY: Duration = Duration::from_millis(40);
 /// Requests that are sent again alone after their server ended.
 const SUSPECTS_MAX: usize = 16;
-/// Findings of one kind at one endpoint.
-const OF_KIND_MAX: u32 = 2;
-/// Letters of an answer that tell it from others.
-const KIND_CHARS: usize = 40;
 /// One trial in so many is followed by the rest of its iteration, which may meet what it left.
 const REST_EVERY: u64 = 4;
 
@@ -61,19 +56,6 @@ pub(crate) struct Fuzzing {
     told: BTreeMap<(String, Oddity, String), u32>,
     found: u32,
     running: Option<oneshot::Sender<()>>,
-}
-
-/// A request that is changed.
-#[derive(Clone, Debug)]
-struct Example {
-    capsule: u32,
-    take: Rc<Take>,
-    spot: Spot,
-    number: u32,
-    shown: CaseRequest,
-    /// Numbers that are sent for it, and those of the whole iteration.
-    keep: Vec<u32>,
-    rest: Vec<u32>,
 }
 
 /// Begins a round.
@@ -113,15 +95,6 @@ struct Round {
     down: Cell<bool>,
     /// Trials that were under way as the server ended.
     broken: RefCell<Vec<(usize, Vec<Edit>)>>,
-}
-
-/// What one iteration came to.
-struct Played {
-    /// Of the request that was changed.
-    answer: Option<Answer>,
-    /// All that was odd.
-    odd: Vec<(String, Oddity, String)>,
-    sent: u64,
 }
 
 impl Round {
@@ -356,39 +329,6 @@ impl Round {
         found.unwrap_or(usize::MAX)
     }
 
-    /// The server ended: where only one request was under way it was that one.
-    fn judge_broken(&self) {
-        let broken = std::mem::take(&mut *self.broken.borrow_mut());
-        match broken.as_slice() {
-            [] => {}
-            [(number, edits)] => self.suspect(*number, edits, false),
-            many => {
-                let mut plays = self.agent.plays.borrow_mut();
-                let suspects = &mut plays.fuzzing.suspects;
-                suspects.extend(many.iter().cloned());
-                suspects.truncate(SUSPECTS_MAX);
-                drop(plays);
-                for (number, edits) in many {
-                    self.suspect(*number, edits, true);
-                }
-            }
-        }
-    }
-
-    /// The server ended with a request.
-    fn suspect(&self, number: usize, edits: &[Edit], is_one_of_many: bool) {
-        if let Some(example) = self.examples().get(number) {
-            let closed = Oddity::Broken(TransportError::Reset);
-            let odd = (example.shown.endpoint.clone(), closed, String::new());
-            let played = Played {
-                answer: None,
-                odd: vec![odd],
-                sent: 0,
-            };
-            self.tell_as(example, edits, &played, is_one_of_many);
-        }
-    }
-
     /// Whether the server takes connections.
     async fn is_there(&self) -> bool {
         let Address { host, port, .. } = &self.order.address;
@@ -405,252 +345,4 @@ impl Round {
         }
         true
     }
-
-    /// Tells what was odd, with a capsule that plays it again.
-    fn tell(&self, example: &Example, edits: &[Edit], played: &Played) {
-        self.tell_as(example, edits, played, false);
-    }
-
-    fn tell_as(&self, example: &Example, edits: &[Edit], played: &Played, is_suspect: bool) {
-        for (endpoint, oddity, said) in &played.odd {
-            let file = {
-                let mut plays = self.agent.plays.borrow_mut();
-                let fuzzing = &mut plays.fuzzing;
-                let key = (endpoint.clone(), oddity.clone(), kind(said));
-                let told = fuzzing.told.entry(key).or_default();
-                *told += 1;
-                let often =
-                    matches!(oddity, Oddity::Broken(error) if *error != TransportError::Timeout);
-                if *told > OF_KIND_MAX && !often {
-                    continue;
-                }
-                fuzzing.found += 1;
-                let name = format!("found-{}-{}", self.order.fuzz, fuzzing.found);
-                self.order.directory.join(name)
-            };
-            if self.write(example, edits, &file).is_none() {
-                continue;
-            }
-            self.agent.post(FromAgent::FuzzFound(Box::new(FuzzFound {
-                file,
-                thread: example.shown.thread,
-                iteration: example.shown.iteration,
-                instance: self.order.instance,
-                endpoint: endpoint.clone(),
-                oddity: oddity.clone(),
-                said: said.clone(),
-                is_suspect,
-                edits: edits.iter().map(Edit::to_string).collect(),
-            })));
-        }
-    }
-
-    /// The iteration alone, with what is changed in it.
-    fn write(&self, example: &Example, edits: &[Edit], file: &Path) -> Option<()> {
-        let own = {
-            let plays = self.agent.plays.borrow();
-            plays.files.get(&example.capsule).cloned()?
-        };
-        let mut capsule = Capsule::read(&own).ok()?;
-        let (track, scene, call, place) = example.spot;
-        let in_vu = example
-            .take
-            .parts
-            .get(track)?
-            .recording
-            .scenes
-            .get(scene)?
-            .in_vu;
-        let mut only = capsule.tracks.get(track)?.clone();
-        only.iteration = Some(in_vu);
-        only.last = 1;
-        capsule.tracks = vec![only];
-        capsule.edits = vec![((0, scene, call, place), edits.to_vec())];
-        capsule.write(file).ok()
-    }
-
-    async fn play<'t>(
-        &self,
-        example: &'t Example,
-        keep: &[u32],
-        edits: &[Edit],
-        on: (&mut Machines<'t>, &Rc<Connections>),
-    ) -> Played {
-        self.play_on((&example.take, example), keep, edits, on)
-            .await
-    }
-
-    async fn play_on<'t>(
-        &self,
-        (take, example): (&'t Take, &Example),
-        keep: &[u32],
-        edits: &[Edit],
-        (machines, connections): (&mut Machines<'t>, &Rc<Connections>),
-    ) -> Played {
-        let (track, scene, ..) = example.spot;
-        let recording = &take.parts[track].recording;
-        let key = (example.capsule, track);
-        let made = machines.remove(&key);
-        let made = made.or_else(|| Playback::new(recording, scene, self.order.data.clone()).ok());
-        let Some(mut playback) = made else {
-            return Played {
-                answer: None,
-                odd: Vec::new(),
-                sent: 0,
-            };
-        };
-        let mut all = BTreeMap::new();
-        all.insert(example.number, edits.to_vec());
-        let stage = Stage::of_one(&self.agent, self.play_order(keep), all);
-        playback.begin(scene);
-        stage
-            .scene(take, (track, scene), &mut playback, connections)
-            .await;
-        if matches!(playback.cue(), Cue::Over) && !recording.remembers() {
-            machines.insert(key, playback);
-        }
-        played(example.number, &stage.answers_so_far())
-    }
-
-    fn play_order(&self, keep: &[u32]) -> PlayOrder {
-        PlayOrder {
-            play: 0,
-            capsule: 0,
-            instance: self.order.instance,
-            address: self.order.address.clone(),
-            data: self.order.data.clone(),
-            keep: keep.to_vec(),
-            without: Vec::new(),
-            copies: 1,
-            rounds: 1,
-            grows: false,
-            in_time: false,
-            patience_us: self.order.patience_us,
-            timeout_us: u64::MAX,
-        }
-    }
-}
-
-/// Machines that are ready for another iteration, by capsule and track.
-type Machines<'t> = BTreeMap<(u32, usize), Playback<'t>>;
-
-impl Example {
-    fn new(capsule: u32, take: &Rc<Take>, spot: Spot, number: u32) -> Self {
-        let (track, scene, ..) = spot;
-        let of_scene: Vec<u32> = take
-            .numbers
-            .range((track, scene, 0, 0)..(track, scene + 1, 0, 0))
-            .map(|(_, number)| *number)
-            .collect();
-        let keep = needed(take, &of_scene, number);
-        Self {
-            capsule,
-            take: Rc::clone(take),
-            spot,
-            number,
-            shown: take.requests[number as usize].clone(),
-            keep,
-            rest: of_scene,
-        }
-    }
-
-    fn request(&self) -> &cohort_scenario::Request {
-        let (track, scene, call, place) = self.spot;
-        &self.take.parts[track].recording.scenes[scene].calls[call].requests[place]
-    }
-}
-
-/// Of the requests of an iteration those without which this one would mean something else: whose answers it uses, and, where one of
-/// these changes something, all before it that do.
-fn needed(take: &Take, of_scene: &[u32], number: u32) -> Vec<u32> {
-    let of = |number: u32| take.requests.get(number as usize);
-    let changes = |number: u32| {
-        let safe = ["GET", "HEAD", "OPTIONS"];
-        of(number).is_some_and(|request| !safe.contains(&request.method.as_str()))
-    };
-    let mut keep: BTreeSet<u32> = BTreeSet::from([number]);
-    let mut open = vec![number];
-    while let Some(one) = open.pop() {
-        let uses = of(one).into_iter().flat_map(|request| &request.uses);
-        let mut needs: Vec<u32> = uses.map(|value| value.request).collect();
-        if changes(one) {
-            let before = of_scene.iter().copied().filter(|before| *before < one);
-            needs.extend(before.filter(|before| changes(*before)));
-        }
-        for need in needs {
-            if of_scene.contains(&need) && keep.insert(need) {
-                open.push(need);
-            }
-        }
-    }
-    keep.into_iter().collect()
-}
-
-/// What answers came to.
-fn played(number: u32, answers: &[PlayedAnswers]) -> Played {
-    let mut odd = Vec::new();
-    let mut sent = 0;
-    let mut own = None;
-    for of in answers {
-        sent += of.took_us.len() as u64;
-        for (status, _) in of.statuses.iter().filter(|(status, _)| *status >= 500) {
-            odd.push((
-                of.endpoint.clone(),
-                Oddity::Status(*status),
-                of.said.clone(),
-            ));
-        }
-        for (error, _) in &of.errors {
-            // What was not sent tells nothing.
-            if *error != TransportError::Refused {
-                odd.push((of.endpoint.clone(), Oddity::Broken(*error), String::new()));
-            }
-        }
-        if of.request == Some(number) {
-            let status = of.statuses.first().map_or(0, |(status, _)| *status);
-            let refused = of
-                .errors
-                .iter()
-                .any(|(error, _)| *error == TransportError::Refused);
-            own = (!refused).then(|| Answer {
-                status,
-                said: of.said.clone(),
-                took_us: of.took_us.first().copied().unwrap_or_default(),
-                ..Answer::default()
-            });
-        }
-    }
-    Played {
-        answer: own,
-        odd: without_echo(odd),
-        sent,
-    }
-}
-
-/// Once an answer breaks off, so do those to what is sent after it: the first one is told.
-fn without_echo(mut odd: Vec<(String, Oddity, String)>) -> Vec<(String, Oddity, String)> {
-    let mut broken = 0;
-    odd.retain(|(_, oddity, _)| {
-        broken += u32::from(matches!(oddity, Oddity::Broken(_)));
-        broken <= 1 || !matches!(oddity, Oddity::Broken(_))
-    });
-    odd
-}
-
-/// Whether an answer broke off.
-fn is_broken(played: &Played) -> bool {
-    use TransportError::{Connect, Other, Reset};
-    let broke = |oddity: &Oddity| matches!(oddity, Oddity::Broken(Reset | Connect | Other));
-    played.odd.iter().any(|(_, oddity, _)| broke(oddity))
-}
-
-fn timed_out(played: &Played) -> bool {
-    let late = |oddity: &Oddity| matches!(oddity, Oddity::Broken(TransportError::Timeout));
-    played.odd.iter().any(|(_, oddity, _)| late(oddity))
-}
-
-/// What is said, without what varies.
-fn kind(said: &str) -> String {
-    let letters = said.chars().filter(char::is_ascii_alphabetic);
-    letters.take(KIND_CHARS).collect()
 }

@@ -144,12 +144,18 @@ pub(crate) struct RawScan {
     pub(crate) advisories: Option<PathBuf>,
 }
 
-/// `[fuzz]`: recorded requests are changed.
+/// `[fuzz]`: recorded requests are changed, or a harness is given inputs.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(crate) struct RawFuzz {
     pub(crate) time: Option<Spanned<Time>>,
     pub(crate) openapi: Option<PathBuf>,
+    pub(crate) harness: Option<Spanned<Words>>,
+    pub(crate) build: Option<String>,
+    pub(crate) seeds: Vec<PathBuf>,
+    pub(crate) dictionary: Option<PathBuf>,
+    pub(crate) input_timeout: Option<Spanned<Time>>,
+    pub(crate) input_memory: Option<Spanned<Size>>,
 }
 
 /// Bytes, written with their unit.

@@ -29,6 +29,9 @@ const SHARE_DEFAULT: f64 = 0.25;
 const HELPERS_SHARE_DEFAULT: f64 = 0.1;
 const AFTER_US: RangeInclusive<u64> = 0..=30 * 86_400_000_000;
 const AFTER_DEFAULT_US: u64 = 60_000_000;
+/// Of one execution of a harness.
+const INPUT_TIME_DEFAULT_US: u64 = 5_000_000;
+const INPUT_MEMORY_DEFAULT: u64 = 2 << 30;
 const STRESS_DEFAULT_US: u64 = 300_000_000;
 const STRESS_BELOW_DEFAULT: f64 = 0.001;
 const STRESS_CONFIDENCE_DEFAULT: f64 = 0.95;
@@ -59,9 +62,17 @@ pub(crate) struct Suite {
     pub(crate) env: BTreeMap<String, String>,
 }
 
-/// How recorded requests of a service are changed.
+/// How recorded requests of a service are changed, or what a harness is given.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fuzz {
+    /// What `[fuzz]` says of a harness.
+    pub(crate) harness: cohort_harness::Config,
+    /// Time of one execution of a harness, microseconds.
+    pub(crate) input_us: u64,
+    /// Memory of one, bytes.
+    pub(crate) input_memory: u64,
+    /// What is random follows from it.
+    pub(crate) seed: u64,
     /// How long in all, microseconds.
     pub(crate) time_us: u64,
     /// A description of the API, as it was written.
@@ -344,8 +355,37 @@ fn fuzz(sources: &Sources<'_>) -> Result<Option<Fuzz>, Error> {
         &AFTER_US,
         |us| units::write_time(*us),
     )?;
+    let input = sources.setting("fuzz.input_timeout", "", None);
+    let input_us = input.take(
+        written.input_timeout.as_ref(),
+        |Time(us)| *us,
+        &TIMEOUT_US,
+        |us| units::write_time(*us),
+    )?;
+    let memory = sources.setting("fuzz.input_memory", "", None);
+    let input_memory = memory.take(
+        written.input_memory.as_ref(),
+        |Size(bytes)| *bytes,
+        &MEMORY_BYTES,
+        |bytes| units::write_bytes(*bytes),
+    )?;
+    let harness = cohort_harness::Config {
+        harness: written
+            .harness
+            .as_ref()
+            .map(|words| words.get_ref().0.clone())
+            .unwrap_or_default(),
+        build: written.build.clone(),
+        seeds: written.seeds.clone(),
+        dictionary: written.dictionary.clone(),
+        env: sources.raw.suite.env.clone(),
+    };
     Ok(time_us.filter(|us| *us > 0).map(|time_us| Fuzz {
         time_us,
+        harness,
+        seed: sources.flags.seed.unwrap_or(1),
+        input_us: input_us.unwrap_or(INPUT_TIME_DEFAULT_US),
+        input_memory: input_memory.unwrap_or(INPUT_MEMORY_DEFAULT),
         openapi: written.openapi.clone(),
     }))
 }
