@@ -66,6 +66,7 @@ pub fn case_plan(after_us: u64, able: &[ConditionKind]) -> CasePlan {
         coverage: 0,
         instrument: false,
         variables: Vec::new(),
+        variants: Vec::new(),
         first_case: 1,
         known: Vec::new(),
         only: None,

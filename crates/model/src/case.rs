@@ -528,11 +528,66 @@ pub struct Case {
     /// Nothing more can be left out of that one: each part was seen to matter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub minimal: bool,
+    /// What came of it on other builds of the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<OnVariant>,
     /// What the user should know: why nothing more was tried, what this host cannot do. One sentence
     /// each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
 }
+
+/// A case on another build of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OnVariant {
+    /// Which build.
+    pub variant: String,
+    /// So often it was played there.
+    pub plays: u32,
+    /// And so often it failed, as the case does or with a report.
+    pub failed: u32,
+    /// What a sanitizer reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symptom: Option<Symptom>,
+    /// Why it could not be played there; empty: it could.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub void: String,
+}
+
+impl OnVariant {
+    /// Whether anything is known yet.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.failed > 0 || !self.void.is_empty() || self.plays >= VARIANT_PLAYS
+    }
+
+    /// In a sentence: `on asan: AddressSanitizer heap-use-after-free at total (cart.c:12), 1 of 1 plays`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let Self {
+            variant,
+            plays,
+            failed,
+            ..
+        } = self;
+        if !self.void.is_empty() {
+            return format!("on {variant}: it could not be played: {}", self.void);
+        }
+        let plays = format!("{failed} of {plays} plays");
+        match &self.symptom {
+            Some(symptom) => {
+                let own = symptom.frames.iter().find(|frame| frame.own);
+                let at = own.map_or_else(String::new, |frame| format!(" at {}", frame.shown()));
+                format!("on {variant}: {}{at}, {plays}", symptom.class)
+            }
+            None if *failed == 0 => format!("on {variant}: it did not fail, {plays}"),
+            None => format!("on {variant}: it fails too, and nothing more is said, {plays}"),
+        }
+    }
+}
+
+/// Plays of a case on another build, where none shows anything.
+pub const VARIANT_PLAYS: u32 = 3;
 
 /// Where the mistake may be, the most suspicious first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -27,6 +27,9 @@ pub struct CasePlan {
     /// Variables of the environment that a test may need, by name; without those that every program needs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<String>,
+    /// Other builds of a server, on which what was reproduced is played too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<String>,
     /// The number of the first case that is opened.
     pub first_case: u32,
     /// What earlier campaigns closed.

@@ -19,8 +19,9 @@ mod suite;
 
 pub use batch::Batch;
 pub use case::{
-    Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, Rate, Recipe,
-    Stage, Subject, Suspect, SuspectFunction, Suspects, Symptom, SymptomKind,
+    Arm, Case, CasePart, CaseVerdict, Cause, Condition, ConditionKind, Frame, Noise, OnVariant,
+    Rate, Recipe, Stage, Subject, Suspect, SuspectFunction, Suspects, Symptom, SymptomKind,
+    VARIANT_PLAYS,
 };
 pub use case_plan::{CasePlan, CaseWork, KnownCase};
 pub use finding::{Finding, FindingKind, Measured};

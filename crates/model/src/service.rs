@@ -645,6 +645,9 @@ pub enum ServiceCommand {
         instance: InstanceId,
         /// How.
         recipe: Recipe,
+        /// The other build that its server is started as; empty: the ordinary one.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        variant: String,
         /// Requests that are sent: those of the recipe, and those whose answers they use.
         keep: Vec<u32>,
         /// Pieces of them that are left out, by request.

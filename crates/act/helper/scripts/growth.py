@@ -1,7 +1,8 @@
 # Runs inside a server of Python, once it has come between two instructions: notes what is allocated from now on, and
-# writes what of that is still there in the end, as folded stacks. Where it cannot, it says why.
-def watch(out, seconds, asked_by):
-    import ast, gc, os, sys, threading, time, tracemalloc
+# writes what of that is still there in the end, as folded stacks: memory, or files and sockets that are open and threads
+# that run. Where it cannot, it says why.
+def watch(out, seconds, asked_by, what):
+    import ast, gc, io, os, socket, sys, threading, time, tracemalloc
 
     def write(text):
         with open(out + "/grown.part", "w") as file:
@@ -18,11 +19,15 @@ def watch(out, seconds, asked_by):
 
     def run():
         try:
+            early = None
             while time.monotonic() - began < seconds and asked():
                 time.sleep(0.1)
+                # What is opened later than this may still be closed.
+                if what == "descriptors" and early is None and time.monotonic() - began > 0.7 * seconds:
+                    early = {id(it) for it in lasting()}
             if asked():
                 gc.collect()
-                told()
+                told(early)
         except Exception as error:
             write("failed: %r\n" % error)
         finally:
@@ -49,16 +54,34 @@ def watch(out, seconds, asked_by):
         name = "?" if library else function(frame.filename, frame.lineno)
         return "%s (%s:%d)" % (name, frame.filename, frame.lineno)
 
-    def told():
+    def lasting():
+        """Files and sockets that are open, and threads that run."""
+        for it in gc.get_objects():
+            kind = type(it)
+            if issubclass(kind, (io.FileIO, socket.socket)):
+                try:
+                    if it.fileno() >= 0:
+                        yield it
+                except Exception:
+                    pass
+            elif issubclass(kind, threading.Thread) and it.is_alive():
+                yield it
+
+    def told(early):
         span = time.monotonic() - began
-        snapshot = tracemalloc.take_snapshot()
-        tracemalloc.stop()
-        mine = threading.__file__, tracemalloc.__file__
+        if what == "descriptors":
+            span *= 0.7
+            all = [(tracemalloc.get_object_traceback(it), 1) for it in lasting() if id(it) in (early or ())]
+            tracemalloc.stop()
+        else:
+            snapshot = tracemalloc.take_snapshot()
+            tracemalloc.stop()
+            all = [(it.traceback, it.size) for it in snapshot.statistics("traceback")]
         lines = ["seconds %.3f" % span]
-        for it in snapshot.statistics("traceback"):
-            frames = [named(frame) for frame in it.traceback]
-            if it.traceback[-1].filename not in mine[1:] and not any("<cohort>" in frame for frame in frames):
-                lines.append(";".join(frames) + " %d" % it.size)
+        for traceback, size in all:
+            frames = [named(frame) for frame in traceback or ()]
+            if frames and traceback[-1].filename != tracemalloc.__file__ and not any("<cohort>" in frame for frame in frames):
+                lines.append(";".join(frames) + " %d" % size)
         write("\n".join(lines) + "\n")
 
     threading.Thread(target=run, daemon=True, name="cohort-growth").start()

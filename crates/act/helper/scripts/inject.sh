@@ -1,7 +1,7 @@
 # Has a server of Python run a file between two of its instructions, and prints what it wrote.
-# Arguments: process, directory, seconds; the program is in COHORT_SCRIPT.
+# Arguments: process, directory, seconds; the program is in COHORT_SCRIPT, and what it is to watch in COHORT_WATCH.
 pid=$1 out=$2 seconds=$3
-printf '%s\nwatch("%s", %s, %s)\n' "$COHORT_SCRIPT" "$out" "$seconds" $$ > "$out/probe.py"
+printf '%s\nwatch("%s", %s, %s, "%s")\n' "$COHORT_SCRIPT" "$out" "$seconds" $$ "${COHORT_WATCH:-memory}" > "$out/probe.py"
 run="exec(compile(open('$out/probe.py').read(), '<cohort>', 'exec'), dict())"
 # Nothing is called but what is safe wherever it was stopped: memory of the kernel's, and a note for the interpreter.
 gdb -nx -q -batch -iex 'set auto-load off' -ex 'set width 0' -ex "attach $pid" \

@@ -16,7 +16,7 @@ pub struct Values {
 }
 
 /// Programs for other interpreters that helpers are made of, by the name that stands in `{script:NAME}`.
-const SCRIPTS: [(&str, &str); 10] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("debugger.sh", include_str!("../scripts/debugger.sh")),
     ("inspect.js", include_str!("../scripts/inspect.js")),
     ("growth.py", include_str!("../scripts/growth.py")),
@@ -25,6 +25,7 @@ const SCRIPTS: [(&str, &str); 10] = [
         include_str!("../scripts/java-stacks.awk"),
     ),
     ("java-locks.awk", include_str!("../scripts/java-locks.awk")),
+    ("tracer.sh", include_str!("../scripts/tracer.sh")),
     ("inject.sh", include_str!("../scripts/inject.sh")),
     ("locks.sh", include_str!("../scripts/locks.sh")),
     ("locks-end.sh", include_str!("../scripts/locks-end.sh")),

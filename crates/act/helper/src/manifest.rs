@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::Runtime;
 
 /// Those built in, by name: in the order in which they are asked.
-pub const BUILT_IN: [(&str, &str); 14] = [
+pub const BUILT_IN: [(&str, &str); 17] = [
     ("scanner", include_str!("../manifests/scanner.toml")),
     ("debugger", include_str!("../manifests/debugger.toml")),
     ("profiler", include_str!("../manifests/profiler.toml")),
@@ -25,6 +25,10 @@ pub const BUILT_IN: [(&str, &str); 14] = [
         include_str!("../manifests/java-profiler.toml"),
     ),
     (
+        "python-debugger",
+        include_str!("../manifests/python-debugger.toml"),
+    ),
+    (
         "java-debugger",
         include_str!("../manifests/java-debugger.toml"),
     ),
@@ -33,6 +37,7 @@ pub const BUILT_IN: [(&str, &str); 14] = [
         "python-waits",
         include_str!("../manifests/python-waits.toml"),
     ),
+    ("tracer", include_str!("../manifests/tracer.toml")),
     ("growth", include_str!("../manifests/growth.toml")),
     (
         "python-growth",
@@ -41,6 +46,10 @@ pub const BUILT_IN: [(&str, &str); 14] = [
     ("node-growth", include_str!("../manifests/node-growth.toml")),
     ("locks", include_str!("../manifests/locks.toml")),
     ("descriptors", include_str!("../manifests/descriptors.toml")),
+    (
+        "python-descriptors",
+        include_str!("../manifests/python-descriptors.toml"),
+    ),
 ];
 
 /// How the output of a helper is read.
@@ -65,6 +74,12 @@ pub enum Reads {
     Switches,
     /// As `folded`, of all threads whether they run or wait: where the time goes that calls take.
     Waited,
+    /// `seconds 3 port 8080`, then system calls as `strace -f -yy -T` writes them: which take the time, which fail.
+    Calls,
+    /// `seconds 20.0`, then a line for each stack, with how many files, sockets and threads it began that are still there.
+    Stays,
+    /// Stacks of all threads as `py-spy dump --json` writes them, any number of times.
+    Dumps,
     /// A JSON object for each thing found: `{"sentence": ..., "function": ..., "place": ...}`.
     Json,
     /// Each line is something found.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cohort_helper::reading::{Found, Taken, Weight, compared, pprof, read};
+use cohort_helper::reading::{Found, Profile, Taken, Weight, compared, pprof, read};
 use cohort_helper::{Reads, Values, fill};
 
 /// How long they look, seconds.
@@ -221,4 +221,24 @@ fn where_calls_of_python_wait_is_named() {
         "{said:?}"
     );
     assert!(said[0].contains("do_GET`"), "{said:?}");
+}
+
+#[test]
+fn calls_that_fail_and_files_that_are_opened_often_are_told() {
+    if !works(&["strace", "-V"]) || !works(&["cc", "--version"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = Server::compiled(directory.path());
+    let tracer = (include_str!("../manifests/tracer.toml"), Reads::Calls);
+    let found = server.looked_at(directory.path(), tracer, &["/nobody", "/look"]);
+    let told = sentences(&found).join("\n");
+    assert!(
+        told.contains("`connect` of 127.0.0.1:1 fails with ECONNREFUSED, "),
+        "{told}"
+    );
+    assert!(told.contains("It opens files in /etc "), "{told}");
+    assert!(!directory.path().join("calls").exists(), "it is printed");
+    let files = Profile::folded(&found.profile.expect("of what is called"));
+    assert!(files.contains("/etc/hostname;openat "), "{files}");
 }

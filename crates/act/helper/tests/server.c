@@ -1,5 +1,6 @@
 /* A server with a thread for each caller: one call computes, one lets time pass, one waits for a process. */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,18 @@ __attribute__((noinline)) void ask_elsewhere(void) {
     total++;
 }
 
+__attribute__((noinline)) void ask_nobody(void) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(1)};
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int asking = socket(AF_INET, SOCK_STREAM, 0);
+    connect(asking, (struct sockaddr *)&at, sizeof at);
+    close(asking);
+}
+
+__attribute__((noinline)) void look_up(void) {
+    close(open("/etc/hostname", O_RDONLY));
+}
+
 __attribute__((noinline)) void *answer(void *words) {
     int caller = (int)(long)words;
     char asked[4096];
@@ -42,6 +55,8 @@ __attribute__((noinline)) void *answer(void *words) {
         if (strstr(asked, " /other ")) count_otherwise(2000000);
         if (strstr(asked, " /pay ")) pay();
         if (strstr(asked, " /elsewhere ")) ask_elsewhere();
+        if (strstr(asked, " /nobody ")) ask_nobody();
+        if (strstr(asked, " /look ")) look_up();
         const char *said = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
         if (write(caller, said, strlen(said)) < 0) break;
     }

@@ -18,6 +18,28 @@ const LINES_MAX: usize = 40;
 const BUILDER: InstanceId = InstanceId(u32::MAX);
 const THREAD: u32 = 0;
 
+/// Builds all other builds; one that cannot be built is left out, and it is said why.
+pub(crate) async fn variants(
+    spec: &mut Spec,
+    executable: &Path,
+    arguments: &[String],
+) -> Vec<String> {
+    let mut left_out = Vec::new();
+    for variant in std::mem::take(&mut spec.variants) {
+        let mut own = spec.clone();
+        own.build.clone_from(&variant.build);
+        own.env.extend(variant.env.clone());
+        match run(&own, executable, arguments).await {
+            Ok(()) => spec.variants.push(variant),
+            Err(error) => {
+                let why = cohort_host::chain(&error);
+                left_out.push(format!("sut.variants.{} is left out: {why}", variant.name));
+            }
+        }
+    }
+    left_out
+}
+
 /// Runs it to its end.
 ///
 /// # Errors

@@ -38,6 +38,8 @@ pub(crate) struct Ground {
     /// What starts an init.
     pub(crate) init: (PathBuf, Vec<String>),
     pub(crate) limits: Limits,
+    /// Instances that are started as another build.
+    pub(crate) variants: Mutex<BTreeMap<InstanceId, String>>,
     /// What the commands of instances are put after.
     pub(crate) prefixes: Mutex<BTreeMap<InstanceId, Vec<String>>>,
     pub(crate) logs: Logs,

@@ -61,7 +61,7 @@ impl Instances {
     /// What is wrong with the service, a build that failed, or a host that refuses a scratch directory.
     pub async fn open(settings: Settings, events: mpsc::Sender<Event>) -> Result<Self, Error> {
         let Settings {
-            spec,
+            mut spec,
             instances,
             executable,
             init_arguments,
@@ -74,7 +74,7 @@ impl Instances {
         let root = Path::new("/");
         let owner = Owner::current(root).map_err(Error::host("read /proc/self/stat"))?;
         let layout = Layout::detect(root)?;
-        let mut missing = Vec::new();
+        let mut missing = build::variants(&mut spec, &executable, &init_arguments).await;
         let bridge = ground::bridge(spec.network, &owner, &mut missing)?;
         if let (Some(port), None, true) = (spec.port, &bridge, instances > 1) {
             return Err(Error::FixedPort { port, instances });
@@ -109,6 +109,7 @@ impl Instances {
             spec,
             env: Mutex::default(),
             prefixes: Mutex::default(),
+            variants: Mutex::default(),
         };
         Ok(Self {
             ground: Arc::new(ground),
@@ -127,6 +128,22 @@ impl Instances {
     /// What the server's command of one instance is put after, from its next start on.
     pub fn set_prefix(&self, id: InstanceId, words: Vec<String>) {
         lock(&self.ground.prefixes).insert(id, words);
+    }
+
+    /// The other build that one instance is started as from its next start on; none: the ordinary one.
+    pub fn set_variant(&self, id: InstanceId, variant: Option<&str>) {
+        let mut all = lock(&self.ground.variants);
+        match variant {
+            Some(variant) => all.insert(id, variant.to_owned()),
+            None => all.remove(&id),
+        };
+    }
+
+    /// Names of other builds that there are.
+    #[must_use]
+    pub fn variants(&self) -> Vec<String> {
+        let all = self.ground.spec.variants.iter();
+        all.map(|variant| variant.name.clone()).collect()
     }
 
     /// Makes an instance. Its server is started by [`Instance::start`].

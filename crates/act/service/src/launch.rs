@@ -32,8 +32,14 @@ pub(crate) fn serve(ground: &Ground, nest: &Nest, id: InstanceId, address: Socke
     let (spec, values) = (&ground.spec, values(ground, nest, id, address));
     let before = crate::lock(&ground.prefixes).get(&id).cloned();
     let before = before.unwrap_or_default().into_iter().map(OsString::from);
+    let variant = crate::lock(&ground.variants).get(&id).cloned();
+    let variant = spec
+        .variants
+        .iter()
+        .find(|it| Some(&it.name) == variant.as_ref());
     let mut words = before.chain(
-        spec.command
+        variant
+            .map_or(&spec.command, |it| &it.command)
             .iter()
             .map(|word| OsString::from(values.fill(word))),
     );
@@ -41,7 +47,8 @@ pub(crate) fn serve(ground: &Ground, nest: &Nest, id: InstanceId, address: Socke
     env.insert("PORT".into(), address.port().to_string().into());
     env.insert("TMPDIR".into(), nest.scratch.clone().into());
     env.insert("COHORT_INSTANCE".into(), id.0.to_string().into());
-    for (name, value) in &spec.env {
+    let of_variant = variant.into_iter().flat_map(|it| &it.env);
+    for (name, value) in spec.env.iter().chain(of_variant) {
         env.insert(name.into(), values.fill(value).into());
     }
     for (name, value) in crate::lock(&ground.env).get(&id).into_iter().flatten() {

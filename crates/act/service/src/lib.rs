@@ -39,7 +39,7 @@ pub use event::{Event, What};
 pub use helper::{Errand, Helper, Helpers};
 pub use instance::{Instance, State, Status};
 pub use instances::{Instances, Settings};
-pub use spec::{Isolated, LogRules, Ready, Restart, Spec, Stop};
+pub use spec::{Isolated, LogRules, Ready, Restart, Spec, Stop, Variant};
 
 use std::io;
 use std::path::Path;

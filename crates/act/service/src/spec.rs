@@ -21,6 +21,8 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Run once before the first instance; empty: nothing.
     pub build: Vec<String>,
+    /// Other builds of it.
+    pub variants: Vec<Variant>,
     /// The port it listens on whatever it is told; none: it takes `{port}` or `PORT`.
     pub port: Option<u16>,
     /// When it counts as ready; none: it accepts connections when it is told its port, else it has lived
@@ -36,6 +38,19 @@ pub struct Spec {
     pub logs: LogRules,
     /// Whether instances have a network of their own.
     pub network: Isolated,
+}
+
+/// Another build of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Program and arguments, as [`Spec::command`].
+    pub command: Vec<String>,
+    /// Run once before the first instance; empty: nothing.
+    pub build: Vec<String>,
+    /// Variables on top of those of the server.
+    pub env: Vec<(String, String)>,
 }
 
 /// When a server is ready.
@@ -119,6 +134,7 @@ impl Spec {
             inherited: std::env::vars_os().collect(),
             env: Vec::new(),
             build: Vec::new(),
+            variants: Vec::new(),
             port: None,
             ready: None,
             ready_within: Duration::from_secs(60),

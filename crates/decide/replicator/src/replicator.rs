@@ -201,6 +201,7 @@ impl Replicator {
             minimal: false,
             request: String::new(),
             age_us: 0,
+            variants: Vec::new(),
             remarks: Vec::new(),
         };
         let old = matches!(opening.origin, Origin::Known { .. });

@@ -114,6 +114,7 @@ impl Cases {
             coverage: COVERAGE_RUNS,
             instrument: setup.suite.kind() == SuiteKind::Cargo,
             variables: surroundings::variables(),
+            variants: Vec::new(),
             first_case: store.next_case()?,
             known: if only.is_some() {
                 Vec::new()

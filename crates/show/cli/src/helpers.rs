@@ -45,7 +45,10 @@ pub(crate) fn list(root: &Path, color: bool) -> Result<Exit, Failure> {
                 writeln!(out, "            from {}", path.display())?;
             }
         }
-        writeln!(out, "\nwhich come on what, in this order ([helpers.on] in cohort.toml changes it):")?;
+        writeln!(
+            out,
+            "\nwhich come on what, in this order ([helpers.on] in cohort.toml changes it):"
+        )?;
         for (kind, names) in by_suspicion(all.iter().map(|it| &it.manifest)) {
             writeln!(out, "  {kind:<18} {}", names.join(", "))?;
         }

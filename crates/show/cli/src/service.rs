@@ -128,6 +128,7 @@ fn setup(
         sut: hub::Sut {
             command: service.command,
             build: service.build,
+            variants: service.variants,
             directory: service.directory,
             env: service.env,
             port: service.port,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use cohort_model::{Case, Frame, HelperTold, SymptomKind};
+use cohort_model::{Case, Frame, HelperTold, Symptom, SymptomKind};
 use serde_json::{Value, json};
 
 /// Where the format is described.
@@ -72,7 +72,7 @@ pub fn sarif<'a>(
     cases: impl Iterator<Item = &'a Case>,
 ) -> Option<String> {
     let mut results: Vec<(String, Value)> = weaknesses.map(of_weakness).collect();
-    results.extend(cases.filter_map(of_case));
+    results.extend(cases.flat_map(of_case));
     if results.is_empty() {
         return None;
     }
@@ -150,11 +150,14 @@ fn of_weakness(told: &HelperTold) -> (String, Value) {
     (told.rule.clone(), result)
 }
 
-fn of_case(case: &Case) -> Option<(String, Value)> {
-    let symptom = case.symptom.as_ref()?;
-    if symptom.kind != SymptomKind::Sanitizer {
-        return None;
-    }
+fn of_case(case: &Case) -> Vec<(String, Value)> {
+    let variants = case.variants.iter().filter_map(|it| it.symptom.as_ref());
+    let all = case.symptom.iter().chain(variants);
+    let reports = all.filter(|symptom| symptom.kind == SymptomKind::Sanitizer);
+    reports.map(|symptom| of_report(case, symptom)).collect()
+}
+
+fn of_report(case: &Case, symptom: &Symptom) -> (String, Value) {
     let own = symptom.frames.iter().find(|frame| frame.own);
     let locations: Vec<Value> = own.into_iter().map(of_frame).collect();
     let rule = symptom.class.replace(' ', "/");
@@ -170,7 +173,7 @@ fn of_case(case: &Case) -> Option<(String, Value)> {
         "locations": locations,
         "partialFingerprints": { "cohort/v1": format!("{rule}|{place}") },
     });
-    Some((rule, result))
+    (rule, result)
 }
 
 fn of_frame(frame: &Frame) -> Value {

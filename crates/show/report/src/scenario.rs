@@ -131,6 +131,7 @@ impl Scenario {
             coverage: 0,
             instrument: false,
             variables: Vec::new(),
+            variants: Vec::new(),
             first_case: 1,
             known: Vec::new(),
             only,

@@ -3,6 +3,7 @@
 use cohort_model::HelperTold;
 
 use super::Profile;
+use super::calls;
 use super::profile::Share;
 use crate::Reads;
 
@@ -25,6 +26,9 @@ pub fn compared(
     program: &str,
     other: &str,
 ) -> Option<HelperTold> {
+    if reads == Reads::Calls {
+        return calls::compared((here, there), other);
+    }
     let (mine, theirs) = (here.by_function(program), there.by_function(program));
     let (of_mine, of_theirs) = (here.samples(), there.samples());
     if of_mine < SAMPLES_MIN {
@@ -86,7 +90,7 @@ fn what(reads: Reads) -> &'static str {
         Reads::Waited => "the time in its own code",
         Reads::Growth | Reads::Grown => "the growth",
         Reads::Locks => "the time in which locks are held",
-        Reads::Kept => "what stays open",
+        Reads::Kept | Reads::Stays => "what stays open",
         _ => "the CPU time",
     }
 }

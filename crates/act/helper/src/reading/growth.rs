@@ -53,16 +53,7 @@ pub(super) fn read_folded(
     output: &str,
     program: &str,
 ) -> Result<(Profile, Vec<HelperTold>), Error> {
-    let (first, stacks) = output.split_once('\n').unwrap_or((output, ""));
-    let seconds = first.strip_prefix("seconds ");
-    let Some(span_s) = seconds.and_then(|it| it.trim().parse::<f64>().ok()) else {
-        return Err(Error::Line {
-            line: 1,
-            found: first.chars().take(80).collect(),
-            expected: "how long it looked, such as `seconds 20.0`",
-        });
-    };
-    let profile = Profile::of_folded(stacks)?;
+    let (span_s, profile) = folded(output)?;
     let bytes: u64 = profile.stacks().map(|(_, bytes)| bytes).sum();
     let shares = if bytes < BYTES_MIN {
         Vec::new()
@@ -79,6 +70,44 @@ pub(super) fn read_folded(
     });
     let told = told.collect();
     Ok((profile, told))
+}
+
+/// Files, sockets and threads as a runtime tells them: `seconds 20.0`, then folded stacks with how many of them stay.
+///
+/// # Errors
+/// When it is something else.
+pub(super) fn read_lasting(
+    output: &str,
+    program: &str,
+) -> Result<(Profile, Vec<HelperTold>), Error> {
+    let (span_s, profile) = folded(output)?;
+    let shares = profile.shares(program);
+    let told = shares.iter().map(|share| {
+        share.tell(&format!(
+            "{:.0} % of what stays open or goes on, {:.0} a minute, begins in {} ({} of {}).",
+            share.percent(),
+            share.samples as f64 / span_s.max(SPAN_MIN_S) * 60.0,
+            share.whom(),
+            share.samples,
+            share.of
+        ))
+    });
+    let told = told.collect();
+    Ok((profile, told))
+}
+
+/// How long it looked, seconds, and the stacks that follow.
+fn folded(output: &str) -> Result<(f64, Profile), Error> {
+    let (first, stacks) = output.split_once('\n').unwrap_or((output, ""));
+    let seconds = first.strip_prefix("seconds ");
+    let Some(span_s) = seconds.and_then(|it| it.trim().parse::<f64>().ok()) else {
+        return Err(Error::Line {
+            line: 1,
+            found: first.chars().take(80).collect(),
+            expected: "how long it looked, such as `seconds 20.0`",
+        });
+    };
+    Ok((span_s, Profile::of_folded(stacks)?))
 }
 
 fn told(share: &Share, span_s: f64) -> HelperTold {

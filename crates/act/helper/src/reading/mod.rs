@@ -1,7 +1,9 @@
 //! From what a helper printed to what it tells.
 
+mod calls;
 mod compare;
 mod cycle;
+mod dumps;
 mod flames;
 mod growth;
 mod kept;
@@ -55,9 +57,12 @@ pub fn read(reads: Reads, output: &str, program: &str) -> Result<Found, Error> {
         Reads::Growth => stays(growth::read(output, program)),
         Reads::Locks => stays(locks::read(output, program)),
         Reads::Grown => stays(growth::read_folded(output, program)?),
+        Reads::Stays => stays(growth::read_lasting(output, program)?),
+        Reads::Dumps => stays(dumps::read(output, program)?),
         Reads::Kept => stays(kept::read(output, program)),
         Reads::Folded => profiled(Profile::of_folded(output)?, program),
         Reads::Switches => stays(switches::read(output, program)),
+        Reads::Calls => stays(calls::read(output)?),
         Reads::Waited => waited(Profile::of_folded(output)?, program),
         Reads::Json => Found::told(lines::json(output)?),
         Reads::Lines => Found::told(lines::plain(output)),

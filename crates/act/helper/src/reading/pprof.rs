@@ -33,9 +33,10 @@ impl Weight {
         let (kind, unit, each) = match manifest.reads {
             Reads::Growth => ("inuse_space", "bytes", PAGE),
             Reads::Grown => ("inuse_space", "bytes", 1),
-            Reads::Locks | Reads::Switches => ("delay", "nanoseconds", 1000),
+            Reads::Locks | Reads::Switches | Reads::Calls => ("delay", "nanoseconds", 1000),
             Reads::Waited => ("wall", "nanoseconds", manifest.every_us * 1000),
-            Reads::Kept => ("kept", "count", 1),
+            Reads::Kept | Reads::Stays => ("kept", "count", 1),
+            Reads::Dumps => ("threads", "count", 1),
             _ => ("cpu", "nanoseconds", manifest.every_us * 1000),
         };
         match each {

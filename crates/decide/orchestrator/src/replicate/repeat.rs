@@ -187,6 +187,7 @@ impl Repeat {
             causes: Vec::new(),
             smallest: (self.failed > 0).then_some(arm),
             minimal: false,
+            variants: Vec::new(),
             remarks,
         }
     }

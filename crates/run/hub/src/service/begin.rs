@@ -165,6 +165,7 @@ pub(crate) fn spec(sut: &Sut, driver: &Driver) -> Result<Spec, Error> {
     let mut spec = Spec::new(sut.command.clone(), sut.directory.clone());
     spec.env = sut.env.clone().into_iter().collect();
     spec.build = sut.build.clone().unwrap_or_default();
+    spec.variants.clone_from(&sut.variants);
     spec.port = sut.port;
     spec.ready = sut.ready.clone().map(|ready| match ready {
         Ready::Http { path, status } => SutReady::Http { url: path, status },

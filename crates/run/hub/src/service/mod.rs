@@ -40,6 +40,7 @@ mod threads;
 mod typed;
 
 pub use begin::preview;
+pub use cohort_service::Variant;
 pub use fuzz::ServiceFuzz;
 pub use helpers::ServiceHelpers;
 pub use open::run;
@@ -82,6 +83,8 @@ pub struct Sut {
     pub command: Vec<String>,
     /// Run once before.
     pub build: Option<Vec<String>>,
+    /// Other builds of it, on which reproduced edge cases are played too.
+    pub variants: Vec<Variant>,
     /// Where it runs.
     pub directory: PathBuf,
     /// Added to its environment; may hold the same words in braces.

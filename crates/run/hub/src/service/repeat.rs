@@ -286,6 +286,7 @@ fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> Servi
         play,
         instance: INSTANCE,
         recipe: repeat.recipe.clone(),
+        variant: String::new(),
         without: without(parts, &keep, requests),
         keep,
         fresh: play > 0 && repeat.age_us == 0,

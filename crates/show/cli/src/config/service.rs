@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use cohort_hub::service::Variant;
+
 use super::command::CommandLine;
 use super::raw::{File, Size, Time};
 use super::{Error, Place};
@@ -26,6 +28,7 @@ const INSTANCES_MAX: u32 = 256;
 pub(crate) struct RawSut {
     pub(crate) command: Option<Spanned<CommandLine>>,
     pub(crate) build: Option<Spanned<CommandLine>>,
+    pub(crate) variants: BTreeMap<String, Spanned<RawVariant>>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) port: Option<Spanned<u16>>,
@@ -38,6 +41,19 @@ pub(crate) struct RawSut {
     pub(crate) rate: Option<Spanned<String>>,
     pub(crate) log: RawLog,
     pub(crate) otel: Option<bool>,
+}
+
+/// `sut.variants.NAME`: another build of it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table such as { build = \"make asan\", command = [\"./server-asan\", \"{port}\"] }"
+)]
+pub(crate) struct RawVariant {
+    pub(crate) command: Option<Spanned<CommandLine>>,
+    pub(crate) build: Option<Spanned<CommandLine>>,
+    pub(crate) env: BTreeMap<String, String>,
 }
 
 /// `sut.ready`: when it may be called.
@@ -127,6 +143,7 @@ pub(crate) enum Driver {
 pub(crate) struct Service {
     pub(crate) command: Vec<String>,
     pub(crate) build: Option<Vec<String>>,
+    pub(crate) variants: Vec<Variant>,
     pub(crate) directory: PathBuf,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) port: Option<u16>,
@@ -212,6 +229,7 @@ pub(crate) fn resolve(
             Some(build) => Some(not_empty(file, build, "sut.build")?),
             None => None,
         },
+        variants: variants(file, sut)?,
         directory: sut
             .directory
             .as_ref()
@@ -239,6 +257,34 @@ pub(crate) fn resolve(
         iterations: flags.iterations.or(scenario.iterations),
         seed: flags.seed.or(scenario.seed).unwrap_or(1),
     }))
+}
+
+/// Other builds, in the order of their names.
+fn variants(file: &File, sut: &RawSut) -> Result<Vec<Variant>, Error> {
+    let one = |(name, written): (&String, &Spanned<RawVariant>)| {
+        let raw = written.get_ref();
+        let key = format!("sut.variants.{name}");
+        // Without either it would be the same build.
+        if raw.command.is_none() && raw.env.is_empty() {
+            return Err(Error::Wrong {
+                place: file.place(written),
+                what: format!(
+                    "{key} needs `command`, what starts this build, such as [\"./server-{name}\", \"{{port}}\"]; or `env`"
+                ),
+            });
+        }
+        let command = raw.command.as_ref().or(sut.command.as_ref());
+        let words = |words: Option<&Spanned<CommandLine>>, key: &str| {
+            words.map_or(Ok(Vec::new()), |it| not_empty(file, it, key))
+        };
+        Ok(Variant {
+            name: name.clone(),
+            command: words(command, &format!("{key}.command"))?,
+            build: words(raw.build.as_ref(), &format!("{key}.build"))?,
+            env: raw.env.clone().into_iter().collect(),
+        })
+    };
+    sut.variants.iter().map(one).collect()
 }
 
 fn names_service(file: &File) -> bool {

@@ -126,6 +126,48 @@ fn where_a_compiled_server_crashed_is_told_though_it_wrote_nothing() {
 }
 
 #[test]
+fn another_build_says_why_a_call_fails_and_one_that_cannot_be_built_is_told() {
+    let suite = Campaign {
+        command: r#"["./listing", "{port}"]"#,
+        sut: "build = \"cc -g -o listing listing.c\"\n\
+              [sut.variants.asan]\nbuild = \"cc -g -fsanitize=address -o listing-asan listing.c\"\n\
+              command = [\"./listing-asan\", \"{port}\"]\n\
+              [sut.variants.broken]\nbuild = \"echo no such compiler >&2; exit 1\"\ncommand = [\"./listing\", \"{port}\"]",
+        script: script("http.get(`${U}${__ITER === 9 ? '/sale' : '/'}`)"),
+        ..Campaign::default()
+    }
+    .write();
+    suite.write("listing.c", include_str!("listing.c"));
+    let ended = suite.run_and_reproduce(&["--vus", "2", "--duration", "3s"]);
+    let wanted = [
+        "sut.variants.broken is left out: ",
+        "no such compiler",
+        "on asan: AddressSanitizer heap-use-after-free at ",
+    ];
+    assert_said(&ended, 0, &wanted);
+    let case = only_case(&suite, &ended);
+    assert_eq!(
+        case["variants"].as_array().map(Vec::len),
+        Some(1),
+        "{case:#}"
+    );
+    assert_eq!(
+        case["variants"][0]["symptom"]["frames"][0]["function"],
+        "price_of"
+    );
+    let sarif = suite.read(".cohort/campaigns/1/results.sarif");
+    assert!(sarif.contains("heap-use-after-free"), "{sarif}");
+    let shown = suite.cohort(&["show", "EC-1"]);
+    assert!(
+        shown.stdout.contains("on asan: AddressSanitizer"),
+        "{}",
+        shown.stdout
+    );
+    suite.assert_replays();
+    suite.assert_all_gone(&ended);
+}
+
+#[test]
 fn a_crash_while_others_wait_for_answers_is_cut_to_the_request_that_provokes_it() {
     let path = "__VU === 2 ? (__ITER === 9 ? '/crash/13?why=rare' : '/crash/1') : `/slow/${__VU}`";
     let campaign = Campaign {

@@ -258,6 +258,8 @@ impl Dossier {
             None if class.is_empty() => lines.push(verb(Some(symptom.kind)).to_owned()),
             None => lines.push(class),
         }
+        let variants = self.case.variants.iter();
+        lines.extend(variants.map(|it| words::printable(&it.shown())));
         lines
     }
 

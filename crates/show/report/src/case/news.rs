@@ -30,6 +30,8 @@ struct Said {
     /// What its cause was said to be.
     explained: Option<String>,
     closed: bool,
+    /// Other builds of which it was said.
+    variants: usize,
 }
 
 /// What the lines are made of.
@@ -130,6 +132,10 @@ impl News {
             if !std::mem::replace(&mut said.closed, true) {
                 tell(closing(case, scene.names, said.explained.as_deref()));
             }
+            for variant in case.variants.iter().skip(said.variants) {
+                tell(variant.shown());
+            }
+            said.variants = case.variants.len();
             return new;
         }
         if let Some(runs) = case.runs_to_first.filter(|_| !said.again) {

@@ -47,6 +47,8 @@ pub(in super::super) struct Play {
     pub(super) begun: At,
     /// It is for this: what can be left out.
     pub(super) cut: Option<Candidate<CasePart>>,
+    /// It is on this other build.
+    variant: Option<String>,
     /// It is over, since then; what was read of its instance is waited for.
     pub(super) over: Option<(At, Played)>,
     /// It was told to end.
@@ -87,6 +89,7 @@ impl Conductor {
         cases
             .next_try(at, room, &free)
             .or_else(|| cases.any_cut(at, &free))
+            .or_else(|| cases.next_on_variant(at, &free))
     }
 
     /// What was never tried, while no replica is ready for it: on an ordinary instance.
@@ -144,8 +147,12 @@ impl Conductor {
         cases.next_play += 1;
         cases.end_fuzz_on(instance, step);
         let (recipe, unmade) = cases.as_it_can_be(at, &next, instance);
-        let (fresh, age_us) =
+        let (mut fresh, age_us) =
             cases.take_stage(at, (play, instance), (next.case, &recipe), is_first);
+        if next.variant.is_some() {
+            fresh = true;
+            cases.begins_otherwise(instance);
+        }
         cases.plays.insert(
             play,
             Play {
@@ -154,6 +161,7 @@ impl Conductor {
                 instance,
                 recipe: next.recipe,
                 cut: next.cut,
+                variant: next.variant.clone(),
                 unmade,
                 age_us,
                 begun: at,
@@ -167,6 +175,7 @@ impl Conductor {
             play,
             instance,
             recipe,
+            variant: next.variant.unwrap_or_default(),
             keep,
             without,
             fresh,
@@ -228,6 +237,10 @@ impl Conductor {
             let Some(play) = cases.end_play(number) else {
                 continue;
             };
+            if let (Some((_, played)), Some(variant)) = (&play.over, &play.variant) {
+                cases.variant_ended(&play, variant, played);
+                continue;
+            }
             if let Some((_, played)) = &play.over {
                 if play.cut.is_none() && cases.of_case.get(&play.case) != Some(&play.capsule) {
                     // It is made of more by now. How old the server was that showed it is known all the same.
@@ -284,6 +297,8 @@ pub(super) struct Next {
     pub(super) case: CaseId,
     pub(super) recipe: Recipe,
     pub(super) cut: Option<Candidate<CasePart>>,
+    /// On another build.
+    pub(super) variant: Option<String>,
 }
 
 impl Next {
@@ -293,6 +308,7 @@ impl Next {
             case,
             recipe,
             cut: None,
+            variant: None,
         }
     }
 }
@@ -349,6 +365,7 @@ impl Cases {
                     case,
                     recipe: cut.recipe(&candidate),
                     cut: Some(candidate),
+                    variant: None,
                 };
                 return Some((instance, next));
             }
@@ -376,7 +393,7 @@ impl Cases {
     }
 
     /// Whether a symptom is that of a case.
-    fn is_of(&self, case: CaseId, symptom: Option<&Symptom>) -> bool {
+    pub(super) fn is_of(&self, case: CaseId, symptom: Option<&Symptom>) -> bool {
         let known = self.replicator.cases().find(|known| known.case == case);
         let known = known.and_then(|known| known.symptom.as_ref());
         symptom.is_some_and(|symptom| known.is_some_and(|known| same(known, symptom)))

@@ -43,6 +43,11 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    /// What it is played under.
+    pub(super) fn conditions(&self) -> Vec<Condition> {
+        self.conditions.clone()
+    }
+
     /// Pieces are among what can be left out.
     pub(super) fn has_pieces(&self) -> bool {
         self.pieces
@@ -262,6 +267,10 @@ impl Cases {
             case.symptom.clone_from(&capsule.end);
         }
         self.tell_age(&mut case);
+        let variants = self.on_variants.get(&case.case).into_iter().flatten();
+        // What is under way tells nothing yet.
+        let told = variants.map(|one| &one.told).filter(|one| one.is_told());
+        case.variants = told.cloned().collect();
         let cut = self.cuts.get(&case.case);
         if cut.is_some_and(|cut| !cut.is_done()) && case.stage == Stage::Closed {
             case.stage = Stage::Minimizing;

@@ -29,6 +29,7 @@ mod replica;
 mod sight;
 mod stage;
 mod suspects;
+mod variants;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -51,6 +52,7 @@ use replica::Replica;
 use sight::Usual;
 use suspects::Crashed;
 pub(super) use suspects::Explanation;
+use variants::Tried;
 
 /// A recording that was asked for and did not come is not waited for longer, microseconds.
 const CAPTURE_US_MAX: u64 = 15_000_000;
@@ -92,6 +94,8 @@ pub(super) struct Cases {
     beside: BTreeMap<CaseId, Vec<Symptom>>,
     /// Whether recorded requests are changed.
     fuzzing: Option<Fuzzing>,
+    /// What came of cases on other builds.
+    on_variants: BTreeMap<CaseId, Vec<Tried>>,
     /// Findings that were taken up.
     taken_up: Vec<u32>,
     open_failures: u32,
@@ -146,6 +150,7 @@ impl Cases {
             growth: BTreeMap::new(),
             beside: BTreeMap::new(),
             fuzzing: None,
+            on_variants: BTreeMap::new(),
             taken_up: Vec::new(),
             open_failures: 0,
             done: None,
@@ -163,13 +168,17 @@ impl Cases {
         let cut: Vec<Case> = self
             .replicator
             .cases()
-            .filter(|case| self.cuts.contains_key(&case.case) && !is_new(case))
+            .filter(|case| {
+                let is_more = self.on_variants.contains_key(&case.case);
+                (is_more || self.cuts.contains_key(&case.case)) && !is_new(case)
+            })
             .map(|case| self.shown(case.clone()))
             .filter(|case| {
                 self.told.get(&case.case).is_some_and(|told| {
                     told.stage != case.stage
                         || told.minimal != case.minimal
                         || parts(told) > parts(case)
+                        || told.variants != case.variants
                 })
             })
             .collect();
@@ -192,7 +201,8 @@ impl Cases {
         let fuzzed = self.over || self.fuzz_is_done();
         self.plays.is_empty()
             && fuzzed
-            && (self.over || self.replicator.is_settled() && !waits && cut)
+            && (self.over
+                || self.replicator.is_settled() && !waits && cut && self.variants_are_done())
     }
 }
 

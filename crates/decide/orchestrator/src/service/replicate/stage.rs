@@ -119,6 +119,14 @@ impl Cases {
                 .is_some_and(|one| one.ready && one.last == Some(case) && one.plays < GROWS_PLAYS)
     }
 
+    /// What an instance is started as for a play is not what the next one wants.
+    pub(super) fn begins_otherwise(&mut self, instance: InstanceId) {
+        if let Some(replica) = self.replicas.get_mut(&instance) {
+            replica.ready = false;
+            replica.is_under = true;
+        }
+    }
+
     /// Takes a replica for a play: whether its server begins anew before, and how long it has run then, microseconds.
     pub(super) fn take_stage(
         &mut self,

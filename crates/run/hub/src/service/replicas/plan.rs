@@ -31,6 +31,7 @@ impl Hub {
             coverage: 0,
             instrument: false,
             variables: Vec::new(),
+            variants: self.ground.variants(),
             first_case: self.first_case(),
             known: Kept::open(&self.setup.project, SuiteKind::Service).known_of_server(PLAY),
             only: None,

@@ -24,6 +24,8 @@ impl Hub {
             }
         };
         self.ground.set_prefix(id, prefix);
+        let variant = Some(one.variant.as_str()).filter(|it| !it.is_empty());
+        self.ground.set_variant(id, variant);
         self.replicas.under.insert(id, conditions);
         let share = self
             .replicas
