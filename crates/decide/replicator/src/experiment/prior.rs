@@ -234,7 +234,9 @@ const WORDS: [(&[&str], Effects); 14] = [
 /// What a kind of symptom makes likelier.
 fn by_kind(kind: SymptomKind) -> Effects {
     match kind {
-        SymptomKind::Timeout | SymptomKind::Slow => &[
+        // A server's call: it waits for those that are made at the same time, for a lock, a pool, a queue.
+        SymptomKind::Slow => &[(Kind::Copies, 8.0)],
+        SymptomKind::Timeout => &[
             (Kind::CpuLimit, 5.0),
             (Kind::Noise, 3.0),
             (Kind::Schedule, 1.5),

@@ -631,6 +631,14 @@ mod tests {
             ),
             (format!("{sut}raedy = {{}}"), "did you mean `ready`?"),
             (
+                format!("{sut}[sut.variants.asan]\nbuild = 'make asan'\n[scenario]\ndriver = 'x'"),
+                "sut.variants.asan needs `command`",
+            ),
+            (
+                format!("{sut}[sut.variants.asan]\ncomand = 'x'\n[scenario]\ndriver = 'x'"),
+                "did you mean `command`?",
+            ),
+            (
                 format!("{sut}[suite]\ncommand = 'pytest'\n[scenario]\ndriver = 'x'"),
                 "both [sut] and [suite]",
             ),
