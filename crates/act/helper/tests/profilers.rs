@@ -198,20 +198,27 @@ fn where_threads_wait_is_named_with_what_for() {
     );
 }
 
-#[test]
-fn where_calls_of_python_wait_is_named() {
+/// A server of Python, and its py-spy.
+fn python() -> Option<(Server, String)> {
     let python = std::env::var_os("COHORT_TEST_PYTHON").map(PathBuf::from);
     let Some(python) = python else {
         eprintln!(
             "LEFT OUT: COHORT_TEST_PYTHON names no Python with py-spy; `cargo xtask test` does"
         );
-        return;
+        return None;
     };
     let spy = python.with_file_name("py-spy").display().to_string();
-    let directory = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(&python);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server.py"));
-    let server = Server::start(command);
+    Some((Server::start(command), spy))
+}
+
+#[test]
+fn where_calls_of_python_wait_is_named() {
+    let Some((server, spy)) = python() else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
     let manifest = include_str!("../manifests/python-waits.toml");
     let manifest = manifest.replace("py-spy record", &format!("{spy} record"));
     let found = server.looked_at(directory.path(), (&manifest, Reads::Waited), &["/pay", "/"]);
@@ -221,6 +228,52 @@ fn where_calls_of_python_wait_is_named() {
         "{said:?}"
     );
     assert!(said[0].contains("do_GET`"), "{said:?}");
+}
+
+#[test]
+fn where_threads_of_python_stand_that_do_not_go_on_is_named() {
+    let Some((server, spy)) = python() else {
+        return;
+    };
+    // One has the lock, and two wait for it; nobody is answered.
+    let asked = "GET /buy HTTP/1.1\r\nHost: server\r\n\r\n";
+    let callers: Vec<TcpStream> = (0..3)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+            stream.write_all(asked.as_bytes()).expect("it listens");
+            stream
+        })
+        .collect();
+    let directory = tempfile::tempdir().expect("a directory");
+    let manifest = include_str!("../manifests/python-debugger.toml");
+    let manifest = manifest.replace("py-spy dump", &format!("{spy} dump"));
+    let found = server.looked_at(directory.path(), (&manifest, Reads::Dumps), &[]);
+    let said = sentences(&found);
+    let wanted = "In 3 of 3 looks 3 threads stand in `buy (";
+    assert!(said[0].starts_with(wanted), "{said:?}");
+    assert!(said[0].contains("do_GET`"), "{said:?}");
+    drop(callers);
+}
+
+#[test]
+fn who_opens_in_python_what_stays_open_is_named() {
+    if !works(&["gdb", "--version"]) {
+        return;
+    }
+    let Some((server, _)) = python() else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let helper = (
+        include_str!("../manifests/python-descriptors.toml"),
+        Reads::Stays,
+    );
+    let found = server.looked_at(directory.path(), helper, &["/open", "/"]);
+    let said = sentences(&found);
+    assert!(
+        said[0].contains(" % of what stays open or goes on, ") && said[0].contains("`remember ("),
+        "{said:?}"
+    );
 }
 
 #[test]

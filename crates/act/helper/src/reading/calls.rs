@@ -1,12 +1,12 @@
-//! System calls, as `strace -f -yy -T` writes them: which take the time, which fail, and what they are about.
+//! System calls, as `strace -f -yy -ttt -T` writes them: which take the time, which fail, and what they are about.
 //!
 //! ```text
-//! seconds 3 port 8080
-//! 4711  openat(AT_FDCWD</srv>, "data/a", O_RDONLY) = 5</srv/data/a> <0.000021>
-//! 4711  fsync(7</srv/wal.log>) = 0 <0.004812>
-//! 4712  connect(8<TCP:[1234]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr("10.0.0.5")}, 16) = -1 ECONNREFUSED (...) <0.000044>
-//! 4711  read(9<TCP:[10.0.0.4:4000->10.0.0.5:5432]>,  <unfinished ...>
-//! 4711  <... read resumed>"ok", 64) = 2 <0.051002>
+//! port 8080
+//! 4711  17.500000 openat(AT_FDCWD</srv>, "data/a", O_RDONLY) = 5</srv/data/a> <0.000021>
+//! 4711  17.600000 fsync(7</srv/wal.log>) = 0 <0.004812>
+//! 4712  17.600100 connect(8<TCP:[1234]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr("10.0.0.5")}, 16) = -1 ECONNREFUSED (...) <0.000044>
+//! 4711  17.700000 read(9<TCP:[10.0.0.4:4000->10.0.0.5:5432]>,  <unfinished ...>
+//! 4711  17.751002 <... read resumed>"ok", 64) = 2 <0.051002>
 //! ```
 
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ use cohort_model::HelperTold;
 
 use super::{Error, Profile};
 
+/// Shorter spans say nothing about a rate, seconds.
+const SPAN_MIN_S: f64 = 0.5;
 /// Less time in system calls than this is not worth a word, seconds a second.
 const BUSY_MIN: f64 = 0.02;
 /// Of that time, what one of them has to take to be told, 0 to 1.
@@ -139,41 +141,46 @@ fn tell(sentence: String, call: &str, about: &str) -> HelperTold {
 impl Trace {
     fn of(output: &str) -> Result<Self, Error> {
         let (head, rest) = output.split_once('\n').unwrap_or((output, ""));
-        let words: Vec<&str> = head.split_whitespace().collect();
-        let read = match words.as_slice() {
-            ["seconds", seconds, "port", port] => seconds.parse::<f64>().ok().zip(Some(port)),
-            _ => None,
-        };
-        let Some((span_s, port)) = read.filter(|(span_s, _)| *span_s > 0.0) else {
+        let Some(port) = head.strip_prefix("port ") else {
             return Err(Error::Line {
                 line: 1,
                 found: head.chars().take(80).collect(),
-                expected: "how long it was looked, as `seconds 3 port 8080`",
+                expected: "the server's port, as `port 8080`",
             });
         };
-        let mut trace = Self {
-            span_s,
-            ..Self::default()
-        };
+        let mut trace = Self::default();
         // Who calls the server is its own business.
         let own = format!(":{port}->");
-        let mut begun: BTreeMap<&str, String> = BTreeMap::new();
+        let mut begun: BTreeMap<&str, (f64, String)> = BTreeMap::new();
+        let (mut first, mut last) = (f64::INFINITY, 0.0_f64);
         for line in rest.lines() {
-            let Some((thread, text)) = line.split_once(' ') else {
+            let mut words = line.splitn(2, ' ').map(str::trim_start);
+            let (Some(thread), Some(text)) = (words.next(), words.next()) else {
                 continue;
             };
-            let text = text.trim_start();
-            if let Some(first) = text.strip_suffix("<unfinished ...>") {
-                begun.insert(thread, first.to_owned());
+            let at = text.split_once(' ');
+            let Some((at_s, text)) = at.and_then(|(at, text)| Some((at.parse().ok()?, text)))
+            else {
+                continue;
+            };
+            (first, last) = (first.min(at_s), last.max(at_s));
+            if let Some(start) = text.strip_suffix("<unfinished ...>") {
+                begun.insert(thread, (at_s, start.to_owned()));
             } else if let Some(resumed) = text.strip_prefix("<... ") {
                 let end = resumed.split_once("resumed>").map(|(_, end)| end);
-                if let (Some(mut first), Some(end)) = (begun.remove(thread), end) {
-                    first.push_str(end);
-                    trace.add(&first, &own);
+                if let (Some((_, mut whole)), Some(end)) = (begun.remove(thread), end) {
+                    whole.push_str(end);
+                    trace.add(&whole, &own);
                 }
             } else {
                 trace.add(text, &own);
             }
+        }
+        trace.span_s = (last - first).max(SPAN_MIN_S);
+        // What is still under way takes at least so long.
+        for (at_s, start) in begun.into_values() {
+            let seconds = last - at_s;
+            trace.add(&format!("{start}) = ? <{seconds:.6}>"), &own);
         }
         Ok(trace)
     }
@@ -359,17 +366,17 @@ mod tests {
 
     #[test]
     fn what_takes_the_time_and_what_fails_is_told_with_what_it_is_about() {
-        let refused = "8 connect(8<TCP:[1234]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr(\"10.0.0.5\")}, 16) = -1 ECONNREFUSED (Connection refused) <0.000044>\n";
+        let refused = "8 12.0 connect(8<TCP:[1234]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr(\"10.0.0.5\")}, 16) = -1 ECONNREFUSED (Connection refused) <0.000044>\n";
         let output = format!(
-            "seconds 2 port 8080\n\
-             7 fsync(7</srv/wal.log>) = 0 <0.300000>\n\
-             7 fsync(7</srv/wal.log>) = 0 <0.200000>\n\
-             7 read(5<TCP:[127.0.0.1:8080->127.0.0.1:5555]>, \"GET\", 99) = 3 <9.000000>\n\
-             7 futex(0x7f, FUTEX_WAIT_PRIVATE, 2, NULL) = 0 <9.000000>\n\
-             9 read(9<TCP:[10.0.0.4:4000->10.0.0.5:5433]>,  <unfinished ...>\n\
-             8 --- SIGCHLD {{si_signo=SIGCHLD}} ---\n\
-             9 <... read resumed>\"a = b\", 64) = 5 <0.100000>\n\
-             8 read(3<pipe:[77]>, 0x7ffc, 64) = -1 EAGAIN (Resource temporarily unavailable) <0.000010>\n{}",
+            "port 8080\n\
+             7 10.0 fsync(7</srv/wal.log>) = 0 <0.300000>\n\
+             7 10.5 fsync(7</srv/wal.log>) = 0 <0.200000>\n\
+             7 11.0 read(5<TCP:[127.0.0.1:8080->127.0.0.1:5555]>, \"GET\", 99) = 3 <9.000000>\n\
+             7 11.5 futex(0x7f, FUTEX_WAIT_PRIVATE, 2, NULL) = 0 <9.000000>\n\
+             9 11.4 read(9<TCP:[10.0.0.4:4000->10.0.0.5:5433]>,  <unfinished ...>\n\
+             8 11.5 --- SIGCHLD {{si_signo=SIGCHLD}} ---\n\
+             9 11.5 <... read resumed>\"a = b\", 64) = 5 <0.100000>\n\
+             8 11.5 read(3<pipe:[77]>, 0x7ffc, 64) = -1 EAGAIN (Resource temporarily unavailable) <0.000010>\n{}",
             refused.repeat(10)
         );
         let wanted = [
@@ -382,14 +389,14 @@ mod tests {
     #[test]
     fn files_that_are_opened_often_are_told_by_their_directory() {
         let opens = (0..90).map(|number| {
-            format!("7 openat(AT_FDCWD</srv>, \"cache/{number}.json\", O_RDONLY) = 5</srv/cache/{number}.json> <0.000020>\n")
+            format!("7 {:.3} openat(AT_FDCWD</srv>, \"cache/{number}.json\", O_RDONLY) = 5</srv/cache/{number}.json> <0.000020>\n", 10.0 + f64::from(number) / 30.0)
         });
-        let output = format!("seconds 3 port 8080\n{}", opens.collect::<String>());
+        let output = format!("port 8080\n{}", opens.collect::<String>());
         assert_eq!(
             sentences(&output),
             ["It opens files in /srv/cache 30 times a second."]
         );
-        let calm = "seconds 3 port 8080\n7 write(1</dev/null>, \"x\", 1) = 1 <0.000010>\n";
+        let calm = "port 8080\n7 10.0 write(1</dev/null>, \"x\", 1) = 1 <0.000010>\n";
         assert_eq!(sentences(calm), [""; 0]);
     }
 
@@ -397,7 +404,7 @@ mod tests {
     fn what_takes_more_than_on_an_instance_that_is_well_is_told() {
         let with = |seconds: f64| {
             let output = format!(
-                "seconds 2 port 1\n7 fsync(7</srv/wal.log>) = 0 <{seconds:.6}>\n7 read(8</srv/a>, \"\", 1) = 0 <0.050000>\n"
+                "port 1\n7 10.0 fsync(7</srv/wal.log>) = 0 <{seconds:.6}>\n7 12.0 read(8</srv/a>, \"\", 1) = 0 <0.050000>\n"
             );
             read(&output).expect("calls").0
         };
@@ -407,6 +414,14 @@ mod tests {
         assert_eq!(told.sentence, wanted);
         assert_eq!(told.place.as_deref(), Some("/srv/wal.log"));
         assert_eq!(compared((&with(0.45), &with(0.45)), "i1"), None);
+    }
+
+    #[test]
+    fn a_call_that_does_not_end_while_it_is_looked_takes_all_the_time_until_then() {
+        let output = "port 1\n7 10.0 read(9<TCP:[10.0.0.4:4000->10.0.0.5:5433]>,  <unfinished ...>\n\
+                      8 12.0 write(1</dev/null>, \"\"..., 1) = 1 <0.000010>\n";
+        let wanted = "`read` of 10.0.0.5:5433 takes 100 % of the time in system calls: 1000 ms of each second, in 0 calls a second.";
+        assert_eq!(sentences(output), [wanted]);
     }
 
     #[test]
