@@ -248,8 +248,12 @@ impl ExceptionSeen {
     #[must_use]
     pub fn symptom(&self) -> Symptom {
         let frame = (!self.frame.is_empty()).then(|| Frame::read(&self.frame));
+        let is_report = self.kind.ends_with("Sanitizer") || self.kind.contains("Sanitizer ");
         Symptom {
-            kind: SymptomKind::Exception,
+            kind: match is_report {
+                true => SymptomKind::Sanitizer,
+                false => SymptomKind::Exception,
+            },
             class: self.kind.clone(),
             message: self.message.clone(),
             frames: frame.into_iter().collect(),

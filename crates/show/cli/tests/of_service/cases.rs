@@ -132,6 +132,9 @@ fn another_build_says_why_a_call_fails_and_one_that_cannot_be_built_is_told() {
         sut: "build = \"cc -g -o listing listing.c\"\n\
               [sut.variants.asan]\nbuild = \"cc -g -fsanitize=address -o listing-asan listing.c\"\n\
               command = [\"./listing-asan\", \"{port}\"]\n\
+              [sut.variants.none]\ncommand = \"echo no such library >&2; exit 3\"\n\
+              [sut.variants.ubsan]\nbuild = \"cc -g -fsanitize=undefined -o listing-ubsan listing.c\"\n\
+              command = [\"./listing-ubsan\", \"{port}\"]\n\
               [sut.variants.broken]\nbuild = \"echo no such compiler >&2; exit 1\"\ncommand = [\"./listing\", \"{port}\"]",
         script: script("http.get(`${U}${__ITER === 9 ? '/sale' : '/'}`)"),
         ..Campaign::default()
@@ -143,12 +146,14 @@ fn another_build_says_why_a_call_fails_and_one_that_cannot_be_built_is_told() {
         "sut.variants.broken is left out: ",
         "no such compiler",
         "on asan: AddressSanitizer heap-use-after-free at ",
+        "on none: it could not be played: its instance did not get ready; it wrote last: no such library",
+        "on ubsan: UndefinedBehaviorSanitizer",
     ];
     assert_said(&ended, 0, &wanted);
     let case = only_case(&suite, &ended);
     assert_eq!(
         case["variants"].as_array().map(Vec::len),
-        Some(1),
+        Some(3),
         "{case:#}"
     );
     assert_eq!(

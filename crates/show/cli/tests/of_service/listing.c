@@ -36,6 +36,8 @@ __attribute__((noinline)) void answer(int caller) {
         price = price_of(offer);
         free(other);
     }
+    volatile int most = 2147483647;
+    if (price != 7) most += price;
     int status = price == 7 ? 200 : 500;
     int length = snprintf(said, sizeof said, "HTTP/1.1 %d X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status);
     if (write(caller, said, length) < 0) return;

@@ -271,6 +271,7 @@ impl Cases {
         // What is under way tells nothing yet.
         let told = variants.map(|one| &one.told).filter(|one| one.is_told());
         case.variants = told.cloned().collect();
+        case.remarks.extend(self.unplayed(&case));
         let cut = self.cuts.get(&case.case);
         if cut.is_some_and(|cut| !cut.is_done()) && case.stage == Stage::Closed {
             case.stage = Stage::Minimizing;

@@ -3,7 +3,7 @@
 //! A case that failed again is played on each of them when nothing is left to be tried of it, in its smallest form.
 
 use cohort_model::{
-    At, CaseId, InstanceId, OnVariant, Played, Recipe, Stage, SymptomKind, VARIANT_PLAYS,
+    At, Case, CaseId, InstanceId, OnVariant, Played, Recipe, Stage, SymptomKind, VARIANT_PLAYS,
 };
 
 use super::Cases;
@@ -83,6 +83,19 @@ impl Cases {
             }
         }
         None
+    }
+
+    /// Builds on which it could have been played, had there been time, in a sentence.
+    pub(super) fn unplayed(&self, case: &Case) -> Option<String> {
+        let is_odd = |capsule: &Capsule| matches!(capsule.gauge, Gauge::Odd);
+        let fits = self.capsule_of(case.case).is_some_and(is_odd) && case.runs_to_first.is_some();
+        let is_told = |name: &&String| case.variants.iter().any(|one| one.variant == **name);
+        let left: Vec<&str> = (self.plan.variants.iter())
+            .filter(|name| !is_told(name))
+            .map(String::as_str)
+            .collect();
+        (self.over && fits && !left.is_empty())
+            .then(|| format!("There was no time left to play it on {}.", left.join(", ")))
     }
 
     /// What a play on another build told: a report of a sanitizer before all else.

@@ -82,7 +82,7 @@ impl Hub {
             };
             let is_due = now.duration_since(*since) >= WRITTEN && one.exceptions.is_empty();
             if is_due
-                && failed(played)
+                && (failed(played) || !one.variant.is_empty())
                 && self.replicas.shares.contains_key(&one.instance)
                 && let Some(instance) = self.ground.get(one.instance)
             {
@@ -107,8 +107,15 @@ impl Hub {
             .filter(|(_, one)| one.instance == instance)
             .map(|(&number, _)| number)
             .collect();
+        let words = self.last_words(instance, &[]).into_iter().rev();
+        let last = words.into_iter().find(|line| !line.trim().is_empty());
+        let wrote = last.map_or_else(
+            || "it wrote nothing".to_owned(),
+            |line| format!("it wrote last: {}", line.trim()),
+        );
         for number in of {
-            self.conclude_play(number, Some("its instance did not get ready"));
+            let why = format!("its instance did not get ready; {wrote}");
+            self.conclude_play(number, Some(&why));
         }
     }
 

@@ -15,6 +15,8 @@ const CALM_WAIT: Duration = Duration::from_millis(40);
 const ODD_WAIT: Duration = Duration::from_millis(450);
 /// ... a connection broke off, and it is not known yet that its server ended: the kernel may be writing down what was left of it.
 const END_WAIT: Duration = Duration::from_millis(1_500);
+/// ... it is a build that may have more to say, and says it in its log when it likes.
+const VARIANT_WAIT: Duration = Duration::from_millis(1_000);
 /// ... and its stacks are read meanwhile.
 const LOOK_WAIT: Duration = Duration::from_secs(12);
 
@@ -34,6 +36,7 @@ pub(super) fn patience(one: &Try, played: &agent::Played, looked_at: bool) -> Du
     ) {
         (true, _) if looked_at => LOOK_WAIT,
         (true, _) => END_WAIT,
+        (false, _) if !one.variant.is_empty() => VARIANT_WAIT,
         (false, true) => ODD_WAIT,
         (false, false) => CALM_WAIT,
     }
