@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::plan::Plan;
 use crate::tls;
 
 /// An answer is waited for so long.
@@ -77,6 +78,10 @@ pub(crate) struct Client {
     address: SocketAddr,
     tls: Option<Arc<rustls::ClientConfig>>,
     cookies: BTreeMap<String, String>,
+    /// Sent with each request.
+    headers: Vec<(String, String)>,
+    /// What an answer gave to be shown with later requests (RFC 6750).
+    bearer: Option<String>,
     /// Nothing is asked after that.
     until: Instant,
     /// Requests that were answered too late, one after the other.
@@ -84,11 +89,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(address: SocketAddr, is_tls: bool, until: Instant) -> Self {
+    pub(crate) fn new(address: SocketAddr, plan: &Plan, until: Instant) -> Self {
         Self {
             address,
-            tls: is_tls.then(tls::config).flatten(),
+            tls: plan.tls.then(tls::config).flatten(),
             cookies: BTreeMap::new(),
+            headers: plan.headers.clone(),
+            bearer: None,
             until,
             late: 0,
         }
@@ -112,6 +119,9 @@ impl Client {
             _ => 0,
         };
         if let Ok(answer) = &asked {
+            if let Some(bearer) = bearer(answer) {
+                self.bearer = Some(bearer);
+            }
             for set in answer.all("set-cookie") {
                 let pair = set.split(';').next().unwrap_or_default();
                 if let Some((name, value)) = pair.split_once('=') {
@@ -145,8 +155,15 @@ impl Client {
         let mut text = format!("{} {} HTTP/1.1\r\n", request.method, request.path);
         text.push_str(&format!("Host: {}\r\n", self.address));
         text.push_str("User-Agent: cohort-scan\r\nAccept: */*\r\nConnection: close\r\n");
-        for (name, value) in &request.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+        let bearer = self.bearer.as_ref();
+        let bearer = bearer.map(|token| ("Authorization".to_owned(), format!("Bearer {token}")));
+        // What was said first counts.
+        let mut said: Vec<&str> = Vec::new();
+        for (name, value) in request.headers.iter().chain(&self.headers).chain(&bearer) {
+            if !said.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+                text.push_str(&format!("{name}: {value}\r\n"));
+                said.push(name);
+            }
         }
         if !self.cookies.is_empty() {
             let all = self.cookies.iter();
@@ -160,6 +177,16 @@ impl Client {
         text.push_str(&request.body);
         text
     }
+}
+
+/// The token that an answer gives to whoever logged in, by the names that are usual for it.
+fn bearer(answer: &Answer) -> Option<String> {
+    const NAMES: [&str; 5] = ["access_token", "accessToken", "token", "jwt", "id_token"];
+    let body: serde_json::Value = serde_json::from_str(&answer.body).ok()?;
+    let token = NAMES.iter().find_map(|name| body.get(name)?.as_str())?;
+    let fits =
+        answer.status < 300 && !token.is_empty() && token.bytes().all(|it| it.is_ascii_graphic());
+    fits.then(|| token.to_owned())
 }
 
 /// A stream each read and write of which ends at a point in time.

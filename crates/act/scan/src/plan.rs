@@ -45,6 +45,8 @@ pub struct Plan {
     pub listens: Vec<u16>,
     /// Addresses that it was declared to connect to: `10.0.0.7`, `10.0.0.7:5432`, `:5432`.
     pub connects: Vec<String>,
+    /// Sent with each request, such as who asks.
+    pub headers: Vec<(String, String)>,
     /// A file or directory of advisories.
     pub advisories: Option<PathBuf>,
     /// Directories in which its lock files are.

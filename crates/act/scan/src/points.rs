@@ -1,5 +1,7 @@
 //! Values of a request that can be made hostile.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use crate::http::Request;
@@ -15,8 +17,10 @@ pub(crate) enum Place {
     Query(usize),
     /// So many pairs of the form come before.
     Form(usize),
-    /// A field of a JSON object.
+    /// A value in JSON, by its pointer (RFC 6901).
     Field(String),
+    /// So many parts of a form in parts come before.
+    Part(usize),
     /// A segment of the path.
     Segment(usize),
 }
@@ -36,12 +40,15 @@ pub(crate) fn plain(example: &Example) -> Request {
     let body = example.body.trim_start();
     let kind = match body.chars().next() {
         None => None,
-        Some('{' | '[' | '"') => Some("application/json"),
-        Some('<') => Some("application/xml"),
-        Some(_) if body.contains('=') => Some("application/x-www-form-urlencoded"),
-        Some(_) => Some("text/plain"),
+        Some('{' | '[' | '"') => Some("application/json".to_owned()),
+        Some('<') => Some("application/xml".to_owned()),
+        Some(_) => Some(match boundary(&example.body) {
+            Some(boundary) => format!("multipart/form-data; boundary={boundary}"),
+            None if body.contains('=') => "application/x-www-form-urlencoded".to_owned(),
+            None => "text/plain".to_owned(),
+        }),
     };
-    let kind = kind.map(|kind| ("Content-Type".to_owned(), kind.to_owned()));
+    let kind = kind.map(|kind| ("Content-Type".to_owned(), kind));
     Request {
         method: example.method.clone(),
         path: example.path.clone(),
@@ -56,19 +63,15 @@ pub(crate) fn points(example: &Example) -> Vec<Point> {
     let (path, query) = split(&example.path);
     points.extend(pairs(query, Place::Query, "the parameter"));
     match serde_json::from_str::<Value>(&example.body) {
-        Ok(Value::Object(fields)) => points.extend(fields.iter().filter_map(|(name, value)| {
-            let had = match value {
-                Value::String(text) => text.clone(),
-                Value::Number(number) => number.to_string(),
-                _ => return None,
-            };
-            Some(Point {
-                place: Place::Field(name.clone()),
-                name: format!("the field {name}"),
-                had,
-            })
-        })),
-        Ok(_) => {}
+        Ok(value) => fields(&value, &mut (String::new(), String::new()), &mut points),
+        Err(_) if boundary(&example.body).is_some() => {
+            let parts = parts(&example.body).into_iter().enumerate();
+            points.extend(parts.map(|(number, part)| Point {
+                place: Place::Part(number),
+                name: format!("the part {}", part.name),
+                had: example.body[part.value].to_owned(),
+            }));
+        }
         Err(_) if !example.body.trim_start().starts_with(['{', '[', '<']) => {
             points.extend(pairs(&example.body, Place::Form, "the field"));
         }
@@ -86,6 +89,89 @@ pub(crate) fn points(example: &Example) -> Vec<Point> {
     }
     points.truncate(POINTS_MAX);
     points
+}
+
+/// Texts and numbers in JSON, however deep; with the pointer and the name of where it stands.
+fn fields(value: &Value, at: &mut (String, String), points: &mut Vec<Point>) {
+    let had = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Object(inner) => {
+            for (name, value) in inner {
+                let escaped = name.replace('~', "~0").replace('/', "~1");
+                let dot = if at.1.is_empty() { "" } else { "." };
+                let mut below = (
+                    format!("{}/{escaped}", at.0),
+                    format!("{}{dot}{name}", at.1),
+                );
+                fields(value, &mut below, points);
+            }
+            return;
+        }
+        Value::Array(inner) => {
+            // All elements are alike, most often.
+            if let Some(first) = inner.first() {
+                fields(
+                    first,
+                    &mut (format!("{}/0", at.0), format!("{}[0]", at.1)),
+                    points,
+                );
+            }
+            return;
+        }
+        Value::Null | Value::Bool(_) => return,
+    };
+    points.push(Point {
+        place: Place::Field(at.0.clone()),
+        name: format!("the field {}", at.1),
+        had,
+    });
+}
+
+/// What stands between the parts of a form in parts (RFC 7578); none: it is no such form.
+fn boundary(body: &str) -> Option<&str> {
+    let first = body.lines().next()?.trim_end();
+    let boundary = first
+        .strip_prefix("--")
+        .filter(|it| !it.is_empty() && !it.contains(' '))?;
+    let names = body.contains("form-data") && body.contains("name=");
+    names.then_some(boundary)
+}
+
+/// A part of a form in parts.
+struct Part {
+    name: String,
+    /// Where its value stands in the body.
+    value: Range<usize>,
+}
+
+fn parts(body: &str) -> Vec<Part> {
+    let Some(boundary) = boundary(body) else {
+        return Vec::new();
+    };
+    let line = format!("--{boundary}");
+    let mut parts = Vec::new();
+    let mut from = line.len();
+    while let Some(length) = body[from..].find(&line) {
+        let part = &body[from..from + length];
+        let head = ["\r\n\r\n", "\n\n"]
+            .iter()
+            .find_map(|end| Some((part.find(end)?, end.len())));
+        if let Some((head, gap)) = head {
+            let name = part[..head].split("name=\"").nth(1);
+            let name = name.and_then(|it| it.split('"').next()).unwrap_or_default();
+            let value = part[head + gap..]
+                .trim_end_matches('\n')
+                .trim_end_matches('\r');
+            let start = from + head + gap;
+            parts.push(Part {
+                name: name.to_owned(),
+                value: start..start + value.len(),
+            });
+        }
+        from += length + line.len();
+    }
+    parts
 }
 
 fn pairs(text: &str, place: fn(usize) -> Place, what: &str) -> Vec<Point> {
@@ -111,10 +197,17 @@ pub(crate) fn with(example: &Example, point: &Point, value: &str) -> Request {
             request.path = format!("{path}?{}", replaced(query, *number, value));
         }
         Place::Form(number) => request.body = replaced(&example.body, *number, value),
-        Place::Field(name) => {
-            if let Ok(mut body) = serde_json::from_str::<Value>(&example.body) {
-                body[name.as_str()] = Value::String(value.to_owned());
+        Place::Field(pointer) => {
+            if let Ok(mut body) = serde_json::from_str::<Value>(&example.body)
+                && let Some(field) = body.pointer_mut(pointer)
+            {
+                *field = Value::String(value.to_owned());
                 request.body = body.to_string();
+            }
+        }
+        Place::Part(number) => {
+            if let Some(part) = parts(&example.body).into_iter().nth(*number) {
+                request.body.replace_range(part.value, value);
             }
         }
         Place::Segment(number) => {
@@ -213,7 +306,52 @@ mod tests {
             "/items/..%2Fx?q=a%20b&page=2"
         );
         assert!(with(&one, &all[3], "\"").body.contains(r#""name":"\"""#));
+        let deep = example(
+            "/f",
+            r#"{"who":{"names":[{"first":"a"}],"a/b":1},"on":true}"#,
+        );
+        let all = points(&deep);
+        let names: Vec<&str> = all.iter().map(|point| point.name.as_str()).collect();
+        let wanted = [
+            "the field who.a/b",
+            "the field who.names[0].first",
+            "the end of the path",
+        ];
+        assert_eq!(names, wanted);
+        assert!(with(&deep, &all[0], "'").body.contains(r#""a/b":"'""#));
+        assert!(
+            with(&deep, &all[1], "'")
+                .body
+                .contains(r#"[{"first":"'"}]"#)
+        );
         let form = example("/f", "a=1&b=2");
         assert_eq!(with(&form, &points(&form)[1], "=").body, "a=1&b=%3D");
+    }
+
+    #[test]
+    fn forms_in_parts_are_read_and_each_part_is_replaced_alone() {
+        let part = |name: &str, value: &str| {
+            format!("--xx\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = part("title", "a b") + &part("file", "x=1") + "--xx--\r\n";
+        let one = example("/upload", &body);
+        let kind = (
+            "Content-Type".to_owned(),
+            "multipart/form-data; boundary=xx".to_owned(),
+        );
+        assert_eq!(plain(&one).headers, [kind]);
+        let all = points(&one);
+        let had: Vec<(&str, &str)> = all
+            .iter()
+            .map(|it| (it.name.as_str(), it.had.as_str()))
+            .collect();
+        assert_eq!(
+            had[..2],
+            [("the part title", "a b"), ("the part file", "x=1")]
+        );
+        assert_eq!(
+            with(&one, &all[1], "../x").body,
+            part("title", "a b") + &part("file", "../x") + "--xx--\r\n"
+        );
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn scan(plan: &Plan) -> Weaknesses {
 
 fn talk(plan: &Plan, address: SocketAddr, sockets: &mut Sockets, weaknesses: &mut Weaknesses) {
     let until = Instant::now() + Duration::from_millis(plan.for_ms);
-    let mut client = Client::new(address, plan.tls, until);
+    let mut client = Client::new(address, plan, until);
     if plan.tls
         && let Some(old) = tls::takes_old(address)
     {

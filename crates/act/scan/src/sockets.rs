@@ -226,4 +226,36 @@ mod tests {
             "{lines}"
         );
     }
+
+    #[test]
+    fn where_it_is_connected_to_and_was_not_to_be_is_told() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let all = [
+            "10.0.0.7:5432",
+            "10.0.0.8:6379",
+            "10.0.0.9:53",
+            "192.0.2.1:443",
+        ];
+        let sockets = Sockets {
+            connected: all.into_iter().map(address).collect(),
+            ..Sockets::default()
+        };
+        let told = |connects: &[&str]| {
+            let plan = Plan {
+                connects: connects.iter().map(|it| (*it).to_owned()).collect(),
+                ..Plan::default()
+            };
+            let mut weaknesses = Weaknesses::default();
+            sockets.tell(&plan, &["10.0.0.8:6379".to_owned()], &mut weaknesses);
+            let told = weaknesses.told().into_iter();
+            told.map(|it| (it.rule, it.place.unwrap_or_default()))
+                .collect::<Vec<_>>()
+        };
+        let odd = (
+            "unexpected-connection".to_owned(),
+            "192.0.2.1:443".to_owned(),
+        );
+        assert_eq!(told(&["10.0.0.7:5432", ":53"]), [odd]);
+        assert_eq!(told(&[]), [], "nothing was declared");
+    }
 }

@@ -1,7 +1,8 @@
 //! Servers that do harm to who looks at them, and what is told of them.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -171,4 +172,67 @@ fn a_page_that_repeats_what_it_escapes_is_no_weakness() {
         say(stream, head, &page);
     });
     assert_eq!(rules(&plan(address, &["/a?x=1"])), [""; 0]);
+}
+
+#[test]
+fn who_has_to_show_a_token_gets_it_from_the_answer_that_gave_it() {
+    let address = server(|asked, stream| {
+        let given = asked.contains("Authorization: Bearer abc.7");
+        let declared = asked.contains("X-Team: red");
+        match path(asked) {
+            "/login" => say(stream, "200 OK", "{\"access_token\": \"abc.7\"}"),
+            _ if !(given && declared) => say(stream, "401 Unauthorized", ""),
+            path if path.contains("%27") => {
+                say(
+                    stream,
+                    "500 Oops",
+                    "Traceback (most recent call last):\n  File \"app.py\", line 3, in find\n",
+                );
+            }
+            _ => say(stream, "200 OK", "[]"),
+        }
+    });
+    let mut plan = plan(address, &["/login", "/find?q=tea"]);
+    plan.headers = vec![("X-Team".to_owned(), "red".to_owned())];
+    assert!(rules(&plan).contains(&"verbose-error".to_owned()));
+}
+
+#[test]
+fn one_that_ends_on_what_it_is_asked_is_named() {
+    const SERVER: &str = "
+import os, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if '%27' in self.path:
+            os._exit(1)
+        self.send_response(200)
+        self.send_header('X-Content-Type-Options', 'nosniff')
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+    def log_message(self, *words):
+        pass
+server = HTTPServer(('127.0.0.1', 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+    let started = Command::new("python3")
+        .args(["-c", SERVER])
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = started else {
+        eprintln!("LEFT OUT: no python3");
+        return;
+    };
+    let mut line = String::new();
+    let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
+    said.read_line(&mut line).expect("its port");
+    let port = line.trim().parse().expect("a port");
+    let mut plan = plan(SocketAddr::from(([127, 0, 0, 1], port)), &["/find?q=tea"]);
+    plan.pid = child.id().cast_signed();
+    // It is there until its end is waited for.
+    let waits = std::thread::spawn(move || child.wait());
+    let rules = rules(&plan);
+    assert!(rules.contains(&"ends-on-input".to_owned()), "{rules:?}");
+    let _ = waits.join();
 }

@@ -22,6 +22,11 @@ pub(crate) enum Failure {
         source: cohort_workload::Error,
     },
     Group(cohort_host::cgroup::Error),
+    /// A value of the configuration stands for a variable of the environment that is not there.
+    Unset {
+        key: String,
+        variable: String,
+    },
     /// What a script was to be made of.
     Draft {
         path: PathBuf,
@@ -77,9 +82,10 @@ impl Failure {
             Failure::Hub(Hub::Pytest(_)) | Failure::Quoted { .. } | Failure::Harness(_) => {
                 Exit::Suite
             }
-            Failure::Hub(Hub::Scenario(_)) | Failure::Draft { .. } | Failure::Named { .. } => {
-                Exit::Usage
-            }
+            Failure::Hub(Hub::Scenario(_))
+            | Failure::Unset { .. }
+            | Failure::Draft { .. }
+            | Failure::Named { .. } => Exit::Usage,
             Failure::Hub(Hub::Service(_)) => Exit::Suite,
             Failure::Hub(Hub::Stopped) => Exit::Interrupted,
             Failure::Store(cohort_store::Error::Busy { .. }) => Exit::Busy,
@@ -110,6 +116,10 @@ impl fmt::Display for Failure {
                 causes(source, out)?;
                 write!(out, "; is it quoted? try: cohort run -- {command}")
             }
+            Failure::Unset { key, variable } => write!(
+                out,
+                "{key} is the variable {variable}, which is not set; set it, or write the value itself"
+            ),
             Failure::Group(error) => causes(error, out),
             Failure::Draft { path, source } => {
                 write!(out, "{}: ", path.display())?;

@@ -1,6 +1,7 @@
 //! `cohort run` beside a `cohort.toml` that names a server.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -103,6 +104,23 @@ pub(crate) fn again(
     Ok(hub::repeat(setup, repeat, |_, _| {})?)
 }
 
+/// Headers with what variables of the environment stand for: secrets are in no file then.
+fn headers(written: &BTreeMap<String, String>) -> Result<Vec<(String, String)>, Failure> {
+    let one = |(name, value): (&String, &String)| {
+        let Some(variable) = value.strip_prefix('$') else {
+            return Ok((name.clone(), value.clone()));
+        };
+        match std::env::var(variable) {
+            Ok(value) => Ok((name.clone(), value)),
+            Err(_) => Err(Failure::Unset {
+                key: format!("helpers.scan.headers.{name}"),
+                variable: variable.to_owned(),
+            }),
+        }
+    };
+    written.iter().map(one).collect()
+}
+
 fn setup(
     place: &Place,
     service: &Service,
@@ -111,9 +129,12 @@ fn setup(
 ) -> Result<hub::ServiceSetup, Failure> {
     let service = service.clone();
     let cores = resolved.budget.cores;
-    let scan = resolved.scan.as_ref().map(|scan| hub::ServiceScan {
+    let scan = resolved.scan.as_ref();
+    let headers = scan.map(|scan| headers(&scan.headers)).transpose()?;
+    let scan = scan.map(|scan| hub::ServiceScan {
         listens: scan.listens.clone(),
         connects: scan.connects.clone(),
+        headers: headers.unwrap_or_default(),
         advisories: scan.advisories.as_ref().map(|path| place.root.join(path)),
         roots: roots(&place.root, &service.directory),
     });

@@ -27,6 +27,8 @@ pub struct ServiceScan {
     pub listens: Vec<u16>,
     /// Addresses that it may connect to: `10.0.0.7`, `10.0.0.7:5432`, `:5432`.
     pub connects: Vec<String>,
+    /// Sent with each request, such as who asks.
+    pub headers: Vec<(String, String)>,
     /// A file or directory of advisories (OSV, RustSec).
     pub advisories: Option<PathBuf>,
     /// Directories in which its lock files are.
@@ -102,6 +104,7 @@ impl Hub {
             own_network: self.setup.sut.own_network,
             listens: scan.listens,
             connects: scan.connects,
+            headers: scan.headers,
             advisories: scan.advisories,
             roots: scan.roots,
             examples,

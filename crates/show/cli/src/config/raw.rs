@@ -141,6 +141,7 @@ pub(crate) struct RawScan {
     pub(crate) enabled: bool,
     pub(crate) listens: Vec<u16>,
     pub(crate) connects: Vec<String>,
+    pub(crate) headers: BTreeMap<String, String>,
     pub(crate) advisories: Option<PathBuf>,
 }
 

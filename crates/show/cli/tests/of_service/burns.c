@@ -24,6 +24,7 @@ int well;
 void remember(void);
 void forget_to_close(void);
 void write_nowhere(int *nowhere);
+int sells(void);
 
 __attribute__((noinline)) void answer(int caller) {
     char asked[4096];
@@ -36,6 +37,7 @@ __attribute__((noinline)) void answer(int caller) {
     if (strstr(asked, " /open ")) forget_to_close();
     if (strstr(asked, " /crash ")) write_nowhere(NULL);
     while (strstr(asked, " /hang ")) pause();
+    if (strstr(asked, " /sale ")) fails = !sells();
     const char *said = fails ? "HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                              : "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     if (write(caller, said, strlen(said)) < 0) return;
@@ -43,6 +45,29 @@ __attribute__((noinline)) void answer(int caller) {
 
 __attribute__((noinline)) void forget_to_close(void) {
     if (open("/dev/null", O_RDONLY) < 0) abort();
+}
+
+struct offer {
+    char name[24];
+    int price;
+};
+
+__attribute__((noinline)) int price_of(struct offer *it) {
+    return it->price;
+}
+
+/* Asks memory that it gave back, and adds to the largest number: plain, neither is noticed but by the price. */
+__attribute__((noinline)) int sells(void) {
+    struct offer *offer = calloc(1, sizeof *offer);
+    offer->price = 7;
+    free(offer);
+    char *other = malloc(sizeof *offer);
+    if (other) memset(other, 1, sizeof *offer);
+    int price = price_of(offer);
+    free(other);
+    volatile int most = 2147483647;
+    if (price != 7) most += price;
+    return price == 7;
 }
 
 __attribute__((noinline)) void write_nowhere(int *nowhere) {

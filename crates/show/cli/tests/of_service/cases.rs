@@ -128,19 +128,19 @@ fn where_a_compiled_server_crashed_is_told_though_it_wrote_nothing() {
 #[test]
 fn another_build_says_why_a_call_fails_and_one_that_cannot_be_built_is_told() {
     let suite = Campaign {
-        command: r#"["./listing", "{port}"]"#,
-        sut: "build = \"cc -g -o listing listing.c\"\n\
-              [sut.variants.asan]\nbuild = \"cc -g -fsanitize=address -o listing-asan listing.c\"\n\
-              command = [\"./listing-asan\", \"{port}\"]\n\
+        command: r#"["./burns", "{port}"]"#,
+        sut: "build = \"cc -g -o burns burns.c\"\n\
+              [sut.variants.asan]\nbuild = \"cc -g -fsanitize=address -o burns-asan burns.c\"\n\
+              command = [\"./burns-asan\", \"{port}\"]\n\
               [sut.variants.none]\ncommand = \"echo no such library >&2; exit 3\"\n\
-              [sut.variants.ubsan]\nbuild = \"cc -g -fsanitize=undefined -o listing-ubsan listing.c\"\n\
-              command = [\"./listing-ubsan\", \"{port}\"]\n\
-              [sut.variants.broken]\nbuild = \"echo no such compiler >&2; exit 1\"\ncommand = [\"./listing\", \"{port}\"]",
+              [sut.variants.ubsan]\nbuild = \"cc -g -fsanitize=undefined -o burns-ubsan burns.c\"\n\
+              command = [\"./burns-ubsan\", \"{port}\"]\n\
+              [sut.variants.broken]\nbuild = \"echo no such compiler >&2; exit 1\"\ncommand = [\"./burns\", \"{port}\"]",
         script: script("http.get(`${U}${__ITER === 9 ? '/sale' : '/'}`)"),
         ..Campaign::default()
     }
     .write();
-    suite.write("listing.c", include_str!("listing.c"));
+    suite.write("burns.c", include_str!("burns.c"));
     let ended = suite.run_and_reproduce(&["--vus", "2", "--duration", "3s"]);
     let wanted = [
         "sut.variants.broken is left out: ",

@@ -23,6 +23,8 @@ const TOGETHER_US: u64 = 1_500_000;
 const EXCEPTION_US: u64 = 120_000;
 /// What is seen so long before or after the end of a server is due to that, microseconds.
 pub(super) const AFTER_CRASH_US: u64 = 2_500_000;
+/// Calls of a server that hung break off until so long after it was told to start anew, microseconds.
+const AFTER_RESTART_US: u64 = 15_000_000;
 /// Calls without an answer that may belong to one end of a server.
 const UNANSWERED_MAX: usize = 200;
 /// Threads of one capsule.
@@ -213,6 +215,10 @@ impl Conductor {
 
     /// Joins exceptions and calls without an answer; what was waited for long enough is told as it is.
     pub(super) fn explain_unanswered(&mut self, at: At, step: &mut ServiceStep) {
+        let restarted = self.places.iter();
+        let restarted: BTreeMap<InstanceId, At> = restarted
+            .filter_map(|(&id, place)| Some((id, place.restarted?)))
+            .collect();
         let Some(cases) = &mut self.cases else {
             return;
         };
@@ -224,6 +230,12 @@ impl Conductor {
                 .get(&instance)
                 .is_some_and(|(at, _)| near(*at, seen) <= AFTER_CRASH_US)
         };
+        // It was ended because it hung, which is a case of its own.
+        let is_of_restart = |call: &OddCall| {
+            let restart = restarted.get(&call.instance);
+            restart.is_some_and(|then| (then.0..then.0 + AFTER_RESTART_US).contains(&call.at.0))
+        };
+        cases.unanswered.retain(|call| !is_of_restart(call));
         let unanswered = std::mem::take(&mut cases.unanswered);
         let (ended, open): (Vec<OddCall>, Vec<OddCall>) = unanswered
             .into_iter()
