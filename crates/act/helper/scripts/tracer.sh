@@ -6,6 +6,7 @@ below() {
   for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do processes="$processes $child"; below "$child"; done
 }
 below "$pid"
+began=$(date +%s.%N)
 timeout -s INT "$seconds" strace -f -qq -yy -ttt -T -s 0 -o "$out/calls" -p "$processes" >&2
 ended=$?
 # 124: its time was over.
@@ -14,6 +15,7 @@ if [ "$ended" != 124 ] && [ ! -s "$out/calls" ]; then
   echo "the server ended" >&2
   exit 1
 fi
-echo "port $port"
+ended=$(date +%s.%N)
+awk -v began="$began" -v ended="$ended" -v port="$port" 'BEGIN { printf "seconds %.3f port %s\n", ended - began, port }'
 head -c 16000000 "$out/calls"
 rm -f "$out/calls"

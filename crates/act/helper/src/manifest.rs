@@ -74,7 +74,7 @@ pub enum Reads {
     Switches,
     /// As `folded`, of all threads whether they run or wait: where the time goes that calls take.
     Waited,
-    /// `port 8080`, then system calls as `strace -f -yy -ttt -T` writes them: which take the time, which fail.
+    /// `seconds 3.0 port 8080`, then system calls as `strace -f -yy -ttt -T` writes them: which take the time, which fail.
     Calls,
     /// `seconds 20.0`, then a line for each stack, with how many files, sockets and threads it began that are still there.
     Stays,

@@ -141,8 +141,9 @@ fn without_reproducing_nothing_is_tried_again() {
 
 #[test]
 fn a_test_that_disturbs_itself_fails_again_with_copies() {
-    // Two at once, and one of them finds the file of the other.
-    let race = "echo $$ > shared; sleep 0.05; test \"$(cat shared)\" = $$ || bad=1";
+    // Two at once, and one of them finds the file of the other. Tries have a directory each, and copies share that of theirs:
+    // what runs beside a try without copies is nothing to it.
+    let race = "echo $$ > \"$TMPDIR/shared\"; sleep 0.05; test \"$(cat \"$TMPDIR/shared\")\" = $$ || bad=1";
     let suite = first_and_then(race);
     let ended = suite.run(&["--reproduce-for", "60s"]);
     assert_failed_at_first(&ended);

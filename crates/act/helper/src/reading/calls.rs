@@ -1,7 +1,7 @@
 //! System calls, as `strace -f -yy -ttt -T` writes them: which take the time, which fail, and what they are about.
 //!
 //! ```text
-//! port 8080
+//! seconds 3.0 port 8080
 //! 4711  17.500000 openat(AT_FDCWD</srv>, "data/a", O_RDONLY) = 5</srv/data/a> <0.000021>
 //! 4711  17.600000 fsync(7</srv/wal.log>) = 0 <0.004812>
 //! 4712  17.600100 connect(8<TCP:[1234]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr("10.0.0.5")}, 16) = -1 ECONNREFUSED (...) <0.000044>
@@ -141,11 +141,16 @@ fn tell(sentence: String, call: &str, about: &str) -> HelperTold {
 impl Trace {
     fn of(output: &str) -> Result<Self, Error> {
         let (head, rest) = output.split_once('\n').unwrap_or((output, ""));
-        let Some(port) = head.strip_prefix("port ") else {
+        let words: Vec<&str> = head.split_whitespace().collect();
+        let read = match words.as_slice() {
+            ["seconds", seconds, "port", port] => seconds.parse::<f64>().ok().zip(Some(*port)),
+            _ => None,
+        };
+        let Some((window_s, port)) = read else {
             return Err(Error::Line {
                 line: 1,
                 found: head.chars().take(80).collect(),
-                expected: "the server's port, as `port 8080`",
+                expected: "how long it was looked, and the server's port, as `seconds 3.0 port 8080`",
             });
         };
         let mut trace = Self::default();
@@ -164,7 +169,9 @@ impl Trace {
                 continue;
             };
             (first, last) = (first.min(at_s), last.max(at_s));
-            if let Some(start) = text.strip_suffix("<unfinished ...>") {
+            let start = ["<unfinished ...>", "<detached ...>"];
+            let start = start.iter().find_map(|end| text.strip_suffix(end));
+            if let Some(start) = start {
                 begun.insert(thread, (at_s, start.to_owned()));
             } else if let Some(resumed) = text.strip_prefix("<... ") {
                 let end = resumed.split_once("resumed>").map(|(_, end)| end);
@@ -176,10 +183,11 @@ impl Trace {
                 trace.add(text, &own);
             }
         }
-        trace.span_s = (last - first).max(SPAN_MIN_S);
-        // What is still under way takes at least so long.
+        trace.span_s = window_s.max(last - first).max(SPAN_MIN_S);
+        // What is still under way takes at least until it was looked no more.
+        let end_s = first + trace.span_s;
         for (at_s, start) in begun.into_values() {
-            let seconds = last - at_s;
+            let seconds = end_s - at_s;
             trace.add(&format!("{start}) = ? <{seconds:.6}>"), &own);
         }
         Ok(trace)
@@ -245,6 +253,7 @@ impl Trace {
                     .map(move |(error, count)| (key, error, *count))
             })
             .filter(|(_, _, count)| *count as f64 >= FAILURES_MIN * self.span_s)
+            .filter(|((call, _), error, _)| !(call == "ioctl" && *error == "ENOTTY"))
             .collect();
         all.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
         let told = all.into_iter().take(TOLD_MAX);
@@ -296,7 +305,7 @@ fn by_name(call: &str) -> bool {
         "access", "creat", "execve", "link", "mkdir", "open", "readlink", "rename", "rmdir",
         "stat", "statx", "symlink", "unlink",
     ];
-    let bare = call.trim_start_matches('f').trim_start_matches("new");
+    let bare = call.trim_start_matches("new").trim_start_matches('f');
     let bare = bare.trim_end_matches(|one: char| one.is_ascii_digit());
     let bare = bare.trim_end_matches("at");
     NAMES.contains(&bare) || bare == "st" || bare == "lst" || call == "lstat"
@@ -368,7 +377,7 @@ mod tests {
     fn what_takes_the_time_and_what_fails_is_told_with_what_it_is_about() {
         let refused = "8 12.0 connect(8<TCP:[1234]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr(\"10.0.0.5\")}, 16) = -1 ECONNREFUSED (Connection refused) <0.000044>\n";
         let output = format!(
-            "port 8080\n\
+            "seconds 2.0 port 8080\n\
              7 10.0 fsync(7</srv/wal.log>) = 0 <0.300000>\n\
              7 10.5 fsync(7</srv/wal.log>) = 0 <0.200000>\n\
              7 11.0 read(5<TCP:[127.0.0.1:8080->127.0.0.1:5555]>, \"GET\", 99) = 3 <9.000000>\n\
@@ -391,12 +400,12 @@ mod tests {
         let opens = (0..90).map(|number| {
             format!("7 {:.3} openat(AT_FDCWD</srv>, \"cache/{number}.json\", O_RDONLY) = 5</srv/cache/{number}.json> <0.000020>\n", 10.0 + f64::from(number) / 30.0)
         });
-        let output = format!("port 8080\n{}", opens.collect::<String>());
+        let output = format!("seconds 3.0 port 8080\n{}", opens.collect::<String>());
         assert_eq!(
             sentences(&output),
             ["It opens files in /srv/cache 30 times a second."]
         );
-        let calm = "port 8080\n7 10.0 write(1</dev/null>, \"x\", 1) = 1 <0.000010>\n";
+        let calm = "seconds 3.0 port 8080\n7 10.0 write(1</dev/null>, \"x\", 1) = 1 <0.000010>\n";
         assert_eq!(sentences(calm), [""; 0]);
     }
 
@@ -404,7 +413,7 @@ mod tests {
     fn what_takes_more_than_on_an_instance_that_is_well_is_told() {
         let with = |seconds: f64| {
             let output = format!(
-                "port 1\n7 10.0 fsync(7</srv/wal.log>) = 0 <{seconds:.6}>\n7 12.0 read(8</srv/a>, \"\", 1) = 0 <0.050000>\n"
+                "seconds 2.0 port 1\n7 10.0 fsync(7</srv/wal.log>) = 0 <{seconds:.6}>\n7 12.0 read(8</srv/a>, \"\", 1) = 0 <0.050000>\n"
             );
             read(&output).expect("calls").0
         };
@@ -418,10 +427,19 @@ mod tests {
 
     #[test]
     fn a_call_that_does_not_end_while_it_is_looked_takes_all_the_time_until_then() {
-        let output = "port 1\n7 10.0 read(9<TCP:[10.0.0.4:4000->10.0.0.5:5433]>,  <unfinished ...>\n\
+        let output = "seconds 2.0 port 1\n7 10.0 read(9<TCP:[10.0.0.4:4000->10.0.0.5:5433]>,  <unfinished ...>\n\
                       8 12.0 write(1</dev/null>, \"\"..., 1) = 1 <0.000010>\n";
         let wanted = "`read` of 10.0.0.5:5433 takes 100 % of the time in system calls: 1000 ms of each second, in 0 calls a second.";
         assert_eq!(sentences(output), [wanted]);
+    }
+
+    #[test]
+    fn one_that_stands_in_a_call_all_the_time_is_told_and_names_are_those_of_files() {
+        let output = "seconds 3.0 port 1\n7 10.0 recvfrom(9<TCP:[10.0.0.4:4000->10.0.0.5:5433]>,  <detached ...>\n";
+        let wanted = "`recvfrom` of 10.0.0.5:5433 takes 100 % of the time in system calls: 1000 ms of each second, in 0 calls a second.";
+        assert_eq!(sentences(output), [wanted]);
+        let about = about("newfstatat", "AT_FDCWD</srv>, \"/etc/nope\", 0x7ff, 0");
+        assert_eq!(about, "/etc/nope");
     }
 
     #[test]

@@ -97,12 +97,6 @@ impl Hub {
         mut told: impl FnMut(u32, u32),
     ) -> Result<ServiceRepeated, Error> {
         let mut done = ServiceRepeated::default();
-        if repeat.kind() == Some(SymptomKind::Slow) {
-            done.notes.push(
-                "it is about time, which only a campaign compares: what is odd otherwise is counted"
-                    .to_owned(),
-            );
-        }
         let player = self.agents.start(&self.load)?;
         self.replicas.player = Some(cohort_handoff::AgentId(player));
         self.agents.tell(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cohort_hub::service::ServiceRepeat;
 use cohort_hub::{Cases, Outcome, Repeat, Seat, Seated, Work};
-use cohort_model::{Case, CaseVerdict, ConditionKind, Ending, Rate, Recipe, Subject};
+use cohort_model::{Case, CaseVerdict, ConditionKind, Ending, Rate, Recipe, Subject, SymptomKind};
 use cohort_report::case::words::share;
 use cohort_report::{View, case, words};
 use console::style;
@@ -105,6 +105,12 @@ fn of_service(
     if flags.shell {
         return Err(Failure::Misplaced(
             "a shell is for an edge case of a test; `cohort show` has the requests of a server's",
+        ));
+    }
+    let kind = found.case.symptom.as_ref().map(|symptom| symptom.kind);
+    if kind == Some(SymptomKind::Slow) {
+        return Err(Failure::Misplaced(
+            "it is about how long a call takes, which only a campaign compares with what is usual: `cohort run` tries it again; `cohort show` has its requests",
         ));
     }
     let recording = Recording::of(place, found)?;

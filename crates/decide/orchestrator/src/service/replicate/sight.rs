@@ -216,8 +216,14 @@ impl Conductor {
     /// Joins exceptions and calls without an answer; what was waited for long enough is told as it is.
     pub(super) fn explain_unanswered(&mut self, at: At, step: &mut ServiceStep) {
         let restarted = self.places.iter();
-        let restarted: BTreeMap<InstanceId, At> = restarted
-            .filter_map(|(&id, place)| Some((id, place.restarted?)))
+        let restarted: BTreeMap<InstanceId, (At, At)> = restarted
+            .filter_map(|(&id, place)| {
+                let then = place.restarted?;
+                let latest = then.plus_us(AFTER_RESTART_US);
+                // What breaks off once it is ready again is a call to the new server.
+                let again = Some(place.ready_since).filter(|ready| *ready > then);
+                Some((id, (then, again.map_or(latest, |ready| ready.min(latest)))))
+            })
             .collect();
         let Some(cases) = &mut self.cases else {
             return;
@@ -233,7 +239,7 @@ impl Conductor {
         // It was ended because it hung, which is a case of its own.
         let is_of_restart = |call: &OddCall| {
             let restart = restarted.get(&call.instance);
-            restart.is_some_and(|then| (then.0..then.0 + AFTER_RESTART_US).contains(&call.at.0))
+            restart.is_some_and(|(then, until)| (*then..=*until).contains(&call.at))
         };
         cases.unanswered.retain(|call| !is_of_restart(call));
         let unanswered = std::mem::take(&mut cases.unanswered);
