@@ -570,7 +570,7 @@ impl OnVariant {
             failed,
             ..
         } = self;
-        if !self.void.is_empty() {
+        if !self.void.is_empty() && *failed == 0 {
             return format!("on {variant}: it could not be played: {}", self.void);
         }
         let plays = format!("{failed} of {plays} plays");

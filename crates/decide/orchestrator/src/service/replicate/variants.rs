@@ -117,6 +117,9 @@ impl Cases {
         if let Some(report) = report {
             one.symptom.get_or_insert_with(|| report.clone());
         }
-        one.void.clone_from(&played.void);
+        // What one play showed stands, whatever became of another.
+        if one.failed == 0 && !played.void.is_empty() {
+            one.void.clone_from(&played.void);
+        }
     }
 }

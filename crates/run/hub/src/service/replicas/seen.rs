@@ -1,6 +1,6 @@
 //! What servers say: those of replicas are evidence of a play, and the end of an ordinary one is a case.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use cohort_model::{ExceptionSeen, Exit, InstanceId, Symptom, SymptomKind};
 
@@ -107,13 +107,21 @@ impl Hub {
             .filter(|(_, one)| one.instance == instance)
             .map(|(&number, _)| number)
             .collect();
-        let words = self.last_words(instance, &[]).into_iter().rev();
-        let last = words.into_iter().find(|line| !line.trim().is_empty());
-        let wrote = last.map_or_else(
-            || "it wrote nothing".to_owned(),
-            |line| format!("it wrote last: {}", line.trim()),
-        );
         for number in of {
+            let begun = self.replicas.plays.get(&number).map(|one| one.begun);
+            let since = begun.and_then(|begun| SystemTime::now().checked_sub(begun.elapsed()));
+            let lines = self
+                .ground
+                .get(instance)
+                .map(|it| it.last_lines(LAST_WORDS));
+            // What it was before is another server.
+            let own = |at: SystemTime| since.is_none_or(|since| at >= since);
+            let mut last = lines.into_iter().flatten().rev();
+            let last = last.find(|line| own(line.at) && !line.text.trim().is_empty());
+            let wrote = last.map_or_else(
+                || "it wrote nothing".to_owned(),
+                |line| format!("it wrote last: {}", line.text.trim()),
+            );
             let why = format!("its instance did not get ready; {wrote}");
             self.conclude_play(number, Some(&why));
         }

@@ -44,8 +44,9 @@ impl Hub {
         });
     }
 
-    /// From its next start on a replica is under no conditions.
+    /// From its next start on a replica is under no conditions, and the ordinary build.
     pub(crate) fn without_conditions(&mut self, id: InstanceId) {
+        self.ground.set_variant(id, None);
         self.replicas.under.remove(&id);
         self.set_witness(id);
     }
