@@ -339,7 +339,8 @@ fn one_that_goes_into_the_background_is_told_to_stay() {
 #[test]
 fn whoever_ignores_the_stop_signal_is_killed_with_all_its_children() {
     run(async {
-        // Children that left its group and session, with grandchildren of their own.
+        // Children that left its group and session, with grandchildren of their own. Each line is one write: what print writes may
+        // have another's line between its text and its end.
         let script = "import os, signal, time\n\
             signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
             for _ in range(3):\n    \
@@ -348,7 +349,7 @@ fn whoever_ignores_the_stop_signal_is_killed_with_all_its_children() {
                 os.fork()\n        \
                 os.write(1, b'child %d\\n' % os.getpid())\n        \
                 time.sleep(1000)\n\
-            print('ready', flush=True)\n\
+            os.write(1, b'ready\\n')\n\
             time.sleep(1000)\n";
         let mut spec = python(script);
         spec.ready = Some(Ready::LogLine {
