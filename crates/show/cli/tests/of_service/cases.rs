@@ -202,6 +202,7 @@ fn a_crash_while_others_wait_for_answers_is_cut_to_the_request_that_provokes_it(
         &[
             "`GET /crash/13?why=rare` crashes the server every time: ",
             "GET /crash/13?why=rare provokes it",
+            " (EC-1).",
         ],
     );
     let junit = suite.read("out.xml");
