@@ -16,6 +16,8 @@ use crate::{locks, tls};
 
 /// Examples whose directories are climbed out of.
 const CLIMBED_MAX: usize = 5;
+/// So long after it broke off a call a server may still be seen ending.
+const ENDS_WITHIN: Duration = Duration::from_millis(100);
 
 /// Looks at a server in every way.
 pub(crate) fn scan(plan: &Plan) -> Weaknesses {
@@ -52,7 +54,7 @@ fn talk(plan: &Plan, address: SocketAddr, sockets: &mut Sockets, weaknesses: &mu
     }
     replay(plan, &mut client, weaknesses);
     sockets.look(plan.pid);
-    let lives = || plan.pid <= 0 || std::path::Path::new(&format!("/proc/{}", plan.pid)).exists();
+    let lives = || plan.pid <= 0 || !ends(plan.pid);
     let mut prober = Prober {
         client: &mut client,
         weaknesses,
@@ -68,6 +70,23 @@ fn talk(plan: &Plan, address: SocketAddr, sockets: &mut Sockets, weaknesses: &mu
     }
     for example in safe.into_iter().chain(others) {
         prober.example(example);
+    }
+}
+
+/// Whether a process that broke off a call ends: its connections are closed a moment before it is gone.
+fn ends(pid: i32) -> bool {
+    let until = Instant::now() + ENDS_WITHIN;
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // One that nobody has waited for yet is kept as a zombie.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.get(..1));
+        if matches!(state, None | Some("Z" | "X")) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
