@@ -497,6 +497,9 @@ pub struct Case {
     /// It shows on a server that has run for so long, microseconds; 0: on any.
     #[serde(default, skip_serializing_if = "is_none_us")]
     pub age_us: u64,
+    /// A call of its endpoint that takes so long is slow, microseconds; 0: that is not what it is about.
+    #[serde(default, skip_serializing_if = "is_none_us")]
+    pub bound_us: u64,
     /// How it looked at first; none when it was tried on request and has not failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symptom: Option<Symptom>,

@@ -88,6 +88,9 @@ pub struct KnownCase {
     /// It showed only on a server that had run for so long, microseconds; 0: on any.
     #[serde(default, skip_serializing_if = "is_zero_us")]
     pub age_us: u64,
+    /// A call of its endpoint that takes so long is slow, microseconds; 0: that is not what it is about.
+    #[serde(default, skip_serializing_if = "is_zero_us")]
+    pub bound_us: u64,
 }
 
 #[expect(

@@ -37,6 +37,7 @@ fn case(message: &str) -> Case {
         minimal: false,
         request: String::new(),
         age_us: 0,
+        bound_us: 0,
         variants: Vec::new(),
         remarks: Vec::new(),
     }

@@ -286,6 +286,7 @@ mod tests {
             minimal: false,
             request: String::new(),
             age_us: 0,
+            bound_us: 0,
             variants: Vec::new(),
             remarks: Vec::new(),
         };

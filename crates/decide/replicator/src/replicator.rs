@@ -141,6 +141,14 @@ impl Replicator {
         }
     }
 
+    /// Runs of a case under conditions of these kinds say nothing about it: they are not tried.
+    pub fn rule_out(&mut self, case: CaseId, kinds: &[ConditionKind]) {
+        let entry = self.cases.get_mut(&case);
+        if let Some(experiment) = entry.and_then(|entry| entry.experiment.as_mut()) {
+            experiment.rule_out(kinds);
+        }
+    }
+
     /// Tries something that has not failed, until its failure rate is surely below `hunt.p`. It is run alone for that;
     /// `company` are others that it may depend on: now and then it is run after some of them, or beside.
     pub fn suspect(
@@ -201,6 +209,7 @@ impl Replicator {
             minimal: false,
             request: String::new(),
             age_us: 0,
+            bound_us: 0,
             variants: Vec::new(),
             remarks: Vec::new(),
         };
@@ -251,22 +260,26 @@ impl Replicator {
     ///
     /// Memory is a bound; cores are not: a run that gets less than it would use is slower, not wrong.
     pub fn next(&mut self, at: At, room: Room) -> Option<Try> {
-        self.next_of(at, room, |_| true)
+        self.next_of(at, |_| Some(room))
     }
 
-    /// The same, of cases that can be tried now.
-    pub fn next_of(&mut self, _at: At, room: Room, can: impl Fn(CaseId) -> bool) -> Option<Try> {
-        if room.cores <= 0.0 || self.is_spent() {
+    /// The same, of cases for which there is room now, and how much.
+    pub fn next_of(&mut self, _at: At, room: impl Fn(CaseId) -> Option<Room>) -> Option<Try> {
+        if self.is_spent() {
             return None;
         }
-        let mut order: Vec<(f64, CaseId)> = self
+        let mut order: Vec<(f64, CaseId, Room)> = self
             .cases
             .values()
-            .filter(|entry| entry.shown.stage != Stage::Closed && can(entry.shown.case))
-            .filter_map(|entry| Some((entry.turn()?, entry.shown.case)))
+            .filter(|entry| entry.shown.stage != Stage::Closed)
+            .filter_map(|entry| {
+                let case = entry.shown.case;
+                let room = room(case).filter(|room| room.cores > 0.0)?;
+                Some((entry.turn()?, case, room))
+            })
             .collect();
         order.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
-        for (_, case) in order {
+        for (_, case, room) in order {
             let entry = self.cases.get_mut(&case)?;
             let Some(asked) = entry.experiment.as_mut().and_then(|one| one.next(room)) else {
                 continue;

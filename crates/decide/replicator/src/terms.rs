@@ -119,6 +119,8 @@ pub struct Room {
     pub cores: f64,
     /// Memory, bytes.
     pub memory: u64,
+    /// What it is started under can be chosen ([`cohort_model::Condition::is_of_start`]); else it has begun already.
+    pub start: bool,
 }
 
 /// What to run next.

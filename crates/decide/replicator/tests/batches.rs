@@ -10,6 +10,7 @@ use cohort_replicator::{Hunt, Limits, Outcome, Replicator, Room, Settings, Try};
 const ROOM: Room = Room {
     cores: 2.0,
     memory: 1 << 30,
+    start: true,
 };
 
 fn suspecting(able: &[ConditionKind], limits: Limits) -> Replicator {

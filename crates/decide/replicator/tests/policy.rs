@@ -106,6 +106,7 @@ fn no_more_memory_is_asked_for_than_there_is_room() {
     let tight = Room {
         cores: 1.0,
         memory: 200 << 20,
+        start: true,
     };
     let mut runs = 0;
     while let Some(next) = replicator.next(At(runs), tight) {

@@ -9,6 +9,7 @@ use cohort_replicator::{Limits, Outcome, Replicator, Room, Settings, Sighting};
 const ROOM: Room = Room {
     cores: 2.0,
     memory: 1 << 34,
+    start: true,
 };
 const USAGE: Usage = Usage {
     wall_us: 5_000,

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use cohort_host::cgroup::InstanceGroup;
 
+use crate::afl::Afl;
 use crate::supervise::Setup;
 use crate::work::Plan;
 use crate::{Engine, Target};
@@ -20,6 +21,7 @@ pub(crate) struct Instance {
     child: Child,
     group: Option<InstanceGroup>,
     log: PathBuf,
+    afl: Option<Afl>,
     /// Of those processes of it that have ended.
     runs_before: u64,
 }
@@ -33,12 +35,14 @@ impl Instance {
     ) -> io::Result<Self> {
         fs::create_dir_all(&plan.scratch)?;
         let log = plan.scratch.with_extension("log");
-        let child = spawn(&plan, &log, setup.executable)?;
+        let afl = (plan.target.engine == Engine::Afl).then(|| Afl::new(&plan));
+        let child = spawn(&plan, (&log, afl.as_ref()), setup.executable)?;
         let mut instance = Self {
             plan,
             child,
             group,
             log,
+            afl,
             runs_before: 0,
         };
         instance.enter();
@@ -70,7 +74,8 @@ impl Instance {
         self.runs_before = self.stand().0;
         self.plan.seed = self.plan.seed.wrapping_add(7919);
         self.plan.time_ms = left_ms;
-        self.child = spawn(&self.plan, &self.log, setup.executable)?;
+        let log = (self.log.as_path(), self.afl.as_ref());
+        self.child = spawn(&self.plan, log, setup.executable)?;
         self.enter();
         Ok(())
     }
@@ -84,8 +89,16 @@ impl Instance {
                 (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
             }
             Engine::LibFuzzer => of_log(&end_of(&self.log)),
+            Engine::Afl => self.afl.as_ref().map_or((0, 0), Afl::stand),
         };
         (self.runs_before + runs, kept)
+    }
+
+    /// What the engine keeps in a place of its own is put where all instances have it.
+    pub(crate) fn gather(&mut self) {
+        if let Some(afl) = &mut self.afl {
+            afl.gather();
+        }
     }
 
     /// What the engine wrote last.
@@ -114,7 +127,7 @@ impl Instance {
     }
 }
 
-fn spawn(plan: &Plan, log: &Path, executable: &Path) -> io::Result<Child> {
+fn spawn(plan: &Plan, (log, afl): (&Path, Option<&Afl>), executable: &Path) -> io::Result<Child> {
     let output = File::create(log)?;
     let mut command = match plan.target.engine {
         Engine::Own => {
@@ -125,6 +138,10 @@ fn spawn(plan: &Plan, log: &Path, executable: &Path) -> io::Result<Child> {
             command
         }
         Engine::LibFuzzer => lib_fuzzer(plan),
+        Engine::Afl => match afl {
+            Some(afl) => afl.command(plan)?,
+            None => Afl::new(plan).command(plan)?,
+        },
     };
     command
         .current_dir(&plan.target.directory)
@@ -132,9 +149,13 @@ fn spawn(plan: &Plan, log: &Path, executable: &Path) -> io::Result<Child> {
         .env("TMPDIR", &plan.scratch)
         .stdin(match plan.target.engine {
             Engine::Own => Stdio::piped(),
-            Engine::LibFuzzer => Stdio::null(),
+            Engine::LibFuzzer | Engine::Afl => Stdio::null(),
         })
-        .stdout(Stdio::null())
+        .stdout(match plan.target.engine {
+            // It says there why it does not begin.
+            Engine::Afl => Stdio::from(output.try_clone()?),
+            Engine::Own | Engine::LibFuzzer => Stdio::null(),
+        })
         .stderr(output)
         .spawn()
 }

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!   cohort.toml, fuzz/Cargo.toml --targets--> Target, built
-//!        |  instances, each a process in a control group of its own: the target's own engine (libFuzzer), or `work`
+//!        |  instances, each a process in a control group of its own: the target's own engine (libFuzzer, AFL++), or `work`
 //!        |      they share what was new (corpus/), and leave what broke it (crashes/)
 //!        +--fuzz--> sift: run again alone, one for each bug, cut small --> Found: a file that the suite then runs as a test
 //! ```
 //!
 //! Promise: what is found was seen to fail twice, alone the second time. No process of a harness outlives [`fuzz`].
 
+mod afl;
 mod error;
 mod execute;
 mod instance;

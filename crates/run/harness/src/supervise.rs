@@ -145,6 +145,9 @@ fn prepare(
         let folder = setup.home.join(&target.name).join(folder);
         fs::create_dir_all(&folder).map_err(Error::file("make", &folder))?;
     }
+    if let Some(lacks) = target.lacks() {
+        tell(Progress::Note(lacks));
+    }
     let empty = scratch.join("empty");
     fs::write(&empty, "").map_err(Error::file("write", &empty))?;
     let run = execute(target, &empty, scratch, setup.limits).map_err(|source| Error::Start {
@@ -227,6 +230,7 @@ impl Turn<'_> {
             ));
         }
         let ended = self.watch(&mut instances, runs_before, tell);
+        instances.iter_mut().for_each(|(one, _)| one.gather());
         let runs = instances
             .iter()
             .map(|(instance, _)| instance.stand().0)
@@ -280,6 +284,7 @@ impl Turn<'_> {
             }
             if told.elapsed() >= TELL {
                 told = Instant::now();
+                instances.iter_mut().for_each(|(one, _)| one.gather());
                 tell(self.stand(instances, runs_before));
             }
             std::thread::sleep(LOOK.min(left));

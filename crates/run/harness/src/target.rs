@@ -16,6 +16,11 @@ const PLACES: [&str; 2] = ["{input}", "@@"];
 /// A function that every binary of libFuzzer has, by which it is known.
 const LIBFUZZER_MARK: &[u8] = b"artifact_prefix";
 
+/// The program of AFL++.
+pub(crate) const AFL_FUZZ: &str = "afl-fuzz";
+/// The variable by which a program that was built with AFL's compiler finds its map.
+const AFL_MARK: &[u8] = b"__AFL_SHM_ID";
+
 /// libFuzzer's own exit code after a bug, 77, is that of a test that was skipped.
 const EXIT_CODE: &str = "-error_exitcode=1";
 
@@ -40,6 +45,8 @@ pub struct Config {
 pub enum Engine {
     /// The one that was linked into the harness.
     LibFuzzer,
+    /// AFL++, for programs that its compiler built.
+    Afl,
     /// Cohort's own, which runs the program once for each.
     Own,
 }
@@ -95,13 +102,31 @@ impl Target {
         if self.command[0].contains('/') {
             return self.directory.join(program);
         }
-        let along = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&along).map(|folder| folder.join(program));
-        found
-            .into_iter()
-            .find(|file| file.is_file())
-            .unwrap_or_else(|| program.to_owned())
+        along_path(&self.command[0]).unwrap_or_else(|| program.to_owned())
     }
+
+    /// Why its engine is not the one that it was built for, if it is not.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        let is_afl = self.engine == Engine::Own && has_mark(&self.program(), AFL_MARK);
+        is_afl.then(|| {
+            format!(
+                "{} was built for AFL++, and afl-fuzz is not installed (apt install afl++); it is run without what its coverage tells",
+                self.name
+            )
+        })
+    }
+}
+
+fn along_path(program: &str) -> Option<PathBuf> {
+    let along = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&along).map(|folder| folder.join(program));
+    found.find(|file| file.is_file())
+}
+
+/// Whether a program holds these bytes.
+fn has_mark(program: &Path, mark: &[u8]) -> bool {
+    let file = fs::read(program).unwrap_or_default();
+    file.starts_with(b"\x7fELF") && file.windows(mark.len()).any(|it| it == mark)
 }
 
 /// Whether `root` has a project of cargo-fuzz.
@@ -152,18 +177,16 @@ fn named(root: &Path, config: &Config) -> Target {
         seeds: config.seeds.iter().map(|seeds| root.join(seeds)).collect(),
         dictionary: config.dictionary.as_ref().map(|file| root.join(file)),
     };
-    let file = fs::read(target.program()).unwrap_or_default();
-    if file.starts_with(b"\x7fELF")
-        && file
-            .windows(LIBFUZZER_MARK.len())
-            .any(|it| it == LIBFUZZER_MARK)
-    {
+    let program = target.program();
+    if has_mark(&program, LIBFUZZER_MARK) {
         target.engine = Engine::LibFuzzer;
         target.command.insert(1, EXIT_CODE.to_owned());
         if target.reads_stdin {
             target.command.push(PLACES[0].to_owned());
             target.reads_stdin = false;
         }
+    } else if has_mark(&program, AFL_MARK) && along_path(AFL_FUZZ).is_some() {
+        target.engine = Engine::Afl;
     }
     target
 }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cohort_model::{
     Case, CaseId, CasePart, CaseVerdict, KnownCase, Plan, Rate, Recipe, Stage, Subject, SuiteKind,
-    SymptomKind, TestId,
+    TestId,
 };
 use cohort_replicator::sameness::Fingerprint;
 use cohort_store::{Cases, Error, KeptCase, Project};
@@ -70,10 +70,8 @@ impl Kept {
             return Vec::new();
         };
         kept.retain(|one| {
-            let timed = one.case.symptom.as_ref();
-            let timed = timed.is_none_or(|symptom| symptom.kind == SymptomKind::Slow);
             let file = self.store.directory(one.case.case).join(play);
-            one.suite == self.suite && is_worth_it(one.case.verdict) && !timed && file.is_file()
+            one.suite == self.suite && is_worth_it(one.case.verdict) && file.is_file()
         });
         kept.sort_by_key(|one| std::cmp::Reverse((one.last_unix_s, one.case.case)));
         let told = |one: &KeptCase| {
@@ -86,6 +84,7 @@ impl Kept {
                 rate: f64::from(smallest.rate.failed) / f64::from(smallest.rate.runs.max(1)),
                 verdict: one.case.verdict.unwrap_or(CaseVerdict::Sometimes),
                 age_us: one.case.age_us,
+                bound_us: one.case.bound_us,
             })
         };
         let mut known: Vec<KnownCase> = kept.iter().filter_map(told).take(KNOWN_MAX).collect();
@@ -202,6 +201,7 @@ fn told(kept: &KeptCase, numbers: &HashMap<&str, TestId>) -> Option<KnownCase> {
         rate: f64::from(rate.failed) / f64::from(rate.runs.max(1)),
         verdict: kept.case.verdict.unwrap_or(CaseVerdict::NotTried),
         age_us: kept.case.age_us,
+        bound_us: kept.case.bound_us,
     })
 }
 

@@ -24,7 +24,7 @@ use crate::recipe_run::{RecipeRun, squeeze_of};
 use crate::{Error, Setup, runtime};
 
 /// Enters the groups that are named before `--`, and becomes what is named behind it.
-const ENTER: &str =
+pub(crate) const ENTER: &str =
     "while [ \"$1\" != -- ]; do echo 0 > \"$1\" || exit 125; shift; done; shift; exec \"$@\"";
 /// Its number in its campaign; no other one is made.
 const SEAT: InstanceId = InstanceId(1_000_000);

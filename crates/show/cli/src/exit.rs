@@ -38,7 +38,7 @@ pub(crate) const TABLE: [(Exit, &str); 10] = [
     (
         Exit::Failed,
         "a test failed or stopped the run, or the suite's own runner found fault; of a server: \
-         a fault was found, or a threshold missed; of `repro`: it did not fail",
+         a fault was found, an edge case failed again, or a threshold was missed; of `repro`: it did not fail",
     ),
     (
         Exit::Usage,

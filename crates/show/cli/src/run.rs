@@ -224,6 +224,30 @@ pub(crate) fn again_for_service(
     place: &Place,
     repeat: &cohort_hub::service::ServiceRepeat,
 ) -> Result<cohort_hub::service::ServiceRepeated, Failure> {
+    for_service(place, |service, resolved| {
+        service::again(place, service, resolved, repeat)
+    })
+}
+
+/// The user's shell beside a server in which a case can be played again.
+pub(crate) fn sit_beside(
+    place: &Place,
+    repeat: &cohort_hub::service::ServiceRepeat,
+    seat: cohort_hub::service::ServiceSeat,
+) -> Result<(), Failure> {
+    let left = for_service(place, |service, resolved| {
+        service::sit(place, service, resolved, (repeat, seat))
+    })?;
+    for left in &left {
+        say::note(format_args!("could not clean up: {left}"));
+    }
+    Ok(())
+}
+
+fn for_service<T>(
+    place: &Place,
+    then: impl FnOnce(&config::service::Service, &Resolved) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let flags = RunFlags::default();
     let (resolved, _) = resolved(place, &flags)?;
     let _lock = place.project.lock()?;
@@ -234,7 +258,7 @@ pub(crate) fn again_for_service(
             "it is of a server, and no cohort.toml here names one",
         ));
     };
-    service::again(place, &service, &resolved, repeat)
+    then(&service, &resolved)
 }
 
 fn resolved(place: &Place, flags: &RunFlags) -> Result<(Resolved, HostBudget), Failure> {

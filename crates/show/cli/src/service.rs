@@ -93,6 +93,27 @@ pub(crate) fn again(
     resolved: &Resolved,
     repeat: &hub::ServiceRepeat,
 ) -> Result<hub::ServiceRepeated, Failure> {
+    let setup = setup_again(place, service, resolved)?;
+    Ok(hub::repeat(setup, repeat, |_, _| {})?)
+}
+
+/// A shell beside the server of a case; gives what could not be removed, in words.
+pub(crate) fn sit(
+    place: &Place,
+    service: &Service,
+    resolved: &Resolved,
+    (repeat, seat): (&hub::ServiceRepeat, hub::ServiceSeat),
+) -> Result<Vec<String>, Failure> {
+    let setup = setup_again(place, service, resolved)?;
+    let (_, left) = hub::sit(setup, repeat, seat)?;
+    Ok(left)
+}
+
+fn setup_again(
+    place: &Place,
+    service: &Service,
+    resolved: &Resolved,
+) -> Result<hub::ServiceSetup, Failure> {
     let executable = std::env::current_exe().map_err(|source| Failure::File {
         action: "find this program's own file, that of",
         path: PathBuf::from("/proc/self/exe"),
@@ -101,7 +122,7 @@ pub(crate) fn again(
     let mut setup = setup(place, service, resolved, executable)?;
     setup.instances = 1;
     setup.helpers = None;
-    Ok(hub::repeat(setup, repeat, |_, _| {})?)
+    Ok(setup)
 }
 
 /// Headers with what variables of the environment stand for: secrets are in no file then.

@@ -286,6 +286,7 @@ mod from_elsewhere {
             minimal: true,
             request: String::new(),
             age_us: 0,
+            bound_us: 0,
             variants: Vec::new(),
             remarks: Vec::new(),
         }

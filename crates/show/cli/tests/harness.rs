@@ -42,6 +42,70 @@ fn an_input_that_ends_a_c_program_is_found_cut_and_run_again() {
     suite.assert_nothing_left(&ended);
 }
 
+/// Whether programs for an engine can be built and run here; it is said when not.
+fn has(words: &[&str]) -> bool {
+    let run = Command::new(words[0]).args(&words[1..]).output();
+    let is_there = run.is_ok_and(|run| run.status.success());
+    if !is_there {
+        eprintln!("LEFT OUT: {} is not here", words.join(" "));
+    }
+    is_there
+}
+
+/// A word of four letters, none of which is told by what the program says.
+const SILENT: &str = r#"
+#include <stdint.h>
+#include <stddef.h>
+#include <stdlib.h>
+int LLVMFuzzerTestOneInput(const uint8_t *text, size_t length) {
+    if (length > 4 && text[0] == 'w' && text[1] == 'O' && text[2] == '9' && text[3] == 0xa7) abort();
+    return 0;
+}
+#ifdef ALONE
+#include <stdio.h>
+int main(void) {
+    static uint8_t text[4096];
+    return LLVMFuzzerTestOneInput(text, fread(text, 1, sizeof text, stdin));
+}
+#endif
+"#;
+
+fn finds_the_word(engine: &str, build: &str) {
+    let suite = Suite::empty();
+    suite.write("silent.c", SILENT);
+    suite.write(
+        "cohort.toml",
+        &format!("[fuzz]\nharness = \"./silent\"\nbuild = \"{build}\"\n"),
+    );
+    let ended = suite.run(&["--fuzz", "20s", "--reproduce-for", "3s"]);
+    assert_eq!(ended.code, Some(1), "{engine}: {ended:?}");
+    assert!(ended.stderr.contains("1 new bug"), "{engine}: {ended:?}");
+    let name = suite.read(".cohort/fuzz/list").trim().to_owned();
+    let input = std::fs::read(suite.root().join(&name)).unwrap();
+    assert!(input.starts_with(b"wO9\xa7"), "{engine}: {input:?}");
+    assert_eq!(input.len(), 5, "{engine}: {input:?}");
+    suite.assert_nothing_left(&ended);
+}
+
+#[test]
+fn a_program_that_was_built_for_afl_is_run_by_that() {
+    if has(&["sh", "-c", "command -v afl-fuzz && command -v afl-cc"]) {
+        finds_the_word("AFL++", "afl-cc -DALONE -g -o silent silent.c");
+    }
+}
+
+#[test]
+fn a_program_with_libfuzzer_in_it_is_run_by_that() {
+    let suite = Suite::empty();
+    suite.write("silent.c", SILENT);
+    let build = "clang -g -fsanitize=fuzzer -o silent silent.c";
+    let at = suite.root().join("silent.c");
+    let probe = at.to_str().unwrap();
+    if has(&["clang", "-fsanitize=fuzzer", "-o", "/dev/null", probe]) {
+        finds_the_word("libFuzzer", build);
+    }
+}
+
 #[test]
 fn a_harness_that_is_not_there_or_not_built_is_one_sentence() {
     let suite = Suite::empty();

@@ -171,6 +171,7 @@ impl Repeat {
             case: self.case,
             request: String::new(),
             age_us: 0,
+            bound_us: 0,
             subject: Subject::Test(self.test),
             symptom: self.symptom.clone(),
             sightings: Vec::<ThreadId>::new(),

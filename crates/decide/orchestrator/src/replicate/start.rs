@@ -261,6 +261,7 @@ impl Orchestrator {
         Some(Room {
             cores,
             memory: self.promises.free(),
+            start: true,
         })
     }
 

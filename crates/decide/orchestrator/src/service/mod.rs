@@ -53,7 +53,7 @@ use helpers::Helpers;
 use lean::Lean;
 use load::Profile;
 use moves::Moves;
-pub use replicate::{ROUNDS_GROWS, TOGETHER, leaks};
+pub use replicate::{Gauge, What};
 
 use replicate::Cases;
 use state::{Calls, Place, Thread};

@@ -44,7 +44,7 @@ const CRASHES_MAX: u32 = 3;
 /// A hanging instance is restarted so often at most, microseconds.
 const RESTART_US: u64 = 60_000_000;
 /// A hang is believed from this confidence on.
-const HANG_SURE: f64 = 0.8;
+pub(super) const HANG_SURE: f64 = 0.8;
 
 /// An endpoint of an instance that looks slower than at its peers.
 #[derive(Clone, Copy, Debug, Default)]

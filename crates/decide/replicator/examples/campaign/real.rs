@@ -470,6 +470,7 @@ impl Real {
             let room = Room {
                 cores: LANES as f64,
                 memory: 4 << 30,
+                start: true,
             };
             match replicator.next(at, room) {
                 Some(wanted) => {

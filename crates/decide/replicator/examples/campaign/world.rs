@@ -38,6 +38,7 @@ pub(crate) fn settings(seed: u64) -> Settings {
 pub(crate) const ROOM: Room = Room {
     cores: 2.0,
     memory: 4 << 30,
+    start: true,
 };
 
 /// One bug in a test.

@@ -47,6 +47,8 @@ pub(super) struct Wish {
     pub(super) copied: bool,
     /// No condition in it makes it last more times as long as a plain one.
     pub(super) slower_max: f64,
+    /// What it is started under can be chosen.
+    pub(super) start: bool,
 }
 
 /// One condition at one degree.
@@ -73,6 +75,11 @@ pub(super) struct Belief {
 }
 
 impl Belief {
+    /// Whether a run may be under it.
+    fn can(&self, wish: Wish) -> bool {
+        self.slowdown <= wish.slower_max && (wish.start || !self.condition.is_of_start())
+    }
+
     /// Share of its runs in which it is to blame for another failure; above 0.
     fn strangeness(&self) -> f64 {
         (self.strange + 0.05) / (f64::from(self.seen.runs) + 1.0)
@@ -288,15 +295,15 @@ impl Beliefs {
             .collect();
         let plain = chance.beta(self.plain.0, self.plain.1);
         let mut best: (f64, Vec<usize>) = (plain / (START_S + plain_s), Vec::new());
-        let cheap = |place: &usize| self.all[*place].slowdown <= wish.slower_max;
-        let single = (0..drawn.len()).filter(cheap).max_by(|one, other| {
+        let can = |place: &usize| self.all[*place].can(wish);
+        let single = (0..drawn.len()).filter(can).max_by(|one, other| {
             let worth = |place: usize| drawn[place] / self.cost(&[place], plain_s);
             worth(*one).total_cmp(&worth(*other))
         });
         let mut rivals: Vec<Vec<usize>> = single.map(|place| vec![place]).into_iter().collect();
         let cocktails = (0..COCKTAILS).map(|_| {
             let copied = wish.copied && (!wish.repeatable || chance.happens(0.3));
-            self.cocktail(chance, &drawn, (copied, wish.slower_max))
+            self.cocktail(chance, &drawn, Wish { copied, ..wish })
         });
         rivals.extend(cocktails);
         for rival in rivals {
@@ -315,7 +322,7 @@ impl Beliefs {
         for (place, belief) in self.all.iter().enumerate() {
             let about = 0.5 + chance.share();
             let told = about * belief.tells(wish) / self.cost(&[place], plain_s);
-            if told > best.0 && belief.slowdown <= wish.slower_max {
+            if told > best.0 && belief.can(wish) {
                 best = (told, vec![place]);
             }
         }
@@ -350,12 +357,7 @@ impl Beliefs {
     }
 
     /// One cocktail: the most promising that get along, some left out by chance.
-    fn cocktail(
-        &self,
-        chance: &mut Chance,
-        drawn: &[f64],
-        (copied, slower_max): (bool, f64),
-    ) -> Vec<usize> {
+    fn cocktail(&self, chance: &mut Chance, drawn: &[f64], wish: Wish) -> Vec<usize> {
         let mut order: Vec<usize> = (0..drawn.len()).collect();
         order.sort_by(|one, other| drawn[*other].total_cmp(&drawn[*one]));
         let slow_allowed = chance.happens(0.6);
@@ -391,9 +393,9 @@ impl Beliefs {
             let heavy = |at: &usize| is_heavy(self.all[*at].condition.kind());
             let crowds = |at: &usize| crowd(&self.all[*at].condition, condition);
             if chosen.iter().any(crowds)
-                || kind == ConditionKind::Copies && !copied
+                || kind == ConditionKind::Copies && !wish.copied
                 || is_heavy(kind) && chosen.iter().any(heavy)
-                || self.all[place].slowdown > slower_max
+                || !self.all[place].can(wish)
             {
                 continue;
             }

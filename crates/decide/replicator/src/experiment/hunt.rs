@@ -34,8 +34,8 @@ const MINGLED_EVERY: u32 = 8;
 const MINGLED_FIRST: u32 = 2;
 
 impl Experiment {
-    /// One plan of the hunt.
-    pub(super) fn hunt(&mut self) -> Option<Recipe> {
+    /// One plan of the hunt; `start`: what it is started under can be chosen.
+    pub(super) fn hunt(&mut self, start: bool) -> Option<Recipe> {
         if self.is_hunt_over() {
             return None;
         }
@@ -45,7 +45,8 @@ impl Experiment {
         if self.is_plain_due() {
             return Some(self.plain.clone());
         }
-        if let Some(plan) = self.mingle().or_else(|| self.cheap()) {
+        let cheap = |own: &mut Self| start.then(|| own.cheap()).flatten();
+        if let Some(plan) = self.mingle().or_else(|| cheap(self)) {
             return Some(plan);
         }
         let company = self.company();
@@ -61,6 +62,7 @@ impl Experiment {
             } else {
                 f64::INFINITY
             },
+            start,
         };
         let places = self.beliefs.pick(&mut self.chance, plain_s, wish);
         let conditions = places

@@ -72,7 +72,7 @@ impl Experiment {
         let always_runs = self.always_runs();
         let hunting = matches!(self.step, Step::Hunt);
         let (place, mut plan) = if hunting {
-            (0, self.hunt()?)
+            (0, self.hunt(room.start)?)
         } else {
             self.step.want(always_runs)?
         };
@@ -332,6 +332,19 @@ impl Experiment {
         let all = self.beliefs.all.iter().map(|belief| &belief.condition);
         let all = all.filter(|one| missing.contains(&one.kind()) && !named(one.kind()));
         of_plan.chain(all).cloned().collect()
+    }
+
+    /// Under these nothing can be said about it.
+    pub(crate) fn rule_out(&mut self, kinds: &[ConditionKind]) {
+        if let Some((able, _)) = &mut self.unmeasured {
+            able.retain(|kind| !kinds.contains(kind));
+        }
+        let all = self.beliefs.all.iter().map(|belief| &belief.condition);
+        let out: Vec<Condition> = all
+            .filter(|one| kinds.contains(&one.kind()))
+            .cloned()
+            .collect();
+        self.lacks(&out);
     }
 
     /// Some conditions cannot be set here: they are not tried again.

@@ -80,6 +80,7 @@ mod tests {
         seeded: 0.5,
         copied: false,
         slower_max: f64::INFINITY,
+        start: true,
     };
 
     fn told(condition: Condition, weight: f64, alone: Tally) -> f64 {

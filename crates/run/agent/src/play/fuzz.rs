@@ -11,6 +11,7 @@
 //!
 //! Promise: an example that is answered oddly as it was recorded is never changed: nothing would follow from its answers.
 
+mod described;
 mod example;
 mod play;
 mod played;
@@ -148,15 +149,19 @@ impl Round {
 
     /// Takes requests of capsules that were not read yet as examples, once each was answered as usual.
     async fn read_capsules(&self) {
+        let begins = self.agent.plays.borrow().fuzzing.fuzzer.is_none();
+        if begins {
+            let openapi = match &self.order.openapi {
+                Some(openapi) => Some(openapi.clone()),
+                None => self.described().await,
+            };
+            let openapi = serde_json::from_str(&openapi.unwrap_or_default()).unwrap_or_default();
+            let fuzzer = Fuzzer::new(self.order.seed, Hints::of_openapi(&openapi));
+            self.agent.plays.borrow_mut().fuzzing.fuzzer = Some(fuzzer);
+        }
         for &capsule in &self.order.capsules {
             let take = {
                 let mut plays = self.agent.plays.borrow_mut();
-                let order = &self.order;
-                plays.fuzzing.fuzzer.get_or_insert_with(|| {
-                    let openapi = order.openapi.as_deref().unwrap_or_default();
-                    let openapi = serde_json::from_str(openapi).unwrap_or_default();
-                    Fuzzer::new(order.seed, Hints::of_openapi(&openapi))
-                });
                 if !plays.fuzzing.read.insert(capsule) {
                     continue;
                 }

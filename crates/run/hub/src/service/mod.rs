@@ -32,6 +32,7 @@ mod repeat;
 mod replicas;
 mod scan;
 mod script_log;
+mod seat;
 mod shell;
 mod spans;
 mod symptoms;
@@ -46,6 +47,7 @@ pub use helpers::ServiceHelpers;
 pub use open::run;
 pub use repeat::{ServiceRepeat, ServiceRepeated, repeat};
 pub use scan::ServiceScan;
+pub use seat::{ServiceSeat, ServiceSeated, sit};
 
 /// What the hidden command `agent` is: drives scenario threads for the hub at its standard input.
 /// Gives the exit code.

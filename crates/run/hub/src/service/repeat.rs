@@ -9,7 +9,7 @@ use cohort_model::{
     CaseId, CasePart, CaseRequest, Condition, InstanceId, Played, Recipe, ServiceCommand,
     ServiceSeen, Share, Symptom, SymptomKind,
 };
-use cohort_orchestrator::service::{ROUNDS_GROWS, TOGETHER, leaks};
+use cohort_orchestrator::service::Gauge;
 use cohort_replicator::sameness::same;
 use tokio::sync::mpsc::Receiver;
 
@@ -19,7 +19,7 @@ use super::{ServiceSetup, open};
 use crate::Error;
 
 /// The instance that it is played against.
-const INSTANCE: InstanceId = InstanceId(0);
+pub(super) const INSTANCE: InstanceId = InstanceId(0);
 /// Between looks at the clock.
 const BEAT: Duration = Duration::from_millis(20);
 /// How long an answer is waited for, microseconds.
@@ -40,13 +40,19 @@ pub struct ServiceRepeat {
     pub recipe: Recipe,
     /// The server is to have run for so long before, microseconds.
     pub age_us: u64,
+    /// A call of its endpoint that takes so long is slow, microseconds; 0: that is not what it is about.
+    pub bound_us: u64,
     /// How many times.
     pub runs: u32,
 }
 
 impl ServiceRepeat {
-    fn kind(&self) -> Option<SymptomKind> {
-        self.symptom.as_ref().map(|symptom| symptom.kind)
+    /// How a play of it is judged.
+    pub(super) fn gauge(&self) -> Result<Gauge, Error> {
+        let symptom = self.symptom.as_ref();
+        let gauge = symptom.map_or(Some(Gauge::Odd), |it| Gauge::of_kept(it, self.bound_us));
+        let unknown = "it is about something that grows which is not known here";
+        gauge.ok_or_else(|| Error::Scenario(unknown.to_owned()))
     }
 }
 
@@ -96,7 +102,41 @@ impl Hub {
         happened: &mut Receiver<Event>,
         mut told: impl FnMut(u32, u32),
     ) -> Result<ServiceRepeated, Error> {
+        let gauge = repeat.gauge()?;
         let mut done = ServiceRepeated::default();
+        let Some(requests) = self.prepare(repeat, happened).await? else {
+            done.stopped = true;
+            return Ok(done);
+        };
+        for play in 0..repeat.runs {
+            if repeat.age_us > 0 && !self.until_old(repeat, play, happened).await? {
+                done.stopped = true;
+                break;
+            }
+            self.carry_out(command(repeat, &gauge, play, &requests))
+                .await;
+            let Some(played) = self.until_tried(play, happened).await? else {
+                done.stopped = true;
+                break;
+            };
+            if played.void.is_empty() {
+                done.runs += 1;
+                done.failed += u32::from(shows(repeat, &gauge, &requests, &played));
+            } else if done.notes.len() < 5 {
+                done.notes
+                    .push(format!("a play says nothing: {}", played.void));
+            }
+            told(done.runs, done.failed);
+        }
+        Ok(done)
+    }
+
+    /// What plays it, and what it is played against; gives the requests, `None` when the user ends it.
+    pub(super) async fn prepare(
+        &mut self,
+        repeat: &ServiceRepeat,
+        happened: &mut Receiver<Event>,
+    ) -> Result<Option<Vec<CaseRequest>>, Error> {
         let player = self.agents.start(&self.load)?;
         self.replicas.player = Some(cohort_handoff::AgentId(player));
         self.agents.tell(
@@ -116,30 +156,7 @@ impl Hub {
             share,
         };
         self.carry_out(open).await;
-        let Some(requests) = self.until_captured(happened).await? else {
-            done.stopped = true;
-            return Ok(done);
-        };
-        for play in 0..repeat.runs {
-            if repeat.age_us > 0 && !self.until_old(repeat, play, happened).await? {
-                done.stopped = true;
-                break;
-            }
-            self.carry_out(command(repeat, play, &requests)).await;
-            let Some(played) = self.until_tried(play, happened).await? else {
-                done.stopped = true;
-                break;
-            };
-            if played.void.is_empty() {
-                done.runs += 1;
-                done.failed += u32::from(shows(repeat, &played));
-            } else if done.notes.len() < 5 {
-                done.notes
-                    .push(format!("a play says nothing: {}", played.void));
-            }
-            told(done.runs, done.failed);
-        }
-        Ok(done)
+        self.until_captured(happened).await
     }
 
     /// Until the player has read the file and the instance is ready; `None` when the user ends it.
@@ -197,7 +214,10 @@ impl Hub {
     }
 
     /// Until the server answers; `None` when the user ends it.
-    async fn until_ready(&mut self, happened: &mut Receiver<Event>) -> Result<Option<()>, Error> {
+    pub(super) async fn until_ready(
+        &mut self,
+        happened: &mut Receiver<Event>,
+    ) -> Result<Option<()>, Error> {
         loop {
             for seen in std::mem::take(&mut self.seen) {
                 match seen {
@@ -214,7 +234,7 @@ impl Hub {
     }
 
     /// Until a play is over; `None` when the user ends it.
-    async fn until_tried(
+    pub(super) async fn until_tried(
         &mut self,
         number: u32,
         happened: &mut Receiver<Event>,
@@ -233,7 +253,7 @@ impl Hub {
         }
     }
 
-    async fn pump(&mut self, happened: &mut Receiver<Event>) {
+    pub(super) async fn pump(&mut self, happened: &mut Receiver<Event>) {
         tokio::select! {
             event = happened.recv() => self.happen(event.unwrap_or(Event::Stop)),
             () = tokio::time::sleep(BEAT) => self.follow_plays(std::time::Instant::now()),
@@ -244,7 +264,7 @@ impl Hub {
     }
 
     /// Ends all there is; gives what could not be removed, in words.
-    async fn end_quietly(mut self) -> Vec<String> {
+    pub(super) async fn end_quietly(mut self) -> Vec<String> {
         self.agents.end().await;
         let mut left = std::mem::take(&mut self.left);
         left.extend(self.ground.close().await);
@@ -252,7 +272,12 @@ impl Hub {
     }
 }
 
-fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> ServiceCommand {
+pub(super) fn command(
+    repeat: &ServiceRepeat,
+    gauge: &Gauge,
+    play: u32,
+    requests: &[CaseRequest],
+) -> ServiceCommand {
     let parts = &repeat.recipe.parts;
     let named = parts.iter().filter_map(|part| match part {
         CasePart::Request(number) => Some(*number),
@@ -269,11 +294,9 @@ fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> Servi
             Condition::Copies { count } => Some(*count),
             _ => None,
         });
-    let grows = repeat.kind() == Some(SymptomKind::Leak);
-    let (together, rounds) = match grows {
-        true => (TOGETHER, ROUNDS_GROWS / TOGETHER),
-        false => (1, 1),
-    };
+    let (together, rounds) = gauge.rounds();
+    let of = |number: &u32| requests.get(*number as usize);
+    let in_time = gauge.in_time(keep.iter().filter_map(of));
     ServiceCommand::TryCase {
         case: repeat.case,
         capsule: 0,
@@ -286,8 +309,8 @@ fn command(repeat: &ServiceRepeat, play: u32, requests: &[CaseRequest]) -> Servi
         fresh: play > 0 && repeat.age_us == 0,
         copies: copies.unwrap_or(1) * together,
         rounds,
-        grows,
-        in_time: false,
+        grows: gauge.grows(),
+        in_time,
         patience_us: PATIENCE_US,
     }
 }
@@ -312,18 +335,30 @@ fn without(parts: &[CasePart], keep: &[u32], requests: &[CaseRequest]) -> Vec<(u
 }
 
 /// Whether a play shows the case.
-fn shows(repeat: &ServiceRepeat, played: &Played) -> bool {
-    let grows = repeat.kind() == Some(SymptomKind::Leak);
+pub(super) fn shows(
+    repeat: &ServiceRepeat,
+    gauge: &Gauge,
+    requests: &[CaseRequest],
+    played: &Played,
+) -> bool {
+    let is_its = |number: u32| {
+        let request = requests.get(number as usize);
+        request.is_some_and(|request| request.endpoint == repeat.subject)
+    };
+    match gauge {
+        Gauge::Odd => {}
+        Gauge::Slow(_) | Gauge::Slower => return gauge.took_long(played, is_its),
+        Gauge::Grows(what) => {
+            let grown = played.grown.as_ref();
+            return grown.is_some_and(|grown| what.grew(grown, 0.0));
+        }
+    }
     let answered = |symptom: &Symptom| {
         matches!(
             symptom.kind,
             SymptomKind::ErrorAnswer | SymptomKind::WrongAnswer | SymptomKind::Hang
         )
     };
-    if let Some(known) = repeat.symptom.as_ref().filter(|_| grows) {
-        let grown = played.grown.as_ref();
-        return grown.is_some_and(|grown| leaks(&known.class, grown));
-    }
     played.odd.iter().any(|(endpoint, symptom)| {
         let about = repeat.subject.is_empty() || *endpoint == repeat.subject || !answered(symptom);
         about

@@ -326,6 +326,7 @@ mod tests {
             minimal: true,
             request: String::new(),
             age_us: 0,
+            bound_us: 0,
             variants: Vec::new(),
             remarks: Vec::new(),
         };

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cohort_hub::service::ServiceRepeat;
+use cohort_hub::service::{ServiceRepeat, ServiceSeat, ServiceSeated};
 use cohort_hub::{Cases, Outcome, Repeat, Seat, Seated, Work};
-use cohort_model::{Case, CaseVerdict, ConditionKind, Ending, Rate, Recipe, Subject, SymptomKind};
+use cohort_model::{Case, CaseVerdict, ConditionKind, Ending, Rate, Recipe, Subject};
 use cohort_report::case::words::share;
 use cohort_report::{View, case, words};
 use console::style;
@@ -35,7 +35,7 @@ pub(crate) fn repro(directory: &Path, flags: &ReproFlags, color: bool) -> Result
         }
     };
     if let Subject::Service(endpoint) = &found.case.subject {
-        return of_service(&place, &found, endpoint, flags);
+        return of_service(&place, &found, endpoint, (flags, color));
     }
     let cases = wanted(&found, flags);
     if flags.shell {
@@ -58,9 +58,8 @@ fn shell(place: Place, found: &Found, cases: Cases, color: bool) -> Result<Exit,
     let names = |test| found.name(test).unwrap_or("(unknown test)").to_owned();
     let how = case::verdict::recipe(&recipe(&found.case).0, &names);
     let subject = case::verdict::subject(&found.case, &names);
-    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
     let seat = Seat {
-        shell: shell.map_or_else(|| "/bin/sh".into(), Into::into),
+        shell: user_shell(),
         ready: Box::new(move |seated: &Seated| {
             let typed = seated.command.iter().map(|word| word.to_string_lossy());
             say::line(format_args!(
@@ -99,20 +98,9 @@ fn of_service(
     place: &Place,
     found: &Found,
     endpoint: &str,
-    flags: &ReproFlags,
+    (flags, color): (&ReproFlags, bool),
 ) -> Result<Exit, Failure> {
     let id = found.case.case;
-    if flags.shell {
-        return Err(Failure::Misplaced(
-            "a shell is for an edge case of a test; `cohort show` has the requests of a server's",
-        ));
-    }
-    let kind = found.case.symptom.as_ref().map(|symptom| symptom.kind);
-    if kind == Some(SymptomKind::Slow) {
-        return Err(Failure::Misplaced(
-            "it is about how long a call takes, which only a campaign compares with what is usual: `cohort run` tries it again; `cohort show` has its requests",
-        ));
-    }
     let recording = Recording::of(place, found)?;
     let play = recording.path.clone();
     let (recipe, before) = recipe(&found.case);
@@ -123,8 +111,12 @@ fn of_service(
         symptom: found.case.symptom.clone(),
         recipe,
         age_us: found.case.age_us,
+        bound_us: found.case.bound_us,
         runs: flags.runs.unwrap_or(RUNS),
     };
+    if flags.shell {
+        return beside_service(place, found, &repeat, color);
+    }
     let now = run::again_for_service(place, &repeat)?;
     let rate = before.map_or_else(String::new, |rate| format!(" (before: {})", share(&rate)));
     let how = if now.failed > 0 {
@@ -148,6 +140,63 @@ fn of_service(
         (0, true) => Exit::Interrupted,
         (0, false) => Exit::Failed,
     })
+}
+
+/// Leaves the user in a shell beside the server, as a case has it; its exit code is no word on the case.
+fn beside_service(
+    place: &Place,
+    found: &Found,
+    repeat: &ServiceRepeat,
+    color: bool,
+) -> Result<Exit, Failure> {
+    console::set_colors_enabled_stderr(color);
+    let case = found.case.clone();
+    let under = Recipe {
+        conditions: repeat.recipe.conditions.clone(),
+        ..Recipe::default()
+    };
+    let how = match under.conditions.is_empty() {
+        true => String::new(),
+        false => format!(" {}", case::verdict::recipe(&under, &|_| String::new())),
+    };
+    let subject = case::verdict::subject(&case, &|_| String::new());
+    let old = match case.age_us {
+        0 => String::new(),
+        age_us => format!(
+            "; it shows once the server has run for {}",
+            words::duration(age_us)
+        ),
+    };
+    let id = case.case;
+    let seat = ServiceSeat {
+        shell: user_shell(),
+        case,
+        ready: Box::new(move |seated: &ServiceSeated| {
+            let pid = seated
+                .pid
+                .map_or_else(String::new, |pid| format!(", process {pid}"));
+            say::line(format_args!(
+                "{id}: {subject}{how}{old}\nthe server answers at {} ($BASE){pid}, with {}; what it writes is in {}",
+                seated.url,
+                limits(&seated.unapplied),
+                seated.logs.display()
+            ));
+            let command = |name: &'static str| style(name).for_stderr().cyan();
+            say::line(format_args!(
+                "{}  plays the case once, against the server as it is now\n       its requests as curl lines: {}\n{}   leaves, and removes all of it",
+                command("again"),
+                seated.script.display(),
+                command("exit"),
+            ));
+        }),
+    };
+    run::sit_beside(place, repeat, seat)?;
+    Ok(Exit::Passed)
+}
+
+fn user_shell() -> PathBuf {
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    shell.map_or_else(|| "/bin/sh".into(), Into::into)
 }
 
 /// What was recorded of a server's case, as a file.

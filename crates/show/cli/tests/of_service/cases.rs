@@ -149,7 +149,7 @@ fn another_build_says_why_a_call_fails_and_one_that_cannot_be_built_is_told() {
         "on none: it could not be played: its instance did not get ready; it wrote last: no such library",
         "on ubsan: UndefinedBehaviorSanitizer",
     ];
-    assert_said(&ended, 0, &wanted);
+    assert_said(&ended, 1, &wanted);
     let case = only_case(&suite, &ended);
     assert_eq!(
         case["variants"].as_array().map(Vec::len),
@@ -400,6 +400,64 @@ fn what_was_kept_is_tried_again_in_the_next_campaign_and_named_when_it_is_back()
     assert_said(&ended, 0, &["back again: `GET /price/{}` fails"]);
     suite.assert_replays();
     suite.assert_all_gone(&ended);
+}
+
+/// One call of many is answered with an error.
+fn rarely_flaky() -> Suite {
+    Campaign::of("get(`/flaky/${__ITER === 5 ? 4 : 1}`)").write()
+}
+
+#[test]
+fn an_error_that_came_once_and_again_is_found_and_goes_elsewhere_as_one_file() {
+    let suite = rarely_flaky();
+    let ended = suite.run_and_reproduce(&["--vus", "1", "--iterations", "10"]);
+    let case = only_case(&suite, &ended);
+    assert_eq!(case["symptom"]["class"], "503", "{case:#}");
+    assert_said(&ended, 1, &["1 edge case failed again; "]);
+    let bytes = std::fs::read(suite.root().join(".cohort/cases/EC-1/capsule")).unwrap();
+    // Another checkout, which has never seen it.
+    let other = rarely_flaky();
+    let file = other.root().join("EC-1.capsule");
+    std::fs::write(&file, &bytes).unwrap();
+    let again = other.cohort(&["repro", "EC-1.capsule", "--runs", "2"]);
+    assert_said(&again, 0, &["EC-1 failed again in 2 of 2 runs"]);
+    other.assert_all_gone(&again);
+    // One that was cut short is none.
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let again = other.cohort(&["repro", "EC-1.capsule"]);
+    assert_said(&again, 2, &["EC-1.capsule"]);
+    other.assert_all_gone(&again);
+}
+
+#[test]
+fn a_shell_beside_the_server_of_a_case_plays_it_and_ends_without_a_trace() {
+    let suite = rarely_flaky();
+    let ended = suite.run_and_reproduce(&["--vus", "1", "--iterations", "10"]);
+    only_case(&suite, &ended);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cohort"));
+    command.args(["repro", "EC-1", "--shell"]);
+    command.env("SHELL", "/bin/sh");
+    let mut running = suite.spawn_with_input(command);
+    running.tell(
+        "again > said; again >> said
+         python3 -c \"import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status)\" $BASE/items/7 >> said
+         sleep 1000 & echo $! > sleeper; exit 3\n",
+    );
+    let shell = running.end();
+    assert_eq!(shell.code, Some(0), "{}", shown(&shell));
+    let once = "it failed again\n  GET /flaky/{}: 503";
+    let said = suite.read("said");
+    assert_eq!(said.matches(once).count(), 2, "{said}\n{}", shown(&shell));
+    assert!(said.ends_with("200\n"), "{said}\n{}", shown(&shell));
+    let words = "again  plays the case once, against the server as it is now";
+    assert!(shell.stderr.contains(words), "{}", shown(&shell));
+    let sleeper = format!("/proc/{}", suite.read("sleeper").trim());
+    if nix::unistd::geteuid().is_root() {
+        wait_until("what it left running to end", || {
+            !std::path::Path::new(&sleeper).exists()
+        });
+    }
+    suite.assert_all_gone(&shell);
 }
 
 #[test]

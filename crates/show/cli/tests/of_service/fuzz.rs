@@ -99,3 +99,55 @@ fn a_server_that_does_not_come_up_again_is_told() {
     assert_said(&ended, 1, &["not fuzzed", why]);
     suite.assert_all_gone(&ended);
 }
+
+/// One carrier of those that it says there are breaks it; nobody asks for that one.
+const CARRIERS: &str = r#"
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+KNOWN = ["post", "zeppelin"]
+API = {"openapi": "3.0.0", "paths": {"/parcels": {"post": {"requestBody": {"content": {"application/json": {"schema": {
+    "type": "object", "properties": {"carrier": {"type": "string", "enum": KNOWN}}}}}}}}}}
+
+class Office(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_):
+        pass
+    def answer(self, status, value):
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self):
+        self.answer(200, API if self.path == "/openapi.json" else {})
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        try:
+            carrier = json.loads(body)["carrier"]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return self.answer(400, {})
+        if carrier not in KNOWN:
+            return self.answer(422, {"error": "no such carrier"})
+        self.answer(*((201, {}) if carrier == "post" else (500, {"error": "no price"})))
+
+ThreadingHTTPServer(("", int(sys.argv[1])), Office).serve_forever()
+"#;
+
+#[test]
+fn what_a_server_says_of_its_own_api_is_tried() {
+    let campaign = Campaign {
+        command: r#"["python3", "office.py", "{port}"]"#,
+        sut: "instances = 1\nnetwork = \"host\"",
+        ..Campaign::of("http.post(U + '/parcels', JSON.stringify({ carrier: 'post' }))")
+    };
+    let suite = campaign.write();
+    suite.write("office.py", CARRIERS);
+    let flags = ["--vus", "1", "--duration", "2s", "--fuzz", "8s"];
+    let ended = suite.run(&[&flags[..], &["--reproduce-for", "10s"]].concat());
+    assert_said(&ended, 1, &["a changed request broke something"]);
+    let found = suite.all("seen", "seen", "fuzz_found");
+    let cut = found[0]["edits"][0].as_str().unwrap_or_default();
+    assert!(cut.contains("zeppelin"), "{found:#?}");
+    suite.assert_all_gone(&ended);
+}

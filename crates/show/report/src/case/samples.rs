@@ -96,6 +96,7 @@ pub(crate) fn fresh(test: u32) -> Case {
         minimal: false,
         request: String::new(),
         age_us: 0,
+        bound_us: 0,
         variants: Vec::new(),
         remarks: Vec::new(),
     }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
-    Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, Change,
+    Area, At, CampaignEnd, CampaignStart, Case, CaseId, CasePart, CaseRequest, CaseVerdict, Change,
     ChangeVerdict, EndpointId, EndpointWindow, Exit, HelperTold, InstanceId, Purpose, Record,
     SampleBatch, ServiceCommand, ServiceDecision, ServiceFinding, ServicePlan, ServiceReason,
-    ServiceSeen, ServiceTotals, Share, Stage, ThreadId,
+    ServiceSeen, ServiceTotals, Share, Stage, SymptomKind, ThreadId,
 };
 
 use super::fuzz::FuzzSum;
@@ -255,8 +255,8 @@ impl ServiceView {
         sorted.get((last as f64 * q).round() as usize).copied()
     }
 
-    /// What makes it fail beside faults that were found: thresholds that were missed, instances that never
-    /// answered, iterations with an error, a scenario that ended itself or never came to anything.
+    /// What makes it fail beside faults that were found: thresholds that were missed, edge cases that failed again where no
+    /// fault tells of them, instances that never answered, iterations with an error, a scenario that ended itself or never came to anything.
     #[must_use]
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
@@ -264,6 +264,13 @@ impl ServiceView {
         let missed = thresholds.filter(|threshold| !threshold.held).count() as u64;
         if missed > 0 {
             failures.push(format!("{} missed", words::counted(missed, "threshold")));
+        }
+        let again = self.broken_again();
+        if again > 0 && self.fuzz.found.is_empty() && self.faults().next().is_none() {
+            failures.push(format!(
+                "{} failed again",
+                words::counted(again, "edge case")
+            ));
         }
         failures.extend(self.troubles());
         failures
@@ -308,6 +315,18 @@ impl ServiceView {
             failures.push("no iteration came to its end".to_owned());
         }
         failures
+    }
+
+    /// Edge cases in which the server broke under the calls of threads, or said that it had, and did so again when it was tried.
+    fn broken_again(&self) -> u64 {
+        let again = self.cases.values().filter(|case| {
+            use CaseVerdict::{Always, Conditional, Sometimes};
+            let failed = matches!(case.verdict, Some(Always | Conditional | Sometimes));
+            let kind = case.symptom.as_ref().map(|symptom| symptom.kind);
+            let broke = |kind| !matches!(kind, SymptomKind::WrongAnswer | SymptomKind::Slow);
+            failed && !case.sightings.is_empty() && kind.is_some_and(broke)
+        });
+        again.count() as u64
     }
 
     /// Requests of the smallest recipe of a case, each as a line to type.

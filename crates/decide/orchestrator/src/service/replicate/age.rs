@@ -30,6 +30,8 @@ const YOUNG_MIN: u32 = 2;
 const YOUNG_UNSEEN: u32 = 6;
 /// Plays on old servers that pass until it is given up.
 const OLD_MAX: u32 = 4;
+/// The same where nothing has shown the case yet: what takes chance, too, is not given up soon, and to play on costs no start.
+const OLD_UNSEEN_MAX: u32 = 10;
 /// A server has run for nearly as long as the original had, tenths; it is played on again, which makes it older, so often at most.
 const NEARLY: u64 = 6;
 const NEARLY_MAX: u32 = 4;
@@ -156,7 +158,7 @@ impl Age {
 
     /// Whether one that is as old as the original may yet show it.
     fn is_open(&self) -> bool {
-        self.shown_us.is_none() && self.unseen_on_old < OLD_MAX && self.nearly <= NEARLY_MAX
+        self.shown_us.is_none() && self.unseen_on_old < OLD_UNSEEN_MAX && self.nearly <= NEARLY_MAX
     }
 }
 

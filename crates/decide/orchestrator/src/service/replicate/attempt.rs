@@ -1,6 +1,6 @@
 //! Plays: which is next, where, and what became of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use cohort_model::{
     At, CaseId, CasePart, Condition, ConditionKind, InstanceId, Played, Recipe, ServiceCommand,
@@ -12,26 +12,16 @@ use cohort_replicator::{Room, Try};
 
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
-use super::capsule::{Capsule, Gauge};
+use super::capsule::Capsule;
 use super::cut::Cut;
+use super::gauge::Gauge;
 
 /// How long an answer is waited for in a play, microseconds.
 const PATIENCE_US: u64 = 8_000_000;
 /// A play that takes longer than this is given up, microseconds.
 const PLAY_US_MAX: u64 = 60_000_000;
-/// So often requests are repeated where it is looked whether something grows.
-const ROUNDS: u32 = 40;
-/// So often where a call was slow that might have been late by chance, since it took less than this, microseconds.
-const ROUNDS_SLOW: u32 = 3;
-const LONG_US: u64 = 300_000;
-/// And where it is measured what grows.
-pub const ROUNDS_GROWS: u32 = 240;
-/// Where something is to grow, so many of these repetitions go on at once: most of the time is waiting.
-pub const TOGETHER: u32 = 4;
 /// What never was slow in so many plays is looked for in what came before.
 const UNSEEN_MIN: u32 = 3;
-/// Recorded times longer than this are not kept, microseconds.
-const IN_TIME_US_MAX: u64 = 10_000_000;
 
 /// A play under way.
 #[derive(Clone, Debug)]
@@ -67,6 +57,7 @@ impl Conductor {
         let room = Room {
             cores: self.plan.cores,
             memory: self.plan.memory,
+            start: true,
         };
         let cases = self.cases.as_mut()?;
         if cases.over || cases.is_done() {
@@ -133,15 +124,11 @@ impl Conductor {
             }
             return;
         }
-        let (together, rounds) = match capsule.gauge {
-            Gauge::Grows(_) => (TOGETHER, ROUNDS_GROWS / TOGETHER),
-            Gauge::Slower => (1, ROUNDS),
-            Gauge::Slow(bound_us) if bound_us < LONG_US => (1, ROUNDS_SLOW),
-            Gauge::Odd | Gauge::Slow(_) => (1, 1),
-        };
-        let grows = matches!(capsule.gauge, Gauge::Grows(_));
+        let (together, rounds) = capsule.gauge.rounds();
+        let grows = capsule.gauge.grows();
         let copies = copies(&next.recipe) * together;
-        let in_time = capsule.is_played_in_time(&keep);
+        let of = |number: &u32| capsule.requests.get(*number as usize);
+        let in_time = capsule.gauge.in_time(keep.iter().filter_map(of));
         let is_first = cases.tried.insert(next.case);
         let play = cases.next_play;
         cases.next_play += 1;
@@ -324,13 +311,16 @@ impl Cases {
         // What has to wait for its server to grow old is not asked for: each try that is not made counts as one.
         let open = self.replicator.cases();
         let open = open.filter(|case| case.stage != Stage::Closed);
-        let can: BTreeSet<CaseId> = open
-            .map(|case| case.case)
-            .filter(|case| self.stage_of(at, *case, free).is_some())
+        let rooms: BTreeMap<CaseId, Room> = open
+            .filter_map(|case| {
+                let instance = self.stage_of(at, case.case, free)?;
+                let start = !self.stays(at, case.case, instance);
+                Some((case.case, Room { start, ..room }))
+            })
             .collect();
         let next = self
             .replicator
-            .next_of(at, room, |case| can.contains(&case))?;
+            .next_of(at, |case| rooms.get(&case).copied())?;
         let instance = self.stage_of(at, next.case, free)?;
         Some((instance, Next::of(next)))
     }
@@ -434,18 +424,5 @@ impl Cases {
             Subject::Service(endpoint) => Some(endpoint),
             Subject::Test(_) => None,
         }
-    }
-}
-
-impl Capsule {
-    /// Where threads met, it may matter when.
-    fn is_played_in_time(&self, keep: &[u32]) -> bool {
-        let of = |number: &u32| self.requests.get(*number as usize);
-        let requests: Vec<_> = keep.iter().filter_map(of).collect();
-        let threads: BTreeSet<_> = requests.iter().map(|request| request.thread).collect();
-        let span = requests.iter().map(|request| request.after_us).max();
-        threads.len() > 1
-            && matches!(self.gauge, Gauge::Odd | Gauge::Slow(_))
-            && span.unwrap_or(0) <= IN_TIME_US_MAX
     }
 }

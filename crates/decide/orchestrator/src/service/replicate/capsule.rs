@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
-    At, CasePart, CaseRequest, CaseThread, InstanceId, KnownCase, OddCall, ServiceCommand,
-    ServiceReason, Subject, Symptom, ThreadId, Usage,
+    At, CasePart, CaseRequest, CaseThread, ConditionKind, InstanceId, KnownCase, OddCall,
+    ServiceCommand, ServiceReason, Subject, Symptom, ThreadId, Usage,
 };
 use cohort_replicator::Sighting;
 use cohort_replicator::sameness::same;
 
+use super::gauge::Gauge;
 use super::sight::{SLOW_US_MIN, of_call};
 use super::{Cases, Conductor, ServiceStep};
 
@@ -18,39 +19,19 @@ pub(super) const CAPSULES_MAX: usize = 60;
 const OF_ENDPOINT_MAX: usize = 8;
 /// A play is taken to take at least so long, microseconds, until it is known.
 const PLAY_US: u64 = 200_000;
-
-/// How it is judged whether a play shows the case.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Gauge {
-    /// By what went odd.
-    Odd,
-    /// A call of the endpoint takes at least so long, microseconds.
-    Slow(u64),
-    /// Calls of the endpoint get slower as the requests are repeated.
-    Slower,
-    /// The instance grows as the requests are repeated.
-    Grows(What),
-}
-
-/// What an instance can grow in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    Memory,
-    Descriptors,
-    Threads,
-}
-
-impl What {
-    /// As symptoms name it.
-    pub(super) fn of_class(class: &str) -> Option<What> {
-        match class {
-            "memory" => Some(What::Memory),
-            "descriptors" => Some(What::Descriptors),
-            "threads" => Some(What::Threads),
-            _ => None,
-        }
-    }
-}
+/// What slows a server down.
+const SLOWS: [ConditionKind; 10] = [
+    ConditionKind::CpuLimit,
+    ConditionKind::Cpus,
+    ConditionKind::MemoryLimit,
+    ConditionKind::DiskRate,
+    ConditionKind::DiskDelay,
+    ConditionKind::NetworkDelay,
+    ConditionKind::NetworkRate,
+    ConditionKind::NetworkLoss,
+    ConditionKind::Noise,
+    ConditionKind::Schedule,
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -382,7 +363,12 @@ impl Cases {
             // Others did the same before, and nothing was odd.
             passes: 1,
         };
+        let is_of_time = !matches!(capsule.gauge, Gauge::Odd);
         let case = self.replicator.sighted(at, &sighting);
+        if is_of_time {
+            // That what slows a server down makes it slow is known beforehand.
+            self.replicator.rule_out(case, &SLOWS);
+        }
         self.of_case.entry(case).or_insert(number);
     }
 }

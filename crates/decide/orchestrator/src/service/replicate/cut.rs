@@ -267,6 +267,7 @@ impl Cases {
             case.symptom.clone_from(&capsule.end);
         }
         self.tell_age(&mut case);
+        case.bound_us = capsule.gauge.bound_us();
         let variants = self.on_variants.get(&case.case).into_iter().flatten();
         // What is under way tells nothing yet.
         let told = variants.map(|one| &one.told).filter(|one| one.is_told());
@@ -343,7 +344,9 @@ fn shows(case: &Case) -> Option<(Vec<Condition>, Count)> {
     if often(&control.rate) {
         return Some((control.recipe.conditions.clone(), count(&control.rate)));
     }
-    let settled = matches!(case.stage, Stage::Minimizing | Stage::Closed);
+    // What it takes is known, whatever is yet to be known of it.
+    let settled =
+        matches!(case.stage, Stage::Minimizing | Stage::Closed) || !case.causes.is_empty();
     let smallest = case
         .smallest
         .as_ref()

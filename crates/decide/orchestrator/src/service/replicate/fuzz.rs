@@ -16,7 +16,8 @@ use cohort_model::{
 
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
-use super::capsule::{CAPSULES_MAX, Capsule, Gauge, Sight, State};
+use super::capsule::{CAPSULES_MAX, Capsule, Sight, State};
+use super::gauge::Gauge;
 
 /// Capsules of examples are numbered from here on: they are no cases.
 pub(super) const EXAMPLES: u32 = 1 << 20;

@@ -17,7 +17,8 @@ use std::collections::VecDeque;
 use cohort_model::{CasePart, CaseRequest, SymptomKind};
 use cohort_replicator::minimize::{Candidate, Count};
 
-use super::capsule::{Capsule, Gauge};
+use super::capsule::Capsule;
+use super::gauge::Gauge;
 
 /// Requests of one case that may be why, at most.
 const GUESSES_MAX: usize = 3;

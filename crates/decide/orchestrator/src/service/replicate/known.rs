@@ -7,7 +7,8 @@ use cohort_replicator::Known;
 
 use super::Cases;
 use super::age::Age;
-use super::capsule::{Capsule, Gauge, State, What};
+use super::capsule::{Capsule, State};
+use super::gauge::Gauge;
 
 impl Capsule {
     /// Of a case that was kept: its requests are on their way.
@@ -15,11 +16,7 @@ impl Capsule {
         let Subject::Service(subject) = &known.subject else {
             return None;
         };
-        let gauge = match known.symptom.kind {
-            SymptomKind::Slow => return None,
-            SymptomKind::Leak => Gauge::Grows(What::of_class(&known.symptom.class)?),
-            _ => Gauge::Odd,
-        };
+        let gauge = Gauge::of_kept(&known.symptom, known.bound_us)?;
         let ends = matches!(
             known.symptom.kind,
             SymptomKind::Signal | SymptomKind::Abort | SymptomKind::OutOfMemory
@@ -94,6 +91,9 @@ impl Cases {
             .capsules
             .iter()
             .any(|one| one.waits() && one.known.is_none());
-        !kept.is_empty() && !waits && self.replicator.cases().filter(open).all(is_kept)
+        !kept.is_empty()
+            && !waits
+            && !self.has_untold()
+            && self.replicator.cases().filter(open).all(is_kept)
     }
 }

@@ -22,6 +22,7 @@ mod attempt;
 mod capsule;
 mod cut;
 mod fuzz;
+mod gauge;
 mod guess;
 mod known;
 mod oracle;
@@ -43,11 +44,10 @@ use cohort_replicator::{Limits, Replicator, Settings};
 use super::{Conductor, ServiceStep};
 use age::Age;
 use attempt::Play;
-pub use attempt::{ROUNDS_GROWS, TOGETHER};
 use capsule::Capsule;
 use cut::Cut;
 use fuzz::Fuzzing;
-pub use oracle::leaks;
+pub use gauge::{Gauge, What};
 use replica::Replica;
 use sight::Usual;
 use suspects::Crashed;
@@ -86,6 +86,8 @@ pub(super) struct Cases {
     /// When the server of an instance came to its end last.
     crashed: Crashed,
     usual: BTreeMap<EndpointId, Usual>,
+    /// From when on ordinary instances were seen to answer calls last.
+    answered: BTreeMap<InstanceId, At>,
     /// How long servers have to run before cases are played on them.
     ages: BTreeMap<CaseId, Age>,
     /// What cases about growth grow by with each repetition, as they were.
@@ -146,6 +148,7 @@ impl Cases {
             exceptions: VecDeque::new(),
             crashed: BTreeMap::new(),
             usual: BTreeMap::new(),
+            answered: BTreeMap::new(),
             ages: BTreeMap::new(),
             growth: BTreeMap::new(),
             beside: BTreeMap::new(),
@@ -194,9 +197,14 @@ impl Cases {
         !self.replicas.is_empty()
     }
 
+    /// Whether something was seen that may yet be told as a case.
+    fn has_untold(&self) -> bool {
+        !self.unanswered.is_empty() || !self.exceptions.is_empty()
+    }
+
     /// Whether nothing is under way and nothing is worth trying any more.
     fn is_done(&self) -> bool {
-        let waits = self.capsules.iter().any(Capsule::waits);
+        let waits = self.has_untold() || self.capsules.iter().any(Capsule::waits);
         let cut = self.cuts.values().all(Cut::is_done);
         let fuzzed = self.over || self.fuzz_is_done();
         self.plays.is_empty()

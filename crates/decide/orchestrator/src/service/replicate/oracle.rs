@@ -6,19 +6,7 @@ use cohort_replicator::sameness::same;
 
 use super::Cases;
 use super::attempt::Play;
-use super::capsule::{Gauge, What};
-
-/// What grows by at least so much with each repetition grows: bytes.
-const MEMORY_A_ROUND: f64 = 2_048.0;
-/// And in all: less may be the allocator's.
-const MEMORY_MIN: f64 = 200_000.0;
-/// Descriptors or threads.
-const COUNT_A_ROUND: f64 = 0.25;
-const COUNT_MIN: f64 = 4.0;
-/// Of what is left of a case, each repetition grows by at least so small a part of what it did as it was.
-const LESS: f64 = 4.0;
-/// A call that takes so many times what it took in the first rounds got slower.
-const SLOWER_TIMES: f64 = 1.5;
+use super::gauge::{Gauge, What};
 
 impl Cases {
     /// What a play says about its case.
@@ -52,23 +40,13 @@ impl Cases {
             Gauge::Odd => (self.odd(play, known, played)).filter(|odd| {
                 odd.kind != SymptomKind::ErrorAnswer || !self.is_another(play, played)
             }),
-            Gauge::Slow(bound_us) => {
-                let of = |number: &u32| {
-                    let request = capsule.requests.get(*number as usize);
+            Gauge::Slow(_) | Gauge::Slower => {
+                let is_its = |number: u32| {
+                    let request = capsule.requests.get(number as usize);
                     request.is_some_and(|request| request.endpoint == capsule.subject)
                 };
-                // Where it is repeated, it is so most of the time: anything is late for once.
-                let slow =
-                    |(number, median, _): &(u32, u64, u64)| of(number) && *median >= bound_us;
-                played.took.iter().any(slow).then(|| known.clone())
-            }
-            Gauge::Slower => {
-                let of = |number: &u32| {
-                    let request = capsule.requests.get(*number as usize);
-                    request.is_some_and(|request| request.endpoint == capsule.subject)
-                };
-                let slower = |(number, times): &(u32, f64)| of(number) && *times >= SLOWER_TIMES;
-                played.slower.iter().any(slower).then(|| known.clone())
+                let took_long = capsule.gauge.took_long(played, is_its);
+                took_long.then(|| known.clone())
             }
             Gauge::Grows(what) => match &played.grown {
                 Some(grown) => self.grows(play, what, grown).then(|| known.clone()),
@@ -115,7 +93,7 @@ impl Cases {
     /// Whether its instance grew, with each repetition nearly as much as the case did as it was.
     fn grows(&self, play: &Play, what: What, grown: &Grown) -> bool {
         let usual = self.growth.get(&play.case).copied().unwrap_or_default();
-        grew(what, grown, usual)
+        what.grew(grown, usual)
     }
 
     /// What the case as it was grows by is what its parts are compared with.
@@ -125,8 +103,8 @@ impl Cases {
         else {
             return;
         };
-        if play.cut.is_none() && play.recipe.conditions.is_empty() && grew(*what, grown, 0.0) {
-            let each = level(*what, grown).0 / f64::from(grown.rounds.max(1));
+        if play.cut.is_none() && play.recipe.conditions.is_empty() && what.grew(grown, 0.0) {
+            let each = what.level(grown).0 / f64::from(grown.rounds.max(1));
             // What grows little once may be what an allocator holds back: it is no measure.
             let known = self.growth.entry(play.case).or_insert(each);
             *known = known.max(each);
@@ -176,32 +154,4 @@ impl Cases {
 fn exceptions(played: &Played) -> impl Iterator<Item = &Symptom> {
     let odd = played.odd.iter().map(|(_, symptom)| symptom);
     odd.filter(|symptom| symptom.kind == SymptomKind::Exception)
-}
-
-/// How much it grew in this, and how much is growth at the least: with each repetition, and in all.
-fn level(what: What, grown: &Grown) -> (f64, f64, f64) {
-    match what {
-        What::Memory => (grown.memory as f64, MEMORY_A_ROUND, MEMORY_MIN),
-        What::Descriptors => (grown.descriptors as f64, COUNT_A_ROUND, COUNT_MIN),
-        What::Threads => (grown.threads as f64, COUNT_A_ROUND, COUNT_MIN),
-    }
-}
-
-/// Whether it grew with each repetition: by this alone it is told where nothing else is known.
-fn grew(what: What, grown: &Grown, usual: f64) -> bool {
-    let (by, each, all) = level(what, grown);
-    let rounds = f64::from(grown.rounds.max(1));
-    // What is known to grow is told from less by that alone.
-    let all = if usual > 0.0 {
-        all.min(usual * rounds / 2.0)
-    } else {
-        all
-    };
-    by >= all && by / rounds >= each.max(usual / LESS)
-}
-
-/// Whether an instance grew as this kind of leak has it (`memory`, `descriptors`, `threads`).
-#[must_use]
-pub fn leaks(class: &str, grown: &Grown) -> bool {
-    What::of_class(class).is_some_and(|what| grew(what, grown, 0.0))
 }

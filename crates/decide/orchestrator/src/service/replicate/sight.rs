@@ -3,16 +3,18 @@
 //! A call without an answer may be the end of its server, or an exception that nobody caught: it is told as what it is once that is
 //! known, or once it was waited for long enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     At, CaseThread, EndpointId, ExceptionSeen, InstanceId, LoadWindow, OddCall, Oddity,
     ServiceFinding, ServiceFindingKind, Symptom, SymptomKind, ThreadId,
 };
 
+use super::super::weigh::HANG_SURE;
 use super::super::{Conductor, ServiceStep};
 use super::Cases;
-use super::capsule::{Gauge, Sight, What};
+use super::capsule::Sight;
+use super::gauge::{Gauge, What};
 use super::suspects;
 
 /// Why a call got no answer is waited for so long, microseconds.
@@ -25,12 +27,18 @@ const EXCEPTION_US: u64 = 120_000;
 pub(super) const AFTER_CRASH_US: u64 = 2_500_000;
 /// Calls of a server that hung break off until so long after it was told to start anew, microseconds.
 const AFTER_RESTART_US: u64 = 15_000_000;
+/// A call that timed out is told with the hang of its server, if that answers nothing; it takes so long until that is known,
+/// microseconds.
+const HANG_US: u64 = 25_000_000;
 /// Calls without an answer that may belong to one end of a server.
 const UNANSWERED_MAX: usize = 200;
 /// Threads of one capsule.
 pub(super) const THREADS_MAX: usize = 64;
 /// Iterations of a thread among which the one that matters is looked for.
 const ITERATIONS: u32 = 15;
+/// Threads of the capsule of a server that hangs, and iterations of each.
+const HUNG_THREADS_MAX: usize = 24;
+const HUNG_ITERATIONS: u32 = 2;
 /// Threads that are asked for what an endpoint needs.
 const CALLERS_MAX: usize = 4;
 /// A call is slow when it takes so many times the usual.
@@ -50,20 +58,23 @@ pub(in super::super) struct Usual {
 impl Cases {
     /// Calls without an answer that were waited for long enough are told as they are.
     fn tell_unanswered(&mut self, at: At, sights: &mut Vec<(EndpointId, Sight)>) {
-        while self
-            .unanswered
-            .front()
-            .is_some_and(|call| at.since(call.at) >= UNANSWERED_US)
-        {
-            let Some(call) = self.unanswered.pop_front() else {
-                break;
-            };
+        let is_due = |call: &OddCall| {
+            let waited_us = at.since(call.at);
+            let answered = self.answered.get(&call.instance);
+            let answers = answered.is_some_and(|answered| *answered > call.at);
+            let may_hang = timed_out(call) && !answers && self.done.is_none();
+            waited_us >= if may_hang { HANG_US } else { UNANSWERED_US }
+        };
+        let (due, waiting): (Vec<OddCall>, Vec<OddCall>) =
+            self.unanswered.drain(..).partition(is_due);
+        self.unanswered = waiting.into();
+        for call in due {
             let Oddity::Broken(why) = &call.oddity else {
                 continue;
             };
-            let kind = match why.as_str() {
-                "timed out" => SymptomKind::Hang,
-                _ => SymptomKind::ErrorAnswer,
+            let kind = match timed_out(&call) {
+                true => SymptomKind::Hang,
+                false => SymptomKind::ErrorAnswer,
             };
             let sight = Sight::unanswered(symptom(kind, why, ""), &call);
             sights.push((call.endpoint, sight));
@@ -78,6 +89,11 @@ impl Conductor {
             return;
         };
         for window in windows {
+            if window.endpoints.values().any(|calls| calls.calls > 0) {
+                // What was answered in it came after its beginning.
+                let since = At(window.at.0.saturating_sub(window.span_us));
+                cases.answered.insert(window.instance, since);
+            }
             for (endpoint, calls) in &window.endpoints {
                 let usual = cases.usual.entry(EndpointId(*endpoint)).or_default();
                 if let Some(median) = calls.quantile_us(0.5) {
@@ -225,6 +241,7 @@ impl Conductor {
                 Some((id, (then, again.map_or(latest, |ready| ready.min(latest)))))
             })
             .collect();
+        let hung: BTreeSet<InstanceId> = self.hung().collect();
         let Some(cases) = &mut self.cases else {
             return;
         };
@@ -241,7 +258,10 @@ impl Conductor {
             let restart = restarted.get(&call.instance);
             restart.is_some_and(|(then, until)| (*then..=*until).contains(&call.at))
         };
-        cases.unanswered.retain(|call| !is_of_restart(call));
+        let is_of_hang = |call: &OddCall| timed_out(call) && hung.contains(&call.instance);
+        cases
+            .unanswered
+            .retain(|call| !is_of_restart(call) && !is_of_hang(call));
         let unanswered = std::mem::take(&mut cases.unanswered);
         let (ended, open): (Vec<OddCall>, Vec<OddCall>) = unanswered
             .into_iter()
@@ -311,6 +331,32 @@ impl Conductor {
         }
     }
 
+    /// Instances that answer nothing.
+    fn hung(&self) -> impl Iterator<Item = InstanceId> {
+        let findings = self.open.values().map(|open| &open.finding);
+        let hangs = findings.filter(|finding| {
+            finding.kind == ServiceFindingKind::Hang && finding.confidence >= HANG_SURE
+        });
+        hangs.flat_map(|finding| finding.instances.iter().copied())
+    }
+
+    /// Threads that wait for an instance that hangs: those whose calls timed out last, then all others on it.
+    fn hung_threads(&self, instance: InstanceId) -> Vec<CaseThread> {
+        let unanswered = self.cases.iter().flat_map(|cases| &cases.unanswered);
+        let its = unanswered.filter(|call| call.instance == instance && timed_out(call));
+        let mut threads: Vec<CaseThread> = Vec::new();
+        for thread in its
+            .map(of_call)
+            .chain(self.threads_on(instance, HUNG_ITERATIONS))
+        {
+            if !threads.iter().any(|known| known.thread == thread.thread) {
+                threads.push(thread);
+            }
+        }
+        threads.truncate(HUNG_THREADS_MAX);
+        threads
+    }
+
     fn of_finding(&self, finding: &ServiceFinding) -> Option<Sight> {
         use ServiceFindingKind as Kind;
         let (kind, class, gauge) = match finding.kind {
@@ -352,6 +398,9 @@ impl Conductor {
         } else {
             3
         };
+        if kind == SymptomKind::Hang {
+            threads = self.hung_threads(instance);
+        }
         let mut callers = self.callers(endpoint, instance);
         if kind == SymptomKind::Slow {
             // What others do may be why.
@@ -428,6 +477,10 @@ impl Conductor {
             })
             .collect()
     }
+}
+
+fn timed_out(call: &OddCall) -> bool {
+    matches!(&call.oddity, Oddity::Broken(why) if why == "timed out")
 }
 
 pub(super) fn near(one: At, other: At) -> u64 {

@@ -10,7 +10,7 @@ use cohort_model::{At, CaseId, Condition, ConditionKind, InstanceId, Recipe, Sta
 use super::super::Conductor;
 use super::Cases;
 use super::attempt::Next;
-use super::capsule::Gauge;
+use super::gauge::Gauge;
 
 /// So many plays of what grows follow each other on one server.
 const GROWS_PLAYS: u32 = 10;
@@ -90,8 +90,13 @@ impl Cases {
         spare
     }
 
+    /// Whether a server stays as it is for a play of a case: its age may matter.
+    pub(super) fn stays(&self, at: At, case: CaseId, instance: InstanceId) -> bool {
+        self.wants_old(case) || self.keeps_old(at, case, instance)
+    }
+
     /// The recipe as it can be played on an instance, and what it lacks then: one that is to stay as old as it is is not started
-    /// under anything, and that what slows a server down makes it slow is known beforehand.
+    /// under anything.
     pub(super) fn as_it_can_be(
         &self,
         at: At,
@@ -99,11 +104,8 @@ impl Cases {
         instance: InstanceId,
     ) -> (Recipe, Vec<ConditionKind>) {
         let mut recipe = next.recipe.clone();
-        let stays = self.wants_old(next.case) || self.keeps_old(at, next.case, instance);
-        let gauge = self.capsule_of(next.case).map(|capsule| &capsule.gauge);
-        let is_of_time = !matches!(gauge, None | Some(Gauge::Odd));
-        let is_left_out =
-            |one: &Condition| stays && one.is_of_start() || is_of_time && slows(one.kind());
+        let stays = self.stays(at, next.case, instance);
+        let is_left_out = |one: &Condition| stays && one.is_of_start();
         let unmade = recipe.conditions.iter().filter(|one| is_left_out(one));
         let unmade = unmade.map(Condition::kind).collect();
         recipe.conditions.retain(|one| !is_left_out(one));
@@ -157,24 +159,6 @@ impl Cases {
         replica.fuzzed &= stays;
         (!stays, if runs { at.since(replica.since) } else { 0 })
     }
-}
-
-/// Whether what is slow under it is so because of it.
-fn slows(kind: ConditionKind) -> bool {
-    use ConditionKind as Kind;
-    matches!(
-        kind,
-        Kind::CpuLimit
-            | Kind::Cpus
-            | Kind::MemoryLimit
-            | Kind::DiskRate
-            | Kind::DiskDelay
-            | Kind::NetworkDelay
-            | Kind::NetworkRate
-            | Kind::NetworkLoss
-            | Kind::Noise
-            | Kind::Schedule
-    )
 }
 
 impl Conductor {

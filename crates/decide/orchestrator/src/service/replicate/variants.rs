@@ -8,8 +8,9 @@ use cohort_model::{
 
 use super::Cases;
 use super::attempt::{Next, Play};
-use super::capsule::{Capsule, Gauge};
+use super::capsule::Capsule;
 use super::cut::Cut;
+use super::gauge::Gauge;
 
 /// A case on one of them.
 #[derive(Clone, Debug)]

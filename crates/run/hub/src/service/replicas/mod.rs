@@ -224,7 +224,7 @@ impl Hub {
             .get(&instance)
             .is_some_and(crate::service::place::Place::is_ready);
         if is_ours && (fresh || other) {
-            self.begin_anew(&mut one, wanted);
+            self.begin_anew(&mut one);
             self.replicas.plays.insert(number, one);
         } else if is_ready {
             self.replicas.plays.insert(number, one);

@@ -3,35 +3,47 @@
 use std::path::PathBuf;
 
 use cohort_conditions::Order;
-use cohort_model::{Condition, InstanceId, Recipe, Share};
+use cohort_model::{Condition, ConditionKind, InstanceId, Recipe, Share};
 
 use super::{CAPSULES, Try};
 use crate::service::shell::Hub;
 
 impl Hub {
     /// The server of a replica is stopped, what it left is removed, and it is started under the conditions of a play.
-    pub(super) fn begin_anew(&mut self, one: &mut Try, conditions: Vec<Condition>) {
-        let id = one.instance;
+    pub(super) fn begin_anew(&mut self, one: &mut Try) {
+        let missing = self.begin_under(one.instance, &one.recipe, &one.variant);
+        one.missing.extend(missing);
+    }
+
+    /// The same under the conditions of a recipe, as this build (empty: the ordinary one); gives those that cannot be had.
+    pub(crate) fn begin_under(
+        &mut self,
+        id: InstanceId,
+        recipe: &Recipe,
+        variant: &str,
+    ) -> Vec<ConditionKind> {
+        let conditions = conditions_of_start(recipe);
+        let mut missing = Vec::new();
         self.set_down(id);
         let Some(instance) = self.ground.get(id).cloned() else {
-            return;
+            return missing;
         };
         let prefix = match self.prefix(id, &conditions) {
             Ok(prefix) => prefix,
             Err(_) => {
-                one.missing.extend(conditions.iter().map(Condition::kind));
+                missing.extend(conditions.iter().map(Condition::kind));
                 Vec::new()
             }
         };
         self.ground.set_prefix(id, prefix);
-        let variant = Some(one.variant.as_str()).filter(|it| !it.is_empty());
+        let variant = Some(variant).filter(|it| !it.is_empty());
         self.ground.set_variant(id, variant);
         self.replicas.under.insert(id, conditions);
         let share = self
             .replicas
             .shares
             .get(&id)
-            .map(|share| limited(*share, &one.recipe));
+            .map(|share| limited(*share, recipe));
         let scratch = instance.scratch().to_owned();
         tokio::spawn(async move {
             // What fails here shows as an instance that does not get ready.
@@ -42,6 +54,7 @@ impl Hub {
             }
             let _ = instance.start().await;
         });
+        missing
     }
 
     /// From its next start on a replica is under no conditions, and the ordinary build.
