@@ -111,7 +111,7 @@ pub struct Played {
     /// All that was odd, each with the endpoint that it is about (empty: the whole server).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub odd: Vec<(String, Symptom)>,
-    /// How long each request took, by its number, microseconds: median, and the longest.
+    /// How long each request took, by its number, microseconds: median (of several at once, of the slowest of them), and the longest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub took: Vec<(u32, u64, u64)>,
     /// How the latency of each request grew from the first third of the rounds to the last, by its number.

@@ -232,8 +232,8 @@ const WORDS: [(&[&str], Effects); 14] = [
 ];
 
 /// What a kind of symptom makes likelier.
-fn by_kind(kind: SymptomKind) -> Effects {
-    match kind {
+fn by_kind(symptom: &Symptom) -> Effects {
+    match symptom.kind {
         // A server's call: it waits for those that are made at the same time, for a lock, a pool, a queue.
         SymptomKind::Slow => &[(Kind::Copies, 8.0)],
         SymptomKind::Timeout => &[
@@ -243,6 +243,10 @@ fn by_kind(kind: SymptomKind) -> Effects {
             (Kind::DiskDelay, 2.0),
             (Kind::NetworkDelay, 2.0),
         ],
+        // A server: who waits for whom is a matter of how many there are.
+        SymptomKind::Hang if symptom.class == "timed out" => {
+            &[(Kind::Schedule, 4.0), (Kind::Copies, 30.0)]
+        }
         SymptomKind::Hang => &[(Kind::Schedule, 4.0)],
         SymptomKind::OutOfMemory => &[(Kind::MemoryLimit, 30.0), (Kind::Copies, 2.0)],
         SymptomKind::Leak => &[(Kind::OpenFiles, 5.0), (Kind::MemoryLimit, 5.0)],
@@ -279,7 +283,7 @@ impl Prior {
                     prior.multiply(effects);
                 }
             }
-            prior.multiply(by_kind(symptom.kind));
+            prior.multiply(by_kind(symptom));
         }
         if clues.crowded {
             prior.multiply(&[(Kind::CpuLimit, 2.0), (Kind::Noise, 2.0), (Kind::Cpus, 1.5)]);

@@ -31,7 +31,7 @@ const YOUNG_UNSEEN: u32 = 6;
 /// Plays on old servers that pass until it is given up.
 const OLD_MAX: u32 = 4;
 /// The same where nothing has shown the case yet: what takes chance, too, is not given up soon, and to play on costs no start.
-const OLD_UNSEEN_MAX: u32 = 10;
+const OLD_UNSEEN_MAX: u32 = 40;
 /// A server has run for nearly as long as the original had, tenths; it is played on again, which makes it older, so often at most.
 const NEARLY: u64 = 6;
 const NEARLY_MAX: u32 = 4;

@@ -3,6 +3,8 @@
 //! While the replicator looks for conditions that matter, it plays what is left by now; what is cut is cut under the conditions under
 //! which the case is known to show: none, when it shows often enough as it was.
 
+use std::collections::BTreeSet;
+
 use cohort_model::{
     Arm, Case, CaseId, CasePart, CaseRequest, Condition, Rate, Recipe, Stage, Subject, ThreadId,
 };
@@ -17,6 +19,8 @@ const RUNS_MAX: u32 = 250;
 /// As it was, a case is cut when it showed at least so often, and in so many of its plays.
 const FAILED_MIN: u32 = 2;
 const RATE_MIN: f64 = 0.25;
+/// Most copies at once.
+const COPIES_MAX: u32 = 8;
 /// Requests of which there are more than this are cut without a look at their pieces.
 const PIECES_FOR: usize = 40;
 
@@ -34,6 +38,8 @@ pub(super) struct Cut {
     /// What is tried before.
     guesses: Guesses,
     conditions: Vec<Condition>,
+    /// Guesses are played under this instead: less of the case takes more copies of it at once.
+    crowded: Option<Vec<Condition>>,
     /// Pieces of requests are among what can be left out.
     pieces: bool,
     /// Plays under way.
@@ -67,9 +73,10 @@ impl Cut {
 
     /// How a candidate is played.
     pub(super) fn recipe(&self, candidate: &Candidate<CasePart>) -> Recipe {
+        let crowded = self.crowded.as_ref().filter(|_| !self.guesses.is_over());
         Recipe {
             parts: candidate.kept.clone(),
-            conditions: self.conditions.clone(),
+            conditions: crowded.unwrap_or(&self.conditions).clone(),
             ..Recipe::default()
         }
     }
@@ -192,6 +199,7 @@ impl Cases {
             let parts = capsule.parts();
             let pieces = has_pieces(&parts);
             let cut = Cut {
+                crowded: crowded(&conditions, capsule),
                 tree: TreeMinimizer::new(capsule.branches(&parts), count, RUNS_MAX),
                 guesses: Guesses::new(capsule, pieces, count),
                 conditions,
@@ -219,7 +227,12 @@ impl Cases {
             return;
         };
         match guessed {
-            Guessed::Right(parts, count) => cut.begin_with(capsule.branches(&parts), count),
+            Guessed::Right(parts, count) => {
+                if let Some(crowded) = cut.crowded.take() {
+                    cut.conditions = crowded;
+                }
+                cut.begin_with(capsule.branches(&parts), count);
+            }
             Guessed::Rests => {
                 capsule.stays = capsule.changing().into_iter().collect();
                 let known = cut.guesses.known();
@@ -324,6 +337,22 @@ impl Capsule {
         }
         complete
     }
+}
+
+/// Where it takes copies at once, what is left of one of several threads takes as many more of them.
+fn crowded(conditions: &[Condition], capsule: &Capsule) -> Option<Vec<Condition>> {
+    let threads: BTreeSet<ThreadId> = capsule.requests.iter().map(|one| one.thread).collect();
+    let mut conditions = conditions.to_vec();
+    let count = conditions.iter_mut().find_map(|one| match one {
+        Condition::Copies { count } => Some(count),
+        _ => None,
+    })?;
+    let more = count.saturating_mul(threads.len() as u32).min(COPIES_MAX);
+    if threads.len() < 2 || more <= *count {
+        return None;
+    }
+    *count = more;
+    Some(conditions)
 }
 
 /// Whether pieces are looked at.

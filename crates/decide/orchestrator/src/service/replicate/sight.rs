@@ -36,9 +36,9 @@ const UNANSWERED_MAX: usize = 200;
 pub(super) const THREADS_MAX: usize = 64;
 /// Iterations of a thread among which the one that matters is looked for.
 const ITERATIONS: u32 = 15;
-/// Threads of the capsule of a server that hangs, and iterations of each.
+/// Threads of the capsule of a server that hangs, and iterations of each: the one that does not go on.
 const HUNG_THREADS_MAX: usize = 24;
-const HUNG_ITERATIONS: u32 = 2;
+const HUNG_ITERATIONS: u32 = 1;
 /// Threads that are asked for what an endpoint needs.
 const CALLERS_MAX: usize = 4;
 /// A call is slow when it takes so many times the usual.

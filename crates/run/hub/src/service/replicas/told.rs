@@ -120,7 +120,7 @@ pub(super) fn told(played: &agent::Played, one: &Try) -> Played {
         }
         sorted.sort_unstable();
         if let Some(longest) = sorted.last() {
-            took.push((number, sorted[sorted.len() / 2], *longest));
+            took.push((number, sorted[middle(sorted.len(), one.copies)], *longest));
         }
     }
     let strayed = played.strayed.clone().unwrap_or_default();
@@ -140,5 +140,24 @@ pub(super) fn told(played: &agent::Played, one: &Try) -> Played {
         grown: grown(one, played.rounds_late).filter(|_| played.rounds_late > 0),
         missing: Vec::new(),
         void,
+    }
+}
+
+/// The place of the median of what took longest of the copies at once, among so many that are sorted.
+fn middle(count: usize, copies: u32) -> usize {
+    let copies = copies.max(1) as usize;
+    (count * (2 * copies - 1) / (2 * copies)).min(count.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::middle;
+
+    #[test]
+    fn of_copies_the_slowest_counts() {
+        assert_eq!([1, 2, 3].map(|count| middle(count, 1)), [0, 1, 1]);
+        // Three times two at once, of which one waits for the other.
+        assert_eq!(middle(6, 2), 4);
+        assert_eq!(middle(8, 8), 7);
     }
 }
