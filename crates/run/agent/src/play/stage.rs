@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cohort_fuzzer::Edit;
 use cohort_scenario::{Cue, Note, Outcome, Playback, Request, Told};
+use tokio::sync::Notify;
 use tokio::sync::oneshot::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -17,7 +18,7 @@ use super::take::Take;
 use crate::agent::Agent;
 use crate::http::{Connections, Exchanged, Going, Target};
 use crate::odd::beginning;
-use crate::protocol::{FromAgent, PlayOrder, Played, PlayedAnswers};
+use crate::protocol::{FromAgent, PlayOrder, Played, PlayedAnswers, TransportError};
 
 /// Sleeps are cut to this where times do not matter.
 const SLEEP_MAX: Duration = Duration::from_millis(5);
@@ -26,6 +27,10 @@ const GROWS_FOR: Duration = Duration::from_millis(2_500);
 const GROWS_ROUNDS: u32 = 40;
 /// ... and for so long when it is not.
 const GROWS_FOR_MAX: Duration = Duration::from_secs(6);
+/// Where nothing is measured that grows, no further repetition begins after so long.
+const REPEATED_FOR: Duration = Duration::from_secs(6);
+/// Once a call was waited for in vain, others that wait are given so long more.
+const HUNG_WAIT: Duration = Duration::from_millis(300);
 /// How long each answer took is kept for so many.
 const TOOK_MAX: usize = 1_000;
 
@@ -40,6 +45,8 @@ pub(super) struct Stage {
     rounds: Rounds,
     /// Connections stay open until what the instance uses was read: they are not what it is about.
     open: RefCell<Vec<Rc<Connections>>>,
+    /// A call was waited for in vain, for as long as any is.
+    hung: Notify,
 }
 
 /// What a play held on to.
@@ -91,6 +98,7 @@ pub(super) async fn play(
         begun: Instant::now(),
         rounds: Rounds::default(),
         open: RefCell::default(),
+        hung: Notify::new(),
         edits: take.edits.clone(),
         order,
     });
@@ -104,8 +112,14 @@ pub(super) async fn play(
     }
     let all = async { while threads.join_next().await.is_some() {} };
     let timeout = Duration::from_micros(stage.order.timeout_us);
+    // What comes after such a call would be waited for as long, one after the other.
+    let hung = async {
+        stage.hung.notified().await;
+        sleep(HUNG_WAIT).await;
+    };
     let cut = tokio::select! {
         () = all => false,
+        () = hung => false,
         () = sleep(timeout) => true,
         // Who lets go of it without a word does not mean it to end.
         Ok(()) = ended => true,
@@ -141,6 +155,7 @@ impl Stage {
             begun: Instant::now(),
             rounds: Rounds::default(),
             open: RefCell::default(),
+            hung: Notify::new(),
             edits,
             order,
         }
@@ -187,7 +202,7 @@ impl Stage {
             if track == self.counted(take) && self.round_done() {
                 return;
             }
-            if self.is_late() {
+            if self.is_late() || (!self.order.grows && self.begun.elapsed() > REPEATED_FOR) {
                 return;
             }
         }
@@ -430,7 +445,12 @@ impl Stage {
                 }
                 count(&mut answers.statuses, response.status);
             }
-            (Err(_), Some(kind)) => count(&mut answers.errors, kind),
+            (Err(_), Some(kind)) => {
+                count(&mut answers.errors, kind);
+                if kind == TransportError::Timeout && took_us >= self.order.patience_us {
+                    self.hung.notify_one();
+                }
+            }
             (Err(_), None) => {}
         }
     }

@@ -346,7 +346,7 @@ pub(super) fn shows(
         request.is_some_and(|request| request.endpoint == repeat.subject)
     };
     match gauge {
-        Gauge::Odd => {}
+        Gauge::Odd | Gauge::Hangs => {}
         Gauge::Slow(_) | Gauge::Slower => return gauge.took_long(played, is_its),
         Gauge::Grows(what) => {
             let grown = played.grown.as_ref();

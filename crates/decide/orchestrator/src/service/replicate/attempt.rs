@@ -16,8 +16,6 @@ use super::capsule::Capsule;
 use super::cut::Cut;
 use super::gauge::Gauge;
 
-/// How long an answer is waited for in a play, microseconds.
-const PATIENCE_US: u64 = 8_000_000;
 /// A play that takes longer than this is given up, microseconds.
 const PLAY_US_MAX: u64 = 60_000_000;
 /// What never was slow in so many plays is looked for in what came before.
@@ -126,6 +124,7 @@ impl Conductor {
         }
         let (together, rounds) = capsule.gauge.rounds();
         let grows = capsule.gauge.grows();
+        let patience_us = capsule.patience_us();
         let copies = copies(&next.recipe) * together;
         let of = |number: &u32| capsule.requests.get(*number as usize);
         let in_time = capsule.gauge.in_time(keep.iter().filter_map(of));
@@ -170,7 +169,7 @@ impl Conductor {
             rounds,
             grows,
             in_time,
-            patience_us: PATIENCE_US,
+            patience_us,
         };
         step.decide(command, ServiceReason::EdgeCase, None);
     }
@@ -224,6 +223,14 @@ impl Conductor {
             let Some(play) = cases.end_play(number) else {
                 continue;
             };
+            let hangs = |played: &Played| {
+                let mut odd = played.odd.iter();
+                odd.any(|(_, symptom)| symptom.kind == SymptomKind::Hang)
+            };
+            if play.over.iter().any(|(_, played)| hangs(played)) {
+                // Whatever is played on it next would wait, too.
+                cases.begins_otherwise(play.instance);
+            }
             if let (Some((_, played)), Some(variant)) = (&play.over, &play.variant) {
                 cases.variant_ended(&play, variant, played);
                 continue;

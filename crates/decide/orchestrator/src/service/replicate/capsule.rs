@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
     At, CasePart, CaseRequest, CaseThread, ConditionKind, InstanceId, KnownCase, OddCall,
-    ServiceCommand, ServiceReason, Subject, Symptom, ThreadId, Usage,
+    ServiceCommand, ServiceReason, Subject, Symptom, SymptomKind, ThreadId, Usage,
 };
 use cohort_replicator::Sighting;
 use cohort_replicator::sameness::same;
@@ -17,6 +17,11 @@ use super::{Cases, Conductor, ServiceStep};
 pub(super) const CAPSULES_MAX: usize = 60;
 /// Different symptoms of one endpoint.
 const OF_ENDPOINT_MAX: usize = 8;
+/// How long an answer is waited for in a play, microseconds.
+const PATIENCE_US: u64 = 8_000_000;
+/// The same where a server hangs: so many times as long as the longest answer that was recorded, and at least so long.
+const PATIENCE_TIMES: u64 = 50;
+const PATIENCE_US_MIN: u64 = 3_000_000;
 /// A play is taken to take at least so long, microseconds, until it is known.
 const PLAY_US: u64 = 200_000;
 /// What slows a server down.
@@ -183,7 +188,7 @@ impl Capsule {
             return requests.cloned().collect();
         }
         let numbers: Vec<u32> = match &self.gauge {
-            Gauge::Odd => (0..self.requests.len() as u32).collect(),
+            Gauge::Odd | Gauge::Hangs => (0..self.requests.len() as u32).collect(),
             Gauge::Slow(_) => self.slow_parts(),
             Gauge::Slower | Gauge::Grows(_) => self.repeated_parts(),
         };
@@ -258,6 +263,18 @@ impl Capsule {
             .filter(|(_, request)| of(request))
             .map(|(number, _)| number)
             .collect()
+    }
+
+    /// How long an answer is waited for in a play of it, microseconds: of a server that hangs, what is far beyond all that it
+    /// answered.
+    pub(super) fn patience_us(&self) -> u64 {
+        if self.symptom.kind != SymptomKind::Hang {
+            return PATIENCE_US;
+        }
+        let answered = self.requests.iter().filter(|one| one.status > 0);
+        let longest = answered.map(|one| one.took_us).max();
+        let longest = longest.map_or(PATIENCE_US, |us| us.saturating_mul(PATIENCE_TIMES));
+        longest.clamp(PATIENCE_US_MIN, PATIENCE_US)
     }
 
     /// How long a play of it takes at first sight, microseconds.
@@ -363,7 +380,7 @@ impl Cases {
             // Others did the same before, and nothing was odd.
             passes: 1,
         };
-        let is_of_time = !matches!(capsule.gauge, Gauge::Odd);
+        let is_of_time = !matches!(capsule.gauge, Gauge::Odd | Gauge::Hangs);
         let case = self.replicator.sighted(at, &sighting);
         if is_of_time {
             // That what slows a server down makes it slow is known beforehand.

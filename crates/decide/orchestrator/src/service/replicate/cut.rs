@@ -12,6 +12,7 @@ use cohort_replicator::minimize::{Branch, Candidate, Count, Smallest, TreeMinimi
 
 use super::Cases;
 use super::capsule::{Capsule, number};
+use super::gauge::Gauge;
 use super::guess::{Guessed, Guesses};
 
 /// Plays of one case for it.
@@ -281,6 +282,12 @@ impl Cases {
         }
         self.tell_age(&mut case);
         case.bound_us = capsule.gauge.bound_us();
+        if capsule.gauge == Gauge::Hangs {
+            let (_, rounds) = capsule.gauge.rounds();
+            case.remarks.push(format!(
+                "In each run its requests are repeated until it hangs, {rounds} times at most."
+            ));
+        }
         let variants = self.on_variants.get(&case.case).into_iter().flatten();
         // What is under way tells nothing yet.
         let told = variants.map(|one| &one.told).filter(|one| one.is_told());

@@ -9,6 +9,8 @@ const ROUNDS: u32 = 40;
 /// So often where a call was slow that might have been late by chance, since it took less than this, microseconds.
 const ROUNDS_SLOW: u32 = 3;
 const LONG_US: u64 = 300_000;
+/// So often where a server may hang.
+const ROUNDS_HANGS: u32 = 60;
 /// And where it is measured what grows.
 const ROUNDS_GROWS: u32 = 240;
 /// Where something is to grow, so many of these repetitions go on at once: most of the time is waiting.
@@ -32,6 +34,8 @@ const LESS: f64 = 4.0;
 pub enum Gauge {
     /// By what went odd.
     Odd,
+    /// The same, of a server that hangs: mostly by chance, so that requests are repeated until it does.
+    Hangs,
     /// A call of the endpoint takes at least so long, microseconds.
     Slow(u64),
     /// Calls of the endpoint get slower as the requests are repeated.
@@ -72,6 +76,7 @@ impl Gauge {
             SymptomKind::Leak => Gauge::Grows(What::of_class(&symptom.class)?),
             SymptomKind::Slow if bound_us > 0 => Gauge::Slow(bound_us),
             SymptomKind::Slow => Gauge::Slower,
+            SymptomKind::Hang => Gauge::Hangs,
             _ => Gauge::Odd,
         })
     }
@@ -90,6 +95,7 @@ impl Gauge {
         match self {
             Gauge::Grows(_) => (TOGETHER, ROUNDS_GROWS / TOGETHER),
             Gauge::Slower => (1, ROUNDS),
+            Gauge::Hangs => (1, ROUNDS_HANGS),
             Gauge::Slow(bound_us) if *bound_us < LONG_US => (1, ROUNDS_SLOW),
             Gauge::Odd | Gauge::Slow(_) => (1, 1),
         }
@@ -124,7 +130,7 @@ impl Gauge {
                 let mut slower = played.slower.iter();
                 slower.any(|(number, times)| is_its(*number) && *times >= SLOWER_TIMES)
             }
-            Gauge::Odd | Gauge::Grows(_) => false,
+            Gauge::Odd | Gauge::Hangs | Gauge::Grows(_) => false,
         }
     }
 }

@@ -165,7 +165,7 @@ impl Capsule {
                 // Only one of several can be told apart from what it rests on.
                 all.map(|(number, _)| number).last().into_iter().collect()
             }
-            Gauge::Odd => numbered()
+            Gauge::Odd | Gauge::Hangs => numbered()
                 .filter(|(_, request)| failed(request))
                 .filter(|(_, request)| self.subject.is_empty() || of_subject(request))
                 .map(|(number, _)| number)

@@ -37,7 +37,7 @@ impl Cases {
         };
         let shown = match capsule.gauge {
             _ if *known != capsule.symptom => self.odd(play, known, played),
-            Gauge::Odd => (self.odd(play, known, played)).filter(|odd| {
+            Gauge::Odd | Gauge::Hangs => (self.odd(play, known, played)).filter(|odd| {
                 odd.kind != SymptomKind::ErrorAnswer || !self.is_another(play, played)
             }),
             Gauge::Slow(_) | Gauge::Slower => {

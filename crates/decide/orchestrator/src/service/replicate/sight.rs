@@ -371,7 +371,7 @@ impl Conductor {
             Kind::SlowEndpoint | Kind::CpuBlowUp | Kind::LockContention => {
                 (SymptomKind::Slow, "slow", Gauge::Slow(0))
             }
-            Kind::Hang => (SymptomKind::Hang, "timed out", Gauge::Odd),
+            Kind::Hang => (SymptomKind::Hang, "timed out", Gauge::Hangs),
             _ => return None,
         };
         let instance = *finding.instances.first()?;
@@ -401,7 +401,11 @@ impl Conductor {
         if kind == SymptomKind::Hang {
             threads = self.hung_threads(instance);
         }
-        let mut callers = self.callers(endpoint, instance);
+        // What others do elsewhere has nothing to do with it that some wait for ever.
+        let mut callers = match threads.is_empty() || kind != SymptomKind::Hang {
+            true => self.callers(endpoint, instance),
+            false => Vec::new(),
+        };
         if kind == SymptomKind::Slow {
             // What others do may be why.
             callers.extend(self.callers(None, instance));

@@ -121,7 +121,7 @@ impl Cases {
                 .is_some_and(|one| one.ready && one.last == Some(case) && one.plays < GROWS_PLAYS)
     }
 
-    /// What an instance is started as for a play is not what the next one wants.
+    /// What an instance is started as for a play, or has become by it, is not what the next one wants.
     pub(super) fn begins_otherwise(&mut self, instance: InstanceId) {
         if let Some(replica) = self.replicas.get_mut(&instance) {
             replica.ready = false;

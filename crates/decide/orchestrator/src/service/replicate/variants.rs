@@ -65,7 +65,7 @@ impl Cases {
             closed.filter(|case| case.stage == Stage::Closed && case.runs_to_first.is_some());
         for case in closed.map(|case| case.case) {
             let is_cut = self.cuts.get(&case).is_none_or(Cut::is_done);
-            let is_odd = |capsule: &Capsule| matches!(capsule.gauge, Gauge::Odd);
+            let is_odd = |capsule: &Capsule| matches!(capsule.gauge, Gauge::Odd | Gauge::Hangs);
             let fits = self.capsule_of(case).is_some_and(is_odd) && !self.wants_old(case);
             if !is_cut || !fits {
                 continue;
@@ -88,7 +88,7 @@ impl Cases {
 
     /// Builds on which it could have been played, had there been time, in a sentence.
     pub(super) fn unplayed(&self, case: &Case) -> Option<String> {
-        let is_odd = |capsule: &Capsule| matches!(capsule.gauge, Gauge::Odd);
+        let is_odd = |capsule: &Capsule| matches!(capsule.gauge, Gauge::Odd | Gauge::Hangs);
         let fits = self.capsule_of(case.case).is_some_and(is_odd) && case.runs_to_first.is_some();
         let is_told = |name: &&String| case.variants.iter().any(|one| one.variant == **name);
         let left: Vec<&str> = (self.plan.variants.iter())
