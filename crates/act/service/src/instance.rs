@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cohort_host::InstanceReader;
 use cohort_host::cgroup::IoLimit;
@@ -169,8 +170,20 @@ impl Instance {
     /// # Errors
     /// When it is closed.
     pub async fn stop(&self) -> Result<(), Error> {
+        self.end(None).await
+    }
+
+    /// The same with another grace: a server that hangs does not use its own.
+    ///
+    /// # Errors
+    /// When it is closed.
+    pub async fn stop_within(&self, grace: Duration) -> Result<(), Error> {
+        self.end(Some(grace)).await
+    }
+
+    async fn end(&self, grace: Option<Duration>) -> Result<(), Error> {
         let (done, told) = oneshot::channel();
-        self.order(Order::Stop(done)).await?;
+        self.order(Order::Stop { grace, done }).await?;
         told.await.map_err(|_| self.closed())
     }
 

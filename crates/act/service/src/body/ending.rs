@@ -238,6 +238,7 @@ impl Body {
     }
 
     pub(super) async fn close(&mut self) -> Vec<String> {
+        self.grace = self.ground.spec.stop.grace;
         self.end_server(Ending::Stop).await;
         let within = self.ground.spec.stop.grace + Duration::from_secs(10);
         let deadline = Instant::now() + within;

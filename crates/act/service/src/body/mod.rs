@@ -15,7 +15,7 @@ mod ending;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cohort_host::InstanceReader;
 use cohort_host::cgroup::IoLimit;
@@ -45,7 +45,11 @@ pub(crate) const THREAD: u32 = 0;
 pub(crate) enum Order {
     Start,
     Restart,
-    Stop(oneshot::Sender<()>),
+    Stop {
+        /// None: that of the spec.
+        grace: Option<Duration>,
+        done: oneshot::Sender<()>,
+    },
     Set(Share, oneshot::Sender<Result<Share, Error>>),
     SetIo(IoLimit, oneshot::Sender<Result<bool, Error>>),
     Read(oneshot::Sender<Result<(InstanceReader, Vec<PathBuf>), Error>>),
@@ -117,6 +121,8 @@ pub(crate) struct Body {
     ports_tried: u32,
     address: Option<SocketAddr>,
     stopping: Vec<oneshot::Sender<()>>,
+    /// What its server is given to end by itself.
+    grace: Duration,
 }
 
 impl Body {
@@ -132,6 +138,7 @@ impl Body {
             .logs
             .watch(&record, launch::log_files(&ground, &nest, id));
         Self {
+            grace: ground.spec.stop.grace,
             outbox: Outbox::new(id, ground.events.clone()),
             crashes: Crashes::new(ground.spec.restart),
             ground,
@@ -215,15 +222,19 @@ impl Body {
                     self.launch().await;
                 }
             }
-            Order::Restart => match &self.stage {
-                Stage::Down | Stage::Pausing { .. } => {
-                    self.crashes.forgive();
-                    self.launch().await;
+            Order::Restart => {
+                self.grace = self.ground.spec.stop.grace;
+                match &self.stage {
+                    Stage::Down | Stage::Pausing { .. } => {
+                        self.crashes.forgive();
+                        self.launch().await;
+                    }
+                    _ => self.end_server(Ending::Restart).await,
                 }
-                _ => self.end_server(Ending::Restart).await,
-            },
-            Order::Stop(done) => {
+            }
+            Order::Stop { grace, done } => {
                 self.stopping.push(done);
+                self.grace = grace.unwrap_or(self.ground.spec.stop.grace);
                 match &self.stage {
                     Stage::Down | Stage::Pausing { .. } => self.stopped(),
                     _ => self.end_server(Ending::Stop).await,
@@ -421,7 +432,7 @@ impl Body {
         let order = ToInit::Stop {
             thread: THREAD,
             signal: stop.signal,
-            grace_ms: u32::try_from(stop.grace.as_millis()).unwrap_or(u32::MAX),
+            grace_ms: u32::try_from(self.grace.as_millis()).unwrap_or(u32::MAX),
         };
         if let (true, Some(nest)) = (is_first, &mut self.nest) {
             // One that is gone is heard of.

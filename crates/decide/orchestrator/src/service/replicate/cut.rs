@@ -22,6 +22,10 @@ const FAILED_MIN: u32 = 2;
 const RATE_MIN: f64 = 0.25;
 /// Most copies at once.
 const COPIES_MAX: u32 = 8;
+/// With copies of it at once it is cut before it is known whether it takes them, when it showed at least so often, and in so many
+/// of these plays.
+const COPIED_MIN: u32 = 3;
+const COPIED_RATE_MIN: f64 = 0.75;
 /// Requests of which there are more than this are cut without a look at their pieces.
 const PIECES_FOR: usize = 40;
 
@@ -379,6 +383,18 @@ fn shows(case: &Case) -> Option<(Vec<Condition>, Count)> {
     };
     if often(&control.rate) {
         return Some((control.recipe.conditions.clone(), count(&control.rate)));
+    }
+    // Copies at once make it likely: whether it takes them is another question.
+    let copied = case.arms.iter().find(|arm| {
+        let conditions = &arm.recipe.conditions;
+        let copies = matches!(conditions.as_slice(), [Condition::Copies { .. }]);
+        let rate = &arm.rate;
+        copies
+            && rate.failed >= COPIED_MIN
+            && f64::from(rate.failed) >= COPIED_RATE_MIN * f64::from(rate.runs)
+    });
+    if let Some(arm) = copied {
+        return Some((arm.recipe.conditions.clone(), count(&arm.rate)));
     }
     // What it takes is known, whatever is yet to be known of it.
     let settled =

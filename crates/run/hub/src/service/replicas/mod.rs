@@ -22,7 +22,7 @@ use cohort_handoff::AgentId;
 use cohort_host::InstanceReader;
 use cohort_model::{
     CaseId, CaseRequest, Condition, ConditionKind, ExceptionSeen, InstanceId, InstanceSample,
-    Played, Policy, Recipe, ServiceCommand, ServiceSeen, Share, Symptom,
+    Played, Policy, Recipe, ServiceCommand, ServiceSeen, Share, Symptom, SymptomKind,
 };
 
 use crate::service::fuzz::Round;
@@ -58,6 +58,8 @@ pub(crate) struct Replicas {
     lives: BTreeMap<InstanceId, SystemTime>,
     /// Those whose next crash is looked at while it happens: their last one left no stack.
     witnessed: BTreeSet<InstanceId>,
+    /// Those whose server waits for ever.
+    hung: BTreeSet<InstanceId>,
     /// Those where that told nothing either.
     mute: BTreeSet<InstanceId>,
     /// The stacks of crashes that were looked at, by case.
@@ -377,6 +379,10 @@ impl Hub {
             },
         };
         played.missing.clone_from(&one.missing);
+        let mut odd = played.odd.iter();
+        if odd.any(|(_, symptom)| symptom.kind == SymptomKind::Hang) {
+            self.replicas.hung.insert(one.instance);
+        }
         self.tell(ServiceSeen::CaseTried {
             play: number,
             case: one.case,

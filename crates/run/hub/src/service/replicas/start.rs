@@ -1,12 +1,17 @@
 //! Servers of replicas are started anew, under the conditions of a play.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cohort_conditions::Order;
 use cohort_model::{Condition, ConditionKind, InstanceId, Recipe, Share};
+use cohort_service::Instance;
 
 use super::{CAPSULES, Try};
 use crate::service::shell::Hub;
+
+/// A server that waits for ever is given so long to end by itself.
+const HUNG_GRACE: Duration = Duration::from_millis(200);
 
 impl Hub {
     /// The server of a replica is stopped, what it left is removed, and it is started under the conditions of a play.
@@ -45,9 +50,9 @@ impl Hub {
             .get(&id)
             .map(|share| limited(*share, recipe));
         let scratch = instance.scratch().to_owned();
+        let hung = self.replicas.hung.remove(&id);
         tokio::spawn(async move {
-            // What fails here shows as an instance that does not get ready.
-            let _ = instance.stop().await;
+            stop(&instance, hung).await;
             let _ = tokio::task::spawn_blocking(move || empty(&scratch)).await;
             if let Some(share) = share {
                 let _ = instance.set(share).await;
@@ -85,9 +90,9 @@ impl Hub {
             return;
         };
         let scratch = instance.scratch().to_owned();
+        let hung = self.replicas.hung.remove(&id);
         tokio::spawn(async move {
-            // What fails here shows as an instance that does not get ready.
-            let _ = instance.stop().await;
+            stop(&instance, hung).await;
             let _ = tokio::task::spawn_blocking(move || empty(&scratch)).await;
             let _ = instance.start().await;
         });
@@ -121,6 +126,14 @@ impl Hub {
         ];
         Ok(words.into())
     }
+}
+
+/// What fails here shows as an instance that does not get ready.
+async fn stop(instance: &Instance, hung: bool) {
+    let _ = match hung {
+        true => instance.stop_within(HUNG_GRACE).await,
+        false => instance.stop().await,
+    };
 }
 
 /// Conditions that a server has to be started under.
