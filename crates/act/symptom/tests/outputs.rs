@@ -225,7 +225,7 @@ fn pytest_with_little_to_say() {
     assert_eq!(symptom.frames[0].shown(), "/project/shopdoc.py:3");
 }
 
-const TOOLS: [(&str, SymptomKind, &str, &str, &str); 13] = [
+const TOOLS: [(&str, SymptomKind, &str, &str, &str); 14] = [
     (
         "gtest.txt",
         Assertion,
@@ -295,6 +295,13 @@ const TOOLS: [(&str, SymptomKind, &str, &str, &str); 13] = [
         "bats",
         "`[ \"$total\" -eq 4 ]' failed",
         "tests/cart.bats:5",
+    ),
+    (
+        "libfuzzer.txt",
+        Signal,
+        "libFuzzer deadly signal",
+        "deadly signal",
+        "LLVMFuzzerTestOneInput (/project/silent.c:6)",
     ),
     (
         "gdb-segv.txt",

@@ -85,6 +85,7 @@ impl Afl {
             ("AFL_IGNORE_SEED_PROBLEMS", "1"),
             ("AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES", "1"),
             ("AFL_AUTORESUME", "1"),
+            ("AFL_FUZZER_STATS_UPDATE_INTERVAL", "2"),
         ] {
             command.env(name, value);
         }
@@ -122,31 +123,40 @@ impl Afl {
 
     /// Executions, and inputs that are kept.
     pub(crate) fn stand(&self) -> (u64, u64) {
-        of_stats(&fs::read_to_string(self.own().join("fuzzer_stats")).unwrap_or_default())
+        let own = self.own();
+        let stats = fs::read_to_string(own.join("fuzzer_stats")).unwrap_or_default();
+        let kept = files(&own.join("queue"));
+        let names = kept.iter().filter_map(|file| file.file_name()?.to_str());
+        let kept = names.clone().filter(|name| name.starts_with("id")).count();
+        // Statistics are written once a minute by some versions, and each name tells when it was found.
+        let seen = names.filter_map(of_name).max().unwrap_or(0);
+        (of_stats(&stats).max(seen), kept as u64)
     }
 }
 
 /// `execs_done        : 17905`, a line for each number.
-fn of_stats(text: &str) -> (u64, u64) {
-    let number = |name: &str| {
-        let lines = text.lines().filter_map(|line| line.split_once(':'));
-        let mut values = lines.filter(|(key, _)| key.trim() == name);
-        values
-            .next()
-            .and_then(|(_, value)| value.trim().parse().ok())
-    };
-    let kept = number("corpus_count").or_else(|| number("paths_total"));
-    (number("execs_done").unwrap_or(0), kept.unwrap_or(0))
+fn of_stats(text: &str) -> u64 {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let mut values = lines.filter(|(key, _)| key.trim() == "execs_done");
+    let value = values.next().map(|(_, value)| value.trim().parse());
+    value.and_then(Result::ok).unwrap_or(0)
+}
+
+/// `id:000003,src:000002,time:6427,execs:29671,op:havoc,rep:64,+cov`.
+fn of_name(name: &str) -> Option<u64> {
+    let (_, rest) = name.split_once(",execs:")?;
+    rest.split(',').next()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn its_statistics_tell_where_it_stands() {
+    fn its_statistics_and_its_names_tell_where_it_stands() {
         let text = "start_time        : 1\nexecs_done        : 17905\ncorpus_count      : 3\n";
-        assert_eq!(super::of_stats(text), (17_905, 3));
-        let old = "execs_done        : 5\npaths_total       : 2\n";
-        assert_eq!(super::of_stats(old), (5, 2));
-        assert_eq!(super::of_stats(""), (0, 0));
+        assert_eq!(super::of_stats(text), 17_905);
+        assert_eq!(super::of_stats(""), 0);
+        let name = "id:000003,src:000002,time:6427,execs:29671,op:havoc,rep:64,+cov";
+        assert_eq!(super::of_name(name), Some(29_671));
+        assert_eq!(super::of_name("id:000002,sync:0-1,src:000002,+cov"), None);
     }
 }

@@ -102,11 +102,7 @@ pub fn fuzz(setup: &Setup<'_>, tell: &mut dyn FnMut(Progress)) -> Result<Outcome
     let mut runs = 0;
     tell(Progress::Begun {
         instances: count,
-        targets: setup
-            .targets
-            .iter()
-            .map(|target| target.name.clone())
-            .collect(),
+        targets: setup.targets.iter().map(Target::told).collect(),
     });
     for (number, targets) in turns.iter().enumerate() {
         let left = setup

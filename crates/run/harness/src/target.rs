@@ -96,6 +96,15 @@ impl Target {
         )
     }
 
+    /// Its name, with the engine where that is not Cohort's own.
+    pub(crate) fn told(&self) -> String {
+        match self.engine {
+            Engine::Own => self.name.clone(),
+            Engine::LibFuzzer => format!("{} (libFuzzer)", self.name),
+            Engine::Afl => format!("{} (AFL++)", self.name),
+        }
+    }
+
     /// The file of its program.
     pub(crate) fn program(&self) -> PathBuf {
         let program = Path::new(&self.command[0]);

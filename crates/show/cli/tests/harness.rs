@@ -52,13 +52,13 @@ fn has(words: &[&str]) -> bool {
     is_there
 }
 
-/// A word of four letters, none of which is told by what the program says.
+/// A word of two letters, none of which is told by what the program says.
 const SILENT: &str = r#"
 #include <stdint.h>
 #include <stddef.h>
 #include <stdlib.h>
 int LLVMFuzzerTestOneInput(const uint8_t *text, size_t length) {
-    if (length > 4 && text[0] == 'w' && text[1] == 'O' && text[2] == '9' && text[3] == 0xa7) abort();
+    if (length > 2 && text[0] == 'w' && text[1] == 0xa7) abort();
     return 0;
 }
 #ifdef ALONE
@@ -77,13 +77,15 @@ fn finds_the_word(engine: &str, build: &str) {
         "cohort.toml",
         &format!("[fuzz]\nharness = \"./silent\"\nbuild = \"{build}\"\n"),
     );
-    let ended = suite.run(&["--fuzz", "20s", "--reproduce-for", "3s"]);
+    let ended = suite.run(&["--fuzz", "30s", "--reproduce-for", "3s"]);
     assert_eq!(ended.code, Some(1), "{engine}: {ended:?}");
     assert!(ended.stderr.contains("1 new bug"), "{engine}: {ended:?}");
+    let said = format!("fuzzing silent ({engine}) on ");
+    assert!(ended.stderr.contains(&said), "{ended:?}");
     let name = suite.read(".cohort/fuzz/list").trim().to_owned();
     let input = std::fs::read(suite.root().join(&name)).unwrap();
-    assert!(input.starts_with(b"wO9\xa7"), "{engine}: {input:?}");
-    assert_eq!(input.len(), 5, "{engine}: {input:?}");
+    assert!(input.starts_with(b"w\xa7"), "{engine}: {input:?}");
+    assert_eq!(input.len(), 3, "{engine}: {input:?}");
     suite.assert_nothing_left(&ended);
 }
 

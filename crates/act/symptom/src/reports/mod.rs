@@ -8,6 +8,7 @@ mod frameworks;
 mod gdb;
 mod go;
 mod jest;
+mod libfuzzer;
 mod pytest;
 mod race;
 mod runtime;
@@ -65,7 +66,7 @@ impl Found {
 /// A reader: what begins at `lines[at]`, and how many lines it took.
 type Reader = fn(lines: &[&str], at: usize) -> Option<(Found, usize)>;
 
-const READERS: [Reader; 11] = [
+const READERS: [Reader; 12] = [
     race::read,
     pytest::read,
     frameworks::read,
@@ -73,6 +74,7 @@ const READERS: [Reader; 11] = [
     runtime::read,
     jest::read,
     go::read,
+    libfuzzer::read,
     dumps::faulthandler,
     dumps::pytest_timeout,
     gdb::read,
