@@ -29,7 +29,9 @@ impl PartialEq for Place {
         let located = !self.file.is_empty() && !other.file.is_empty();
         if located {
             let lines_known = self.line > 0 && other.line > 0;
-            self.file == other.file && self.line == other.line && (functions || lines_known)
+            same_file(&self.file, &other.file)
+                && self.line == other.line
+                && (functions || lines_known)
         } else {
             self.function == other.function && !self.function.is_empty()
         }
@@ -44,9 +46,19 @@ impl Place {
         if self.function.is_empty() || other.function.is_empty() {
             return self == other;
         }
-        let files = self.file.is_empty() || other.file.is_empty() || self.file == other.file;
+        let unknown = self.file.is_empty() || other.file.is_empty();
+        let files = unknown || same_file(&self.file, &other.file);
         self.function == other.function && files
     }
+}
+
+/// One may be told from where the program runs, without its directory.
+fn same_file(one: &str, other: &str) -> bool {
+    let ends = |long: &str, short: &str| {
+        let rest = long.strip_suffix(short);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    ends(one, other) || ends(other, one)
 }
 
 /// The places that count, innermost first: the code under test, or all where none is known to be.

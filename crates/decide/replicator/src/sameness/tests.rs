@@ -131,6 +131,12 @@ fn asserts_are_known_by_their_line_and_not_by_their_values() {
     );
     assert!(judge(&one, &values));
     assert!(judge(&one, &elsewhere));
+    // Told from where it runs.
+    let relative = panic(
+        "assertion `left == right` failed left: 1 right: 2",
+        &["@cart.rs:10"],
+    );
+    assert!(judge(&one, &relative) && judge(&relative, &one));
     assert!(!judge(&one, &line));
     let traced = panic(
         &one.message,
