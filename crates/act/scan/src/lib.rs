@@ -12,6 +12,7 @@
 //! answer to a harmless request differs.
 
 mod advisory;
+mod formats;
 mod http;
 mod locks;
 mod passive;

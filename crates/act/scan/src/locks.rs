@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::advisory::{self, Advisory};
+use crate::formats::{Locked, reader};
 use crate::weakness::Weaknesses;
 
 /// Directories within one another at most.
@@ -20,14 +19,6 @@ const PASSED_OVER: [&str; 6] = [
     "vendor",
     "__pycache__",
 ];
-
-/// A package as it is locked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Locked {
-    ecosystem: &'static str,
-    name: String,
-    version: String,
-}
 
 /// Looks all lock files in these directories up.
 pub(crate) fn look_up(roots: &[PathBuf], advisories: &Path, weaknesses: &mut Weaknesses) {
@@ -94,19 +85,6 @@ fn find(directory: &Path, depth: u32, files: &mut Vec<PathBuf>) {
     }
 }
 
-type Reader = fn(&str) -> Result<Vec<Locked>, String>;
-
-fn reader(name: &str) -> Option<Reader> {
-    match name {
-        "Cargo.lock" => Some(|text| of_toml("crates.io", text)),
-        "poetry.lock" | "uv.lock" => Some(|text| of_toml("PyPI", text)),
-        "package-lock.json" | "npm-shrinkwrap.json" => Some(of_npm),
-        "Pipfile.lock" => Some(of_pipfile),
-        name if name.starts_with("requirements") && name.ends_with(".txt") => Some(of_requirements),
-        _ => None,
-    }
-}
-
 fn locked(path: &Path) -> Result<Vec<Locked>, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
@@ -117,117 +95,9 @@ fn locked(path: &Path) -> Result<Vec<Locked>, String> {
     Ok(all)
 }
 
-/// `[[package]]` with a name and a version, as Cargo, Poetry and uv have it.
-fn of_toml(ecosystem: &'static str, text: &str) -> Result<Vec<Locked>, String> {
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| error.message().to_owned())?;
-    let packages = table.get("package").and_then(toml::Value::as_array);
-    let packages = packages.into_iter().flatten();
-    Ok(packages
-        .filter_map(|package| {
-            let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
-            Some(Locked {
-                ecosystem,
-                name: text("name")?.to_owned(),
-                version: text("version")?.to_owned(),
-            })
-        })
-        .collect())
-}
-
-/// `packages` by their paths (versions 2 and 3), or `dependencies` within one another (version 1).
-fn of_npm(text: &str) -> Result<Vec<Locked>, String> {
-    let lock: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let mut all = Vec::new();
-    let one = |name: &str, package: &Value| {
-        Some(Locked {
-            ecosystem: "npm",
-            name: name.to_owned(),
-            version: package.get("version")?.as_str()?.to_owned(),
-        })
-    };
-    if let Some(packages) = lock.get("packages").and_then(Value::as_object) {
-        for (path, package) in packages {
-            if let Some((_, name)) = path.rsplit_once("node_modules/") {
-                let name = package.get("name").and_then(Value::as_str).unwrap_or(name);
-                all.extend(one(name, package));
-            }
-        }
-        return Ok(all);
-    }
-    let mut open = vec![&lock];
-    while let Some(value) = open.pop() {
-        let within = value.get("dependencies").and_then(Value::as_object);
-        for (name, package) in within.into_iter().flatten() {
-            all.extend(one(name, package));
-            open.push(package);
-        }
-    }
-    Ok(all)
-}
-
-fn of_pipfile(text: &str) -> Result<Vec<Locked>, String> {
-    let lock: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let groups = ["default", "develop"].into_iter();
-    let packages = groups
-        .filter_map(|group| lock.get(group)?.as_object())
-        .flatten();
-    Ok(packages
-        .filter_map(|(name, package)| {
-            let version = package.get("version")?.as_str()?;
-            Some(python(name, version.trim_start_matches("==")))
-        })
-        .collect())
-}
-
-/// Only what is pinned tells a version: `name==1.2.3`, perhaps with `[extras]`, hashes, markers.
-fn of_requirements(text: &str) -> Result<Vec<Locked>, String> {
-    let lines = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default());
-    Ok(lines
-        .filter_map(|line| {
-            let (name, rest) = line.split_once("==")?;
-            let name = name.split('[').next()?.trim();
-            let version = rest.trim_start_matches('=').split([';', ' ', '\\', ',']);
-            let version = version.into_iter().find(|it| !it.is_empty())?;
-            (!name.is_empty() && !version.contains('*')).then(|| python(name, version.trim()))
-        })
-        .collect())
-}
-
-fn python(name: &str, version: &str) -> Locked {
-    Locked {
-        ecosystem: "PyPI",
-        name: name.to_owned(),
-        version: version.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(read: Result<Vec<Locked>, String>) -> Vec<String> {
-        let all = read.expect("a lock file").into_iter();
-        all.map(|it| format!("{} {}", it.name, it.version))
-            .collect()
-    }
-
-    #[test]
-    fn lock_files_of_each_kind_are_read() {
-        let cargo = "version = 4\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n";
-        assert_eq!(names(of_toml("crates.io", cargo)), ["a 1.0.0"]);
-        let new = r#"{"packages":{"":{"version":"9"},"node_modules/a":{"version":"1"},"node_modules/a/node_modules/@b/c":{"version":"2"}}}"#;
-        assert_eq!(names(of_npm(new)), ["a 1", "@b/c 2"]);
-        let old = r#"{"dependencies":{"a":{"version":"1","dependencies":{"b":{"version":"2"}}}}}"#;
-        assert_eq!(names(of_npm(old)), ["a 1", "b 2"]);
-        let pins = "# all\nDjango[argon2]==3.2.1 ; python_version > '3'\nflask>=2\nx==1.* \ny == 2 \\\n  --hash=sha256:aa\n";
-        assert_eq!(names(of_requirements(pins)), ["Django 3.2.1", "y 2"]);
-        let pipfile = r#"{"default":{"a":{"version":"==1.0"}}}"#;
-        assert_eq!(names(of_pipfile(pipfile)), ["a 1.0"]);
-    }
 
     #[test]
     fn a_broken_lock_file_is_told_and_the_others_are_looked_up() {
