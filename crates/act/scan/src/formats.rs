@@ -127,8 +127,9 @@ fn of_yarn(text: &str) -> Result<Vec<Locked>, String> {
             let first = first.unwrap_or_default().trim_matches('"');
             // What is of the project itself has no version.
             let own = first.contains("@workspace:");
-            let name = first.rfind('@').filter(|at| *at > 0 && !own);
-            all.extend(name.map(|at| npm(first[..at].trim_end_matches("@npm"), "")));
+            let name = first.find("@npm:").or_else(|| first.rfind('@'));
+            let name = name.filter(|at| *at > 0 && !own);
+            all.extend(name.map(|at| npm(&first[..at], "")));
             open = name.is_some();
             continue;
         }
