@@ -169,11 +169,30 @@ fn of_report(case: &Case, symptom: &Symptom) -> (String, Value) {
     let place = own.map_or_else(String::new, Frame::shown);
     let result = json!({
         "level": "error",
-        "message": { "text": format!("{}: {} {}", case.case, symptom.class, symptom.message) },
+        "message": { "text": text(case, symptom, &place) },
         "locations": locations,
         "partialFingerprints": { "cohort/v1": format!("{rule}|{place}") },
     });
     (rule, result)
+}
+
+/// `EC-1: AddressSanitizer heap-use-after-free at price_of (burns.c:56)`: what a report says again of its class, and addresses and
+/// processes, which are others each time, are left out.
+fn text(case: &Case, symptom: &Symptom, place: &str) -> String {
+    let class = symptom.class.as_str();
+    let again = class.split_once(' ').map_or(class, |(_, what)| what);
+    let rest = symptom.message.strip_prefix(again);
+    let rest = rest.unwrap_or(&symptom.message).trim();
+    let mut text = format!("{}: {class}", case.case);
+    if !(rest.is_empty() || rest.starts_with("on ") || rest.starts_with('(')) {
+        text.push_str(": ");
+        text.push_str(rest.trim_start_matches([':', ' ']));
+    }
+    if !place.is_empty() {
+        text.push_str(" at ");
+        text.push_str(place);
+    }
+    text
 }
 
 fn of_frame(frame: &Frame) -> Value {
@@ -243,5 +262,37 @@ mod tests {
         }
         let file = &run["results"][1]["locations"][0]["physicalLocation"];
         assert_eq!(file["artifactLocation"]["uri"], "a%20b/package-lock.json");
+    }
+
+    #[test]
+    fn what_a_report_says_again_and_what_varies_is_left_out() {
+        let case = crate::case::samples::fresh(1);
+        let told = |class: &str, message: &str| {
+            let symptom = Symptom {
+                kind: SymptomKind::Sanitizer,
+                class: class.to_owned(),
+                message: message.to_owned(),
+                frames: Vec::new(),
+            };
+            text(&case, &symptom, "f (a.c:3)")
+        };
+        let own = case.case.to_string();
+        assert_eq!(
+            told(
+                "AddressSanitizer heap-use-after-free",
+                "heap-use-after-free on address 0x60 at pc 0x55"
+            ),
+            format!("{own}: AddressSanitizer heap-use-after-free at f (a.c:3)")
+        );
+        let overflow = "signed integer overflow: 5 + 7 cannot be represented in type 'int'";
+        assert_eq!(
+            told(
+                "UndefinedBehaviorSanitizer signed integer overflow",
+                overflow
+            ),
+            format!(
+                "{own}: UndefinedBehaviorSanitizer signed integer overflow: 5 + 7 cannot be represented in type 'int' at f (a.c:3)"
+            )
+        );
     }
 }

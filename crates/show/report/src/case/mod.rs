@@ -29,7 +29,7 @@ pub mod words;
 mod wrap;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
