@@ -256,7 +256,12 @@ fn told(played: &Played, is_it: bool) -> String {
     };
     for (endpoint, symptom) in &played.odd {
         let what = [symptom.class.as_str(), symptom.message.as_str()].join(" ");
-        text.push_str(&format!("  {endpoint}: {}\n", what.trim()));
+        // What no call is known of is what it wrote.
+        let where_seen = match endpoint.as_str() {
+            "" => "its log",
+            endpoint => endpoint,
+        };
+        text.push_str(&format!("  {where_seen}: {}\n", what.trim()));
     }
     for kind in &played.missing {
         text.push_str(&format!("  without its condition ({kind:?})\n"));
