@@ -663,6 +663,9 @@ pub enum ServiceCommand {
         copies: u32,
         /// So often one after the other.
         rounds: u32,
+        /// It is over with the first call that is waited for in vain, and is repeated for a few seconds at most.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hangs: bool,
         /// It is measured how the instance grows meanwhile.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         grows: bool,

@@ -176,6 +176,7 @@ impl Stage {
             without: Vec::new(),
             copies: 1,
             rounds: 1,
+            hangs: false,
             grows: false,
             in_time: false,
             patience_us: 5_000_000,

@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::supervise::files;
-use crate::target::AFL_FUZZ;
+use crate::target::{AFL_FUZZ, has_mark};
 use crate::work::{Plan, name};
+
+/// A function that every program with AddressSanitizer in it has.
+const SANITIZER_MARK: &[u8] = b"__asan_init";
 
 /// One instance of it.
 #[derive(Debug)]
@@ -36,8 +39,8 @@ impl Afl {
         }
     }
 
-    /// The command, with the inputs that it begins with.
-    pub(crate) fn command(&self, plan: &Plan) -> io::Result<Command> {
+    /// The command, with the inputs that it begins with; `grouped`: it is in a control group that limits memory.
+    pub(crate) fn command(&self, plan: &Plan, grouped: bool) -> io::Result<Command> {
         let target = &plan.target;
         let first = plan.scratch.with_extension("in");
         fs::create_dir_all(&first)?;
@@ -69,8 +72,12 @@ impl Afl {
             .args(["-t", &plan.limits.time_ms.to_string()])
             .args(["-G", &plan.longest.to_string()])
             .args(["-s", &(plan.seed as u32).to_string()])
-            // Its group limits memory: what a sanitizer reserves is no use of it.
-            .args(["-m", "none"]);
+            .arg("-m");
+        // What a sanitizer reserves is no use of memory, but counts where no group does.
+        match grouped || has_mark(&target.program(), SANITIZER_MARK) {
+            true => command.arg("none"),
+            false => command.arg((plan.limits.memory >> 20).to_string()),
+        };
         if let Some(dictionary) = &target.dictionary {
             command.arg("-x").arg(dictionary);
         }
@@ -79,6 +86,7 @@ impl Afl {
         command.args(words.map(|word| word.replace("{input}", "@@")));
         for (name, value) in [
             ("AFL_NO_UI", "1"),
+            ("AFL_NO_COLOR", "1"),
             ("AFL_NO_AFFINITY", "1"),
             ("AFL_SKIP_CPUFREQ", "1"),
             ("AFL_SKIP_CRASHES", "1"),

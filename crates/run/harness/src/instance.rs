@@ -36,7 +36,11 @@ impl Instance {
         fs::create_dir_all(&plan.scratch)?;
         let log = plan.scratch.with_extension("log");
         let afl = (plan.target.engine == Engine::Afl).then(|| Afl::new(&plan));
-        let child = spawn(&plan, (&log, afl.as_ref()), setup.executable)?;
+        let child = spawn(
+            &plan,
+            (&log, afl.as_ref(), group.is_some()),
+            setup.executable,
+        )?;
         let mut instance = Self {
             plan,
             child,
@@ -71,10 +75,14 @@ impl Instance {
 
     /// An engine that ends at the first bug goes on with other random numbers.
     pub(crate) fn again(&mut self, left_ms: u64, setup: &Setup<'_>) -> io::Result<()> {
-        self.runs_before = self.stand().0;
+        self.gather();
+        // AFL++ goes on counting.
+        if self.afl.is_none() {
+            self.runs_before = self.stand().0;
+        }
         self.plan.seed = self.plan.seed.wrapping_add(7919);
         self.plan.time_ms = left_ms;
-        let log = (self.log.as_path(), self.afl.as_ref());
+        let log = (self.log.as_path(), self.afl.as_ref(), self.group.is_some());
         self.child = spawn(&self.plan, log, setup.executable)?;
         self.enter();
         Ok(())
@@ -127,7 +135,11 @@ impl Instance {
     }
 }
 
-fn spawn(plan: &Plan, (log, afl): (&Path, Option<&Afl>), executable: &Path) -> io::Result<Child> {
+fn spawn(
+    plan: &Plan,
+    (log, afl, grouped): (&Path, Option<&Afl>, bool),
+    executable: &Path,
+) -> io::Result<Child> {
     let output = File::create(log)?;
     let mut command = match plan.target.engine {
         Engine::Own => {
@@ -139,8 +151,8 @@ fn spawn(plan: &Plan, (log, afl): (&Path, Option<&Afl>), executable: &Path) -> i
         }
         Engine::LibFuzzer => lib_fuzzer(plan),
         Engine::Afl => match afl {
-            Some(afl) => afl.command(plan)?,
-            None => Afl::new(plan).command(plan)?,
+            Some(afl) => afl.command(plan, grouped)?,
+            None => Afl::new(plan).command(plan, grouped)?,
         },
     };
     command

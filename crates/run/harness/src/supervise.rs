@@ -299,7 +299,9 @@ impl Turn<'_> {
         }
         if since.elapsed() < QUICK && self.crashes() == 0 {
             let said = instance.said();
-            let line = said.lines().rev().find(|line| !line.trim().is_empty());
+            let mut lines = said.lines().rev();
+            let why = lines.clone().find(|line| line.contains("PROGRAM ABORT"));
+            let line = why.or_else(|| lines.find(|line| !line.trim().is_empty()));
             tell(Progress::Note(format!(
                 "the engine of {} ended at once: {}",
                 instance.target().name,

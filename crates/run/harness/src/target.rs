@@ -133,7 +133,7 @@ fn along_path(program: &str) -> Option<PathBuf> {
 }
 
 /// Whether a program holds these bytes.
-fn has_mark(program: &Path, mark: &[u8]) -> bool {
+pub(crate) fn has_mark(program: &Path, mark: &[u8]) -> bool {
     let file = fs::read(program).unwrap_or_default();
     file.starts_with(b"\x7fELF") && file.windows(mark.len()).any(|it| it == mark)
 }

@@ -27,7 +27,7 @@ const GROWS_FOR: Duration = Duration::from_millis(2_500);
 const GROWS_ROUNDS: u32 = 40;
 /// ... and for so long when it is not.
 const GROWS_FOR_MAX: Duration = Duration::from_secs(6);
-/// Where nothing is measured that grows, no further repetition begins after so long.
+/// What may hang is repeated no more after so long.
 const REPEATED_FOR: Duration = Duration::from_secs(6);
 /// Once a call was waited for in vain, others that wait are given so long more.
 const HUNG_WAIT: Duration = Duration::from_millis(300);
@@ -45,7 +45,7 @@ pub(super) struct Stage {
     rounds: Rounds,
     /// Connections stay open until what the instance uses was read: they are not what it is about.
     open: RefCell<Vec<Rc<Connections>>>,
-    /// A call was waited for in vain, for as long as any is.
+    /// Of what hangs: a call was waited for in vain, for as long as any is.
     hung: Notify,
 }
 
@@ -202,7 +202,7 @@ impl Stage {
             if track == self.counted(take) && self.round_done() {
                 return;
             }
-            if self.is_late() || (!self.order.grows && self.begun.elapsed() > REPEATED_FOR) {
+            if self.is_late() || (self.order.hangs && self.begun.elapsed() > REPEATED_FOR) {
                 return;
             }
         }
@@ -447,7 +447,8 @@ impl Stage {
             }
             (Err(_), Some(kind)) => {
                 count(&mut answers.errors, kind);
-                if kind == TransportError::Timeout && took_us >= self.order.patience_us {
+                let in_vain = kind == TransportError::Timeout && self.order.hangs;
+                if in_vain && took_us >= self.order.patience_us {
                     self.hung.notify_one();
                 }
             }

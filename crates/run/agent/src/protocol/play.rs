@@ -67,6 +67,8 @@ pub struct PlayOrder {
     pub copies: u32,
     /// One after the other so often.
     pub rounds: u32,
+    /// It is over with the first call that is waited for in vain, and is repeated for a few seconds at most.
+    pub hangs: bool,
     /// What grows meanwhile is measured: half of them is told, and they are fewer when they take long.
     pub grows: bool,
     /// Sleeps, and the times at which threads began, are as they were; else as short as possible.

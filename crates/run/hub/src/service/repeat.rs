@@ -22,8 +22,6 @@ use crate::Error;
 pub(super) const INSTANCE: InstanceId = InstanceId(0);
 /// Between looks at the clock.
 const BEAT: Duration = Duration::from_millis(20);
-/// How long an answer is waited for, microseconds.
-const PATIENCE_US: u64 = 8_000_000;
 
 /// What is played.
 #[derive(Clone, Debug, PartialEq)]
@@ -240,14 +238,18 @@ impl Hub {
         happened: &mut Receiver<Event>,
     ) -> Result<Option<Played>, Error> {
         loop {
+            let mut interrupted = false;
             for seen in std::mem::take(&mut self.seen) {
                 match seen {
                     ServiceSeen::CaseTried { play, played, .. } if play == number => {
                         return Ok(Some(played));
                     }
-                    ServiceSeen::Interrupted => return Ok(None),
+                    ServiceSeen::Interrupted => interrupted = true,
                     _ => {}
                 }
+            }
+            if interrupted {
+                return Ok(None);
             }
             self.pump(happened).await;
         }
@@ -309,9 +311,10 @@ pub(super) fn command(
         fresh: play > 0 && repeat.age_us == 0,
         copies: copies.unwrap_or(1) * together,
         rounds,
+        hangs: gauge.hangs(),
         grows: gauge.grows(),
         in_time,
-        patience_us: PATIENCE_US,
+        patience_us: gauge.patience_us(None),
     }
 }
 

@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::{fs, io};
 
-use cohort_model::{Case, CaseRequest, ConditionKind, Played};
+use cohort_model::{Case, CaseRequest, ConditionKind, Played, ServiceCommand};
 use tokio::sync::mpsc::Receiver;
 
 use super::event::Event;
+use super::place::Place;
 use super::repeat::{INSTANCE, ServiceRepeat, command, shows};
 use super::shell::{Hub, Phase};
 use super::typed::script;
@@ -150,13 +151,17 @@ impl Hub {
     ) -> Result<String, Error> {
         let gauge = repeat.gauge()?;
         let mut order = command(repeat, &gauge, play, requests);
-        if let cohort_model::ServiceCommand::TryCase { fresh, .. } = &mut order {
-            // It goes on as the user has left it.
-            *fresh = false;
+        let is_up = self.places.get(&INSTANCE).is_some_and(Place::is_ready);
+        if let ServiceCommand::TryCase { fresh, .. } = &mut order {
+            // It goes on as the user has left it, if it goes on.
+            *fresh = !is_up;
         }
         self.carry_out(order).await;
-        let Some(played) = self.until_tried(play, happened).await? else {
-            return Ok("it was ended before it was over\n".to_owned());
+        let played = loop {
+            if let Some(played) = self.until_tried(play, happened).await? {
+                break played;
+            }
+            self.carry_out(ServiceCommand::EndPlay { play }).await;
         };
         let is_it = shows(repeat, &gauge, requests, &played);
         Ok(told(&played, is_it))

@@ -40,7 +40,7 @@ pub(crate) fn script(case: &Case, requests: &[CaseRequest], base_url: &str) -> S
         text.push_str("# What leaks shows when this is repeated some hundred times.\n");
     }
     if matches!(&case.symptom, Some(symptom) if symptom.kind == SymptomKind::Hang) {
-        text.push_str("# It hangs by chance: repeat this until it does.\n");
+        text.push_str("# It may take several times: repeat this until it hangs.\n");
     }
     text.push_str(
         "# Answers are written to files here; values of earlier ones are read with jq.\n",

@@ -124,7 +124,8 @@ impl Conductor {
         }
         let (together, rounds) = capsule.gauge.rounds();
         let grows = capsule.gauge.grows();
-        let patience_us = capsule.patience_us();
+        let hangs = capsule.gauge.hangs();
+        let patience_us = capsule.gauge.patience_us(cases.longest_usual_us());
         let copies = copies(&next.recipe) * together;
         let of = |number: &u32| capsule.requests.get(*number as usize);
         let in_time = capsule.gauge.in_time(keep.iter().filter_map(of));
@@ -167,6 +168,7 @@ impl Conductor {
             fresh,
             copies,
             rounds,
+            hangs,
             grows,
             in_time,
             patience_us,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cohort_model::{
-    At, CasePart, CaseRequest, CaseThread, ConditionKind, InstanceId, KnownCase, OddCall,
+    At, CaseId, CasePart, CaseRequest, CaseThread, ConditionKind, InstanceId, KnownCase, OddCall,
     ServiceCommand, ServiceReason, Subject, Symptom, SymptomKind, ThreadId, Usage,
 };
 use cohort_replicator::Sighting;
@@ -17,11 +17,6 @@ use super::{Cases, Conductor, ServiceStep};
 pub(super) const CAPSULES_MAX: usize = 60;
 /// Different symptoms of one endpoint.
 const OF_ENDPOINT_MAX: usize = 8;
-/// How long an answer is waited for in a play, microseconds.
-const PATIENCE_US: u64 = 8_000_000;
-/// The same where a server hangs: so many times as long as the longest answer that was recorded, and at least so long.
-const PATIENCE_TIMES: u64 = 50;
-const PATIENCE_US_MIN: u64 = 3_000_000;
 /// A play is taken to take at least so long, microseconds, until it is known.
 const PLAY_US: u64 = 200_000;
 /// What slows a server down.
@@ -265,18 +260,6 @@ impl Capsule {
             .collect()
     }
 
-    /// How long an answer is waited for in a play of it, microseconds: of a server that hangs, what is far beyond all that it
-    /// answered.
-    pub(super) fn patience_us(&self) -> u64 {
-        if self.symptom.kind != SymptomKind::Hang {
-            return PATIENCE_US;
-        }
-        let answered = self.requests.iter().filter(|one| one.status > 0);
-        let longest = answered.map(|one| one.took_us).max();
-        let longest = longest.map_or(PATIENCE_US, |us| us.saturating_mul(PATIENCE_TIMES));
-        longest.clamp(PATIENCE_US_MIN, PATIENCE_US)
-    }
-
     /// How long a play of it takes at first sight, microseconds.
     fn expected_us(&self) -> u64 {
         let ends = self.requests.iter().map(|one| one.took_us);
@@ -313,8 +296,11 @@ impl Sight {
     pub(super) fn unanswered(symptom: Symptom, call: &OddCall) -> Self {
         Self {
             subject: String::new(),
+            gauge: match symptom.kind {
+                SymptomKind::Hang => Gauge::Hangs,
+                _ => Gauge::Odd,
+            },
             symptom,
-            gauge: Gauge::Odd,
             instance: call.instance,
             threads: vec![of_call(call)],
             request: String::new(),
@@ -360,6 +346,14 @@ impl Cases {
         self.replicator.sighted(at, &sighting);
     }
 
+    /// That what slows a server down makes it slow is known beforehand.
+    pub(super) fn rule_out(&mut self, case: CaseId, number: u32) {
+        let gauge = self.capsules.get(number as usize).map(|one| &one.gauge);
+        if !matches!(gauge, None | Some(Gauge::Odd | Gauge::Hangs)) {
+            self.replicator.rule_out(case, &SLOWS);
+        }
+    }
+
     /// Opens the case of a capsule that has come.
     fn open_case(&mut self, at: At, number: u32) {
         let Some(capsule) = self.capsules.get(number as usize) else {
@@ -380,12 +374,8 @@ impl Cases {
             // Others did the same before, and nothing was odd.
             passes: 1,
         };
-        let is_of_time = !matches!(capsule.gauge, Gauge::Odd | Gauge::Hangs);
         let case = self.replicator.sighted(at, &sighting);
-        if is_of_time {
-            // That what slows a server down makes it slow is known beforehand.
-            self.replicator.rule_out(case, &SLOWS);
-        }
+        self.rule_out(case, number);
         self.of_case.entry(case).or_insert(number);
     }
 }

@@ -167,8 +167,8 @@ impl Conductor {
         }
         let is_spoilt = fuzzing.is_spoilt;
         let idle = cases.replicas.iter_mut().filter(|(_, replica)| {
-            // One whose server ended begins anew, with nothing of what it kept.
-            let begins = is_spoilt && replica.fuzzed && replica.opened;
+            // One whose server ended, or hangs, begins anew, with nothing of what it kept.
+            let begins = replica.opened && (replica.is_under || is_spoilt && replica.fuzzed);
             (replica.ready || begins) && replica.play.is_none() && !replica.closing
         });
         // The one that had them before, else the youngest: others may need an old one.

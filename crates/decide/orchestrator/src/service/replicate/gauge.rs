@@ -29,6 +29,12 @@ const COUNT_MIN: f64 = 4.0;
 /// Of what is left of a case, each repetition grows by at least so small a part of what it did as it was.
 const LESS: f64 = 4.0;
 
+/// How long an answer is waited for, microseconds.
+const PATIENCE_US: u64 = 8_000_000;
+/// The same where a server hangs: so many times as long as the longest that is usual, and at least so long.
+const PATIENCE_TIMES: u64 = 50;
+const PATIENCE_US_MIN: u64 = 3_000_000;
+
 /// How it is judged whether a play shows the case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Gauge {
@@ -98,6 +104,24 @@ impl Gauge {
             Gauge::Hangs => (1, ROUNDS_HANGS),
             Gauge::Slow(bound_us) if *bound_us < LONG_US => (1, ROUNDS_SLOW),
             Gauge::Odd | Gauge::Slow(_) => (1, 1),
+        }
+    }
+
+    /// Whether it is over with the first call that is waited for in vain.
+    #[must_use]
+    pub fn hangs(&self) -> bool {
+        matches!(self, Gauge::Hangs)
+    }
+
+    /// How long an answer is waited for in a play, microseconds: of what hangs, what is far beyond the longest that is usual
+    /// (`usual_us`), where that is known.
+    #[must_use]
+    pub fn patience_us(&self, usual_us: Option<u64>) -> u64 {
+        match usual_us.filter(|_| self.hangs()) {
+            Some(us) => us
+                .saturating_mul(PATIENCE_TIMES)
+                .clamp(PATIENCE_US_MIN, PATIENCE_US),
+            None => PATIENCE_US,
         }
     }
 

@@ -75,6 +75,7 @@ impl Cases {
             rate: known.rate,
             verdict: known.verdict,
         });
+        self.rule_out(known.case, number);
         self.of_case.insert(known.case, number);
         if known.age_us > 0 {
             self.ages.insert(known.case, Age::of_kept(known.age_us));

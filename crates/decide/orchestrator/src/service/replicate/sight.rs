@@ -56,6 +56,15 @@ pub(in super::super) struct Usual {
 }
 
 impl Cases {
+    /// How long any call usually takes at the longest, microseconds.
+    pub(super) fn longest_usual_us(&self) -> Option<u64> {
+        let usual = self.usual.values().flat_map(|usual| {
+            let slowest = usual.slowest.as_ref().map(|slowest| slowest.0);
+            usual.median_us.into_iter().chain(slowest)
+        });
+        usual.max()
+    }
+
     /// Calls without an answer that were waited for long enough are told as they are.
     fn tell_unanswered(&mut self, at: At, sights: &mut Vec<(EndpointId, Sight)>) {
         let is_due = |call: &OddCall| {

@@ -72,6 +72,7 @@ impl Round {
             without: Vec::new(),
             copies: 1,
             rounds: 1,
+            hangs: false,
             grows: false,
             in_time: false,
             patience_us: self.order.patience_us,
