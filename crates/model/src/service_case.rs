@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{At, ConditionKind, EndpointId, InstanceId, Symptom, ThreadId};
+use crate::{At, ConditionKind, EndpointId, InstanceId, Symptom, SymptomKind, ThreadId};
 
 /// A call that went odd, told at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -126,4 +126,13 @@ pub struct Played {
     /// Why it says nothing: the instance was not ready, the script went another way, its time was over.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub void: String,
+}
+
+impl Played {
+    /// Whether a call was waited for in vain: its server may wait for ever.
+    #[must_use]
+    pub fn hung(&self) -> bool {
+        let mut odd = self.odd.iter();
+        odd.any(|(_, symptom)| symptom.kind == SymptomKind::Hang)
+    }
 }

@@ -141,19 +141,16 @@ fn spawn(
     executable: &Path,
 ) -> io::Result<Child> {
     let output = File::create(log)?;
-    let mut command = match plan.target.engine {
-        Engine::Own => {
+    let mut command = match (plan.target.engine, afl) {
+        (_, Some(afl)) => afl.command(plan, grouped)?,
+        (Engine::LibFuzzer, None) => lib_fuzzer(plan),
+        (Engine::Own | Engine::Afl, None) => {
             let file = plan.scratch.with_extension("plan");
             fs::write(&file, serde_json::to_vec(plan)?)?;
             let mut command = Command::new(executable);
             command.arg("harness").arg(&file);
             command
         }
-        Engine::LibFuzzer => lib_fuzzer(plan),
-        Engine::Afl => match afl {
-            Some(afl) => afl.command(plan, grouped)?,
-            None => Afl::new(plan).command(plan, grouped)?,
-        },
     };
     command
         .current_dir(&plan.target.directory)

@@ -30,7 +30,7 @@ use crate::seat::ENTER;
 
 /// The command that plays the case, found along the shell's `PATH`.
 const AGAIN: &str = "again";
-/// Asks for a play, and shows what came of it. The first word is the directory of both files.
+/// Asks for a play, and shows what came of it: both by files in the directory of the seat.
 const ASK: &str = r#"#!/bin/sh
 rm -f "$COHORT_SEAT/told" && mkdir "$COHORT_SEAT/asked" || { echo "a play is under way"; exit 1; }
 until [ -f "$COHORT_SEAT/told" ]; do sleep 0.05; done

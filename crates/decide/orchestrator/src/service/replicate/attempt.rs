@@ -225,11 +225,7 @@ impl Conductor {
             let Some(play) = cases.end_play(number) else {
                 continue;
             };
-            let hangs = |played: &Played| {
-                let mut odd = played.odd.iter();
-                odd.any(|(_, symptom)| symptom.kind == SymptomKind::Hang)
-            };
-            if play.over.iter().any(|(_, played)| hangs(played)) {
+            if play.over.iter().any(|(_, played)| played.hung()) {
                 // Whatever is played on it next would wait, too.
                 cases.begins_otherwise(play.instance);
             }

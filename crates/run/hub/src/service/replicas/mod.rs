@@ -22,7 +22,7 @@ use cohort_handoff::AgentId;
 use cohort_host::InstanceReader;
 use cohort_model::{
     CaseId, CaseRequest, Condition, ConditionKind, ExceptionSeen, InstanceId, InstanceSample,
-    Played, Policy, Recipe, ServiceCommand, ServiceSeen, Share, Symptom, SymptomKind,
+    Played, Policy, Recipe, ServiceCommand, ServiceSeen, Share, Symptom,
 };
 
 use crate::service::fuzz::Round;
@@ -383,8 +383,7 @@ impl Hub {
             },
         };
         played.missing.clone_from(&one.missing);
-        let mut odd = played.odd.iter();
-        if odd.any(|(_, symptom)| symptom.kind == SymptomKind::Hang) {
+        if played.hung() {
             self.replicas.hung.insert(one.instance);
         }
         self.tell(ServiceSeen::CaseTried {
